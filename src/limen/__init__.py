@@ -1,0 +1,1 @@
+"""limen: activation functions that learn their shape."""

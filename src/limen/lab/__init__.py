@@ -1,0 +1,1 @@
+"""The lab: data, networks, training, statistics and reports that find out which activation a model should use."""

@@ -1,0 +1,123 @@
+"""What a study stores: one record a run, the cost of each activation, the summary. All of it is plain JSON.
+
+A record holds everything the tables and the report show, so both can be made again without training again.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """Base of the stored records: unknown keys are an error, NaN and infinity survive the round trip."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class DataFacts(Record):
+    """What was learned from and tested on."""
+
+    name: str
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    """Channels, height, width."""
+    train: int
+    validation: int
+    test: int
+    fingerprint: str
+    """SHA-256 over all images and labels in the order used."""
+
+
+class EpochRow(Record):
+    """One epoch of one run. ``heldout`` is the validation split, or the test set under the paper's protocol."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    heldout_loss: float
+    heldout_accuracy: float
+
+
+class LayerShape(Record):
+    """The function that one activation site computes after training, over the inputs it really sees."""
+
+    path: str
+    """The module's path in the model, such as ``features.0.act``."""
+    activation: str
+    """The module as printed, current parameter values included."""
+    x: tuple[float, ...]
+    """Mean input in each bin."""
+    y: tuple[float, ...]
+    """Mean output in each bin, the same length as ``x``."""
+    density: tuple[float, ...]
+    """Fraction of the site's inputs in each bin, the same length as ``x``; sums to at most 1."""
+    parameters: dict[str, tuple[float, ...]] = {}
+    """Learned parameters by name; one value, or one for each channel."""
+    weights: dict[str, float] = {}
+    """Mixture weight of each candidate, for mixtures (AdAct) only; sums to 1."""
+
+
+class RunRecord(Record):
+    """One activation trained with one seed."""
+
+    activation: str
+    """The activation's spec as given, such as ``asau`` or ``asau:beta=2``."""
+    seed: int
+    status: Literal["finished", "failed"]
+    failure: str = ""
+    """For a failed run: the sentence that says why and in which epoch."""
+    epochs: int
+    """Epochs completed."""
+    best_epoch: int = 0
+    """The epoch (counted from 1) whose weights were tested; 0 for a failed run."""
+    metrics: dict[str, float] = {}
+    """Such as ``val_accuracy``, ``test_accuracy``, ``test_f1``, ``test_loss``; accuracies are fractions of 1."""
+    seconds: float
+    ms_per_step: float
+    """Median wall time of a training step in this run, in milliseconds."""
+    peak_memory_mb: float
+    """Peak memory of live tensors in a training step, in 10^6 bytes."""
+    parameters: int
+    activation_parameters: int
+    curves: tuple[EpochRow, ...] = ()
+    layers: tuple[LayerShape, ...] = ()
+
+
+class CostRow(Record):
+    """Time of a training step relative to ReLU, measured interleaved: each round times every activation once."""
+
+    activation: str
+    ms_per_step: float
+    ratio: float
+    """Median over rounds of (this activation's step) / (ReLU's step of the same round)."""
+    ratio_low: float
+    ratio_high: float
+    """Quartiles of that ratio over the rounds."""
+    peak_memory_mb: float
+    parameters: int
+
+
+class SummaryRow(Record):
+    """One activation over all its seeds. Intervals are 95 % Student's t; differences are paired by seed."""
+
+    activation: str
+    runs: int
+    failed: int
+    metric: str
+    mean: float
+    low: float
+    high: float
+    baseline: str
+    difference: float
+    difference_low: float
+    difference_high: float
+    p: float
+    p_holm: float
+    verdict: str
+    """``baseline``, ``better``, ``worse``, ``no detectable difference``, or why it could not be tested."""
+    ms_ratio: float
+    ms_per_step: float
+    peak_memory_mb: float
+    parameters: int
