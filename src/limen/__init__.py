@@ -1,1 +1,43 @@
-"""limen: activation functions that learn their shape."""
+"""limen: activation functions that learn their shape, and a lab that finds out which one a model should use.
+
+Every public name lives in the module that defines it and is imported here when first used, so that
+``import limen`` costs nothing and the command line answers before torch is loaded.
+
+>>> import limen
+>>> limen.create("asau")
+ASAU(a=0.01, b=1, alpha=1, beta=1)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limen import formula as formula
+    from limen import functional as functional
+    from limen.activations import *  # noqa: F403
+    from limen.surgery import *  # noqa: F403
+    from limen.training import *  # noqa: F403
+
+__version__ = "0.1.0"
+
+_HOMES = ("limen.activations", "limen.surgery", "limen.training")
+"""The modules whose ``__all__`` together are the public names."""
+_MODULES = ("formula", "functional")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"limen.{name}")
+    if not name.startswith("_"):
+        for home in _HOMES:
+            module = import_module(home)
+            if name in module.__all__:
+                return getattr(module, name)
+    raise AttributeError(f"module 'limen' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    public = [name for home in _HOMES for name in import_module(home).__all__]
+    return sorted([*public, *_MODULES, "__version__"])

@@ -1,0 +1,211 @@
+"""The base of every activation: a class with fields and one formula becomes a module.
+
+From the declared fields come the constructor's signature, the parameters and buffers, the sharing rule and the
+printed form; from the formula come the values and every derivative.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from limen.activations.fields import Field, Param, prepare
+from limen.errors import SpecError, suggest
+from limen.kernels import plain
+
+
+class Activation(nn.Module):
+    """An activation function with parameters that can be learned.
+
+    Subclass it with fields and a static ``formula`` over ``x`` and those fields, written with
+    :mod:`limen.formula`; everything else is derived.
+
+    Args:
+        *values, **named: initial values of the fields, in the order declared or by name.
+        learned: which :class:`Param` fields are trained: ``True``, ``False``, or their names.
+            Default: as each field declares.
+        num_parameters: 1 to share each parameter, or the number of channels for one a channel.
+        channel_dim: the channel axis of the input; used with one parameter a channel.
+        device, dtype: of the parameters. The output always has the type of the input.
+
+    Shape: any; the output has the shape of the input. Types: every floating type; half types are computed in
+    float32 and rounded once.
+
+    >>> from limen.formula import tanh
+    >>> class Squash(Activation):
+    ...     k = Param(1.0)
+    ...     @staticmethod
+    ...     def formula(x, k):
+    ...         return x * tanh(k * x)
+    >>> Squash(k=2.0)
+    Squash(k=2)
+    >>> Squash(2.0)(torch.zeros(3)).tolist()
+    [0.0, 0.0, 0.0]
+    """
+
+    fields: ClassVar[Mapping[str, Field]] = {}
+    """The formula's arguments beside ``x``, in constructor order."""
+    formula: Callable[..., Any]
+    source: ClassVar[str] = ""
+    """Where the formula comes from: paper and equation."""
+    written: ClassVar[str] = ""
+    """The formula in words, for those that do not become an expression."""
+    elementwise: bool = True
+    """Whether each output element depends on its own input element only."""
+    keeps_shape: ClassVar[bool] = True
+    """Whether the output has the shape of the input."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        declared = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
+        for name in declared:
+            # The field's name belongs to the parameter, buffer or constant of each instance.
+            delattr(cls, name)
+        cls.fields = {**cls.fields, **declared}
+        if "__init__" not in vars(cls) and cls.__init__ is Activation.__init__:
+            cls.__signature__ = _constructor_signature(cls.fields)  # type: ignore[attr-defined]
+        if "formula" in vars(cls):
+            _check_formula(cls)
+
+    def __init__(
+        self,
+        *values: Any,
+        learned: bool | Iterable[str] | None = None,
+        num_parameters: int = 1,
+        channel_dim: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **named: Any,
+    ) -> None:
+        super().__init__()
+        owner = type(self).__name__
+        if not isinstance(num_parameters, int) or num_parameters < 1:
+            raise SpecError(f"{owner}: num_parameters={num_parameters!r} must be 1 or the number of channels.")
+        self.num_parameters = num_parameters
+        self.channel_dim = channel_dim
+        self.initial = _bind(owner, self.fields, values, named)
+        learned_names = self._learned_names(learned)
+        for name, field in self.fields.items():
+            if not isinstance(field, Param):
+                if field.settable:
+                    setattr(self, name, self.initial[name])
+                continue
+            value = torch.empty(num_parameters, device=device, dtype=dtype)
+            if name in learned_names:
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value)
+        self.reset_parameters()
+
+    def _learned_names(self, learned: bool | Iterable[str] | None) -> frozenset[str]:
+        params = {name: field for name, field in self.fields.items() if isinstance(field, Param)}
+        if learned is None:
+            return frozenset(name for name, field in params.items() if field.learned)
+        if isinstance(learned, bool):
+            return frozenset(params if learned else ())
+        names = frozenset([learned] if isinstance(learned, str) else learned)
+        for name in sorted(names - params.keys()):
+            raise SpecError(f"{type(self).__name__} has no parameter {name!r} to learn. {suggest(name, params)}")
+        return names
+
+    def reset_parameters(self) -> None:
+        """Set every parameter to the initial value given at construction."""
+        with torch.no_grad():
+            for name, field in self.fields.items():
+                if isinstance(field, Param):
+                    getattr(self, name).fill_(self.initial[name])
+
+    def values(self) -> dict[str, Any]:
+        """The current value of every field; what :meth:`arguments` shapes for the formula."""
+        return {name: field.current(self, name) for name, field in self.fields.items()}
+
+    def arguments(self, x: Tensor) -> dict[str, Any]:
+        """The formula's arguments beside ``x``, shaped for this input."""
+        return prepare(self.fields, self.values(), x, self.channel_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the formula."""
+        return plain.evaluate(self.formula, x, self.arguments(x))
+
+    def parameter_values(self) -> dict[str, Tensor]:
+        """The current value of every :class:`Param` field, learned or not, as the formula receives it."""
+        return {name: field.current(self, name) for name, field in self.fields.items() if isinstance(field, Param)}
+
+    def extra_repr(self) -> str:
+        """The current values, then what differs from the defaults."""
+        with torch.no_grad():
+            parts = [f"{name}={_summary(value)}" for name, value in self.parameter_values().items()]
+        for name, field in self.fields.items():
+            if not isinstance(field, Param) and field.settable:
+                value = self.initial[name]
+                parts.append(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value!r}")
+        if self.num_parameters > 1:
+            parts.append(f"num_parameters={self.num_parameters}")
+        if self.channel_dim != 1:
+            parts.append(f"channel_dim={self.channel_dim}")
+        return ", ".join(parts)
+
+
+def _summary(value: Tensor) -> str:
+    """One number as it is; one a channel as mean and range."""
+    if value.is_meta:
+        return "meta"
+    low, high = value.min().item(), value.max().item()
+    if low == high:
+        return f"{low:.4g}"
+    return f"{value.mean().item():.4g} in [{low:.4g}, {high:.4g}]"
+
+
+def _constructor_signature(fields: Mapping[str, Field]) -> inspect.Signature:
+    """The constructor's signature as ``help`` shows it: fields first, the sharing rule last."""
+    settable = [(name, field) for name, field in fields.items() if field.settable]
+    ordered = sorted(settable, key=lambda item: item[1].keyword_only)
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY if field.keyword_only else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=field.default,
+        )
+        for name, field in ordered
+    ]
+    common = inspect.signature(Activation.__init__).parameters.values()
+    learnable = any(isinstance(field, Param) for field in fields.values())
+    parameters += [p for p in common if p.kind is inspect.Parameter.KEYWORD_ONLY and (p.name != "learned" or learnable)]
+    return inspect.Signature(parameters)
+
+
+def _bind(owner: str, fields: Mapping[str, Field], values: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Match given values with fields, as Python would, and check each."""
+    positional = [name for name, field in fields.items() if not field.keyword_only]
+    settable = [name for name, field in fields.items() if field.settable]
+    if len(values) > len(positional):
+        raise SpecError(
+            f"{owner} takes at most {len(positional)} positional values ({', '.join(positional) or 'none'}), "
+            f"and {len(values)} were given."
+        )
+    given = dict(zip(positional, values, strict=False))
+    for name, value in named.items():
+        if name not in settable:
+            known = [*settable, "learned", "num_parameters", "channel_dim", "device", "dtype"]
+            raise SpecError(f"{owner} has no argument {name!r}. {suggest(name, known)}")
+        if name in given:
+            raise SpecError(f"{owner}: {name} was given twice.")
+        given[name] = value
+    return {name: fields[name].check(owner, name, given.get(name, fields[name].default)) for name in settable}
+
+
+def _check_formula(cls: type[Activation]) -> None:
+    """The formula must take ``x`` and exactly the declared fields."""
+    formula = inspect.getattr_static(cls, "formula")
+    if not isinstance(formula, staticmethod):
+        return
+    first, *rest = inspect.signature(formula.__func__).parameters
+    if set(rest) != set(cls.fields):
+        raise SpecError(
+            f"{cls.__name__}.formula takes ({', '.join([first, *rest])}), and the class declares the fields "
+            f"({', '.join(cls.fields) or 'none'}); name one argument after each field."
+        )

@@ -1,0 +1,189 @@
+"""What a formula's arguments are made of: learned parameters, fixed constants, a statistics context, noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor, nn
+
+from limen.errors import ShapeError, SpecError, suggest
+from limen.formula import Context, uniform
+from limen.formula.context import check_kind
+
+
+class Field:
+    """One argument of a formula beside ``x``, declared on the activation's class under the argument's name."""
+
+    default: Any
+    settable: ClassVar[bool] = True
+    """Whether the constructor takes a value for it."""
+    keyword_only: ClassVar[bool] = True
+
+    def current(self, module: nn.Module, name: str) -> Any:
+        """The field's value in a module."""
+        return getattr(module, name)
+
+    def check(self, owner: str, name: str, value: Any) -> Any:
+        """Return ``value`` as stored, or raise an error that names what is allowed."""
+        return value
+
+    def argument(self, value: Any, x: Tensor, channel_dim: int) -> Any:
+        """What the formula receives for an input ``x``."""
+        return value
+
+
+@dataclass(frozen=True)
+class Param(Field):
+    """A quantity that can be learned: one number for the whole input, or one for each channel.
+
+    ``learned=False`` keeps it fixed by default; it is then a buffer, saved with the model all the same.
+    """
+
+    default: float
+    learned: bool = True
+    keyword_only: ClassVar[bool] = False
+
+    if TYPE_CHECKING:
+        # On an instance the name holds the parameter or buffer itself.
+        def __get__(self, module: Any, owner: Any) -> Tensor: ...
+
+    def check(self, owner: str, name: str, value: Any) -> float:
+        """Accept any finite number."""
+        return _finite_number(owner, name, value)
+
+    def argument(self, value: Any, x: Tensor, channel_dim: int) -> Any:
+        """The parameter, shaped to broadcast along the channel axis."""
+        return broadcast(value, x, channel_dim) if isinstance(value, Tensor) else value
+
+
+@dataclass(frozen=True)
+class Constant(Field):
+    """A number of the formula that is never learned, such as the slope of a Leaky ReLU.
+
+    The value must lie strictly between ``above`` and ``below`` (``inclusive=True``: or on them).
+    """
+
+    default: float
+    above: float = -math.inf
+    below: float = math.inf
+    inclusive: bool = False
+    keyword_only: ClassVar[bool] = False
+
+    def check(self, owner: str, name: str, value: Any) -> float:
+        """Accept a finite number within the bounds."""
+        number = _finite_number(owner, name, value)
+        inside = self.above < number < self.below
+        if inside or (self.inclusive and number in (self.above, self.below)):
+            return number
+        bounds = "from {} to {}" if self.inclusive else "between {} and {}, both excluded"
+        raise SpecError(f"{owner}: {name}={value!r} must lie {bounds.format(self.above, self.below)}.")
+
+
+@dataclass(frozen=True)
+class Choice(Field):
+    """A choice between forms of the formula, by name."""
+
+    default: str
+    options: tuple[str, ...]
+
+    def check(self, owner: str, name: str, value: Any) -> str:
+        """Accept one of the options."""
+        if value in self.options:
+            return str(value)
+        raise SpecError(f"{owner}: {name}={value!r} is not a choice. {suggest(str(value), self.options)}")
+
+
+@dataclass(frozen=True)
+class Count(Field):
+    """A whole number of at least ``least``."""
+
+    default: int
+    least: int = 1
+    keyword_only: ClassVar[bool] = False
+
+    def check(self, owner: str, name: str, value: Any) -> int:
+        """Accept a whole number."""
+        if isinstance(value, int) and not isinstance(value, bool) and value >= self.least:
+            return value
+        raise SpecError(f"{owner}: {name}={value!r} must be a whole number of at least {self.least}.")
+
+
+@dataclass(frozen=True)
+class StatisticsContext(Field):
+    """The axes over which the formula's ``mean`` and ``std`` are taken; the formula receives a ``Context``."""
+
+    default: str = "sample"
+
+    def check(self, owner: str, name: str, value: Any) -> str:
+        """Accept the name of a context."""
+        return check_kind(value)
+
+    def argument(self, value: Any, x: Tensor, channel_dim: int) -> Context:
+        """The context, with the channel axis filled in."""
+        return Context(check_kind(value), channel_dim)
+
+
+@dataclass(frozen=True)
+class ChannelAxis(Field):
+    """The channel axis itself, for formulas that work across channels."""
+
+    default: None = None
+    settable: ClassVar[bool] = False
+
+    def current(self, module: nn.Module, name: str) -> None:
+        """Nothing: the axis belongs to the sharing rule, not to the field."""
+
+    def argument(self, value: Any, x: Tensor, channel_dim: int) -> int:
+        """The axis."""
+        return channel_dim
+
+
+@dataclass(frozen=True)
+class Noise(Field):
+    """Noise from U(0, 1) for every element in training; its mean ½ in evaluation. The value is ``training``."""
+
+    default: bool = False
+    settable: ClassVar[bool] = False
+
+    def current(self, module: nn.Module, name: str) -> bool:
+        """Whether the module is training."""
+        return module.training
+
+    def argument(self, value: Any, x: Tensor, channel_dim: int) -> Any:
+        """A tensor of noise, or ½."""
+        return uniform(x) if value else 0.5
+
+
+def broadcast(parameter: Tensor, x: Tensor, channel_dim: int) -> Tensor:
+    """Shape a parameter of one value, or of one value a channel, to broadcast against ``x``.
+
+    >>> import torch
+    >>> broadcast(torch.ones(3), torch.ones(2, 3, 5), 1).shape
+    torch.Size([1, 3, 1])
+    """
+    if parameter.numel() == 1:
+        return parameter.reshape(())
+    channels = parameter.numel()
+    shape = tuple(x.shape)
+    if not -len(shape) <= channel_dim < len(shape) or shape[channel_dim] != channels:
+        raise ShapeError(
+            f"{channels} parameters, one a channel, need {channels} channels in dimension {channel_dim} of the "
+            f"input, and the input has shape {shape}; set num_parameters or channel_dim to match."
+        )
+    view = [1] * len(shape)
+    view[channel_dim] = channels
+    return parameter.reshape(view)
+
+
+def prepare(fields: Mapping[str, Field], values: Mapping[str, Any], x: Tensor, channel_dim: int) -> dict[str, Any]:
+    """The formula's arguments for an input ``x``, from each field's current value."""
+    return {name: field.argument(values[name], x, channel_dim) for name, field in fields.items()}
+
+
+def _finite_number(owner: str, name: str, value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise SpecError(f"{owner}: {name}={value!r} must be a finite number.")

@@ -1,0 +1,155 @@
+"""AdAct: a learned softmax mixture of activations.
+
+Maiti, "AdAct: Learning to Optimize Activation Function Choice Through Adaptive Activation Modules", ICLR 2024
+Tiny Papers (OpenReview M7d5k4AxCE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limen.activations.base import Activation
+from limen.activations.fields import Param, broadcast
+from limen.activations.registry import create, name_of, register
+from limen.errors import SpecError
+
+PAPER_CANDIDATES = ("relu", "elu", "leaky_relu", "prelu", "rrelu", "silu", "mish")
+"""The seven of the paper, in its order."""
+
+
+class MixtureFormula:
+    """Σ wᵢ·fᵢ(x) as one formula over ``x``, the weights ``w0, w1, …`` and each candidate's arguments ``f0_…``."""
+
+    def __init__(self, formulas: Iterable[Callable[..., Any]]) -> None:
+        self.formulas = tuple(formulas)
+
+    def __call__(self, x: Any, **arguments: Any) -> Any:
+        """The weighted sum."""
+        total = 0
+        for index, formula in enumerate(self.formulas):
+            prefix = f"f{index}_"
+            own = {name.removeprefix(prefix): a for name, a in arguments.items() if name.startswith(prefix)}
+            total = total + arguments[f"w{index}"] * formula(x, **own)
+        return total
+
+    @staticmethod
+    def join(weights: Iterable[Any], candidates: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        """Name the weights and the candidates' arguments as :meth:`__call__` expects them."""
+        joined = {f"w{index}": weight for index, weight in enumerate(weights)}
+        for index, arguments in enumerate(candidates):
+            joined.update({f"f{index}_{name}": argument for name, argument in arguments.items()})
+        return joined
+
+
+@register("adact")
+class AdAct(Activation):
+    """A learned mixture of activations: Σ softmax(logits)ᵢ·fᵢ(x).
+
+    Maiti 2024, unnumbered equation of §2. With the paper's seven candidates it has 8 parameters: 7 logits and the
+    slope of PReLU. RReLU draws its slope for each element in training and uses the mean in evaluation.
+
+    Args:
+        candidates: names, specs, or :class:`Activation` objects, at least two.
+
+    The logits start at 0 (all weights equal); the paper does not say how it starts. They have shape (K,), or (C, K)
+    with one mixture a channel.
+
+    >>> AdAct(("relu", "silu")).weights
+    tensor([0.5000, 0.5000])
+    >>> sum(p.numel() for p in AdAct().parameters())
+    8
+    """
+
+    source = "Maiti 2024, ICLR Tiny Papers (OpenReview M7d5k4AxCE), §2"
+    written = "sum_i softmax(logits)_i * candidate_i(x)"
+
+    def __init__(
+        self,
+        candidates: Iterable[str | Activation] = PAPER_CANDIDATES,
+        *,
+        num_parameters: int = 1,
+        channel_dim: int = 1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        common: dict[str, Any] = {
+            "num_parameters": num_parameters, "channel_dim": channel_dim, "device": device, "dtype": dtype
+        }  # fmt: skip
+        super().__init__(**common)
+        chosen = [candidates] if isinstance(candidates, (str, Activation)) else list(candidates)
+        if len(chosen) < 2:
+            raise SpecError(f"AdAct mixes at least two candidates, and {len(chosen)} was given: {candidates!r}.")
+        self.candidates = nn.ModuleList(create(c, **common) if isinstance(c, str) else c for c in chosen)
+        for candidate in self.candidates:
+            _check_candidate(candidate)
+        self.names = _unique([c if isinstance(c, str) else name_of(c) for c in chosen])
+        shape = (len(chosen),) if num_parameters == 1 else (num_parameters, len(chosen))
+        self.logits = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        self.formula = MixtureFormula(candidate.formula for candidate in self.members)
+        self.elementwise = all(candidate.elementwise for candidate in self.members)
+        self.reset_parameters()
+
+    @property
+    def members(self) -> tuple[Activation, ...]:
+        """The candidates as activations."""
+        return tuple(candidate for candidate in self.candidates if isinstance(candidate, Activation))
+
+    def reset_parameters(self) -> None:
+        """Equal weights, and every candidate at its initial values."""
+        if "logits" not in self._parameters:
+            return  # the base class's constructor calls this before there is anything to reset
+        nn.init.zeros_(self.logits)
+        for candidate in self.members:
+            candidate.reset_parameters()
+
+    @property
+    def weights(self) -> Tensor:
+        """softmax(logits): the share of each candidate; detached, at least float32."""
+        return self._softmax().detach()
+
+    def _softmax(self) -> Tensor:
+        logits = self.logits.float() if self.logits.dtype in (torch.float16, torch.bfloat16) else self.logits
+        return logits.softmax(-1)
+
+    def arguments(self, x: Tensor) -> dict[str, Any]:
+        """Each candidate's weight and arguments, shaped for this input."""
+        weights = [broadcast(weight, x, self.channel_dim) for weight in self._softmax().unbind(-1)]
+        return MixtureFormula.join(weights, (candidate.arguments(x) for candidate in self.members))
+
+    def parameter_values(self) -> dict[str, Tensor]:
+        """The weights by candidate, then each candidate's own parameters as ``candidate.parameter``."""
+        weights = self._softmax().unbind(-1)
+        found = dict(zip(self.names, weights, strict=True))
+        for name, candidate in zip(self.names, self.members, strict=True):
+            found.update({f"{name}.{key}": value for key, value in candidate.parameter_values().items()})
+        return found
+
+    def learnable_fields(self) -> list[tuple[str, Param]]:
+        """Every candidate's :class:`Param` fields, in order, as ``(name, field)``."""
+        return [
+            (f"f{index}_{name}", field)
+            for index, candidate in enumerate(self.members)
+            for name, field in candidate.fields.items()
+            if isinstance(field, Param)
+        ]
+
+
+def _check_candidate(candidate: nn.Module) -> None:
+    if not isinstance(candidate, Activation):
+        raise SpecError(
+            f"AdAct's candidates are names, specs or limen activations, and {type(candidate).__name__} was given."
+        )
+    if not candidate.keeps_shape:
+        raise SpecError(f"{type(candidate).__name__} changes the shape of its input, so AdAct cannot mix it.")
+
+
+def _unique(names: list[str]) -> tuple[str, ...]:
+    """The names, with a number after each that occurs before."""
+    return tuple(
+        name if name not in names[:index] else f"{name}#{names[: index + 1].count(name)}"
+        for index, name in enumerate(names)
+    )

@@ -1,0 +1,148 @@
+"""Activations by name: register, list, look up and build them from a spec such as ``asau:beta=2``."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from limen.activations.base import Activation
+from limen.errors import SpecError, suggest
+
+_CLASSES: dict[str, type[Activation]] = {}
+
+A = TypeVar("A", bound=type[Activation])
+
+
+@overload
+def register(item: A) -> A: ...
+@overload
+def register(item: str) -> Callable[[A], A]: ...
+def register(item: Any) -> Any:
+    """Make an activation class known by name; use it as a decorator.
+
+    Without a name the class's own is used in snake case. A name already taken is an error.
+
+    >>> @register("linear_for_a_test")
+    ... class Linear(Activation):
+    ...     @staticmethod
+    ...     def formula(x):
+    ...         return x
+    >>> create("linear_for_a_test")
+    Linear()
+    >>> unregister("linear_for_a_test")
+    """
+    if isinstance(item, str):
+        return lambda cls: _add(item, cls)
+    return _add(_snake_case(item.__name__), item)
+
+
+def unregister(name: str) -> None:
+    """Forget a registered name, for example at the end of a test."""
+    find(name)
+    del _CLASSES[name]
+
+
+def _add(name: str, cls: A) -> A:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise SpecError(f"an activation's name is lower-case letters, digits and '_', and {name!r} was given.")
+    if name in _CLASSES:
+        raise SpecError(f"the name {name!r} already belongs to {_CLASSES[name].__name__}; choose another.")
+    _CLASSES[name] = cls
+    return cls
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def names() -> tuple[str, ...]:
+    """The names of all registered activations, in the order they were registered.
+
+    >>> "asau" in names()
+    True
+    """
+    return tuple(_CLASSES)
+
+
+def find(name: str) -> type[Activation]:
+    """The class registered under ``name``.
+
+    >>> find("asua")
+    Traceback (most recent call last):
+    limen.errors.SpecError: no activation is called 'asua'. Did you mean 'asau'?
+    """
+    if name in _CLASSES:
+        return _CLASSES[name]
+    raise SpecError(f"no activation is called {name!r}. {suggest(name, _CLASSES)}")
+
+
+def name_of(activation: Activation | type[Activation]) -> str:
+    """The name an activation is registered under, or its class's name."""
+    cls = activation if isinstance(activation, type) else type(activation)
+    return next((name for name, known in _CLASSES.items() if known is cls), cls.__name__)
+
+
+def create(spec: str, **named: Any) -> Activation:
+    """Build an activation from its spec: ``name``, or ``name:argument=value,argument=value``.
+
+    Values are numbers, ``true``, ``false``, ``none``, words, or several joined by ``+``. Further arguments may be
+    given by keyword.
+
+    >>> create("asau:beta=2,learned=alpha+beta", num_parameters=64)
+    ASAU(a=0.01, b=1, alpha=1, beta=2, num_parameters=64)
+    """
+    name, arguments = parse(spec)
+    cls = find(name)
+    try:
+        return cls(**{**arguments, **named})
+    except SpecError as error:
+        raise SpecError(f"{error} (in the spec {spec!r})") from None
+
+
+def parse(spec: str) -> tuple[str, dict[str, Any]]:
+    """Split a spec into the activation's name and its arguments.
+
+    >>> parse("adact:candidates=relu+silu")
+    ('adact', {'candidates': ('relu', 'silu')})
+    """
+    name, _, rest = spec.strip().partition(":")
+    arguments: dict[str, Any] = {}
+    for piece in filter(None, (part.strip() for part in rest.split(","))):
+        key, equals, value = piece.partition("=")
+        if not (key and equals and value):
+            raise SpecError(f"in the spec {spec!r}, {piece!r} is not of the form argument=value.")
+        if key in arguments:
+            raise SpecError(f"in the spec {spec!r}, {key!r} is given twice.")
+        arguments[key] = _value(value)
+    return name, arguments
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """Split a comma-separated list of specs, whose own arguments are separated by commas too.
+
+    >>> split_list("relu,asau:beta=2,alpha=3,ash")
+    ('relu', 'asau:beta=2,alpha=3', 'ash')
+    """
+    specs: list[str] = []
+    for piece in filter(None, (part.strip() for part in text.split(","))):
+        continues = "=" in piece and ":" not in piece.partition("=")[0]
+        if continues and specs:
+            specs[-1] += f",{piece}"
+        else:
+            specs.append(piece)
+    return tuple(specs)
+
+
+_WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
+
+
+def _value(text: str) -> Any:
+    if re.fullmatch(r"[+-]?\d+", text):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        return float(text)
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    return tuple(text.split("+")) if "+" in text else text

@@ -1,0 +1,196 @@
+"""The primitives of formulas, each on tensors, on numbers and on SymPy symbols.
+
+On tensors each one is a torch operator whose value and gradient neither overflow nor cancel where the
+mathematical result does not, so that a formula made of them is a trustworthy reference. On symbols each one
+is the function of the same name in :mod:`limen.formula.symbolic`, which is imported only then.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from limen.formula.context import Context
+
+SOFTPLUS_LINEAR_ABOVE = 40.0
+"""Beyond this, softplus(u) equals u in float64 too (e^-40 = 4e-18); exp(40) is far from overflow in float32."""
+
+
+def _primitive(on_tensors: Callable[..., Any]) -> Callable[..., Any]:
+    """Extend a function of tensors to plain numbers and to symbols."""
+
+    @functools.wraps(on_tensors)
+    def apply(*operands: Any) -> Any:
+        if any(isinstance(operand, Tensor) for operand in operands):
+            return on_tensors(*operands)
+        if all(isinstance(operand, (int, float)) for operand in operands):
+            return on_tensors(*(torch.tensor(operand, dtype=torch.float64) for operand in operands)).item()
+        from limen.formula import symbolic
+
+        return symbolic.apply(on_tensors.__name__, *operands)
+
+    return apply
+
+
+@_primitive
+def exp(u: Any) -> Any:
+    """e^u."""
+    return torch.exp(u)
+
+
+@_primitive
+def expm1(u: Any) -> Any:
+    """e^u − 1, exact near 0."""
+    return torch.expm1(u)
+
+
+@_primitive
+def log(u: Any) -> Any:
+    """Natural logarithm."""
+    return torch.log(u)
+
+
+@_primitive
+def log1p(u: Any) -> Any:
+    """ln(1 + u), exact near 0."""
+    return torch.log1p(u)
+
+
+@_primitive
+def sqrt(u: Any) -> Any:
+    """Square root."""
+    return torch.sqrt(u)
+
+
+@_primitive
+def absolute(u: Any) -> Any:
+    """\\|u\\|; the slope at 0 is 0."""
+    return torch.abs(u)
+
+
+@_primitive
+def sign(u: Any) -> Any:
+    """−1, 0 or 1."""
+    return torch.sign(u)
+
+
+@_primitive
+def sigmoid(u: Any) -> Any:
+    """1 / (1 + e^−u).
+
+    >>> sigmoid(0.0)
+    0.5
+    """
+    return torch.sigmoid(u)
+
+
+@_primitive
+def tanh(u: Any) -> Any:
+    """Hyperbolic tangent."""
+    return torch.tanh(u)
+
+
+@_primitive
+def softplus(u: Any) -> Any:
+    """ln(1 + e^u), without overflow and exact in float64 for large u."""
+    return F.softplus(u, threshold=SOFTPLUS_LINEAR_ABOVE)
+
+
+@_primitive
+def erf(u: Any) -> Any:
+    """Error function."""
+    return torch.erf(u)
+
+
+@_primitive
+def sin(u: Any) -> Any:
+    """Sine."""
+    return torch.sin(u)
+
+
+@_primitive
+def cos(u: Any) -> Any:
+    """Cosine."""
+    return torch.cos(u)
+
+
+@_primitive
+def step(u: Any) -> Any:
+    """1 where u ≥ 0, 0 where u < 0, NaN where u is NaN; the slope is 0."""
+    at_or_above = (u >= 0).to(u.dtype)
+    return torch.where(u.isnan(), u, at_or_above)
+
+
+@_primitive
+def maximum(u: Any, v: Any) -> Any:
+    """The larger of u and v; against a number, the whole gradient goes to u at a tie."""
+    return u.clamp(min=v) if not isinstance(v, Tensor) else torch.maximum(u, v)
+
+
+@_primitive
+def minimum(u: Any, v: Any) -> Any:
+    """The smaller of u and v; against a number, the whole gradient goes to u at a tie."""
+    return u.clamp(max=v) if not isinstance(v, Tensor) else torch.minimum(u, v)
+
+
+@_primitive
+def where(condition: Any, u: Any, v: Any) -> Any:
+    """``u`` where the condition holds, else ``v``.
+
+    Both branches are computed: keep each finite where it is not selected, for example by clamping its argument,
+    or its gradient becomes 0·∞ = NaN.
+    """
+    return torch.where(condition, u, v)
+
+
+def mean(x: Any, context: Context | None = None) -> Any:
+    """Mean of the input over its context, kept broadcastable against ``x``; 0 for an empty sample.
+
+    >>> mean(torch.tensor([[1.0, 2.0, 6.0]]))
+    tensor([[3.]])
+    """
+    if not isinstance(x, Tensor):
+        return _symbolic_statistic("mean", x)
+    axes = (context or Context()).axes(tuple(x.shape))
+    if not axes:
+        return x
+    if x.numel() == 0:
+        return x.sum(axes, keepdim=True)
+    return x.mean(axes, keepdim=True)
+
+
+def std(x: Any, context: Context | None = None) -> Any:
+    """Population deviation (divisor N) of the input over its context; 0 with gradient 0 for a constant sample.
+
+    >>> std(torch.tensor([[1.0, 1.0, 4.0, 4.0]]))
+    tensor([[1.5000]])
+    """
+    if not isinstance(x, Tensor):
+        return _symbolic_statistic("std", x)
+    axes = (context or Context()).axes(tuple(x.shape))
+    if not axes:
+        return torch.zeros_like(x)
+    if x.numel() == 0:
+        return torch.zeros_like(x.sum(axes, keepdim=True))
+    variance = (x - x.mean(axes, keepdim=True)).square().mean(axes, keepdim=True)
+    # torch.std has the same value and gradient, and a second derivative that is NaN where the variance is 0.
+    constant = variance == 0
+    return torch.where(constant, 0.0, torch.where(constant, 1.0, variance).sqrt())
+
+
+def uniform(like: Any) -> Any:
+    """Independent noise from U(0, 1) for every element of ``like``."""
+    if isinstance(like, Tensor):
+        return torch.rand_like(like, dtype=torch.float32)
+    return _symbolic_statistic("uniform", like)
+
+
+def _symbolic_statistic(name: str, x: Any) -> Any:
+    from limen.formula import symbolic
+
+    return symbolic.apply(name, x)

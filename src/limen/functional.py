@@ -1,0 +1,126 @@
+"""One function beside every activation module, with the same names in the same order.
+
+``limen.functional.asau(x, a, b, alpha, beta)`` is ``limen.ASAU`` without state: parameters are numbers, tensors of
+one value, or tensors of one value a channel. The functions are derived from the registered classes, yours included.
+
+>>> import torch, limen
+>>> limen.functional.swish(torch.tensor([1.0]), beta=0.0)
+tensor([0.5000])
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import Tensor, as_tensor
+
+from limen.activations.base import Activation
+from limen.activations.fields import Noise, Param, broadcast, prepare
+from limen.activations.mixture import PAPER_CANDIDATES, AdAct, MixtureFormula
+from limen.activations.registry import find, name_of, names
+from limen.errors import ShapeError, SpecError
+from limen.kernels import plain
+
+
+def adact(
+    x: Tensor,
+    logits: Tensor,
+    *parameters: float | Tensor,
+    candidates: Iterable[str] = PAPER_CANDIDATES,
+    channel_dim: int = 1,
+    training: bool = False,
+) -> Tensor:
+    """Σ softmax(logits)ᵢ·fᵢ(x), as :class:`limen.AdAct`.
+
+    Args:
+        x: any shape.
+        logits: (K,), or (C, K) for one mixture a channel, K being the number of candidates.
+        *parameters: the candidates' own parameters in order, such as PReLU's slope; those left out start as declared.
+        candidates: names or specs.
+        channel_dim: the channel axis of ``x``.
+        training: draw RReLU's slopes.
+
+    >>> import torch
+    >>> adact(torch.tensor([-1.0, 1.0]), torch.zeros(7), 0.25)
+    tensor([-0.2419,  0.9423])
+    """
+    template = AdAct(candidates).train(training)
+    if logits.shape[-1:] != (len(template.members),):
+        raise ShapeError(
+            f"logits of shape {tuple(logits.shape)} do not fit {len(template.members)} candidates; "
+            "the last axis has one value for each."
+        )
+    learnable = template.learnable_fields()
+    if len(parameters) > len(learnable):
+        raise SpecError(
+            f"these candidates have {len(learnable)} parameters of their own, and {len(parameters)} were given."
+        )
+    weights = [broadcast(weight, x, channel_dim) for weight in logits.softmax(-1).unbind(-1)]
+    arguments = MixtureFormula.join(weights, (prepare(c.fields, _initial(c), x, channel_dim) for c in template.members))
+    for (name, field), value in zip(learnable, parameters, strict=False):
+        arguments[name] = field.argument(_as_parameter(value, x), x, channel_dim)
+    return plain.evaluate(template.formula, x, arguments)
+
+
+def _initial(candidate: Activation) -> dict[str, Any]:
+    return {**candidate.values(), **candidate.initial}
+
+
+def _as_parameter(value: Any, x: Tensor) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    return as_tensor(value, dtype=plain.working_dtype(x), device=x.device)
+
+
+@functools.cache
+def _derive(cls: type[Activation]) -> Callable[..., Tensor]:
+    """The function of an activation class: bind the values, shape them, run the formula."""
+    name, signature = name_of(cls), _signature(cls)
+
+    def function(*positional: Any, **named: Any) -> Tensor:
+        try:
+            bound = signature.bind(*positional, **named)
+        except TypeError as error:
+            raise SpecError(f"limen.functional.{name}{signature}: {error}.") from None
+        bound.apply_defaults()
+        given = dict(bound.arguments)
+        x, channel_dim, training = given.pop("x"), given.pop("channel_dim"), given.pop("training", False)
+        values: dict[str, Any] = {}
+        for key, field in cls.fields.items():
+            if isinstance(field, Param):
+                values[key] = _as_parameter(given[key], x)
+            elif field.settable:
+                values[key] = field.check(name, key, given[key])
+            else:
+                values[key] = training
+        return plain.evaluate(cls.formula, x, prepare(cls.fields, values, x, channel_dim))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"The function of :class:`limen.{cls.__name__}`.\n\n{inspect.getdoc(cls)}"
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    return function
+
+
+def _signature(cls: type[Activation]) -> inspect.Signature:
+    settable = [(key, field) for key, field in cls.fields.items() if field.settable]
+    parameters = [inspect.Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Tensor)]
+    for key, field in sorted(settable, key=lambda item: item[1].keyword_only):
+        kind = inspect.Parameter.KEYWORD_ONLY if field.keyword_only else inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters.append(inspect.Parameter(key, kind, default=field.default))
+    parameters.append(inspect.Parameter("channel_dim", inspect.Parameter.KEYWORD_ONLY, default=1))
+    if any(isinstance(field, Noise) for field in cls.fields.values()):
+        parameters.append(inspect.Parameter("training", inspect.Parameter.KEYWORD_ONLY, default=False))
+    return inspect.Signature(parameters)
+
+
+def __getattr__(name: str) -> Callable[..., Tensor]:
+    if name.startswith("_") or name not in names():
+        raise AttributeError(f"module 'limen.functional' has no attribute {name!r}")
+    return _derive(find(name))  # type: ignore[arg-type]  # classes are hashable; nn.Module's stub hides it
+
+
+def __dir__() -> list[str]:
+    return sorted(names())

@@ -1,0 +1,1 @@
+"""How a formula is run on tensors."""

@@ -1,0 +1,244 @@
+"""Activations as modules: parameters, sharing, state dicts, copies, devices, printing, compilation, export."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import io
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+import limen
+from helpers import ALL, KEEPING_SHAPE, LEARNING, activation, sample_input
+
+SCALAR = [name for name in LEARNING if name != "adact"]
+
+
+def perturb(module: nn.Module) -> None:
+    with torch.no_grad():
+        for tensor in [*module.parameters(), *module.buffers()]:
+            tensor.add_(torch.rand_like(tensor))
+
+
+def flattened(module: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+@pytest.mark.parametrize("name", SCALAR)
+def test_parameters_are_one_dimensional(name):
+    for count in (1, 5):
+        module = limen.create(name, num_parameters=count)
+        assert all(parameter.shape == (count,) for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_one_parameter_a_channel(name):
+    module = activation(name, num_parameters=3, dtype=torch.float64)
+    perturb(module)
+    x = sample_input(4, 3, 5)
+    y = module(x)
+    for channel in range(3):
+        single = copy.deepcopy(module)
+        for shared, source in zip(single.state_dict().values(), module.state_dict().values(), strict=True):
+            shared.copy_(source[channel : channel + 1].expand_as(source))
+        torch.testing.assert_close(single(x)[:, channel], y[:, channel])
+    last = activation(name, num_parameters=3, channel_dim=-1, dtype=torch.float64)
+    last.load_state_dict(module.state_dict())
+    torch.testing.assert_close(last(x.movedim(1, -1)).movedim(-1, 1), y)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_wrong_number_of_channels_is_explained(name):
+    module = activation(name, num_parameters=3)
+    with pytest.raises(limen.errors.ShapeError, match=r"need 3 channels in dimension 1 .* shape \(2, 4\)"):
+        module(torch.randn(2, 4))
+    with pytest.raises(limen.errors.ShapeError, match="need 3 channels"):
+        module(torch.randn(3))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_state_dict_pickle_and_deepcopy(name):
+    module = activation(name, dtype=torch.float64)
+    perturb(module)
+    x = sample_input(2, 6)
+    expected = module(x)
+    restored = activation(name, dtype=torch.float64)
+    stored = io.BytesIO()
+    torch.save(module.state_dict(), stored)
+    stored.seek(0)
+    restored.load_state_dict(torch.load(stored, weights_only=True), strict=True)
+    for copied in (restored, copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert torch.equal(copied(x), expected)
+        assert repr(copied) == repr(module)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_meta_device_then_real(name):
+    module = limen.create(name, device="meta")
+    assert all(tensor.is_meta for tensor in module.state_dict().values())
+    assert "meta" in repr(module) or not module.state_dict()
+    module.to_empty(device="cpu")
+    for owner in module.modules():
+        if hasattr(owner, "reset_parameters"):
+            owner.reset_parameters()
+    fresh = limen.create(name)
+    for key, value in fresh.state_dict().items():
+        torch.testing.assert_close(module.state_dict()[key], value)
+    assert module.eval()(torch.ones(2, 4, device="meta")).is_meta if not list(module.parameters()) else True
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_reset_restores_the_given_values(name):
+    module = limen.create(name)
+    before = flattened(module)
+    perturb(module)
+    assert not torch.equal(flattened(module), before)
+    module.reset_parameters()
+    assert torch.equal(flattened(module), before)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_moves_with_its_model(name):
+    model = nn.Sequential(limen.create(name)).to(torch.float64)
+    assert all(tensor.dtype == torch.float64 for tensor in model.state_dict().values())
+    assert limen.create(name, dtype=torch.bfloat16)(torch.randn(2, 4)).dtype == torch.float32
+
+
+def test_printing_shows_the_current_values():
+    module = limen.ASAU()
+    with torch.no_grad():
+        module.beta.fill_(2.5)
+    assert repr(module) == "ASAU(a=0.01, b=1, alpha=1, beta=2.5)"
+    many = limen.Swish(num_parameters=2)
+    with torch.no_grad():
+        many.beta[0] = 3.0
+    assert repr(many) == "Swish(beta=2 in [1, 3], num_parameters=2)"
+
+
+class TestLearned:
+    def test_any_subset(self):
+        module = limen.ASAU(learned=("a", "beta"))
+        assert list(dict(module.named_parameters())) == ["a", "beta"]
+        assert list(dict(module.named_buffers())) == ["b", "alpha"]
+        assert not list(limen.ASAU(learned=False).parameters())
+        assert len(list(limen.ASAU(learned=True).parameters())) == 4
+        assert list(dict(limen.create("asau:learned=b").named_parameters())) == ["b"]
+
+    def test_fixed_values_are_saved_with_the_model(self):
+        other = limen.ASAU()
+        other.load_state_dict(limen.ASAU(a=0.2).state_dict(), strict=True)
+        assert other.a.item() == pytest.approx(0.2)
+
+    def test_swish_and_fixed_ash_switch_off(self):
+        assert not list(limen.Swish(learned=False).parameters())
+        assert not list(limen.FixedASH(learned=False).parameters())
+
+    def test_unknown_name(self):
+        with pytest.raises(limen.errors.SpecError, match="Did you mean 'alpha'"):
+            limen.ASAU(learned=("alpah",))
+
+
+class TestConstruction:
+    def test_by_position_and_by_name(self):
+        assert repr(limen.ASAU(0.1, 2.0, beta=3.0)) == "ASAU(a=0.1, b=2, alpha=1, beta=3)"
+
+    def test_signature_is_the_documented_one(self):
+        assert str(inspect.signature(limen.ASH)).startswith("(z_k=0.001, alpha=1.0, *, context='sample', learned:")
+        assert list(inspect.signature(limen.APALU).parameters)[:3] == ["a", "b", "smooth"]
+
+    @pytest.mark.parametrize(
+        ("build", "message"),
+        [
+            (lambda: limen.ASAU(betta=1.0), "no argument 'betta'. Did you mean 'beta'"),
+            (lambda: limen.ASAU(1, 2, 3, 4, 5), "at most 4 positional"),
+            (lambda: limen.ASAU(1.0, a=1.0), "a was given twice"),
+            (lambda: limen.ASAU(beta="x"), "must be a finite number"),
+            (lambda: limen.ASAU(beta=float("nan")), "must be a finite number"),
+            (lambda: limen.ASAU(num_parameters=0), "num_parameters=0"),
+            (lambda: limen.ASH(context="batch"), "no context is called 'batch'. Known: sample, channel, token"),
+            (lambda: limen.HardASH(percentile=120), "percentile=120 must lie between 0.0 and 100.0, both excluded"),
+            (lambda: limen.GELU(approximate="fast"), "approximate='fast' is not a choice"),
+            (lambda: limen.Maxout(pieces=1), "whole number of at least 2"),
+            (lambda: limen.ReLU(1.0), "at most 0 positional"),
+        ],
+    )
+    def test_errors_say_what_is_allowed(self, build, message):
+        with pytest.raises(limen.errors.SpecError) as caught:
+            build()
+        assert message in str(caught.value)
+
+    def test_formula_must_match_the_fields(self):
+        with pytest.raises(limen.errors.SpecError, match="name one argument after each field"):
+
+            class Wrong(limen.Activation):
+                k = limen.Param(1.0)
+
+                @staticmethod
+                def formula(x, q):
+                    return x * q
+
+    def test_a_user_written_activation_gets_everything(self):
+        class Bent(limen.Activation):
+            """x·tanh(kx)."""
+
+            k = limen.Param(1.0)
+
+            @staticmethod
+            def formula(x, k):
+                return x * limen.formula.tanh(k * x)
+
+        limen.register(Bent)
+        module = limen.create("bent:k=2", num_parameters=3, dtype=torch.float64)
+        x = sample_input(2, 3, 4).requires_grad_()
+        assert torch.autograd.gradcheck(module, (x,))
+        torch.testing.assert_close(limen.functional.bent(x, 2.0), module(x))
+        assert limen.AdAct(("bent", "relu"))(torch.randn(2, 3)).shape == (2, 3)
+        from limen.activations.describe import describe
+
+        assert describe("bent").formula == "x*tanh(k*x)"
+
+
+@pytest.mark.parametrize("name", KEEPING_SHAPE)
+def test_compiles_without_a_graph_break(name):
+    torch._dynamo.reset()
+    module = activation(name)
+    # aot_eager traces forward and backward as Inductor would, without its code generation.
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    x = torch.randn(2, 4, requires_grad=True)
+    y = compiled(x)
+    y.sum().backward()
+    gradient, x.grad = x.grad, None
+    expected = module(x)
+    expected.sum().backward()
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(gradient, x.grad)
+
+
+@pytest.mark.parametrize("name", KEEPING_SHAPE)
+def test_exports(name):
+    module = activation(name)
+    x = torch.randn(2, 4)
+    program = torch.export.export(nn.Sequential(module), (x,), strict=True)
+    torch.testing.assert_close(program.module()(x), module(x))
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_activation_checkpointing_reproduces_the_gradients(name):
+    module = limen.create(name).train()
+    x = torch.randn(3, 4)
+    results = []
+    for checkpointed in (False, True):
+        torch.manual_seed(1)
+        module.zero_grad()
+        leaf = x.clone().requires_grad_()
+        if checkpointed:
+            y = torch.utils.checkpoint.checkpoint(module, leaf, use_reentrant=False)
+        else:
+            y = module(leaf)
+        y.square().sum().backward()
+        results.append([leaf.grad, *(p.grad.clone() for p in module.parameters())])
+    for plain, recomputed in zip(*results, strict=True):
+        torch.testing.assert_close(recomputed, plain)
