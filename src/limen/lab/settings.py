@@ -33,5 +33,5 @@ class StudySettings(BaseModel):
     protocol: Literal["honest", "paper"] = "honest"
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     test_fraction: float = Field(0.2, gt=0, lt=1)
-    split_seed: int = 0
+    split_seed: int = Field(0, ge=0, lt=2**32)
     device: str = "cpu"

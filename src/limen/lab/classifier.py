@@ -1,0 +1,135 @@
+"""Image classification as Lightning trains it, and the callbacks a study listens with."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from limen.lab.records import EpochRow
+from limen.training import param_groups
+
+
+class NonFiniteLossError(Exception):
+    """The loss became NaN or infinite, so the run has failed."""
+
+
+class Classifier(L.LightningModule):
+    """A network with cross-entropy loss, Adam, and accuracy and macro F1 on each split."""
+
+    def __init__(self, network: nn.Module, num_classes: int, learning_rate: float, weight_decay: float) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = nn.CrossEntropyLoss()
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        measures = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+                "f1": MulticlassF1Score(num_classes, average="macro"),
+            }
+        )
+        self.val_measures, self.test_measures = measures.clone(prefix="val_"), measures.clone(prefix="test_")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam with decoupled weight decay (which at 0 is Adam), never on activation parameters."""
+        return torch.optim.AdamW(param_groups(self.network, self.learning_rate, self.weight_decay))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """Cross-entropy of a batch; a loss that is not finite ends the run."""
+        images, labels = batch
+        logits = self.network(images)
+        loss = self.loss(logits, labels)
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(
+                f"the loss became {loss.item()} in epoch {self.current_epoch + 1}, step {index + 1}"
+            )
+        self.train_accuracy(logits, labels)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        """Loss and measures on the held-out images of an epoch."""
+        self._evaluate(batch, "val", self.val_measures)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        """Loss and measures on the test images."""
+        self._evaluate(batch, "test", self.test_measures)
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str, measures: MetricCollection) -> None:
+        images, labels = batch
+        logits = self.network(images)
+        measures.update(logits, labels)
+        self.log(f"{split}_loss", self.loss(logits, labels), on_epoch=True, batch_size=len(labels))
+        self.log_dict(measures, on_epoch=True, batch_size=len(labels))
+
+
+class BestWeights(L.Callback):
+    """Keeps the weights of the epoch with the best held-out accuracy; the earliest among equals."""
+
+    def __init__(self) -> None:
+        self.epoch, self.accuracy = 0, -1.0
+        self.state: dict[str, Any] = {}
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Compare with the best so far."""
+        accuracy = float(trainer.callback_metrics["val_accuracy"])
+        if accuracy > self.accuracy:
+            self.epoch, self.accuracy = trainer.current_epoch + 1, accuracy
+            self.state = copy.deepcopy(pl_module.network.state_dict())
+
+
+class StepTimes(L.Callback):
+    """Wall time of every training step, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._start = 0.0
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        """Start the clock."""
+        self._start = _now(pl_module.device)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        """Stop the clock."""
+        self.seconds.append(_now(pl_module.device) - self._start)
+
+    def median_ms(self) -> float:
+        """The median step, in milliseconds."""
+        return 1000 * float(torch.tensor(self.seconds).median()) if self.seconds else float("nan")
+
+
+class Epochs(L.Callback):
+    """Collects a row an epoch and tells a listener about each."""
+
+    def __init__(self, listener: Callable[[EpochRow], None]) -> None:
+        self.rows: list[EpochRow] = []
+        self.listener = listener
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Validation has run by now, so all four numbers are there."""
+        measured = trainer.callback_metrics
+        self.rows.append(
+            EpochRow(
+                epoch=trainer.current_epoch + 1,
+                train_loss=float(measured["train_loss"]),
+                train_accuracy=float(measured["train_accuracy"]),
+                heldout_loss=float(measured["val_loss"]),
+                heldout_accuracy=float(measured["val_accuracy"]),
+            )
+        )
+        self.listener(self.rows[-1])
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -1,0 +1,159 @@
+"""What a person sees while a study runs and when it is done: progress on standard error, a table on standard output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from limen.lab.records import EpochRow, RunRecord, SummaryRow
+from limen.lab.settings import StudySettings
+from limen.lab.study import Result
+
+STYLES = {"better": "green", "worse": "red"}
+SHORT = {"no detectable difference": "not detectable"}
+"""Verdicts as the table has room for them in 80 columns."""
+
+
+class ProgressListener:
+    """Two bars, one for the runs of the study and one for the epochs of the run, and a line for each run that ends."""
+
+    def __init__(self, settings: StudySettings) -> None:
+        self.epochs = settings.epochs
+        self.heldout = "test" if settings.protocol == "paper" else "validation"
+        self.console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.total, self.done = 0, 0
+        self.runs = self.progress.add_task("runs", total=None)
+        self.run = self.progress.add_task("epochs", total=self.epochs, visible=False)
+
+    def __enter__(self) -> ProgressListener:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
+        """Show how much there is to do."""
+        self.total, self.done = total, done
+        self.progress.update(self.runs, total=total, completed=done)
+        for note in notes:
+            self.console.print(f"[yellow]{escape(note)}[/]", highlight=False)
+        if done:
+            self.console.print(f"continuing: {done} of {total} runs are done already", highlight=False)
+
+    def run_started(self, activation: str, seed: int) -> None:
+        """Start the epochs' bar anew."""
+        self.name = f"{escape(activation)} · seed {seed}"
+        self.progress.reset(self.run, description=self.name, visible=True)
+
+    def epoch(self, row: EpochRow) -> None:
+        """Move the epochs' bar."""
+        shown = f"{self.name} · {self.heldout} {100 * row.heldout_accuracy:.1f} %"
+        self.progress.update(self.run, completed=row.epoch, description=shown)
+
+    def run_ended(self, run: RunRecord) -> None:
+        """Print what the run came to."""
+        self.done += 1
+        self.progress.update(self.runs, completed=self.done)
+        if run.status == "failed":
+            outcome = f"[red]failed: {escape(run.failure)}[/]"
+        else:
+            outcome = f"test {100 * run.metrics['test_accuracy']:.2f} % (best epoch {run.best_epoch})"
+        self.console.print(
+            f"[dim]{self.done}/{self.total}[/] {self.name}: {outcome} [dim]{run.seconds:.1f} s[/]", highlight=False
+        )
+
+    def timing(self, done: int, total: int) -> None:
+        """Use the epochs' bar for the rounds of timing."""
+        self.progress.update(self.run, visible=True, description="cost of a step", total=total, completed=done)
+
+
+class SilentListener:
+    """Shows nothing."""
+
+    def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
+        """Nothing."""
+
+    def run_started(self, activation: str, seed: int) -> None:
+        """Nothing."""
+
+    def epoch(self, row: EpochRow) -> None:
+        """Nothing."""
+
+    def run_ended(self, run: RunRecord) -> None:
+        """Nothing."""
+
+    def timing(self, done: int, total: int) -> None:
+        """Nothing."""
+
+
+def print_result(result: Result, console: Console) -> None:
+    """The summary as a table, then where the rest is."""
+    settings, data = result.study.settings, result.study.data
+    console.print(summary_table(result.summary, f"{data.name} · {settings.network} · {settings.epochs} epochs"))
+    if settings.protocol == "paper":
+        console.print("The paper's protocol chooses the epoch by test accuracy: these numbers are optimistic.")
+    for run in result.failed:
+        console.print(f"[red]failed[/] {escape(run.activation)}, seed {run.seed}: {escape(run.failure)}")
+    console.print(f"Report: {result.report}", soft_wrap=True)
+
+
+def summary_table(rows: Sequence[SummaryRow], title: str) -> Table:
+    """Accuracy with interval, difference with interval, corrected p, verdict and cost."""
+    baseline = rows[0].baseline if rows else "baseline"
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("activation", overflow="fold")
+    for heading in ("test accuracy %", f"minus {escape(baseline)}", "p (Holm)", "verdict", "time ×", "MB"):
+        left = heading == "verdict"
+        table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
+    for row in rows:
+        style = STYLES.get(row.verdict, "dim")
+        table.add_row(
+            escape(row.activation),
+            with_interval(row.mean, row.low, row.high),
+            ""
+            if row.verdict == "baseline"
+            else with_interval(row.difference, row.difference_low, row.difference_high, sign="+"),
+            number(row.p_holm, ".3f"),
+            f"[{style}]{SHORT.get(row.verdict, row.verdict)}[/]",
+            number(row.ms_ratio, ".2f"),
+            number(row.peak_memory_mb, ".1f"),
+        )
+    return table
+
+
+def with_interval(mean: float, low: float, high: float, sign: str = "") -> str:
+    """A fraction in percent, with half the width of its interval.
+
+    >>> with_interval(0.912, 0.902, 0.922)
+    '91.20 ± 1.00'
+    """
+    half = "" if math.isnan(low) else f" ± {50 * (high - low):.2f}"
+    return number(100 * mean, f"{sign}.2f") + half
+
+
+def number(value: float, form: str) -> str:
+    """A number, or a dash where there is none.
+
+    >>> number(float("nan"), ".2f")
+    '–'
+    """
+    return "–" if math.isnan(value) else f"{value:{form}}"

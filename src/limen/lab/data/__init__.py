@@ -1,0 +1,8 @@
+"""Image data for the lab: built-in sets by name, anyone's own images by path, and reproducible splits."""
+
+from limen.lab.data.builtin import names
+from limen.lab.data.source import load
+from limen.lab.data.splits import divide
+from limen.lab.data.types import ImageData, Progress, Split
+
+__all__ = ["ImageData", "Progress", "Split", "divide", "load", "names"]

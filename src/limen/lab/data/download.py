@@ -1,0 +1,45 @@
+"""Fetch a published file once, checked, into a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+import requests  # what pooch downloads with
+
+from limen.errors import DataError
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A published file: its name below a base URL, and its hash as ``sha256:…`` or ``md5:…``."""
+
+    name: str
+    hash: str
+
+
+def fetch(file: RemoteFile, base_url: str, folder: Path) -> Path:
+    """Return the file in ``folder``, downloaded from ``base_url`` unless it is there and its hash is right."""
+    url = base_url.rstrip("/") + "/" + file.name
+    try:
+        downloader = pooch.HTTPDownloader(timeout=30)
+        path = pooch.retrieve(url, file.hash, fname=file.name, path=folder, downloader=downloader)
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
+        raise DataError(
+            f"{file.name} was not found in {folder} and could not be downloaded from {url} "
+            f"({_reason(error)}); download it by hand and place it in {folder}."
+        ) from error
+    return Path(path)
+
+
+def _reason(error: Exception) -> str:
+    """Say the cause in a few words; the errors of requests wrap it several times."""
+    if isinstance(error, requests.Timeout):
+        return "the server does not answer"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection to the server"
+    text = " ".join(str(error).split())
+    if isinstance(error, ValueError) and "does not match" in text:
+        return "its checksum is not the published one"
+    return text if len(text) <= 160 else text[:160] + "…"

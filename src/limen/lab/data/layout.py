@@ -1,0 +1,243 @@
+"""Find splits and classes from member names alone, before any image is read.
+
+Known layouts, optionally below one common top folder, and ``train.zip`` with ``test.zip`` for the second::
+
+    cat/1.png  dog/1.png                        one set; the lab divides it
+    train/cat/1.png  test/cat/1.png             also val, valid, validation, training, testing; any case
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from limen.errors import DataError
+from limen.lab.data.files import Files, archive_suffix, open_files, path_kind
+
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+}
+_HELP = "expected class folders of images, such as cat/1.png or train/cat/1.png"
+_SEGMENTATION = ({"images", "masks"}, {"image", "mask"})  # read as two classes, they would be learned as such
+_WHOLE = "whole"  # the key of class folders that are in no split folder
+# Pillow lists these suffixes but decodes them only through other programs (EPS runs Ghostscript) or not at all.
+_NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """The images of one split: member names of ``files`` for each class, in natural order."""
+
+    files: Files
+    members: dict[str, tuple[str, ...]]
+
+
+@dataclass
+class _Folder:
+    path: str
+    images: list[str] = field(default_factory=list)
+    folders: dict[str, _Folder] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    def first_image(self) -> str | None:
+        """Return an image in this folder or below it, if there is one."""
+        if self.images:
+            return self.images[0]
+        return next(filter(None, (folder.first_image() for folder in self.folders.values())), None)
+
+    def holders(self) -> list[_Folder]:
+        """Return the sub-folders that hold images, at any depth."""
+        return [folder for folder in self.folders.values() if folder.first_image()]
+
+
+def find_splits(path: Path) -> dict[str, ClassFolders]:
+    """Return the splits found at ``path``, by ``train``, ``validation`` and ``test``; train is always there."""
+    files = open_files(path)
+    archives = _split_archives(files)
+    splits = _from_archives(files, archives) if archives else _from_one(files)
+    if _WHOLE in splits:
+        splits = {"train": splits[_WHOLE]}
+    if "train" not in splits:
+        raise DataError(f"{path} has a {' and a '.join(splits)} split but none to train on; add train/.")
+    return splits
+
+
+def natural_key(name: str) -> tuple[object, ...]:
+    """Order names as people do, by the value of the numbers in them.
+
+    >>> sorted(["img10", "img9", "img1"], key=natural_key)
+    ['img1', 'img9', 'img10']
+    """
+    pieces = re.split(r"([0-9]+)", name)
+    # Length before digits compares numbers of any size without converting them.
+    numbers = [(len(digits.lstrip("0")), digits.lstrip("0")) for digits in pieces[1::2]]
+    return *(part for pair in zip(pieces[::2], [*numbers, (0, "")], strict=True) for part in pair), name
+
+
+def class_order(names: list[str]) -> list[str]:
+    """Sort class names: as numbers if all are integers, else as text.
+
+    >>> class_order(["10", "9"]), class_order(["b", "10", "9"])
+    (['9', '10'], ['10', '9', 'b'])
+    """
+    if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+@functools.cache
+def image_suffixes() -> frozenset[str]:
+    """Return the file name suffixes that Pillow decodes by itself."""
+    known = Image.registered_extensions()  # also loads every format of Pillow
+    return frozenset(suffix for suffix, name in known.items() if name in image_formats())
+
+
+@functools.cache
+def image_formats() -> tuple[str, ...]:
+    """Return the formats that Pillow decodes by itself."""
+    Image.init()
+    return tuple(name for name in Image.OPEN if name not in _NOT_DECODED)
+
+
+def _from_one(files: Files) -> dict[str, ClassFolders]:
+    root = _below_top(_grow(files))
+    holders = root.holders()
+    if not holders:
+        raise _no_class_folders(files, root)
+    named = [folder for folder in root.folders.values() if folder.name.lower() in SPLIT_NAMES]
+    if not any(folder.holders() for folder in named):
+        if all(folder in named for folder in holders):
+            raise _no_classes_in_split(files, holders[0])
+        return {_WHOLE: _classes_in(files, root)}  # a class may be called "train"
+    for folder in (*named, *holders):
+        if folder not in named:
+            raise DataError(
+                f"{files.path} mixes split folders ({named[0].path!r}) with other folders of images "
+                f"({folder.path!r}); keep one kind."
+            )
+        if not folder.holders():
+            raise _no_classes_in_split(files, folder)
+    splits: dict[str, ClassFolders] = {}
+    for folder in named:
+        _add(splits, folder.name, _classes_in(files, folder), files.path)
+    return splits
+
+
+def _add(splits: dict[str, ClassFolders], name: str, found: ClassFolders, path: Path) -> None:
+    split = SPLIT_NAMES[name.lower()]
+    if split in splits:
+        raise DataError(f"{path} has the {split} split twice, once as {name!r}; keep one of them.")
+    splits[split] = found
+
+
+def _split_archives(files: Files) -> dict[str, Path]:
+    """Return the archives of a folder that are named after splits, by their names without the suffix."""
+    if path_kind(files.path) != "folder":
+        return {}
+    suffixes = {name: archive_suffix(name) for name in files.files if "/" not in name}
+    stems = {name: name[: -len(suffix)] for name, suffix in suffixes.items() if suffix}
+    return {name: files.path / name for name, stem in stems.items() if stem.lower() in SPLIT_NAMES}
+
+
+def _from_archives(files: Files, archives: dict[str, Path]) -> dict[str, ClassFolders]:
+    holders = _grow(files).holders()
+    if holders:
+        raise DataError(
+            f"{files.path} holds both split archives ({', '.join(archives)}) and folders of images "
+            f"({holders[0].path!r}); move one of the two elsewhere."
+        )
+    splits: dict[str, ClassFolders] = {}
+    for name, path in archives.items():
+        stem = name[: -len(archive_suffix(name))]
+        inside = _from_one(open_files(path))
+        if set(inside) not in ({_WHOLE}, {SPLIT_NAMES[stem.lower()]}):
+            raise DataError(f"{path} itself holds {' and '.join(inside)} folders; give it alone, as the data.")
+        _add(splits, stem, next(iter(inside.values())), files.path)
+    return splits
+
+
+def _grow(files: Files) -> _Folder:
+    """Make the tree of folders and images, without hidden files, __MACOSX and files that are no images."""
+    root = _Folder("")
+    for name in sorted(files.folders):
+        if _is_visible(name):
+            _reach(root, name.split("/"))
+    for name in files.files:
+        *parents, last = name.split("/")
+        if _is_visible(name) and Path(last).suffix.lower() in image_suffixes():
+            _reach(root, parents).images.append(name)
+    return root
+
+
+def _reach(root: _Folder, parts: list[str]) -> _Folder:
+    folder = root
+    for n, part in enumerate(parts, 1):
+        folder = folder.folders.setdefault(part, _Folder("/".join(parts[:n])))
+    return folder
+
+
+def _is_visible(name: str) -> bool:
+    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def _below_top(root: _Folder) -> _Folder:
+    """Go down while all images are below one folder that is neither a class nor a split."""
+    holders = root.holders()
+    while len(holders) == 1 and not holders[0].images and holders[0].name.lower() not in SPLIT_NAMES:
+        root = holders[0]
+        holders = root.holders()
+    return root
+
+
+def _classes_in(files: Files, folder: _Folder) -> ClassFolders:
+    for inner in folder.folders.values():
+        deeper = next((below.first_image() for below in inner.holders()), None)
+        if deeper:
+            raise DataError(
+                f"{files.where(deeper)} lies deeper than its class folder {inner.path!r}; "
+                "put images directly into their class folder."
+            )
+        if not inner.images:
+            raise DataError(
+                f"The class folder {files.where(inner.path)} has no images; put images into it or remove it."
+            )
+    if {name.lower() for name in folder.folders} in _SEGMENTATION:
+        raise DataError(
+            f"{files.path} holds images with segmentation masks ({' and '.join(sorted(folder.folders))}), "
+            f"not classes; {_HELP}."
+        )
+    if len(folder.folders) == 1:
+        (only,) = folder.folders
+        raise DataError(f"{files.path} has only one class, {only!r}; a comparison needs at least two class folders.")
+    members = {
+        name: tuple(sorted(folder.folders[name].images, key=natural_key)) for name in class_order(list(folder.folders))
+    }
+    return ClassFolders(files, members)
+
+
+def _no_class_folders(files: Files, root: _Folder) -> DataError:
+    if not files.files:
+        return DataError(f"{files.path} is empty; {_HELP}.")
+    if root.images:
+        return DataError(f"{files.where(root.images[0])} is in no class folder; {_HELP}.")
+    packed = [name for name in files.files if archive_suffix(name)]
+    hint = f" To use {packed[0]}, give {files.path / packed[0]}." if packed else ""
+    return DataError(f"{files.path} has {len(files.files)} files but no image in a class folder; {_HELP}.{hint}")
+
+
+def _no_classes_in_split(files: Files, folder: _Folder) -> DataError:
+    what = "images but no class folders" if folder.images else "no images"
+    return DataError(f"The split folder {files.where(folder.path)} holds {what}; {_HELP}.")

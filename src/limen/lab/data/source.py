@@ -1,0 +1,63 @@
+"""From what a user writes after ``--data`` to a data set in memory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from limen.errors import DataError, SpecError, suggest
+from limen.lab.data.builtin import load_builtin, names
+from limen.lab.data.class_folders import load_class_folders
+from limen.lab.data.files import archive_suffix, path_kind
+from limen.lab.data.pixels import adapt
+from limen.lab.data.types import ImageData, Progress, Split
+
+
+def load(
+    source: str,
+    *,
+    data_dir: Path | None = None,
+    image_size: tuple[int, int] | None = None,
+    grey: bool = False,
+    progress: Progress | None = None,
+) -> ImageData:
+    """Load a data set by its built-in name, or from a folder or archive of class folders.
+
+    Args:
+        source: One of :func:`names`, or a path. A name wins over a path; ``./digits`` is always a path.
+        data_dir: Where the files of built-in sets lie or are downloaded to; by default ``$LIMEN_DATA``, else
+            a folder in the user's cache.
+        image_size: Height and width to resize every image to.
+        grey: Reduce colours to one channel.
+        progress: Called as ``progress(done, total)`` while class folders are read.
+
+    >>> data = load("digits")
+    >>> data.image_shape, len(data.train), data.test
+    ((1, 8, 8), 1797, None)
+    """
+    if image_size is not None and min(image_size) < 1:
+        raise SpecError(f"The image size is {image_size[0]}×{image_size[1]}, but both must be 1 or more.")
+    if source in names():
+        return _adapted(load_builtin(source, data_dir), image_size, grey)
+    path = Path(os.path.expanduser(source))
+    if source and path_kind(path) != "missing":
+        return load_class_folders(path, image_size=image_size, grey=grey, progress=progress)
+    if _is_meant_as_path(source):
+        raise DataError(f"{source} does not exist; check the spelling, or give the full path.")
+    raise SpecError(
+        f"No data set is called {source!r} and no such path exists. {suggest(source.lower(), names())} "
+        "A path to a folder, .zip or .tar.gz of class folders is accepted too."
+    )
+
+
+def _is_meant_as_path(source: str) -> bool:
+    separators = filter(None, (os.sep, os.altsep))
+    return any(separator in source for separator in separators) or bool(archive_suffix(source))
+
+
+def _adapted(data: ImageData, image_size: tuple[int, int] | None, grey: bool) -> ImageData:
+    def change(split: Split) -> Split:
+        return replace(split, images=adapt(split.images, image_size=image_size, grey=grey))
+
+    return replace(data, train=change(data.train), test=change(data.test) if data.test is not None else None)

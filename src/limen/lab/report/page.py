@@ -1,0 +1,119 @@
+"""The page: collects verdict, tables and figures, and pours them into the template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from limen.lab.report import tables, verdict
+from limen.lab.report.contents import Contents
+from limen.lab.report.figures.accuracy import intervals
+from limen.lab.report.figures.cost import costs
+from limen.lab.report.figures.curves import curves
+from limen.lab.report.figures.palette import Look, looks
+from limen.lab.report.figures.shapes import shape
+from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_table, sites, weight_table
+from limen.lab.report.wording import Scale, counted
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One layer's learned shape, with its path and, where layers differ, the module found there."""
+
+    path: str
+    kind: str
+    svg: Markup | None
+
+
+@dataclass(frozen=True)
+class ShapeSection:
+    """The learned shapes of one activation."""
+
+    activation: str
+    look: Look
+    formula: str
+    extent: str
+    panels: tuple[Panel, ...]
+    parameters: ParameterTable
+    weights: WeightTable
+    opened: bool
+
+
+def render(study: Contents) -> str:
+    """Return the report as one HTML page that needs no other file and no network.
+
+    The same contents give the same page, to the byte.
+    """
+    shapes = _shapes(study)
+    drawn = {section.activation for section in shapes}
+    page = _template().render(
+        study=study,
+        css=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        verdict=verdict.paragraph(study),
+        notices=verdict.notices(study),
+        facts=tables.facts(study),
+        scale=Scale(study.summary[0].metric if study.summary else "accuracy"),
+        summary=tables.summary_lines(study),
+        accuracy=intervals(study),
+        curves=curves(study),
+        looks=looks(study.activations, study.settings.baseline),
+        shapes=shapes,
+        formulas={
+            name: formula for name, formula in study.formulas.items() if name in study.activations and name not in drawn
+        },
+        costs=costs(study),
+        settings=tables.settings_rows(study),
+    )
+    return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold what UTF-8 cannot
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("template.html.j2")
+
+
+def _shapes(study: Contents) -> list[ShapeSection]:
+    """One section an activation; the first that learned something is open."""
+    styles = looks(study.activations, study.settings.baseline)
+    found: list[ShapeSection] = []
+    for index, activation in enumerate(study.activations):
+        runs = study.finished(activation)
+        layers = sites(runs)
+        if not layers:
+            continue
+        parameters, weights = parameter_table(layers), weight_table(layers)
+        learned = bool(parameters.names or weights.candidates)
+        section = ShapeSection(
+            activation=activation,
+            look=styles[activation],
+            formula=study.formulas.get(activation, ""),
+            extent=f"{counted(len(layers), 'layer')}, {counted(len(runs), 'seed')}",
+            panels=_panels(layers, activation, styles[activation], index),
+            parameters=parameters,
+            weights=weights,
+            opened=learned and not any(earlier.opened for earlier in found),
+        )
+        found.append(section)
+    return found
+
+
+def _panels(layers: Sequence[Site], activation: str, look: Look, index: int) -> tuple[Panel, ...]:
+    uniform = len({site.kinds for site in layers}) == 1
+    return tuple(
+        Panel(site.path, "" if uniform else site.kinds, shape(site, activation, look, f"shape{index}-{number}-"))
+        for number, site in enumerate(layers)
+    )

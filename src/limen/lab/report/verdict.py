@@ -1,0 +1,150 @@
+"""What the study found, in a few plain sentences, and what must be known before believing it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from markupsafe import Markup
+
+from limen.lab.records import SummaryRow
+from limen.lab.report.contents import Contents
+from limen.lab.report.wording import MISSING, Scale, counted, fixed, listed, probability, whole
+
+TESTED = ("better", "worse", "no detectable difference")
+
+
+def paragraph(study: Contents) -> Markup:
+    """The verdict, made from the summary rows alone; activation names are set as code."""
+    if not any(math.isfinite(row.mean) for row in study.summary):
+        nothing = "Every run failed; there is no result to compare." if study.runs else "Nothing was run yet."
+        return Markup(nothing)
+    parts = (_opening, _differences, _undecided, _untested, _cost, _failures)
+    return Markup(" ").join(sentence for part in parts for sentence in part(study))
+
+
+def notices(study: Contents) -> list[str]:
+    """Warnings that change how every number on the page should be read."""
+    settings = study.settings
+    found = []
+    if settings.protocol == "paper":
+        found.append(
+            "The test set chose the epoch. Under the paper’s protocol every run reports its best epoch as judged "
+            "on the test set itself, so the accuracies are optimistic: expect less on new data."
+        )
+    if settings.limit_train is not None:
+        found.append(
+            f"A subset was used. Training saw at most {whole(settings.limit_train)} images of the training set; "
+            "with all of it, both the accuracies and the ranking may differ."
+        )
+    if settings.limit_test is not None:
+        found.append(f"Testing used at most {whole(settings.limit_test)} images of the test set.")
+    return found
+
+
+def _name(activation: str) -> Markup:
+    return Markup("<code>{}</code>").format(activation)
+
+
+def _names(rows: Sequence[SummaryRow]) -> Markup:
+    return Markup(listed([_name(row.activation) for row in rows]))
+
+
+def _baseline(study: Contents) -> Markup:
+    return _name(study.summary[0].baseline)
+
+
+def _rows(study: Contents, wanted: Callable[[SummaryRow], bool]) -> list[SummaryRow]:
+    return [row for row in study.summary if row.activation != row.baseline and wanted(row)]
+
+
+def _opening(study: Contents) -> list[Markup]:
+    others = _rows(study, lambda row: True)
+    if not others:
+        alone = Markup("Only {} was trained, so there is nothing to compare it with.")
+        return [alone.format(_names(study.summary))]
+    if len(study.settings.seeds) == 1:
+        single = "With one seed nothing can be tested: every number is a single draw, and any difference may be luck."
+        return [Markup(single)]
+    if others and all(row.verdict == TESTED[2] for row in others):
+        none = Markup("Over {}, no activation differs detectably from {} in {}.")
+        return [none.format(_seeds(study), _baseline(study), Scale(others[0].metric).name)]
+    return []
+
+
+def _seeds(study: Contents) -> str:
+    return counted(len(study.settings.seeds), "seed")
+
+
+def _differences(study: Contents) -> list[Markup]:
+    """One sentence for each activation that is detectably better or worse, the best first."""
+    decided = sorted(_rows(study, lambda row: row.verdict in TESTED[:2]), key=lambda row: -row.difference)
+    sentences = [_difference(row) for row in decided]
+    if sentences:
+        sentences[0] = Markup("Over {}, {}").format(_seeds(study), sentences[0])
+    return sentences
+
+
+def _difference(row: SummaryRow) -> Markup:
+    scale = Scale(row.metric)
+    bounds = sorted((row.difference_low, row.difference_high))
+    if row.difference < 0:
+        bounds = [-bounds[1], -bounds[0]]
+    size = fixed(abs(row.difference) * scale.factor, scale.decimals)
+    p = probability(row.p_holm)
+    return Markup("{} is <strong>{}</strong> than {} by {}{} of {} ({}Holm-corrected p {}).").format(
+        _name(row.activation),
+        row.verdict,
+        _name(row.baseline),
+        size,
+        scale.points,
+        scale.name,
+        _interval(scale, bounds),
+        (p if p.startswith("<") else f"= {p}").replace(" ", "\N{NO-BREAK SPACE}"),
+    )
+
+
+def _interval(scale: Scale, bounds: Sequence[float]) -> str:
+    span = scale.span(bounds[0], bounds[1])
+    return "" if span == MISSING else f"95\N{NO-BREAK SPACE}% interval {span}, "
+
+
+def _undecided(study: Contents) -> list[Markup]:
+    rows = _rows(study, lambda row: row.verdict == TESTED[2])
+    if not rows or len(rows) == len(_rows(study, lambda row: True)):
+        return []
+    return [Markup("No detectable difference from {} for {}.").format(_baseline(study), _names(rows))]
+
+
+def _untested(study: Contents) -> list[Markup]:
+    """Activations without a test, by reason; a study of one seed has said so already."""
+    if len(study.settings.seeds) == 1:
+        return []
+    rows = _rows(study, lambda row: row.verdict not in TESTED)
+    reasons = dict.fromkeys(row.verdict for row in rows)
+    return [
+        Markup("Not tested: {} ({}).").format(_names([row for row in rows if row.verdict == reason]), reason)
+        for reason in reasons
+    ]
+
+
+def _cost(study: Contents) -> list[Markup]:
+    ratios = {row.activation: row.ratio for row in study.costs} or {
+        row.activation: row.ms_ratio for row in study.summary
+    }
+    known = sorted((ratio, name) for name, ratio in ratios.items() if math.isfinite(ratio))
+    if len(known) < 2:
+        return []
+    (least, cheapest), (most, dearest) = known[0], known[-1]
+    text = Markup("A training step takes from {} times ReLU’s time ({}, the cheapest) to {} times ({}).")
+    return [text.format(fixed(least), _name(cheapest), fixed(most), _name(dearest))]
+
+
+def _failures(study: Contents) -> list[Markup]:
+    failed = study.failures
+    if not failed:
+        return []
+    names = [_name(name) for name in dict.fromkeys(run.activation for run in failed)]
+    text = Markup("<strong>{} of {} failed</strong> ({}) and {} left out of the numbers.")
+    verb = "is" if len(failed) == 1 else "are"
+    return [text.format(len(failed), counted(len(study.runs), "run"), Markup(listed(names)), verb)]

@@ -1,0 +1,207 @@
+"""The folder of a study: every file is written whole or not at all, and a run is a file.
+
+``study.json`` (settings, data, versions), ``runs/*.json`` (one a run, the truth), ``cost.json``; from these come
+``runs.csv``, ``summary.csv`` and ``report.html``.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from limen.errors import StudyError
+from limen.lab.records import CostRow, DataFacts, RunRecord, SummaryRow
+from limen.lab.settings import EXTENDABLE, StudySettings
+
+OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "report.html")
+
+
+class Study(BaseModel):
+    """What ``study.json`` holds."""
+
+    settings: StudySettings
+    data: DataFacts
+    environment: dict[str, str]
+    command: str = ""
+
+
+class StudyFolder:
+    """Reads and writes the files of one study."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def lock(self) -> FileLock:
+        """Take the folder for this process, or say that another has it; released when the process ends."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StudyError(
+                f"another limen is writing to {self.path}; wait for it, or choose another --out."
+            ) from None
+        return lock
+
+    def open(self, settings: StudySettings, data: DataFacts, environment: dict[str, str], command: str) -> Study:
+        """Start a study here, or continue the one that is here if it is the same; else say what differs."""
+        known = self.read_study()
+        if known is None:
+            foreign = [name for name in OURS if (self.path / name).exists()]
+            if foreign:
+                raise StudyError(
+                    f"{self.path} holds {foreign[0]!r} but no study.json, so it is not a study to continue; "
+                    "choose another --out."
+                )
+            study = Study(settings=settings, data=data, environment=environment, command=command)
+        else:
+            self._check_same(known, settings, data)
+            union = {
+                "activations": tuple(dict.fromkeys([*known.settings.activations, *settings.activations])),
+                "seeds": tuple(sorted({*known.settings.seeds, *settings.seeds})),
+            }
+            study = Study(
+                settings=settings.model_copy(update=union), data=data, environment=environment, command=command
+            )
+        self._write_json("study.json", study)
+        return study
+
+    def _check_same(self, known: Study, settings: StudySettings, data: DataFacts) -> None:
+        before, now = known.settings.model_dump(), settings.model_dump()
+        differing = [f"{key} {before[key]!r} there, {now[key]!r} now" for key in now if _differs(key, before, now)]
+        if not differing and known.data.fingerprint != data.fingerprint:
+            differing = [f"the images of {data.name!r} have changed since"]
+        if differing:
+            raise StudyError(
+                f"{self.path} holds another study ({'; '.join(differing)}); choose another --out or the same settings."
+            )
+
+    def read_study(self) -> Study | None:
+        """The study of this folder, or None where there is none."""
+        path = self.path / "study.json"
+        if not path.exists():
+            return None
+        return _parsed(path, Study)
+
+    def run_path(self, activation: str, seed: int) -> Path:
+        """Where a run's record lies; a spec that is no file name gets a hash as well."""
+        slug = re.sub(r"[^a-z0-9_]+", "-", activation.lower()).strip("-")[:60]
+        if slug != activation:
+            slug += "-" + hashlib.sha256(activation.encode()).hexdigest()[:8]
+        return self.path / "runs" / f"{slug}-seed{seed}.json"
+
+    def read_run(self, activation: str, seed: int) -> RunRecord | None:
+        """The record of a run that is done, finished or failed; None where it is still to do."""
+        path = self.run_path(activation, seed)
+        return _parsed(path, RunRecord) if path.exists() else None
+
+    def read_runs(self, settings: StudySettings) -> tuple[RunRecord, ...]:
+        """All runs that are done, by activation in the order of the settings and then by seed."""
+        found = (self.read_run(activation, seed) for activation in settings.activations for seed in settings.seeds)
+        return tuple(run for run in found if run is not None)
+
+    def write_run(self, run: RunRecord) -> None:
+        """Keep a run; once this returns it is never trained again."""
+        path = self.run_path(run.activation, run.seed)
+        write_atomically(path, run.model_dump_json())
+
+    def read_costs(self) -> tuple[CostRow, ...]:
+        """The measured costs, or none."""
+        path = self.path / "cost.json"
+        if not path.exists():
+            return ()
+        try:
+            return tuple(TypeAdapter(list[CostRow]).validate_json(path.read_bytes()))
+        except ValidationError as error:
+            raise _unreadable(path, error) from None
+
+    def write_costs(self, rows: Iterable[CostRow]) -> None:
+        """Keep the measured costs."""
+        text = json.dumps([row.model_dump() for row in rows], indent=1)
+        write_atomically(self.path / "cost.json", text)
+
+    def write_tables(self, runs: Iterable[RunRecord], summary: Iterable[SummaryRow]) -> None:
+        """``runs.csv`` and ``summary.csv``."""
+        write_atomically(self.path / "runs.csv", as_csv([run_row(run) for run in runs]))
+        write_atomically(self.path / "summary.csv", as_csv([row.model_dump() for row in summary]))
+
+    def write_report(self, html: str) -> Path:
+        """``report.html``."""
+        path = self.path / "report.html"
+        write_atomically(path, html)
+        return path
+
+    def _write_json(self, name: str, model: BaseModel) -> None:
+        write_atomically(self.path / name, model.model_dump_json(indent=1))
+
+
+def run_row(run: RunRecord) -> dict[str, Any]:
+    """A run as a flat row: what it is, its metrics, its cost."""
+    flat = run.model_dump(exclude={"metrics", "curves", "layers", "failure"})
+    return {**flat, **run.metrics, "failure": run.failure}
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    """Rows as CSV, with every column that any row has; an absent value is empty.
+
+    >>> print(as_csv([{"a": 1}, {"a": 2, "b": "x"}]), end="")
+    a,b
+    1,
+    2,x
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write to a temporary name beside ``path``, flush to disk, then rename: no reader sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    return key not in EXTENDABLE and before[key] != now[key]
+
+
+def _parsed(path: Path, model: type[Any]) -> Any:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: ValidationError) -> StudyError:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "the file"
+    return StudyError(f"{path} cannot be read ({where}: {problem['msg']}); delete it to make it anew.")

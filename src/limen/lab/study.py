@@ -1,0 +1,245 @@
+"""A comparison study from settings to report: every run that is missing is trained, then all is summarised."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+import limen
+from limen.activations.describe import formula_text
+from limen.activations.registry import create, find, parse
+from limen.errors import SpecError, StudyError
+from limen.lab import cost, networks, train
+from limen.lab.data import ImageData, divide, load
+from limen.lab.records import CostRow, EpochRow, RunRecord, SummaryRow
+from limen.lab.report import Contents, render
+from limen.lab.settings import StudySettings
+from limen.lab.statistics import compare as compare_paired
+from limen.lab.statistics import correct, interval
+from limen.lab.store import Study, StudyFolder
+
+METRIC = "test_accuracy"
+
+
+class Listener(Protocol):
+    """What a study tells whoever shows its progress."""
+
+    def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
+        """So many runs in all, so many already stored; notes a reader should see."""
+
+    def run_started(self, activation: str, seed: int) -> None:
+        """A run begins."""
+
+    def epoch(self, row: EpochRow) -> None:
+        """The current run has finished an epoch."""
+
+    def run_ended(self, run: RunRecord) -> None:
+        """The current run is stored."""
+
+    def timing(self, done: int, total: int) -> None:
+        """The cost is being measured, round by round."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A study that is complete."""
+
+    study: Study
+    runs: tuple[RunRecord, ...]
+    costs: tuple[CostRow, ...]
+    summary: tuple[SummaryRow, ...]
+    report: Path
+
+    @property
+    def failed(self) -> tuple[RunRecord, ...]:
+        """The runs whose loss stopped being finite."""
+        return tuple(run for run in self.runs if run.status == "failed")
+
+
+def compare(settings: StudySettings, out: Path, listener: Listener, *, command: str = "") -> Result:
+    """Run or continue the comparison that ``settings`` describe in the folder ``out``."""
+    check(settings)
+    data = prepare(settings)
+    unreached = probe(settings, data)
+    folder = StudyFolder(out)
+    with folder.lock():
+        study = folder.open(settings, data.facts(), environment(settings), command)
+        _train_missing(settings, data, folder, listener, unreached)
+        if not set(study.settings.activations) <= {row.activation for row in folder.read_costs()}:
+            folder.write_costs(cost.measure(study.settings, data, listener.timing))
+        return conclude(folder, study)
+
+
+def check(settings: StudySettings) -> None:
+    """Raise for anything in the settings that does not exist, before any data is read."""
+    for activation in settings.activations:
+        create(activation)
+        if not find(parse(activation)[0]).keeps_shape:
+            raise SpecError(f"{activation!r} changes the shape of its input, so it cannot be swapped in.")
+    if len(set(settings.activations)) < len(settings.activations):
+        raise SpecError(f"an activation is named twice in {', '.join(settings.activations)}; name each once.")
+    if settings.baseline not in settings.activations:
+        raise SpecError(
+            f"the baseline {settings.baseline!r} is not among the activations {', '.join(settings.activations)}; add it."
+        )
+    networks.find(settings.network)
+    check_device(settings.device)
+
+
+def check_device(name: str) -> None:
+    """Raise unless tensors can be made on the device.
+
+    >>> check_device("cpu")
+    """
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise SpecError(f"the device {name!r} cannot be used here ({reason}); use --device cpu.") from None
+
+
+def prepare(settings: StudySettings) -> ImageData:
+    """Load and divide the data."""
+    data = load(
+        settings.data,
+        data_dir=Path(settings.data_dir) if settings.data_dir else None,
+        image_size=settings.image_size,
+        grey=settings.grey,
+    )
+    return divide(
+        data,
+        validation_fraction=settings.validation_fraction,
+        test_fraction=settings.test_fraction,
+        seed=settings.split_seed,
+        with_validation=settings.protocol == "honest",
+        limit_train=settings.limit_train,
+        limit_test=settings.limit_test,
+    )
+
+
+def probe(settings: StudySettings, data: ImageData) -> list[str]:
+    """Build the network once and run one image through it; return the activations that a swap cannot reach."""
+    network, report = train.build(settings, data, settings.baseline, seed=0)
+    images = data.train.images[:2].float()
+    try:
+        with torch.no_grad():
+            logits = network.eval()(images)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise StudyError(
+            f"the network {settings.network!r} cannot take images of shape {data.image_shape} ({reason}); "
+            "try another --image-size or --network."
+        ) from error
+    if tuple(logits.shape) != (len(images), len(data.classes)):
+        raise StudyError(
+            f"the network {settings.network!r} gives outputs of shape {tuple(logits.shape)} for {len(images)} images "
+            f"and {len(data.classes)} classes; it must give one number a class."
+        )
+    return report.unreached
+
+
+def _train_missing(
+    settings: StudySettings, data: ImageData, folder: StudyFolder, listener: Listener, unreached: list[str]
+) -> None:
+    # Seeds outermost: an interrupted study has every activation for the seeds it has.
+    wanted = [(activation, seed) for seed in settings.seeds for activation in settings.activations]
+    missing = [pair for pair in wanted if folder.read_run(*pair) is None]
+    notes = [f"not replaced, because it is called as a function: {call}" for call in unreached]
+    listener.planned(len(wanted), len(wanted) - len(missing), notes)
+    for activation, seed in missing:
+        listener.run_started(activation, seed)
+        run = train.run(settings, data, activation, seed, listener.epoch)
+        folder.write_run(run)
+        folder.write_tables(folder.read_runs(settings), ())
+        listener.run_ended(run)
+
+
+def conclude(folder: StudyFolder, study: Study) -> Result:
+    """Summarise what is stored, and write the tables and the report."""
+    runs, costs = folder.read_runs(study.settings), folder.read_costs()
+    summary = summarise(study.settings, runs, costs)
+    folder.write_tables(runs, summary)
+    contents = Contents(
+        settings=study.settings,
+        data=study.data,
+        environment=study.environment,
+        runs=runs,
+        costs=costs,
+        summary=summary,
+        command=study.command,
+        formulas={spec: formula_text(find(parse(spec)[0])) for spec in study.settings.activations},
+    )
+    return Result(study, runs, costs, summary, folder.write_report(render(contents)))
+
+
+def report(out: Path) -> Result:
+    """Make the tables and the report again from the stored records."""
+    folder = StudyFolder(out)
+    study = folder.read_study()
+    if study is None:
+        raise StudyError(
+            f"there is no study in {out}: study.json is missing; make one with 'limen compare --out {out}'."
+        )
+    with folder.lock():
+        return conclude(folder, study)
+
+
+def summarise(settings: StudySettings, runs: Sequence[RunRecord], costs: Sequence[CostRow]) -> tuple[SummaryRow, ...]:
+    """One row an activation: mean and interval, paired difference to the baseline, corrected p, verdict, cost."""
+    by_seed = {name: _metric_by_seed(runs, name) for name in settings.activations}
+    others = [name for name in settings.activations if name != settings.baseline]
+    compared = correct([compare_paired(by_seed[name], by_seed[settings.baseline]) for name in others])
+    comparisons = dict(zip(others, compared, strict=True))
+    cost_of = {row.activation: row for row in costs}
+    rows = []
+    for name in settings.activations:
+        mine = [run for run in runs if run.activation == name]
+        found, comparison, price = interval(list(by_seed[name].values())), comparisons.get(name), cost_of.get(name)
+        rows.append(
+            SummaryRow(
+                activation=name,
+                runs=len(by_seed[name]),
+                failed=sum(run.status == "failed" for run in mine),
+                metric=METRIC,
+                mean=found.mean,
+                low=found.low,
+                high=found.high,
+                baseline=settings.baseline,
+                difference=comparison.difference.mean if comparison else 0.0,
+                difference_low=comparison.difference.low if comparison else 0.0,
+                difference_high=comparison.difference.high if comparison else 0.0,
+                p=comparison.p if comparison else math.nan,
+                p_holm=comparison.p_holm if comparison else math.nan,
+                verdict=comparison.verdict if comparison else "baseline",
+                ms_ratio=price.ratio if price else math.nan,
+                ms_per_step=price.ms_per_step if price else math.nan,
+                peak_memory_mb=price.peak_memory_mb if price else math.nan,
+                parameters=mine[0].parameters if mine else 0,
+            )
+        )
+    return tuple(rows)
+
+
+def _metric_by_seed(runs: Sequence[RunRecord], activation: str) -> dict[int, float]:
+    return {run.seed: run.metrics[METRIC] for run in runs if run.activation == activation and run.status == "finished"}
+
+
+def environment(settings: StudySettings) -> dict[str, str]:
+    """Versions and devices, for the record."""
+    device = torch.device(settings.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "limen": limen.__version__,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in ("torch", "lightning", "torchmetrics", "scipy")},
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": f"{settings.device} ({name})",
+        "threads": str(torch.get_num_threads()),
+    }

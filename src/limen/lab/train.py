@@ -1,0 +1,179 @@
+"""One run: one activation, one seed, trained and tested."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable
+
+import lightning as L
+import torch
+from torch import nn
+
+from limen.errors import StudyError
+from limen.lab import networks
+from limen.lab.batches import Batches
+from limen.lab.classifier import BestWeights, Classifier, Epochs, NonFiniteLossError, StepTimes
+from limen.lab.data import ImageData, Split
+from limen.lab.memory import peak_memory
+from limen.lab.observe import layer_shapes
+from limen.lab.records import EpochRow, RunRecord
+from limen.lab.settings import StudySettings
+from limen.surgery import SwapReport, swap_
+from limen.training import activation_parameters
+
+OBSERVED_IMAGES = 500
+"""Held-out images over which the learned shapes are described."""
+
+
+def build(settings: StudySettings, data: ImageData, activation: str, seed: int) -> tuple[nn.Module, SwapReport]:
+    """The network with its activations swapped.
+
+    For one seed every activation starts from the same weights: the network is built first, and the swap draws
+    nothing from the random generator.
+    """
+    network = networks.build(settings.network, data.image_shape, len(data.classes), seed)
+    report = swap_(network, activation)
+    if not report.sites:
+        raise StudyError(
+            f"the network {settings.network!r} has no activation module to replace"
+            + (f"; it calls {report.unreached[0]} as a function, make it a module" if report.unreached else "")
+            + "."
+        )
+    return network, report
+
+
+def run(
+    settings: StudySettings,
+    data: ImageData,
+    activation: str,
+    seed: int,
+    listener: Callable[[EpochRow], None] = lambda row: None,
+) -> RunRecord:
+    """Train and test; a loss that is not finite gives a record with status ``failed``."""
+    start = time.perf_counter()
+    network, _ = build(settings, data, activation, seed)
+    module = Classifier(network, len(data.classes), settings.learning_rate, settings.weight_decay)
+    best, steps, epochs = BestWeights(), StepTimes(), Epochs(listener)
+    trainer = _trainer(settings, [best, steps, epochs])
+    torch.manual_seed(seed)
+    failure = _fit(trainer, module, settings, data, seed)
+    counts = {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "activation_parameters": sum(p.numel() for p in activation_parameters(network)),
+    }
+    common = {
+        "activation": activation,
+        "seed": seed,
+        "epochs": len(epochs.rows),
+        "ms_per_step": steps.median_ms(),
+        "curves": tuple(epochs.rows),
+        **counts,
+    }
+    if failure:
+        seconds = time.perf_counter() - start
+        return RunRecord(status="failed", failure=failure, seconds=seconds, peak_memory_mb=float("nan"), **common)
+    network.load_state_dict(best.state)
+    metrics = _test(trainer, module, settings, data)
+    module.to(settings.device)
+    return RunRecord(
+        status="finished",
+        best_epoch=best.epoch,
+        metrics=metrics,
+        layers=layer_shapes(network, _observed(data, settings)),
+        peak_memory_mb=step_memory(network, data, settings) / 1e6,
+        seconds=time.perf_counter() - start,
+        **common,
+    )
+
+
+def heldout(data: ImageData, settings: StudySettings) -> Split:
+    """What chooses the epoch: the validation split, or the test set under the paper's protocol."""
+    split = data.test if settings.protocol == "paper" else data.validation
+    assert split is not None
+    return split
+
+
+def step_memory(network: nn.Module, data: ImageData, settings: StudySettings) -> int:
+    """Peak bytes of a training step without the optimiser; gradients are left at zero."""
+    images, labels = next(iter(Batches(_first(data.train, settings.batch_size), settings.batch_size)))
+    images, labels = images.to(settings.device), labels.to(settings.device)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    network.zero_grad(set_to_none=True)
+    peak = peak_memory(lambda: nn.functional.cross_entropy(network(images), labels).backward(), settings.device)
+    network.zero_grad(set_to_none=True)
+    network.load_state_dict(state)  # batch normalisation has counted the step
+    return peak
+
+
+def _trainer(settings: StudySettings, callbacks: list[L.Callback]) -> L.Trainer:
+    _quiet()
+    device = torch.device(settings.device)
+    return L.Trainer(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        max_epochs=settings.epochs,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        barebones=False,
+    )
+
+
+def _fit(trainer: L.Trainer, module: Classifier, settings: StudySettings, data: ImageData, seed: int) -> str:
+    """Train; return why it failed, or nothing."""
+    train = Batches(data.train, settings.batch_size, seed=seed, device=settings.device)
+    watched = Batches(heldout(data, settings), settings.eval_batch_size, device=settings.device)
+    try:
+        with warnings.catch_warnings():
+            _ignore_loader_advice()
+            trainer.fit(module, train, watched)
+    except NonFiniteLossError as error:
+        return f"{error}."
+    except SystemExit:
+        # Lightning turns Ctrl-C into SystemExit(1) after its own shutdown.
+        raise KeyboardInterrupt from None
+    return ""
+
+
+def _test(trainer: L.Trainer, module: Classifier, settings: StudySettings, data: ImageData) -> dict[str, float]:
+    """Measures on the held-out images and, read once, on the test images."""
+    assert data.test is not None
+    test = Batches(data.test, settings.eval_batch_size, device=settings.device)
+    found: dict[str, float] = {}
+    with warnings.catch_warnings():
+        _ignore_loader_advice()
+        if settings.protocol == "honest":
+            watched = Batches(heldout(data, settings), settings.eval_batch_size, device=settings.device)
+            found.update(trainer.validate(module, watched, verbose=False)[0])
+        found.update(trainer.test(module, test, verbose=False)[0])
+    return {name: float(value) for name, value in sorted(found.items())}
+
+
+def _observed(data: ImageData, settings: StudySettings) -> torch.Tensor:
+    images, _ = next(iter(Batches(_first(heldout(data, settings), OBSERVED_IMAGES), OBSERVED_IMAGES)))
+    return images.to(settings.device)
+
+
+def _first(split: Split, count: int) -> Split:
+    """Some images of every class: evenly spaced, because a split may be ordered by class."""
+    return split.take(torch.linspace(0, len(split) - 1, min(count, len(split))).long())
+
+
+def _quiet() -> None:
+    """Lightning announces devices and endings for a user who called it; here the study speaks."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _ignore_loader_advice() -> None:
+    warnings.filterwarnings("ignore", ".*treespec.*")  # Lightning 2.6 asks torch 2.13 in the old way
+    # The batches are tensors already on the device: there is nothing for loader workers to do.
+    warnings.filterwarnings("ignore", ".*num_workers.*")
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*training batches.*smaller than the logging interval.*")
