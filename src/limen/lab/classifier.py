@@ -46,7 +46,7 @@ class Classifier(L.LightningModule):
         """Cross-entropy of a batch; a loss that is not finite ends the run."""
         images, labels = batch
         logits = self.network(images)
-        loss = self.loss(logits, labels)
+        loss: Tensor = self.loss(logits, labels)
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
                 f"the loss became {loss.item()} in epoch {self.current_epoch + 1}, step {index + 1}"
@@ -75,7 +75,8 @@ class Classifier(L.LightningModule):
 class BestWeights(L.Callback):
     """Keeps the weights of the epoch with the best held-out accuracy; the earliest among equals."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
         self.epoch, self.accuracy = 0, -1.0
         self.state: dict[str, Any] = {}
 
@@ -84,7 +85,7 @@ class BestWeights(L.Callback):
         accuracy = float(trainer.callback_metrics["val_accuracy"])
         if accuracy > self.accuracy:
             self.epoch, self.accuracy = trainer.current_epoch + 1, accuracy
-            self.state = copy.deepcopy(pl_module.network.state_dict())
+            self.state = copy.deepcopy(self.network.state_dict())
 
 
 class StepTimes(L.Callback):

@@ -17,7 +17,11 @@ from limen.lab.settings import StudySettings
 from limen.lab.study import Result
 
 STYLES = {"better": "green", "worse": "red"}
-SHORT = {"no detectable difference": "not detectable"}
+SHORT = {
+    "no detectable difference": "not detectable",
+    "not tested: no spread between seeds": "no spread to test",
+    "not tested: needs 2 seeds": "needs 2 seeds",
+}
 """Verdicts as the table has room for them in 80 columns."""
 
 
@@ -121,7 +125,7 @@ def summary_table(rows: Sequence[SummaryRow], title: str) -> Table:
     baseline = rows[0].baseline if rows else "baseline"
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("activation", overflow="fold")
-    for heading in ("test accuracy %", f"minus {escape(baseline)}", "p (Holm)", "verdict", "time ×", "MB"):
+    for heading in ("accuracy %", f"minus {escape(baseline)}", "p (Holm)", "verdict", "time ×", "MB"):
         left = heading == "verdict"
         table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
     for row in rows:

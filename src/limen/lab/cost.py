@@ -52,7 +52,7 @@ def _step(network: nn.Module, settings: StudySettings, data: ImageData) -> Calla
 
     def step() -> None:
         optimiser.zero_grad()
-        nn.functional.cross_entropy(network(images), labels).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(network(images), labels))
         optimiser.step()
 
     return step

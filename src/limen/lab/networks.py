@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -179,7 +179,7 @@ def _imported(name: str, module_name: str, attribute: str) -> Callable[..., nn.M
         raise SpecError(f"the network {name!r} cannot be imported: {error}.") from error
     if not callable(factory):
         raise SpecError(f"the network {name!r} is {type(factory).__name__}, which cannot be called to build one.")
-    return factory
+    return cast("Callable[..., nn.Module]", factory)
 
 
 def _wanted(factory: Callable[..., Any], image_shape: ImageShape, num_classes: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -23,6 +23,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from limen.errors import StudyError
 from limen.lab.records import CostRow, DataFacts, RunRecord, SummaryRow
 from limen.lab.settings import EXTENDABLE, StudySettings
+
+M = TypeVar("M", bound=BaseModel)
 
 OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "report.html")
 
@@ -194,7 +196,7 @@ def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> boo
     return key not in EXTENDABLE and before[key] != now[key]
 
 
-def _parsed(path: Path, model: type[Any]) -> Any:
+def _parsed(path: Path, model: type[M]) -> M:
     try:
         return model.model_validate_json(path.read_bytes())
     except ValidationError as error:

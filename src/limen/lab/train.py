@@ -6,10 +6,12 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import lightning as L
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from limen.errors import StudyError
 from limen.lab import networks
@@ -55,7 +57,7 @@ def run(
     start = time.perf_counter()
     network, _ = build(settings, data, activation, seed)
     module = Classifier(network, len(data.classes), settings.learning_rate, settings.weight_decay)
-    best, steps, epochs = BestWeights(), StepTimes(), Epochs(listener)
+    best, steps, epochs = BestWeights(network), StepTimes(), Epochs(listener)
     trainer = _trainer(settings, [best, steps, epochs])
     torch.manual_seed(seed)
     failure = _fit(trainer, module, settings, data, seed)
@@ -63,7 +65,7 @@ def run(
         "parameters": sum(p.numel() for p in network.parameters()),
         "activation_parameters": sum(p.numel() for p in activation_parameters(network)),
     }
-    common = {
+    common: dict[str, Any] = {
         "activation": activation,
         "seed": seed,
         "epochs": len(epochs.rows),
@@ -102,7 +104,7 @@ def step_memory(network: nn.Module, data: ImageData, settings: StudySettings) ->
     state = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
     network.zero_grad(set_to_none=True)
-    peak = peak_memory(lambda: nn.functional.cross_entropy(network(images), labels).backward(), settings.device)
+    peak = peak_memory(lambda: torch.autograd.backward(F.cross_entropy(network(images), labels)), settings.device)
     network.zero_grad(set_to_none=True)
     network.load_state_dict(state)  # batch normalisation has counted the step
     return peak
