@@ -26,7 +26,8 @@ def peak_memory(work: Callable[[], object], device: str = "cpu") -> int:
         work()
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device)) - before
-    with _LiveTensors() as live:
+    live = _LiveTensors()
+    with live:
         work()
     return live.peak
 

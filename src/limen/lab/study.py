@@ -87,7 +87,8 @@ def check(settings: StudySettings) -> None:
         raise SpecError(f"an activation is named twice in {', '.join(settings.activations)}; name each once.")
     if settings.baseline not in settings.activations:
         raise SpecError(
-            f"the baseline {settings.baseline!r} is not among the activations {', '.join(settings.activations)}; add it."
+            f"the baseline {settings.baseline!r} is not among the activations "
+            f"{', '.join(settings.activations)}; add it."
         )
     networks.find(settings.network)
     check_device(settings.device)
