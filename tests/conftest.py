@@ -1,5 +1,11 @@
 """Every test starts from the same random state and leaves no registered names behind."""
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker is a process: threads on top of them would only wait for one another.
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 

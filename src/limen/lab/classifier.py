@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -73,18 +74,23 @@ class Classifier(L.LightningModule):
 
 
 class BestWeights(L.Callback):
-    """Keeps the weights of the epoch with the best held-out accuracy; the earliest among equals."""
+    """Keeps the weights of the epoch with the best held-out accuracy; among equals, of the one with the lower loss.
+
+    A small validation split often gives several epochs the same accuracy, and the earliest of them is undertrained.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        self.epoch, self.accuracy = 0, -1.0
+        self.epoch = 0
+        self.best = (-math.inf, -math.inf)
         self.state: dict[str, Any] = {}
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compare with the best so far."""
-        accuracy = float(trainer.callback_metrics["val_accuracy"])
-        if accuracy > self.accuracy:
-            self.epoch, self.accuracy = trainer.current_epoch + 1, accuracy
+        measured = trainer.callback_metrics
+        rank = (float(measured["val_accuracy"]), -float(measured["val_loss"]))
+        if rank > self.best:
+            self.epoch, self.best = trainer.current_epoch + 1, rank
             self.state = copy.deepcopy(self.network.state_dict())
 
 
