@@ -290,3 +290,11 @@ def test_resizing_is_antialiased_and_takes_height_then_width(tmp_path: Path) -> 
     assert data.image_shape == (1, 4, 5)
     # Every target pixel covers eight columns; without antialiasing it would be 0 or 200.
     assert (data.train.images[0].float() - 100).abs().max() < 20
+
+
+def test_a_folder_with_one_archive_stands_for_it(tmp_path: Path) -> None:
+    write_tar(tmp_path / "pets.tar.gz", FLAT)
+    (tmp_path / "LICENSE").write_text("free")
+    inside, outside = load(str(tmp_path / "pets.tar.gz")), load(str(tmp_path))
+    assert outside.classes == inside.classes
+    assert torch.equal(outside.train.images, inside.train.images)

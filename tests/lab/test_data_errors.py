@@ -75,6 +75,7 @@ def test_empty_folder_and_empty_archives(tmp_path: Path) -> None:
 
 def test_folder_without_images_names_an_archive_in_it(tmp_path: Path) -> None:
     write_tar(tmp_path / "pets.tar.gz", FLAT)
+    write_tar(tmp_path / "wild.tar.gz", FLAT)
     assert f"give {tmp_path / 'pets.tar.gz'}." in message(tmp_path)
 
 

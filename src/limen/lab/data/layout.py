@@ -4,6 +4,8 @@ Known layouts, optionally below one common top folder, and ``train.zip`` with ``
 
     cat/1.png  dog/1.png                        one set; the lab divides it
     train/cat/1.png  test/cat/1.png             also val, valid, validation, training, testing; any case
+
+A folder that holds nothing but one archive stands for that archive.
 """
 
 from __future__ import annotations
@@ -67,6 +69,8 @@ def find_splits(path: Path) -> dict[str, ClassFolders]:
     """Return the splits found at ``path``, by ``train``, ``validation`` and ``test``; train is always there."""
     files = open_files(path)
     archives = _split_archives(files)
+    if not archives and (archive := _only_archive(files)):
+        return find_splits(archive)
     splits = _from_archives(files, archives) if archives else _from_one(files)
     if _WHOLE in splits:
         splits = {"train": splits[_WHOLE]}
@@ -141,6 +145,14 @@ def _add(splits: dict[str, ClassFolders], name: str, found: ClassFolders, path: 
     if split in splits:
         raise DataError(f"{path} has the {split} split twice, once as {name!r}; keep one of them.")
     splits[split] = found
+
+
+def _only_archive(files: Files) -> Path | None:
+    """Return the archive of a folder that holds nothing else to read: it is what the folder stands for."""
+    if path_kind(files.path) != "folder" or _grow(files).first_image():
+        return None
+    archives = [name for name in files.files if archive_suffix(name) and _is_visible(name)]
+    return files.path / archives[0] if len(archives) == 1 and "/" not in archives[0] else None
 
 
 def _split_archives(files: Files) -> dict[str, Path]:
