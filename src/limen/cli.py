@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable
@@ -207,7 +208,7 @@ def _show(result: Any, as_json: bool) -> None:
             "runs": [run_row(run) for run in result.runs],
             "report": str(result.report),
         }
-        print(json.dumps(_without_nan(found), indent=1))
+        print(json.dumps(_finite(found), indent=1))
     else:
         from rich.console import Console
 
@@ -218,13 +219,13 @@ def _show(result: Any, as_json: bool) -> None:
         _fail("every run failed: the loss stopped being finite; try a smaller --lr.", EXIT_BAD_INPUT)
 
 
-def _without_nan(value: Any) -> Any:
-    """NaN is not JSON: null in its place."""
+def _finite(value: Any) -> Any:
+    """NaN and infinity are not JSON: null in their place."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and value != value else value
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _settings(**values: Any) -> Any:

@@ -32,6 +32,7 @@ class ProgressListener:
         self.epochs = settings.epochs
         self.heldout = "test" if settings.protocol == "paper" else "validation"
         self.console = Console(stderr=True)
+        # Where nothing can move (a file, a pipe), rich would end the bars with an empty line.
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -40,6 +41,7 @@ class ProgressListener:
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
+            disable=not self.console.is_interactive,
         )
         self.total, self.done = 0, 0
         self.runs = self.progress.add_task("runs", total=None)

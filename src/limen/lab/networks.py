@@ -144,7 +144,11 @@ def build(name: str, image_shape: ImageShape, num_classes: int, seed: int) -> nn
     torch.manual_seed(seed)
     if name in NETWORKS:
         return factory(image_shape, num_classes)
-    network = factory(**_wanted(factory, image_shape, num_classes))
+    arguments = _wanted(factory, image_shape, num_classes)
+    try:
+        network = factory(**arguments)
+    except Exception as error:  # anything may happen in code that is not ours
+        raise SpecError(f"the network factory {name!r} failed ({_in_short(error)}).") from error
     if not isinstance(network, nn.Module):
         raise SpecError(f"the network factory {name!r} returned {type(network).__name__}, not a torch.nn.Module.")
     return network
@@ -175,11 +179,16 @@ def _imported(name: str, module_name: str, attribute: str) -> Callable[..., nn.M
         factory: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             factory = getattr(factory, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SpecError(f"the network {name!r} cannot be imported: {error}.") from error
+    except Exception as error:  # anything may happen in code that is not ours
+        raise SpecError(f"the network {name!r} cannot be imported ({_in_short(error)}).") from error
     if not callable(factory):
         raise SpecError(f"the network {name!r} is {type(factory).__name__}, which cannot be called to build one.")
     return cast("Callable[..., nn.Module]", factory)
+
+
+def _in_short(error: Exception) -> str:
+    """The kind of error and the first line of what it says."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
 
 
 def _wanted(factory: Callable[..., Any], image_shape: ImageShape, num_classes: int) -> dict[str, Any]:

@@ -26,10 +26,11 @@ class StudySettings(BaseModel):
     baseline: str
     seeds: tuple[int, ...] = Field(min_length=1)
     epochs: int = Field(15, ge=1)
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=2)
+    """At least 2, because batch normalisation has no variance over a single image."""
     eval_batch_size: int = Field(1000, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
     protocol: Literal["honest", "paper"] = "honest"
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     test_fraction: float = Field(0.2, gt=0, lt=1)

@@ -10,6 +10,8 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+ROUNDING = 1e-6
+"""Differences of accuracies nearer to each other than this are equal: the accuracies were computed in float32."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,9 @@ def compare(values: Mapping[int, float], baseline: Mapping[int, float]) -> Compa
     if len(seeds) < 2:
         reason = "not tested: needs 2 seeds" if seeds else "not tested: no finished pair"
         return Comparison(found, len(seeds), math.nan, math.nan, reason)
-    if np.ptp(differences) <= 1e-12 * max(1.0, abs(differences[0])):
+    if np.ptp(differences) <= ROUNDING:
         # Equal differences (few seeds, few test images) leave no spread to judge the difference by.
-        same = all(abs(difference) <= 1e-12 for difference in differences)
+        same = all(abs(difference) <= ROUNDING for difference in differences)
         reason = "no detectable difference" if same else "not tested: no spread between seeds"
         return Comparison(found, len(seeds), 1.0 if same else math.nan, math.nan, reason)
     p = float(stats.ttest_1samp(differences, 0.0).pvalue)

@@ -46,7 +46,12 @@ class StudyFolder:
 
     def lock(self) -> FileLock:
         """Take the folder for this process, or say that another has it; released when the process ends."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+            raise StudyError(
+                f"the folder {self.path} cannot be made ({error.strerror}: {error.filename}); choose another --out."
+            ) from None
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -206,4 +211,6 @@ def _parsed(path: Path, model: type[M]) -> M:
 def _unreadable(path: Path, error: ValidationError) -> StudyError:
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"]) or "the file"
-    return StudyError(f"{path} cannot be read ({where}: {problem['msg']}); delete it to make it anew.")
+    # Without study.json the rest of the folder is no study to continue.
+    remedy = "choose another --out" if path.name == "study.json" else "delete it to make it anew"
+    return StudyError(f"{path} cannot be read ({where}: {problem['msg']}); {remedy}.")

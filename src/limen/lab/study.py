@@ -71,7 +71,7 @@ def compare(settings: StudySettings, out: Path, listener: Listener, *, command: 
     folder = StudyFolder(out)
     with folder.lock():
         study = folder.open(settings, data.facts(), environment(settings), command)
-        _train_missing(settings, data, folder, listener, unreached)
+        _train_missing(settings, study, data, folder, listener, unreached)
         if not set(study.settings.activations) <= {row.activation for row in folder.read_costs()}:
             folder.write_costs(cost.measure(study.settings, data, listener.timing))
         return conclude(folder, study)
@@ -132,22 +132,29 @@ def probe(settings: StudySettings, data: ImageData) -> list[str]:
     try:
         with torch.no_grad():
             logits = network.eval()(images)
-    except (RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
+    except Exception as error:  # anything may happen in a network that is not ours
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
         raise StudyError(
             f"the network {settings.network!r} cannot take images of shape {data.image_shape} ({reason}); "
             "try another --image-size or --network."
         ) from error
-    if tuple(logits.shape) != (len(images), len(data.classes)):
+    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else None
+    if shape != (len(images), len(data.classes)):
+        given = type(logits).__name__ if shape is None else f"outputs of shape {shape}"
         raise StudyError(
-            f"the network {settings.network!r} gives outputs of shape {tuple(logits.shape)} for {len(images)} images "
-            f"and {len(data.classes)} classes; it must give one number a class."
+            f"the network {settings.network!r} gives {given} for {len(images)} images and {len(data.classes)} classes; "
+            "it must give one number a class."
         )
     return report.unreached
 
 
 def _train_missing(
-    settings: StudySettings, data: ImageData, folder: StudyFolder, listener: Listener, unreached: list[str]
+    settings: StudySettings,
+    study: Study,
+    data: ImageData,
+    folder: StudyFolder,
+    listener: Listener,
+    unreached: list[str],
 ) -> None:
     # Seeds outermost: an interrupted study has every activation for the seeds it has.
     wanted = [(activation, seed) for seed in settings.seeds for activation in settings.activations]
@@ -158,7 +165,8 @@ def _train_missing(
         listener.run_started(activation, seed)
         run = train.run(settings, data, activation, seed, listener.epoch)
         folder.write_run(run)
-        folder.write_tables(folder.read_runs(settings), ())
+        runs = folder.read_runs(study.settings)
+        folder.write_tables(runs, summarise(study.settings, runs, folder.read_costs()))
         listener.run_ended(run)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
@@ -132,14 +133,10 @@ def _fit(trainer: L.Trainer, module: Classifier, settings: StudySettings, data: 
     train = Batches(data.train, settings.batch_size, seed=seed, device=settings.device)
     watched = Batches(heldout(data, settings), settings.eval_batch_size, device=settings.device)
     try:
-        with warnings.catch_warnings():
-            _ignore_loader_advice()
+        with _lightning():
             trainer.fit(module, train, watched)
     except NonFiniteLossError as error:
         return f"{error}."
-    except SystemExit:
-        # Lightning turns Ctrl-C into SystemExit(1) after its own shutdown.
-        raise KeyboardInterrupt from None
     return ""
 
 
@@ -148,8 +145,7 @@ def _test(trainer: L.Trainer, module: Classifier, settings: StudySettings, data:
     assert data.test is not None
     test = Batches(data.test, settings.eval_batch_size, device=settings.device)
     found: dict[str, float] = {}
-    with warnings.catch_warnings():
-        _ignore_loader_advice()
+    with _lightning():
         if settings.protocol == "honest":
             watched = Batches(heldout(data, settings), settings.eval_batch_size, device=settings.device)
             found.update(trainer.validate(module, watched, verbose=False)[0])
@@ -173,9 +169,17 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def _ignore_loader_advice() -> None:
-    warnings.filterwarnings("ignore", ".*treespec.*")  # Lightning 2.6 asks torch 2.13 in the old way
-    # The batches are tensors already on the device: there is nothing for loader workers to do.
-    warnings.filterwarnings("ignore", ".*num_workers.*")
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*training batches.*smaller than the logging interval.*")
+@contextmanager
+def _lightning() -> Iterator[None]:
+    """Around calls of Lightning: without its advice, and with Ctrl-C as everywhere else."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*treespec.*")  # Lightning 2.6 asks torch 2.13 in the old way
+        # The batches are tensors already on the device: there is nothing for loader workers to do.
+        warnings.filterwarnings("ignore", ".*num_workers.*")
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*training batches.*smaller than the logging interval.*")
+        try:
+            yield
+        except SystemExit:
+            # Lightning turns Ctrl-C into SystemExit(1) after its own shutdown.
+            raise KeyboardInterrupt from None
