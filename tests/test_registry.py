@@ -126,7 +126,12 @@ class TestSymbols:
     MODULES = (
         {
             "sigmoid": lambda u: 1 / (1 + sympy.exp(-u)),
+            "sigmoid_slope": lambda u: 1 / (1 + sympy.exp(-u)) / (1 + sympy.exp(u)),
             "softplus": lambda u: sympy.log(1 + sympy.exp(u)),
+            "tanh_slope": lambda u: 1 - sympy.tanh(u) ** 2,
+            "expm1": lambda u: sympy.exp(u) - 1,
+            "maximum": sympy.Max,
+            "minimum": sympy.Min,
         },
         "sympy",
     )

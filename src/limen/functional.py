@@ -18,11 +18,11 @@ from typing import Any
 from torch import Tensor, as_tensor
 
 from limen.activations.base import Activation
-from limen.activations.fields import Noise, Param, broadcast, prepare
-from limen.activations.mixture import PAPER_CANDIDATES, AdAct, MixtureFormula
+from limen.activations.fields import Noise, Param, bind
+from limen.activations.mixture import PAPER_CANDIDATES, AdAct
 from limen.activations.registry import find, name_of, names
 from limen.errors import ShapeError, SpecError
-from limen.kernels import plain
+from limen.kernels import dispatch, plain
 
 
 def adact(
@@ -47,26 +47,19 @@ def adact(
     >>> adact(torch.tensor([-1.0, 1.0]), torch.zeros(7), 0.25)
     tensor([-0.2419,  0.9423])
     """
-    template = AdAct(candidates).train(training)
+    template = AdAct(candidates)
     if logits.shape[-1:] != (len(template.members),):
         raise ShapeError(
             f"logits of shape {tuple(logits.shape)} do not fit {len(template.members)} candidates; "
             "the last axis has one value for each."
         )
-    learnable = template.learnable_fields()
-    if len(parameters) > len(learnable):
-        raise SpecError(
-            f"these candidates have {len(learnable)} parameters of their own, and {len(parameters)} were given."
-        )
-    weights = [broadcast(weight, x, channel_dim) for weight in logits.softmax(-1).unbind(-1)]
-    arguments = MixtureFormula.join(weights, (prepare(c.fields, _initial(c), x, channel_dim) for c in template.members))
-    for (name, field), value in zip(learnable, parameters, strict=False):
-        arguments[name] = field.argument(_as_parameter(value, x), x, channel_dim)
-    return plain.evaluate(template.formula, x, arguments)
-
-
-def _initial(candidate: Activation) -> dict[str, Any]:
-    return {**candidate.values(), **candidate.initial}
+    own = list(template.tensors()[len(template.members) :])
+    if len(parameters) > len(own):
+        raise SpecError(f"these candidates have {len(own)} parameters of their own, and {len(parameters)} were given.")
+    given = [_as_parameter(value, x) for value in parameters]
+    initial = [tensor.detach().to(x.device) for tensor in own[len(given) :]]
+    tensors = [*logits.softmax(-1).unbind(-1), *given, *initial]
+    return dispatch.evaluate(template.bind(training), x, tensors, channel_dim)
 
 
 def _as_parameter(value: Any, x: Tensor) -> Tensor:
@@ -82,21 +75,20 @@ def _derive(cls: type[Activation]) -> Callable[..., Tensor]:
 
     def function(*positional: Any, **named: Any) -> Tensor:
         try:
-            bound = signature.bind(*positional, **named)
+            call = signature.bind(*positional, **named)
         except TypeError as error:
             raise SpecError(f"limen.functional.{name}{signature}: {error}.") from None
-        bound.apply_defaults()
-        given = dict(bound.arguments)
+        call.apply_defaults()
+        given = dict(call.arguments)
         x, channel_dim, training = given.pop("x"), given.pop("channel_dim"), given.pop("training", False)
-        values: dict[str, Any] = {}
+        tensors, values = [], {}
         for key, field in cls.fields.items():
             if isinstance(field, Param):
-                values[key] = _as_parameter(given[key], x)
-            elif field.settable:
-                values[key] = field.check(name, key, given[key])
+                tensors.append(_as_parameter(given[key], x))
             else:
-                values[key] = training
-        return plain.evaluate(cls.formula, x, prepare(cls.fields, values, x, channel_dim))
+                values[key] = field.check(name, key, given[key]) if field.settable else training
+        bound = bind(cls.formula, cls.fields, values, channel_dim, cls.plain_only)
+        return dispatch.evaluate(bound, x, tensors, channel_dim)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The function of :class:`limen.{cls.__name__}`.\n\n{inspect.getdoc(cls)}"

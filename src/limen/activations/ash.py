@@ -180,6 +180,7 @@ class TopPercentile(Activation):
     context = StatisticsContext()
     source = f"{PAPER}, eq. 2-3"
     written = "x if x is among the largest percentile % of its context, else 0"
+    plain_only = "it selects the largest elements by sorting"
     elementwise = False
 
     @staticmethod

@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from limen.activations.fields import Field, Param, prepare
+from limen.activations.fields import Field, Noise, Param, bind
 from limen.errors import SpecError, suggest
-from limen.kernels import plain
+from limen.kernels import dispatch
+from limen.kernels.bound import BoundFormula
 
 
 class Activation(nn.Module):
@@ -53,7 +54,11 @@ class Activation(nn.Module):
     source: ClassVar[str] = ""
     """Where the formula comes from: paper and equation."""
     written: ClassVar[str] = ""
-    """The formula in words, for those that do not become an expression."""
+    """The formula in words, where an expression would say less."""
+    _bound: tuple[BoundFormula, BoundFormula]
+    """The formula bound for evaluation and for training."""
+    plain_only: ClassVar[str] = ""
+    """Why the formula has no kernel, for those that are known not to become an expression."""
     elementwise: bool = True
     """Whether each output element depends on its own input element only."""
     keeps_shape: ClassVar[bool] = True
@@ -100,6 +105,7 @@ class Activation(nn.Module):
             else:
                 self.register_buffer(name, value)
         self.reset_parameters()
+        self._rebind()
 
     def _learned_names(self, learned: bool | Iterable[str] | None) -> frozenset[str]:
         params = {name: field for name, field in self.fields.items() if isinstance(field, Param)}
@@ -119,17 +125,38 @@ class Activation(nn.Module):
                 if isinstance(field, Param):
                     getattr(self, name).fill_(self.initial[name])
 
-    def values(self) -> dict[str, Any]:
-        """The current value of every field; what :meth:`arguments` shapes for the formula."""
-        return {name: field.current(self, name) for name, field in self.fields.items()}
+    def bind(self, training: bool) -> BoundFormula:
+        """The formula with everything fixed but its tensors."""
+        values = {
+            name: training if isinstance(field, Noise) else field.current(self, name)
+            for name, field in self.fields.items()
+            if not isinstance(field, Param)
+        }
+        return bind(self.formula, self.fields, values, self.channel_dim, self.plain_only)
 
-    def arguments(self, x: Tensor) -> dict[str, Any]:
-        """The formula's arguments beside ``x``, shaped for this input."""
-        return prepare(self.fields, self.values(), x, self.channel_dim)
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors that the bound formula takes, in its order."""
+        return tuple(getattr(self, name) for name, field in self.fields.items() if isinstance(field, Param))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the formula."""
-        return plain.evaluate(self.formula, x, self.arguments(x))
+        return dispatch.evaluate(self._bound[self.training], x, self.tensors(), self.channel_dim)
+
+    def _rebind(self) -> None:
+        # Set past nn.Module, whose attribute look-up would come before it in every forward.
+        object.__setattr__(self, "_bound", (self.bind(training=False), self.bind(training=True)))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if (name == "channel_dim" or name in self.fields) and "_bound" in self.__dict__:
+            self._rebind()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_bound"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._rebind()
 
     def parameter_values(self) -> dict[str, Tensor]:
         """The current value of every :class:`Param` field, learned or not, as the formula receives it."""

@@ -227,6 +227,7 @@ class Maxout(Activation):
     channel = ChannelAxis()
     source = "Goodfellow et al. 2013, arXiv 1302.4389"
     written = "max over each group of `pieces` channels"
+    plain_only = "it changes the shape of its input"
     elementwise = False
     keeps_shape = False
 

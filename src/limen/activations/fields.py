@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
-from limen.errors import ShapeError, SpecError, suggest
-from limen.formula import Context, uniform
+from limen.errors import SpecError, suggest
+from limen.formula import Context
 from limen.formula.context import check_kind
+from limen.kernels.bound import BoundFormula
 
 
 class Field:
@@ -30,8 +31,8 @@ class Field:
         """Return ``value`` as stored, or raise an error that names what is allowed."""
         return value
 
-    def argument(self, value: Any, x: Tensor, channel_dim: int) -> Any:
-        """What the formula receives for an input ``x``."""
+    def argument(self, value: Any, channel_dim: int) -> Any:
+        """What the formula receives for a value; not asked of parameters, which it receives as tensors."""
         return value
 
 
@@ -53,10 +54,6 @@ class Param(Field):
     def check(self, owner: str, name: str, value: Any) -> float:
         """Accept any finite number."""
         return _finite_number(owner, name, value)
-
-    def argument(self, value: Any, x: Tensor, channel_dim: int) -> Any:
-        """The parameter, shaped to broadcast along the channel axis."""
-        return broadcast(value, x, channel_dim) if isinstance(value, Tensor) else value
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,7 @@ class StatisticsContext(Field):
         """Accept the name of a context."""
         return check_kind(value)
 
-    def argument(self, value: Any, x: Tensor, channel_dim: int) -> Context:
+    def argument(self, value: Any, channel_dim: int) -> Context:
         """The context, with the channel axis filled in."""
         return Context(check_kind(value), channel_dim)
 
@@ -136,7 +133,7 @@ class ChannelAxis(Field):
     def current(self, module: nn.Module, name: str) -> None:
         """Nothing: the axis belongs to the sharing rule, not to the field."""
 
-    def argument(self, value: Any, x: Tensor, channel_dim: int) -> int:
+    def argument(self, value: Any, channel_dim: int) -> int:
         """The axis."""
         return channel_dim
 
@@ -152,35 +149,27 @@ class Noise(Field):
         """Whether the module is training."""
         return module.training
 
-    def argument(self, value: Any, x: Tensor, channel_dim: int) -> Any:
-        """A tensor of noise, or ½."""
-        return uniform(x) if value else 0.5
+    def argument(self, value: Any, channel_dim: int) -> float:
+        """The mean of the noise: what stands for it in evaluation."""
+        return 0.5
 
 
-def broadcast(parameter: Tensor, x: Tensor, channel_dim: int) -> Tensor:
-    """Shape a parameter of one value, or of one value a channel, to broadcast against ``x``.
-
-    >>> import torch
-    >>> broadcast(torch.ones(3), torch.ones(2, 3, 5), 1).shape
-    torch.Size([1, 3, 1])
-    """
-    if parameter.numel() == 1:
-        return parameter.reshape(())
-    channels = parameter.numel()
-    shape = tuple(x.shape)
-    if not -len(shape) <= channel_dim < len(shape) or shape[channel_dim] != channels:
-        raise ShapeError(
-            f"{channels} parameters, one a channel, need {channels} channels in dimension {channel_dim} of the "
-            f"input, and the input has shape {shape}; set num_parameters or channel_dim to match."
-        )
-    view = [1] * len(shape)
-    view[channel_dim] = channels
-    return parameter.reshape(view)
-
-
-def prepare(fields: Mapping[str, Field], values: Mapping[str, Any], x: Tensor, channel_dim: int) -> dict[str, Any]:
-    """The formula's arguments for an input ``x``, from each field's current value."""
-    return {name: field.argument(values[name], x, channel_dim) for name, field in fields.items()}
+def bind(
+    function: Callable[..., Any],
+    fields: Mapping[str, Field],
+    values: Mapping[str, Any],
+    channel_dim: int,
+    plain_only: str = "",
+) -> BoundFormula:
+    """Fix everything of a formula but its tensors, from each field's current value."""
+    parameters = tuple(name for name, field in fields.items() if isinstance(field, Param))
+    noise = tuple(name for name, field in fields.items() if isinstance(field, Noise) and values[name])
+    constants = tuple(
+        (name, field.argument(values[name], channel_dim))
+        for name, field in fields.items()
+        if name not in parameters and name not in noise
+    )
+    return BoundFormula(function, parameters, constants, noise, plain_only)
 
 
 def _finite_number(owner: str, name: str, value: Any) -> float:

@@ -6,16 +6,16 @@ Tiny Papers (OpenReview M7d5k4AxCE).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from limen.activations.base import Activation
-from limen.activations.fields import Param, broadcast
 from limen.activations.registry import create, name_of, register
 from limen.errors import SpecError
+from limen.kernels.bound import BoundFormula
 
 PAPER_CANDIDATES = ("relu", "elu", "leaky_relu", "prelu", "rrelu", "silu", "mish")
 """The seven of the paper, in its order."""
@@ -36,13 +36,24 @@ class MixtureFormula:
             total = total + arguments[f"w{index}"] * formula(x, **own)
         return total
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MixtureFormula) and self.formulas == other.formulas
+
+    def __hash__(self) -> int:
+        return hash(self.formulas)
+
     @staticmethod
-    def join(weights: Iterable[Any], candidates: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        """Name the weights and the candidates' arguments as :meth:`__call__` expects them."""
-        joined = {f"w{index}": weight for index, weight in enumerate(weights)}
-        for index, arguments in enumerate(candidates):
-            joined.update({f"f{index}_{name}": argument for name, argument in arguments.items()})
-        return joined
+    def bind(members: list[BoundFormula]) -> BoundFormula:
+        """Join the candidates' bound formulas with the weights into one."""
+        weights = tuple(f"w{index}" for index in range(len(members)))
+        numbered = list(enumerate(members))
+        return BoundFormula(
+            MixtureFormula(member.function for member in members),
+            (*weights, *(f"f{index}_{name}" for index, member in numbered for name in member.parameters)),
+            tuple((f"f{index}_{name}", value) for index, member in numbered for name, value in member.constants),
+            tuple(f"f{index}_{name}" for index, member in numbered for name in member.noise),
+            next((member.plain_only for member in members if member.plain_only), ""),
+        )
 
 
 @register("adact")
@@ -92,11 +103,16 @@ class AdAct(Activation):
         self.formula = MixtureFormula(candidate.formula for candidate in self.members)
         self.elementwise = all(candidate.elementwise for candidate in self.members)
         self.reset_parameters()
+        self._rebind()
 
     @property
     def members(self) -> tuple[Activation, ...]:
         """The candidates as activations."""
         return tuple(candidate for candidate in self.candidates if isinstance(candidate, Activation))
+
+    def _rebind(self) -> None:
+        if "candidates" in self._modules:
+            super()._rebind()
 
     def reset_parameters(self) -> None:
         """Equal weights, and every candidate at its initial values."""
@@ -115,10 +131,14 @@ class AdAct(Activation):
         logits = self.logits.float() if self.logits.dtype in (torch.float16, torch.bfloat16) else self.logits
         return logits.softmax(-1)
 
-    def arguments(self, x: Tensor) -> dict[str, Any]:
-        """Each candidate's weight and arguments, shaped for this input."""
-        weights = [broadcast(weight, x, self.channel_dim) for weight in self._softmax().unbind(-1)]
-        return MixtureFormula.join(weights, (candidate.arguments(x) for candidate in self.members))
+    def bind(self, training: bool) -> BoundFormula:
+        """The candidates' formulas joined with the weights."""
+        return MixtureFormula.bind([candidate.bind(training) for candidate in self.members])
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The weights, then each candidate's own tensors."""
+        own = (tensor for candidate in self.members for tensor in candidate.tensors())
+        return (*self._softmax().unbind(-1), *own)
 
     def parameter_values(self) -> dict[str, Tensor]:
         """The weights by candidate, then each candidate's own parameters as ``candidate.parameter``."""
@@ -127,15 +147,6 @@ class AdAct(Activation):
         for name, candidate in zip(self.names, self.members, strict=True):
             found.update({f"{name}.{key}": value for key, value in candidate.parameter_values().items()})
         return found
-
-    def learnable_fields(self) -> list[tuple[str, Param]]:
-        """Every candidate's :class:`Param` fields, in order, as ``(name, field)``."""
-        return [
-            (f"f{index}_{name}", field)
-            for index, candidate in enumerate(self.members)
-            for name, field in candidate.fields.items()
-            if isinstance(field, Param)
-        ]
 
 
 def _check_candidate(candidate: nn.Module) -> None:

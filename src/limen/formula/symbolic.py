@@ -1,6 +1,7 @@
 """Formulas as SymPy expressions.
 
-SymPy knows most of the primitives; those it lacks are defined here, each with a derivative made of primitives.
+Every primitive is a function of its own here, with a derivative made of primitives that neither overflow nor cancel;
+SymPy's functions of the same names would rewrite one another (e^a·e^b, 1 − tanh²) in ways that do.
 """
 
 from __future__ import annotations
@@ -9,18 +10,96 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import sympy
-from sympy.codegen.cfunctions import expm1, log1p
+from sympy import S
+
+from limen.errors import LimenError
 
 
-class sigmoid(sympy.Function):  # noqa: N801  # printed under the primitive's name
+class UntraceableError(LimenError):
+    """A formula does not become an expression; it runs on the plain path."""
+
+
+class exp(sympy.Function):  # noqa: N801  # printed under the primitive's name, as all below
+    """e^u."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """e^u."""
+        return exp(self.args[0])
+
+
+class expm1(sympy.Function):  # noqa: N801
+    """e^u − 1."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """e^u."""
+        return exp(self.args[0])
+
+
+class log(sympy.Function):  # noqa: N801
+    """Natural logarithm."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """1/u."""
+        return 1 / self.args[0]
+
+
+class log1p(sympy.Function):  # noqa: N801
+    """ln(1 + u)."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """1/(1 + u)."""
+        return 1 / (1 + self.args[0])
+
+
+class sign(sympy.Function):  # noqa: N801
+    """−1, 0 or 1."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """0: the jump has no slope anywhere else."""
+        return S.Zero
+
+
+class absolute(sympy.Function):  # noqa: N801
+    """|u|."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """The sign."""
+        return sign(self.args[0])
+
+
+class sigmoid(sympy.Function):  # noqa: N801
     """1 / (1 + e^−u)."""
 
     def fdiff(self, argindex: int = 1) -> Any:
-        """σ(u)·σ(−u), which does not cancel for large u."""
-        return sigmoid(self.args[0]) * sigmoid(-self.args[0])
+        """σ(u)·σ(−u)."""
+        return sigmoid_slope(self.args[0])
 
 
-class softplus(sympy.Function):  # noqa: N801  # printed under the primitive's name
+class sigmoid_slope(sympy.Function):  # noqa: N801
+    """σ(u)·σ(−u), which does not cancel for large u."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """−σ(u)·σ(−u)·tanh(u/2), without the cancellation of 1 − 2σ(u) near 0."""
+        return -sigmoid_slope(self.args[0]) * tanh(self.args[0] / 2)
+
+
+class tanh(sympy.Function):  # noqa: N801
+    """Hyperbolic tangent."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """1 − tanh²(u)."""
+        return tanh_slope(self.args[0])
+
+
+class tanh_slope(sympy.Function):  # noqa: N801
+    """1 − tanh²(u), which does not cancel for large u."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """−2·tanh(u)·(1 − tanh²(u))."""
+        return -2 * tanh(self.args[0]) * tanh_slope(self.args[0])
+
+
+class softplus(sympy.Function):  # noqa: N801
     """ln(1 + e^u)."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -28,28 +107,70 @@ class softplus(sympy.Function):  # noqa: N801  # printed under the primitive's n
         return sigmoid(self.args[0])
 
 
-class step(sympy.Function):  # noqa: N801  # printed under the primitive's name
+class erf(sympy.Function):  # noqa: N801
+    """Error function."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """2/√π·e^(−u²)."""
+        return 2 / sympy.sqrt(sympy.pi) * exp(-(self.args[0] ** 2))
+
+
+class sin(sympy.Function):  # noqa: N801
+    """Sine."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """Cosine."""
+        return cos(self.args[0])
+
+
+class cos(sympy.Function):  # noqa: N801
+    """Cosine."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """−sine."""
+        return -sin(self.args[0])
+
+
+class step(sympy.Function):  # noqa: N801
     """1 where u ≥ 0, else 0."""
 
     def fdiff(self, argindex: int = 1) -> Any:
         """0: the jump has no slope anywhere else."""
-        return sympy.S.Zero
+        return S.Zero
 
 
-class mean(sympy.Function):  # noqa: N801  # printed under the primitive's name
-    """Mean of the input over its context: a statistic, opaque to elementwise rules."""
+class maximum(sympy.Function):  # noqa: N801
+    """The larger of u and v; at a tie the gradient goes to u."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """1 where this operand is the larger."""
+        u, v = self.args
+        return _where(u >= v, S.One, S.Zero) if argindex == 1 else _where(u >= v, S.Zero, S.One)
 
 
-class std(sympy.Function):  # noqa: N801  # printed under the primitive's name
-    """Deviation of the input over its context: a statistic, opaque to elementwise rules."""
+class minimum(sympy.Function):  # noqa: N801
+    """The smaller of u and v; at a tie the gradient goes to u."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """1 where this operand is the smaller."""
+        u, v = self.args
+        return _where(u <= v, S.One, S.Zero) if argindex == 1 else _where(u <= v, S.Zero, S.One)
 
 
-class uniform(sympy.Function):  # noqa: N801  # printed under the primitive's name
+class mean(sympy.Function):  # noqa: N801
+    """Mean of the input over its context."""
+
+
+class std(sympy.Function):  # noqa: N801
+    """Deviation of the input over its context."""
+
+
+class uniform(sympy.Function):  # noqa: N801
     """Noise from U(0, 1), independent of the input's value."""
 
     def fdiff(self, argindex: int = 1) -> Any:
         """0."""
-        return sympy.S.Zero
+        return S.Zero
 
 
 def _where(condition: Any, u: Any, v: Any) -> Any:
@@ -57,22 +178,22 @@ def _where(condition: Any, u: Any, v: Any) -> Any:
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "exp": sympy.exp,
+    "exp": exp,
     "expm1": expm1,
-    "log": sympy.log,
+    "log": log,
     "log1p": log1p,
     "sqrt": sympy.sqrt,
-    "absolute": sympy.Abs,
-    "sign": sympy.sign,
+    "absolute": absolute,
+    "sign": sign,
     "sigmoid": sigmoid,
-    "tanh": sympy.tanh,
+    "tanh": tanh,
     "softplus": softplus,
-    "erf": sympy.erf,
-    "sin": sympy.sin,
-    "cos": sympy.cos,
+    "erf": erf,
+    "sin": sin,
+    "cos": cos,
     "step": step,
-    "maximum": sympy.Max,
-    "minimum": sympy.Min,
+    "maximum": maximum,
+    "minimum": minimum,
     "where": _where,
     "mean": mean,
     "std": std,
@@ -88,11 +209,22 @@ def apply(name: str, *operands: Any) -> Any:
 def trace(formula: Callable[..., Any], constants: Mapping[str, Any], symbols: tuple[str, ...]) -> Any:
     """The formula as an expression in the real symbol ``x`` and the named real symbols.
 
-    ``constants`` are passed as they are (a context, a choice of form).
+    ``constants`` are passed as they are (a context, a choice of form, a number).
+
+    Raises:
+        UntraceableError: if the formula asks more of ``x`` than a symbol can answer.
 
     >>> from limen.formula import sigmoid
     >>> trace(lambda x, beta: x * sigmoid(beta * x), {}, ("beta",))
     x*sigmoid(beta*x)
     """
-    named = {name: sympy.Symbol(name, real=True) for name in symbols}
-    return formula(sympy.Symbol("x", real=True), **named, **constants)
+    named = {name: symbol(name) for name in symbols}
+    try:
+        return sympy.sympify(formula(symbol("x"), **named, **constants))
+    except (TypeError, AttributeError, ValueError, NotImplementedError, sympy.SympifyError) as error:
+        raise UntraceableError(f"the formula does not become an expression: {error}") from error
+
+
+def symbol(name: str) -> Any:
+    """The real symbol of that name."""
+    return sympy.Symbol(name, real=True)

@@ -6,13 +6,16 @@ is what every other path is compared with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from limen.errors import DtypeError
+from limen.errors import DtypeError, ShapeError
+from limen.formula import uniform
+from limen.kernels.bound import BoundFormula
+from limen.kernels.noise import counter_noise
 
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
@@ -26,12 +29,41 @@ def working_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if x.dtype in HALF_TYPES else x.dtype
 
 
-def evaluate(formula: Callable[..., Any], x: Tensor, arguments: Mapping[str, Any]) -> Tensor:
-    """Run ``formula(x, **arguments)`` in the working type and round the result once to the type of ``x``.
+def evaluate(
+    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None = None
+) -> Tensor:
+    """Run the formula in the working type and round the result once to the type of ``x``.
 
-    Tensors among the arguments must broadcast against ``x``; anything else is passed as it is.
+    With a ``seed`` the noise is that of the compiled kernels, else it comes from torch's generator.
     """
     work = working_dtype(x)
-    converted = {name: value.to(work) if isinstance(value, Tensor) else value for name, value in arguments.items()}
-    result: Tensor = formula(x.to(work), **converted)
+    arguments: dict[str, Any] = dict(bound.constants)
+    for name, parameter in zip(bound.parameters, parameters, strict=True):
+        arguments[name] = broadcast(parameter, x, channel_dim).to(work)
+    for stream, name in enumerate(bound.noise):
+        arguments[name] = (uniform(x) if seed is None else counter_noise(x, seed, stream)).to(work)
+    result: Tensor = bound.function(x.to(work), **arguments)
     return result.to(x.dtype)
+
+
+def broadcast(parameter: Tensor, x: Tensor, channel_dim: int) -> Tensor:
+    """Shape a parameter of one value, or of one value a channel, to broadcast against ``x``.
+
+    >>> broadcast(torch.ones(3), torch.ones(2, 3, 5), 1).shape
+    torch.Size([1, 3, 1])
+    """
+    if parameter.numel() == 1:
+        return parameter.reshape(())
+    check_channels(parameter.numel(), x, channel_dim)
+    view = [1] * x.ndim
+    view[channel_dim] = -1
+    return parameter.reshape(view)
+
+
+def check_channels(channels: int, x: Tensor, channel_dim: int) -> None:
+    """Raise unless ``x`` has so many channels along its channel axis."""
+    if not -x.ndim <= channel_dim < x.ndim or x.shape[channel_dim] != channels:
+        raise ShapeError(
+            f"{channels} parameters, one a channel, need {channels} channels in dimension {channel_dim} of the "
+            f"input, and the input has shape {tuple(x.shape)}; set num_parameters or channel_dim to match."
+        )

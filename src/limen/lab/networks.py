@@ -148,7 +148,7 @@ def build(name: str, image_shape: ImageShape, num_classes: int, seed: int) -> nn
     try:
         network = factory(**arguments)
     except Exception as error:  # anything may happen in code that is not ours
-        raise SpecError(f"the network factory {name!r} failed ({_in_short(error)}).") from error
+        raise SpecError(f"the network factory {name!r} failed ({_in_short(error)}); --debug shows where.") from error
     if not isinstance(network, nn.Module):
         raise SpecError(f"the network factory {name!r} returned {type(network).__name__}, not a torch.nn.Module.")
     return network

@@ -1,0 +1,522 @@
+"""From an expression to straight-line arithmetic that is stable, shares its parts, and suits any printer.
+
+An expression and its derivatives become one graph of a few elementary operations. Equal parts are one node. Sigmoid,
+softplus, tanh, expm1 and exp are all written over e^−|u| and its companions, which never overflow: functions of the
+same argument share that one exponential, and tanh(softplus(u)) needs nothing else.
+
+The operations, over numbers or vectors of them:
+
+===================== ==========================================================================
+input, constant       a symbol; a number
+add sub mul div neg   arithmetic
+min max abs sign sqrt as named; min and max keep NaN
+ge gt eq ne           comparisons, false for NaN (ne: true), as conditions of ``select``
+and or not            of conditions
+select                the second operand where the first holds, else the third
+exp_neg expm1_neg     e^−a and e^−a − 1 for a ≥ 0
+log1p_unit            ln(1 + t) for 0 ≤ t ≤ 1
+exp log log1p         for every argument
+sin cos erf           for every argument
+===================== ==========================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy
+
+from limen.formula import symbolic as s
+from limen.formula.symbolic import UntraceableError
+
+COMMUTATIVE = frozenset({"add", "mul", "min", "max", "and", "or"})
+DECAYING = (s.exp, s.sigmoid_slope, s.tanh_slope)
+"""Factors that vanish where others grow: multiplied first, so that 0·x·x is 0 where 0·(x·x) would be 0·∞."""
+LARGEST_POWER = 64
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation; ``value`` is a symbol's name or a constant."""
+
+    op: str
+    operands: tuple[int, ...] = ()
+    value: str | float | None = None
+
+
+@dataclass
+class Graph:
+    """Nodes in an order in which each comes after its operands; equal nodes are one."""
+
+    nodes: list[Node] = field(default_factory=list)
+    _index: dict[Node, int] = field(default_factory=dict)
+
+    def constant(self, value: float) -> int:
+        """A number."""
+        return self._intern(Node("constant", value=float(value)))
+
+    def input(self, name: str) -> int:
+        """A symbol."""
+        return self._intern(Node("input", value=name))
+
+    def add(self, op: str, *operands: int) -> int:
+        """An operation, simplified where that is exact."""
+        simplified = self._simplified(op, operands)
+        if simplified is not None:
+            return simplified
+        ordered = tuple(sorted(operands)) if op in COMMUTATIVE else operands
+        return self._intern(Node(op, ordered))
+
+    def _intern(self, node: Node) -> int:
+        if node not in self._index:
+            self._index[node] = len(self.nodes)
+            self.nodes.append(node)
+        return self._index[node]
+
+    def number(self, index: int) -> float | None:
+        """The value of a constant node, else None."""
+        node = self.nodes[index]
+        return node.value if node.op == "constant" and isinstance(node.value, float) else None
+
+    def _simplified(self, op: str, operands: tuple[int, ...]) -> int | None:
+        rule = _RULES.get(op)
+        return rule(self, *operands) if rule else None
+
+    def inputs(self, outputs: Iterable[int]) -> set[str]:
+        """The names of the symbols that the outputs depend on."""
+        return {str(self.nodes[i].value) for i in self.live(outputs) if self.nodes[i].op == "input"}
+
+    def live(self, outputs: Iterable[int]) -> list[int]:
+        """The nodes that the outputs need, in order."""
+        needed: set[int] = set()
+        stack = list(outputs)
+        while stack:
+            index = stack.pop()
+            if index not in needed:
+                needed.add(index)
+                stack.extend(self.nodes[index].operands)
+        return sorted(needed)
+
+
+def _mul(graph: Graph, a: int, b: int) -> int | None:
+    for one, other in ((a, b), (b, a)):
+        if graph.number(one) == 1:
+            return other
+        if graph.number(one) == -1:
+            return graph.add("neg", other)
+        if graph.nodes[one].op == "neg":
+            return graph.add("neg", graph.add("mul", graph.nodes[one].operands[0], other))
+    x, y = graph.number(a), graph.number(b)
+    return None if x is None or y is None else graph.constant(x * y)
+
+
+def _add(graph: Graph, a: int, b: int) -> int | None:
+    for one, other in ((a, b), (b, a)):
+        if graph.number(one) == 0:
+            return other
+        if graph.nodes[one].op == "neg":
+            return graph.add("sub", other, graph.nodes[one].operands[0])
+    x, y = graph.number(a), graph.number(b)
+    return None if x is None or y is None else graph.constant(x + y)
+
+
+def _sub(graph: Graph, a: int, b: int) -> int | None:
+    if graph.number(b) == 0:
+        return a
+    if graph.number(a) == 0:
+        return graph.add("neg", b)
+    if graph.nodes[b].op == "neg":
+        return graph.add("add", a, graph.nodes[b].operands[0])
+    x, y = graph.number(a), graph.number(b)
+    return None if x is None or y is None else graph.constant(x - y)
+
+
+def _neg(graph: Graph, a: int) -> int | None:
+    node, value = graph.nodes[a], graph.number(a)
+    if value is not None:
+        return graph.constant(-value)
+    if node.op == "neg":
+        return node.operands[0]
+    return graph.add("sub", node.operands[1], node.operands[0]) if node.op == "sub" else None
+
+
+def _abs(graph: Graph, a: int) -> int | None:
+    """|−u| is |u| and |v − u| is |u − v|: what makes f(u) and g(−u) share."""
+    node, value = graph.nodes[a], graph.number(a)
+    if value is not None:
+        return graph.constant(abs(value))
+    if node.op == "neg":
+        return graph.add("abs", node.operands[0])
+    if node.op == "sub" and node.operands[0] > node.operands[1]:
+        return graph.add("abs", graph._intern(Node("sub", (node.operands[1], node.operands[0]))))
+    return None
+
+
+def _select(graph: Graph, condition: int, a: int, b: int) -> int | None:
+    if a == b:
+        return a
+    value = graph.number(condition)
+    return None if value is None else (a if value else b)
+
+
+_RULES: dict[str, Callable[..., int | None]] = {
+    "mul": _mul, "add": _add, "sub": _sub, "neg": _neg, "abs": _abs, "select": _select,
+}  # fmt: skip
+
+
+def lower(expressions: Iterable[Any], graph: Graph | None = None) -> tuple[Graph, list[int]]:
+    """Turn expressions into one graph; return it with the node of each expression.
+
+    Raises:
+        UntraceableError: for a function or power that has no elementary form here.
+
+    >>> from limen.formula.symbolic import sigmoid, symbol
+    >>> x = symbol("x")
+    >>> graph, _ = lower([x * sigmoid(x), (x * sigmoid(x)).diff(x)])
+    >>> sum(node.op == "exp_neg" for node in graph.nodes)
+    1
+    """
+    graph = graph if graph is not None else Graph()
+    lowering = _Lowering(graph)
+    return graph, [lowering.lower(expression) for expression in expressions]
+
+
+class _Lowering:
+    """Lowers expressions, remembering what it has lowered and which symbols are known to be of one sign."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.memo: dict[Any, int] = {}
+        self.known: frozenset[tuple[Any, str]] = frozenset()
+        """(expression, "nonpositive" | "nonnegative") that hold in the branch being lowered."""
+
+    def lower(self, e: Any) -> int:
+        key = (e, self.known)
+        if key not in self.memo:
+            self.memo[key] = self._lower(e)
+        return self.memo[key]
+
+    def _lower(self, e: Any) -> int:
+        if e.is_Symbol:
+            return self.graph.input(e.name)
+        if e.is_number:
+            return self.graph.constant(float(e))
+        handler = _HANDLERS.get(e.func)
+        if handler is None:
+            raise UntraceableError(f"there is no kernel for {e.func.__name__!r}, in {e}")
+        return handler(self, e)
+
+    def op(self, name: str, *operands: int) -> int:
+        return self.graph.add(name, *operands)
+
+    def const(self, value: float) -> int:
+        return self.graph.constant(value)
+
+    # Arithmetic
+
+    def sum(self, e: Any) -> int:
+        """Positive terms first, so that a difference is one subtraction; the sign of the whole is made canonical."""
+        terms = sorted(e.args, key=sympy.default_sort_key)
+        symbolic = [term for term in terms if not term.is_number]
+        if symbolic and _is_negative(symbolic[0]) and not any(term.is_number for term in terms):
+            return self.op("neg", self.sum(sympy.Add(*[-term for term in terms])))
+        total: int | None = None
+        for term in sorted(terms, key=_is_negative):
+            if total is None:
+                total = self.lower(term)
+            elif _is_negative(term):
+                total = self.op("sub", total, self.lower(-term))
+            else:
+                total = self.op("add", total, self.lower(term))
+        assert total is not None
+        return total
+
+    def product(self, e: Any) -> int:
+        """Decaying factors first, then x, then what is the same for all elements, grouped; one division at most."""
+        above, below = [], []
+        for factor in e.args:
+            base, power = factor.as_base_exp()
+            if power.is_Integer and power < 0:
+                below.append(base**-power)
+            else:
+                above.append(factor)
+        if below:
+            numerator = self._multiplied(above) if above else self.const(1)
+            return self.op("div", numerator, self._multiplied(below))
+        return self._multiplied(above)
+
+    def _multiplied(self, factors: list[Any]) -> int:
+        factors, fused = self._fuse_gate_slope(_expanded(factors))
+        uniform = [factor for factor in factors if not factor.has(_X) and not factor.has(s.uniform)]
+        varying = [factor for factor in factors if factor not in uniform]
+        varying.sort(key=lambda factor: (not factor.has(*DECAYING), factor == _X, sympy.default_sort_key(factor)))
+        groups = [self._chain(self.lower(factor) for factor in uniform)] if uniform else []
+        lowered = ([fused] if fused is not None else []) + [self.lower(factor) for factor in varying]
+        return self._chain([*lowered, *groups])
+
+    def _chain(self, nodes: Iterable[int]) -> int:
+        product: int | None = None
+        for node in nodes:
+            product = node if product is None else self.op("mul", product, node)
+        assert product is not None
+        return product
+
+    def _fuse_gate_slope(self, factors: list[Any]) -> tuple[list[Any], int | None]:
+        """σ(u)·(1 − tanh²(softplus(u))) in one closed form with one division: the slope of Mish's gate."""
+        for factor in factors:
+            if isinstance(factor, s.tanh_slope) and isinstance(factor.args[0], s.softplus):
+                gate = s.sigmoid(factor.args[0].args[0])
+                if gate in factors:
+                    rest = [other for other in factors if other not in (factor, gate)]
+                    return rest, self._mish_gate_slope(factor.args[0].args[0])
+        return factors, None
+
+    def power(self, e: Any) -> int:
+        base, exponent = e.args
+        if exponent == sympy.Rational(1, 2):
+            return self.op("sqrt", self.lower(base))
+        if exponent == sympy.Rational(-1, 2):
+            return self.op("div", self.const(1), self.op("sqrt", self.lower(base)))
+        if not exponent.is_Integer or abs(int(exponent)) > LARGEST_POWER:
+            raise UntraceableError(f"there is no kernel for the power {e}; whole powers up to {LARGEST_POWER} have one")
+        if exponent < 0:
+            return self.op("div", self.const(1), self.lower(base**-exponent))
+        return self._whole_power(self.lower(base), int(exponent))
+
+    def _whole_power(self, base: int, exponent: int) -> int:
+        if exponent == 1:
+            return base
+        half = self._whole_power(base, exponent // 2)
+        square = self.op("mul", half, half)
+        return self.op("mul", square, base) if exponent % 2 else square
+
+    # Branches
+
+    def piecewise(self, e: Any) -> int:
+        (value, condition), *rest = e.args
+        if condition == sympy.true:
+            return self.lower(value)
+        otherwise = sympy.Piecewise(*rest, evaluate=False) if len(rest) > 1 else rest[0][0]
+        if not rest or (len(rest) == 1 and rest[0][1] != sympy.true):
+            raise UntraceableError(f"not every case of {e} has a value")
+        holds, fails = _signs(condition)
+        return self.op("select", self.condition(condition), self._under(holds, value), self._under(fails, otherwise))
+
+    def _under(self, facts: frozenset[tuple[Any, str]], e: Any) -> int:
+        before, self.known = self.known, self.known | facts
+        try:
+            return self.lower(e)
+        finally:
+            self.known = before
+
+    def condition(self, c: Any) -> int:
+        if c in (sympy.true, sympy.false):
+            return self.const(1.0 if c == sympy.true else 0.0)
+        if isinstance(c, (sympy.And, sympy.Or)):
+            name = "and" if isinstance(c, sympy.And) else "or"
+            first, *others = sorted(self.condition(part) for part in c.args)
+            for other in others:
+                first = self.op(name, first, other)
+            return first
+        if isinstance(c, sympy.Not):
+            return self.op("not", self.condition(c.args[0]))
+        swapped = {sympy.StrictLessThan: "gt", sympy.LessThan: "ge"}
+        direct = {sympy.StrictGreaterThan: "gt", sympy.GreaterThan: "ge", sympy.Equality: "eq", sympy.Unequality: "ne"}
+        if c.func in swapped:
+            return self.op(swapped[c.func], self.lower(c.rhs), self.lower(c.lhs))
+        if c.func in direct:
+            return self.op(direct[c.func], self.lower(c.lhs), self.lower(c.rhs))
+        raise UntraceableError(f"there is no kernel for the condition {c}")
+
+    def maximum(self, e: Any) -> int:
+        return self._extreme("max", e, "nonnegative", "nonpositive")
+
+    def minimum(self, e: Any) -> int:
+        return self._extreme("min", e, "nonpositive", "nonnegative")
+
+    def _extreme(self, op: str, e: Any, keeps: str, clips: str) -> int:
+        u, v = e.args
+        if v == 0 and (u, keeps) in self.known:
+            return self.lower(u)
+        if v == 0 and (u, clips) in self.known:
+            return self.const(0)
+        return self.op(op, self.lower(u), self.lower(v))
+
+    # Functions over e^-|u|
+
+    def exponential(self, u: Any) -> int:
+        """e^−|u|: at most 1, whatever u."""
+        return self.op("exp_neg", self.op("abs", self.lower(u)))
+
+    def is_nonnegative(self, u: Any) -> int:
+        return self.op("ge", self.lower(u), self.const(0))
+
+    def reciprocal_of_one_plus(self, t: int) -> int:
+        return self.op("div", self.const(1), self.op("add", self.const(1), t))
+
+    def sigmoid(self, e: Any) -> int:
+        t = self.exponential(e.args[0])
+        r = self.reciprocal_of_one_plus(t)
+        return self.op("select", self.is_nonnegative(e.args[0]), r, self.op("mul", t, r))
+
+    def sigmoid_slope(self, e: Any) -> int:
+        t = self.exponential(e.args[0])
+        r = self.reciprocal_of_one_plus(t)
+        return self.op("mul", self.op("mul", t, r), r)
+
+    def softplus(self, e: Any) -> int:
+        u = self.lower(e.args[0])
+        return self.op("add", self.op("log1p_unit", self.exponential(e.args[0])), self.op("max", u, self.const(0)))
+
+    def tanh(self, e: Any) -> int:
+        if isinstance(e.args[0], s.softplus):
+            numerator, denominator, _ = self._mish_gate(e.args[0].args[0])
+            return self.op("mul", numerator, self.op("div", self.const(1), denominator))
+        em, r = self._tanh_parts(e.args[0])
+        size = self.op("mul", em, r)
+        return self.op("select", self.is_nonnegative(e.args[0]), self.op("neg", size), size)
+
+    def tanh_slope(self, e: Any) -> int:
+        if isinstance(e.args[0], s.softplus):
+            return self._mish_tanh_slope(e.args[0].args[0])
+        t = self._doubled_exponential("exp_neg", e.args[0])
+        _, r = self._tanh_parts(e.args[0])
+        return self.op("mul", self.op("mul", self.op("mul", self.const(4), t), r), r)
+
+    def _tanh_parts(self, v: Any) -> tuple[int, int]:
+        """e^−2|v| − 1 and 1/(1 + e^−2|v|)."""
+        t = self._doubled_exponential("exp_neg", v)
+        return self._doubled_exponential("expm1_neg", v), self.reciprocal_of_one_plus(t)
+
+    def _doubled_exponential(self, op: str, v: Any) -> int:
+        size = self.op("abs", self.lower(v))
+        return self.op(op, self.op("mul", self.const(2), size))
+
+    def _mish_gate(self, u: Any) -> tuple[int, int, int]:
+        """tanh(softplus(u)) = n/(n + 2) with n = e^u(e^u + 2), over t = e^−|u|: numerator, denominator, t."""
+        t, op, const = self.exponential(u), self.op, self.const
+        up = self.is_nonnegative(u)
+        t_squared, one_plus_2t = op("mul", t, t), op("add", const(1), op("mul", const(2), t))
+        above = op("select", up, one_plus_2t, op("add", t_squared, op("mul", const(2), t)))
+        rest = op("select", up, op("mul", const(2), t_squared), const(2))
+        return above, op("add", above, rest), t
+
+    def _mish_tanh_slope(self, u: Any) -> int:
+        """1 − tanh²(softplus(u)) = 4(1 + e^u)²/(n + 2)²."""
+        _, denominator, t = self._mish_gate(u)
+        r = self.op("div", self.const(1), denominator)
+        one_plus_t = self.op("add", self.const(1), t)
+        scale = self.op("select", self.is_nonnegative(u), t, self.const(1))
+        root = self.op("mul", self.op("mul", self.op("mul", one_plus_t, scale), r), self.const(2))
+        return self.op("mul", root, root)
+
+    def _mish_gate_slope(self, u: Any) -> int:
+        """σ(u)·4(1 + e^u)²/(n + 2)², in which 1 + e^u cancels once."""
+        _, denominator, t = self._mish_gate(u)
+        r = self.op("div", self.const(1), denominator)
+        one_plus_t = self.op("add", self.const(1), t)
+        scale = self.op("select", self.is_nonnegative(u), self.op("mul", t, t), t)
+        fraction = self.op("mul", self.op("mul", scale, r), self.op("mul", one_plus_t, r))
+        return self.op("mul", self.const(4), fraction)
+
+    def exp(self, e: Any) -> int:
+        u = e.args[0]
+        if self._is_nonpositive(u):
+            return self.exponential(u)
+        clipped = self._clipped(u)
+        if clipped is not None:
+            return self.op(
+                "select", self.op("gt", self.lower(clipped), self.const(0)), self.const(1), self.exponential(clipped)
+            )
+        return self.op("exp", self.lower(u))
+
+    def expm1(self, e: Any) -> int:
+        u = e.args[0]
+        clipped = u if self._is_nonpositive(u) else self._clipped(u)
+        if clipped is not None:
+            value = self.op("expm1_neg", self.op("abs", self.lower(clipped)))
+            if clipped is u:
+                return value
+            return self.op("select", self.op("gt", self.lower(clipped), self.const(0)), self.const(0), value)
+        # e^u − 1 = (1 − e^−u)·e^u for u > 0.
+        value = self.op("expm1_neg", self.op("abs", self.lower(u)))
+        up = self.op("neg", self.op("mul", value, self.op("exp", self.lower(u))))
+        return self.op("select", self.op("gt", self.lower(u), self.const(0)), up, value)
+
+    def _clipped(self, u: Any) -> Any:
+        """v where u is minimum(v, 0), so that e^u shares e^−|v| with other functions of v."""
+        return u.args[0] if isinstance(u, s.minimum) and u.args[1] == 0 else None
+
+    def _is_nonpositive(self, u: Any) -> bool:
+        if isinstance(u, s.minimum) and u.args[1] == 0:
+            return (u.args[0], "nonpositive") in self.known
+        coefficient, rest = u.as_coeff_Mul()
+        if coefficient < 0 and rest.is_Pow and rest.args[1].is_Integer and rest.args[1] % 2 == 0:
+            return True
+        return (u, "nonpositive") in self.known
+
+    # Others
+
+    def unary(self, e: Any) -> int:
+        return self.op(_UNARY[e.func], self.lower(e.args[0]))
+
+    def step(self, e: Any) -> int:
+        u = self.lower(e.args[0])
+        jump = self.op("select", self.op("ge", u, self.const(0)), self.const(1), self.const(0))
+        return self.op("select", self.op("eq", u, u), jump, u)
+
+
+_X = s.symbol("x")
+
+_UNARY: dict[Any, str] = {
+    s.absolute: "abs", sympy.Abs: "abs", s.sign: "sign", sympy.sign: "sign", s.log: "log", s.log1p: "log1p",
+    s.sin: "sin", s.cos: "cos", s.erf: "erf",
+}  # fmt: skip
+
+_HANDLERS: dict[Any, Callable[[_Lowering, Any], int]] = {
+    sympy.Add: _Lowering.sum,
+    sympy.Mul: _Lowering.product,
+    sympy.Pow: _Lowering.power,
+    sympy.Piecewise: _Lowering.piecewise,
+    s.exp: _Lowering.exp,
+    s.expm1: _Lowering.expm1,
+    s.sigmoid: _Lowering.sigmoid,
+    s.sigmoid_slope: _Lowering.sigmoid_slope,
+    s.softplus: _Lowering.softplus,
+    s.tanh: _Lowering.tanh,
+    s.tanh_slope: _Lowering.tanh_slope,
+    s.maximum: _Lowering.maximum,
+    s.minimum: _Lowering.minimum,
+    s.step: _Lowering.step,
+    **dict.fromkeys(_UNARY, _Lowering.unary),
+}
+
+
+def _is_negative(term: Any) -> bool:
+    return bool(term.as_coeff_Mul()[0] < 0)
+
+
+def _expanded(factors: list[Any]) -> list[Any]:
+    """Powers of x as repeated factors, so that each meets the decaying factor by itself."""
+    expanded: list[Any] = []
+    for factor in factors:
+        base, power = factor.as_base_exp()
+        repeat = base.has(_X) and power.is_Integer and 1 < power <= LARGEST_POWER
+        expanded += [base] * int(power) if repeat else [factor]
+    return expanded
+
+
+def _signs(condition: Any) -> tuple[frozenset[tuple[Any, str]], frozenset[tuple[Any, str]]]:
+    """What is known of x where a comparison of x with 0 holds, and where it fails."""
+    nothing: frozenset[tuple[Any, str]] = frozenset()
+    if not condition.is_Relational or condition.rhs != 0:
+        return nothing, nothing
+    up = frozenset({(condition.lhs, "nonnegative")})
+    down = frozenset({(condition.lhs, "nonpositive")})
+    if condition.func in (sympy.StrictGreaterThan, sympy.GreaterThan):
+        return up, down
+    if condition.func in (sympy.StrictLessThan, sympy.LessThan):
+        return down, up
+    return nothing, nothing

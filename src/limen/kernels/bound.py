@@ -1,0 +1,99 @@
+"""A formula with everything fixed but its tensors: what a kernel is derived from."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from limen.formula import Context
+
+if TYPE_CHECKING:
+    from limen.formula.stable import Graph  # SymPy is imported when a kernel is derived, not before
+
+
+@dataclass(frozen=True)
+class BoundFormula:
+    """A formula and what it is called with: tensors by name, constants by value, noise by name."""
+
+    function: Callable[..., Any]
+    parameters: tuple[str, ...] = ()
+    constants: tuple[tuple[str, Any], ...] = ()
+    noise: tuple[str, ...] = ()
+    plain_only: str = ""
+    """Why this formula is known to have no kernel; empty if it may have one."""
+
+    @property
+    def contexts(self) -> frozenset[Context]:
+        """The contexts over which the formula takes statistics."""
+        return frozenset(value for _, value in self.constants if isinstance(value, Context))
+
+    @property
+    def name(self) -> str:
+        """A readable name, not unique."""
+        return getattr(self.function, "__qualname__", type(self.function).__name__)
+
+
+MEAN, STD = "mean(x)", "std(x)"
+"""What the statistics are called among the inputs; no parameter can have such a name."""
+
+_BY_KEY: dict[str, BoundFormula] = {}
+_KEYS: dict[BoundFormula, str] = {}
+_LOCK = threading.Lock()
+
+
+def key_of(bound: BoundFormula) -> str:
+    """A short text that stands for the formula in this process, where only text can be passed: in torch operators."""
+    with _LOCK:
+        if bound not in _KEYS:
+            key = f"{bound.name}#{len(_KEYS)}"
+            _KEYS[bound], _BY_KEY[key] = key, bound
+        return _KEYS[bound]
+
+
+def of_key(key: str) -> BoundFormula:
+    """The formula that :func:`key_of` named."""
+    return _BY_KEY[key]
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """The expression of a formula with its derivatives, lowered to elementary operations."""
+
+    forward: Graph
+    value: int
+    """The node of the result in ``forward``."""
+    statistics: bool
+    """Whether the formula uses the mean or deviation of its input, as the inputs ``MEAN`` and ``STD``."""
+    backward: Graph
+    slopes: tuple[tuple[str, int], ...]
+    """The node in ``backward`` of the derivative by ``x``, ``MEAN``, ``STD`` and each wanted parameter."""
+
+
+@functools.cache
+def derive(bound: BoundFormula, wanted: tuple[str, ...]) -> Derivation:
+    """Derive the formula by ``x``, by the statistics it uses and by the wanted parameters.
+
+    Raises:
+        UntraceableError: if it does not become an expression, or uses what has no kernel.
+    """
+    from limen.formula import symbolic
+    from limen.formula.stable import lower
+
+    if bound.plain_only:
+        raise symbolic.UntraceableError(bound.plain_only)
+    if len(bound.contexts) > 1:
+        raise symbolic.UntraceableError("it takes statistics over several contexts at once")
+    traced = symbolic.trace(bound.function, dict(bound.constants), (*bound.parameters, *bound.noise))
+    x = symbolic.symbol("x")
+    statistics = {symbolic.mean(x): symbolic.symbol(MEAN), symbolic.std(x): symbolic.symbol(STD)}
+    used = traced.has(symbolic.mean, symbolic.std)
+    expression = traced.subs(statistics)
+    if expression.has(symbolic.mean, symbolic.std, symbolic.uniform):
+        raise symbolic.UntraceableError("it takes statistics of something other than its input, or draws noise itself")
+    forward, (value,) = lower([expression])
+    by = ("x", *((MEAN, STD) if used else ()), *wanted)
+    backward, nodes = lower([expression.diff(symbolic.symbol(name)) for name in by])
+    return Derivation(forward, value, bool(used), backward, tuple(zip(by, nodes, strict=True)))
