@@ -1,9 +1,9 @@
 """The folder of compiled kernels: whom it must belong to, and files that are whole or not there.
 
-What lies in it is run as code, so it is used only if nobody else can write to it; otherwise, or if it cannot be written,
-every process compiles for itself in a temporary folder, and `cache_trouble` says why. Its parents are trusted as the
-user chose them. Every entry ends with a digest of its own name and content: a library cut short would crash the loader
-rather than fail. Entries appear by a rename, so any number of processes can write the same one without a lock.
+What lies in it is run as code, so it is used only if nobody else can write to it; otherwise, or if it cannot be
+written, every process compiles for itself in a temporary folder, and `cache_trouble` says why. Its parents are trusted
+as the user chose them. Every entry ends with a digest of its own name and content: a library cut short would crash the
+loader rather than fail. Entries appear by a rename, so any number of processes can write the same one without a lock.
 """
 
 from __future__ import annotations
@@ -165,6 +165,8 @@ def _prepared(folder: Path) -> str:
         return "has no home folder to be in"
     if not folder.exists():
         existing = next(parent for parent in folder.parents if parent.exists())
+        if not existing.is_dir():
+            return f"cannot be made, because {existing} is not a folder"
         if os.geteuid() == 0 and existing.stat().st_uid != 0:
             # As under sudo with the user's HOME: what root makes there, the user could not write to later.
             return f"would be made by root in {existing}, which belongs to another user"

@@ -1,10 +1,10 @@
 """The system's C compiler: which one it is, what it can do, and one source file turned into one shared library.
 
-Two things about OpenMP shape this file. torch brings its own runtime (``torch/lib/libgomp*``) and loads it for the whole
-process; linking with ``-fopenmp`` would name the system's, and where the two names differ, a second pool of threads
-would fight the first. So sources are compiled with ``-fopenmp`` and linked without it: the calls stay undefined and find
-torch's runtime when the library is loaded. And no option of the fast-math family is ever passed, because linking with
-one makes the whole process flush small numbers to zero.
+Two things about OpenMP shape this file. torch brings its own runtime (``torch/lib/libgomp*``) and loads it for the
+whole process; linking with ``-fopenmp`` would name the system's, and where the two names differ, a second pool of
+threads would fight the first. So sources are compiled with ``-fopenmp`` and linked without it: the calls stay undefined
+and find torch's runtime when the library is loaded. And no option of the fast-math family is ever passed, because
+linking with one makes the whole process flush small numbers to zero.
 """
 
 from __future__ import annotations
@@ -31,6 +31,13 @@ NATIVE = (("-march=native",), ("-mcpu=native",), ())
 OPENMP = "-fopenmp"
 SIMD = "-fopenmp-simd"
 UNWANTED = {"-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-ffinite-math-only", OPENMP}
+
+# The lines of /proc/cpuinfo on x86, Arm, POWER and RISC-V that do not change from one moment to the next.
+CPU_FIELDS = {
+    *("vendor_id", "cpu family", "model", "model name", "flags"),
+    *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features"),
+    *("cpu", "revision", "isa", "uarch"),
+}
 
 PROBE = """
 __attribute__((visibility("default"))) int limen_probe(int n) {
@@ -95,7 +102,7 @@ def compiler_words() -> tuple[str, ...]:
 
 
 def probe(words: tuple[str, ...], threads: bool, work: Path) -> Compiler:
-    """Find the best options with which a small library can be built in ``work`` and loaded; most often the first try."""
+    """Find the best options with which a small library can be built in ``work`` and loaded: mostly the first tried."""
     path, *own = words
     own = [word for word in own if word not in UNWANTED]
     version = _version(path, own, work)
@@ -152,15 +159,13 @@ def shares_torch_threads() -> bool:
 @functools.cache
 def cpu_identity() -> str:
     """What ``-march=native`` depends on: the model and features of the first core."""
-    fields = ("vendor_id", "cpu family", "model", "model name", "flags", "isa", "uarch", "cpu", "revision", "Features")
-    fields += ("CPU implementer", "CPU architecture", "CPU variant", "CPU part")
     lines = []
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             # Up to the first empty line: on large machines the whole file takes milliseconds a core.
             for line in itertools.takewhile(str.strip, file):
                 name, _, value = line.partition(":")
-                if name.strip() in fields:
+                if name.strip() in CPU_FIELDS:
                     lines.append(f"{name.strip()}: {value.strip()}")
     except OSError:
         pass

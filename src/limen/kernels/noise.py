@@ -18,7 +18,7 @@ def new_seed() -> Tensor:
 def counter_noise(x: Tensor, seed: Tensor, stream: int) -> Tensor:
     """The kernels' noise for every element of ``x``, in torch's integer arithmetic; float32 in [0, 1).
 
-    The counter is the element's place in memory. Two rounds of a 32-bit finaliser mix counter and seed.
+    The counter is the element's place in memory; see ``vm_uniform`` in ``vector_math.h`` for how it is mixed.
     """
     places = torch.arange(x.numel(), dtype=torch.int64, device=x.device)
     mixed_seed = (seed.to(x.device) + stream * STREAM_STEP) & _MASK
@@ -27,8 +27,9 @@ def counter_noise(x: Tensor, seed: Tensor, stream: int) -> Tensor:
 
 def uniform_of(index: Tensor, seed: Tensor) -> Tensor:
     """The float in [0, 1) that ``vm_uniform`` makes of an index and a seed."""
-    high, low = index >> 32, index & _MASK
-    mixed = _finalise((low ^ _finalise(seed ^ high)) & _MASK)
+    first = _mix((_mix(seed ^ (index >> 32)) + STREAM_STEP) & _MASK)
+    second = _mix((first + STREAM_STEP) & _MASK)
+    mixed = _mix((_mix((index & _MASK) ^ first) + second) & _MASK)
     return (mixed >> 8).to(torch.float32) * 2.0**-24
 
 
@@ -40,9 +41,9 @@ def in_memory_order(values: Tensor, x: Tensor) -> Tensor:
     return values.reshape([x.shape[axis] for axis in order]).permute(inverse)
 
 
-def _finalise(h: Tensor) -> Tensor:
+def _mix(h: Tensor) -> Tensor:
     h = h ^ (h >> 16)
-    h = (h * 0x7FEB352D) & _MASK
+    h = (h * 0x21F0AAAD) & _MASK
     h = h ^ (h >> 15)
-    h = (h * 0x846CA68B) & _MASK
-    return h ^ (h >> 16)
+    h = (h * 0xD35A2D97) & _MASK
+    return h ^ (h >> 15)

@@ -270,11 +270,11 @@ VM_INLINE float vm_cos(float u) { return vm_sin_shifted(u, 1u); }
 
 VM_INLINE float vm_load_bf16(uint16_t b) { return vm_from_bits((uint32_t)b << 16); }
 
-/* Round to nearest, ties to even. NaN becomes a quiet NaN: rounding might carry it over to zero. */
+/* Round to nearest, ties to even. NaN is replaced first: rounding could carry it over into a zero. */
 VM_INLINE uint16_t vm_store_bf16(float u) {
     uint32_t i = vm_bits(u);
-    uint32_t rounded = (i + 0x7fffu + ((i >> 16) & 1u)) >> 16;
-    return (uint16_t)(u != u ? (i >> 16) | 0x40u : rounded);
+    i = u != u ? 0x7fc00000u : i;
+    return (uint16_t)((i + 0x7fffu + ((i >> 16) & 1u)) >> 16);
 }
 
 /* float16 in integer arithmetic, for compilers without a vectorised _Float16. */

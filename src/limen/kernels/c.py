@@ -1,0 +1,185 @@
+"""The C path: a formula's kernels, compiled when first needed, on CPU tensors of float32 and half types."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limen.kernels import build, c_source
+from limen.kernels.bound import BoundFormula, derive
+from limen.kernels.plain import check_channels
+
+DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+
+SERIAL_BELOW = 32768
+"""Elements under which one thread is faster than waking others; torch's own limit."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an input's memory is walked: the layout and the sizes that a kernel takes."""
+
+    layout: str
+    outer: int = 1
+    channels: int = 1
+    inner: int = 1
+    rows: int = 1
+    every: int = 1
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int, int]:
+        """The sizes in the kernel's order."""
+        return self.outer, self.channels, self.inner, self.rows, self.every
+
+
+def plan_elementwise(x: Tensor, channels: int, channel_dim: int) -> Plan:
+    """The plan for a dense input whose parameters have ``channels`` values each (1: shared).
+
+    >>> plan_elementwise(torch.empty(2, 3, 4, 5), 3, 1)
+    Plan(layout='row', outer=2, channels=3, inner=20, rows=1, every=1)
+    """
+    if channels == 1:
+        return Plan("shared", inner=x.numel())
+    check_channels(channels, x, channel_dim)
+    axis = channel_dim % x.ndim
+    strides = x.stride()
+    inside = [a for a in range(x.ndim) if a != axis and x.shape[a] > 1 and strides[a] < strides[axis]]
+    inner = math.prod(x.shape[a] for a in inside)
+    outer = x.numel() // (inner * channels)
+    if inner == 1:
+        return Plan("lane", outer, channels)
+    return Plan("row", outer, channels, inner)
+
+
+def plan_samples(x: Tensor, channels: int, channel_dim: int, axes: tuple[int, ...]) -> Plan | None:
+    """The plan for a contiguous input with statistics over ``axes``; None if its memory does not suit.
+
+    The axes must be the last ones, so that a sample is one piece of memory. With one parameter a channel, the
+    channel must not be the fastest axis of a sample.
+    """
+    first = x.ndim - len(axes)
+    if axes != tuple(range(first, x.ndim)):
+        return None
+    outer, size = math.prod(x.shape[:first]), math.prod(x.shape[first:])
+    if channels == 1:
+        return Plan("sample", outer, 1, size)
+    check_channels(channels, x, channel_dim)
+    axis = channel_dim % x.ndim
+    after = math.prod(x.shape[axis + 1 :])
+    if axis < first:
+        return Plan("sample", outer, channels, size, 1, after // size)
+    if after == 1 and size > 1:
+        return None
+    return Plan("sample", outer, channels, after, size // after, 1)
+
+
+def is_dense(x: Tensor) -> bool:
+    """Whether the elements fill one piece of memory without gaps or overlaps, in whatever order of axes."""
+    if x.is_contiguous():
+        return True
+    expected = 1
+    for stride, size in sorted((stride, size) for stride, size in zip(x.stride(), x.shape, strict=True) if size > 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+@functools.cache
+def forward_function(bound: BoundFormula, dtype: str, layout: str) -> Any:
+    """The compiled forward kernel.
+
+    Raises:
+        UntraceableError: if the formula has no expression.
+        NoCompilerError: if it cannot be compiled here.
+    """
+    derivation = derive(bound, ())
+    source = c_source.forward_source(bound, derivation, dtype, layout)
+    function = build.load(source, _file_name(bound, dtype, layout, "forward")).forward
+    return _typed(function, tensors=2, parameters=len(bound.parameters))
+
+
+@functools.cache
+def backward_function(bound: BoundFormula, dtype: str, layout: str, wanted: tuple[str, ...]) -> Any:
+    """The compiled backward kernel, for the gradients of the input and of the wanted parameters."""
+    derivation = derive(bound, wanted)
+    source = c_source.backward_source(bound, derivation, dtype, layout)
+    function = build.load(source, _file_name(bound, dtype, layout, "backward")).backward
+    return _typed(function, tensors=4, parameters=len(bound.parameters))
+
+
+def _typed(function: Any, tensors: int, parameters: int) -> Any:
+    pointer, whole = ctypes.c_void_p, ctypes.c_int64
+    function.argtypes = [pointer] * (tensors + 1) + [whole] * 5 + [pointer, ctypes.c_int] + [pointer] * parameters
+    function.restype = ctypes.c_int
+    return function
+
+
+def _file_name(bound: BoundFormula, *parts: str) -> str:
+    name = "".join(letter if letter.isalnum() else "_" for letter in bound.name)[-40:]
+    return "-".join([name, *parts])
+
+
+def run_forward(
+    bound: BoundFormula, x: Tensor, values: Sequence[Tensor], plan: Plan, seed: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The result, laid out as ``x``, and the statistics of each sample if the formula takes any.
+
+    ``x`` is dense; ``values`` are float32, contiguous, with as many values as the plan has channels.
+    """
+    function = forward_function(bound, DTYPES[x.dtype], plan.layout)
+    y = torch.empty_like(x)
+    statistics = torch.empty(plan.outer, 2, dtype=torch.float32) if plan.layout == "sample" else None
+    _call(function, (x, y), statistics, plan, seed, values, x.numel())
+    return y, statistics
+
+
+def run_backward(
+    bound: BoundFormula,
+    g: Tensor,
+    x: Tensor,
+    values: Sequence[Tensor],
+    plan: Plan,
+    statistics: Tensor | None,
+    seed: Tensor | None,
+    wanted: tuple[str, ...],
+) -> tuple[Tensor, Tensor]:
+    """The gradient of ``x``, and those of the wanted parameters as (wanted, channels) in float32.
+
+    ``g`` is laid out as ``x``.
+    """
+    function = backward_function(bound, DTYPES[x.dtype], plan.layout, wanted)
+    gx = torch.empty_like(x)
+    by_lane = plan.layout == "lane"
+    shape = (len(wanted), plan.channels) if by_lane else (plan.channels, len(wanted))
+    grads = torch.empty(shape, dtype=torch.float32)
+    _call(function, (g, x, gx, grads), statistics, plan, seed, values, x.numel())
+    return gx, grads if by_lane else grads.t()
+
+
+def _call(
+    function: Any,
+    tensors: Sequence[Tensor],
+    statistics: Tensor | None,
+    plan: Plan,
+    seed: Tensor | None,
+    values: Sequence[Tensor],
+    elements: int,
+) -> None:
+    failed = function(
+        *[tensor.data_ptr() for tensor in tensors],
+        None if statistics is None else statistics.data_ptr(),
+        *plan.sizes,
+        None if seed is None else seed.data_ptr(),
+        1 if elements < SERIAL_BELOW else torch.get_num_threads(),
+        *[value.data_ptr() for value in values],
+    )
+    if failed:
+        raise MemoryError(f"no memory for the partial sums of a gradient over {elements} elements.")

@@ -1,0 +1,463 @@
+"""C for a derived formula: straight-line arithmetic in loops that the compiler turns into vector code.
+
+Three ways parameters meet the input's memory, and one for formulas with statistics:
+
+========= ======================================================== =============================================
+layout    memory                                                   parameters
+========= ======================================================== =============================================
+shared    ``inner`` elements                                       one value
+row       ``outer`` × ``channels`` rows of ``inner`` elements      one value a row, by channel
+lane      ``outer`` rows of ``channels`` elements                  one value a place in the row
+sample    ``outer`` samples of ``rows`` rows of ``inner`` elements one value a row: row // ``every`` % ``channels``
+========= ======================================================== =============================================
+
+The sums for parameters and statistics are made in blocks whose size depends on the shape alone, in float32 within a
+block and in float64 over the blocks in order: the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from importlib import resources
+
+from limen.formula.stable import Graph
+from limen.kernels.bound import MEAN, STD, BoundFormula, Derivation
+from limen.kernels.noise import STREAM_STEP
+
+LAYOUTS = ("shared", "row", "lane", "sample")
+ELEMENT_TYPES = {"float32": "float", "bfloat16": "uint16_t", "float16": "uint16_t"}
+_LOAD = {"float32": "({})", "bfloat16": "vm_load_bf16({})", "float16": "vm_load_f16_soft({})"}
+_STORE = {"float32": "({})", "bfloat16": "vm_store_bf16({})", "float16": "vm_store_f16_soft({})"}
+
+SPAN = 4096
+"""Elements summed in float32 at a time: 16 KiB, which stays in the first cache."""
+BLOCK = 16384
+"""Elements at least in a block of rows, so that the partial sums of blocks stay few."""
+
+
+def forward_source(bound: BoundFormula, derivation: Derivation, dtype: str, layout: str) -> str:
+    """The C source with one function, ``forward``."""
+    used = derivation.forward.inputs([derivation.value])
+    body = _Body(bound, dtype, layout, used)
+    statements = arithmetic(derivation.forward, [derivation.value], body.names)
+    body.loop = (
+        f"const float x_ = LOAD(x[i]);\n{body.per_element}{statements.text}\ny[i] = STORE({statements.results[0]});"
+    )
+    return "\n".join([_preamble(dtype), _forward_span(body), _FORWARD[layout](body)])
+
+
+def backward_source(bound: BoundFormula, derivation: Derivation, dtype: str, layout: str) -> str:
+    """The C source with one function, ``backward``, for the derivatives that were derived."""
+    nodes = [node for _, node in derivation.slopes]
+    body = _Body(bound, dtype, layout, derivation.backward.inputs(nodes))
+    statements = arithmetic(derivation.backward, nodes, body.names)
+    slope, *others = statements.results
+    body.sums = len(others)
+    target = "slope_[i] = g_ * {}" if layout == "sample" else "gx[i] = STORE(g_ * {})"
+    body.loop = "\n".join(
+        [
+            "const float x_ = LOAD(x[i]), g_ = LOAD(g[i]);",
+            f"{body.per_element}{statements.text}",
+            f"{target.format(slope)};",
+            *(f"{body.accumulator(k)} += g_ * {other};" for k, other in enumerate(others)),
+        ]
+    )
+    return "\n".join([_preamble(dtype), _backward_span(body), _BACKWARD[layout](body)])
+
+
+class _Body:
+    """What the loops of one source share: how inputs are called, what is loaded before and within the loop."""
+
+    def __init__(self, bound: BoundFormula, dtype: str, layout: str, used: set[str]) -> None:
+        self.parameters = bound.parameters
+        self.layout = layout
+        self.sums = 0
+        self.loop = ""
+        self.names = {"x": "x_", MEAN: "mean_", STD: "std_"}
+        before: list[str] = []
+        within: list[str] = []
+        for index, name in enumerate(bound.parameters):
+            self.names[name] = f"p{index}_"
+            if name in used:
+                # Parameters are read into locals first: a read through a pointer inside a conditional expression
+                # keeps GCC from vectorising the loop.
+                place = "i" if layout == "lane" else "c"
+                (within if layout == "lane" else before).append(f"const float p{index}_ = p{index}[{place}];")
+        for stream, name in enumerate(bound.noise):
+            self.names[name] = f"noise{stream}_"
+            if name in used:
+                # The counter is 64 bits wide, and its low half advances with i: a span never crosses 2^32.
+                step = (stream * STREAM_STEP) & 0xFFFFFFFF
+                before.append(f"const uint32_t seed{stream}_ = vm_mix((seed + {step}u) ^ (uint32_t)(place >> 32));")
+                within.append(f"const float noise{stream}_ = vm_uniform((uint32_t)place + (uint32_t)i, seed{stream}_);")
+        self.before = "\n".join(before)
+        self.per_element = "".join(line + "\n" for line in within)
+
+    def accumulator(self, index: int) -> str:
+        return f"a{index}[i]" if self.layout == "lane" else f"a{index}"
+
+    @property
+    def pointers(self) -> str:
+        """The parameters as a function takes them."""
+        return "".join(f", const float *restrict p{index}" for index in range(len(self.parameters)))
+
+    @property
+    def passed(self) -> str:
+        """The parameters as a call passes them on."""
+        return "".join(f", p{index}" for index in range(len(self.parameters)))
+
+
+class Statements:
+    """C statements, and the names of their results."""
+
+    def __init__(self, text: str, results: list[str]) -> None:
+        self.text, self.results = text, results
+
+
+def arithmetic(graph: Graph, outputs: Iterable[int], names: dict[str, str]) -> Statements:
+    """One C statement for each operation that the outputs need."""
+    outputs = list(outputs)
+    lines: list[str] = []
+    written: dict[int, str] = {}
+    for index in graph.live(outputs):
+        node = graph.nodes[index]
+        if node.op == "constant":
+            assert isinstance(node.value, float)
+            written[index] = literal(node.value)
+        elif node.op == "input":
+            written[index] = names[str(node.value)]
+        else:
+            kind = "int" if node.op in _CONDITIONS else "float"
+            operands = [written[operand] for operand in node.operands]
+            written[index] = f"v{index}"
+            lines.append(f"const {kind} v{index} = {_C[node.op].format(*operands)};")
+    return Statements("\n".join(lines), [written[output] for output in outputs])
+
+
+def literal(value: float) -> str:
+    """A float32 constant in C, exact.
+
+    >>> literal(0.5), literal(-1.0)
+    ('0x1.0000000000000p-1f', '(-0x1.0000000000000p+0f)')
+    """
+    if value != value:
+        return "VM_NAN"
+    if value in (float("inf"), float("-inf")):
+        return "VM_INFINITY" if value > 0 else "(-VM_INFINITY)"
+    text = f"{value.hex()}f"
+    return f"({text})" if value < 0 else text
+
+
+_CONDITIONS = frozenset({"ge", "gt", "eq", "ne", "and", "or", "not"})
+
+_C: dict[str, str] = {
+    "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "neg": "-{}",
+    "min": "vm_min({}, {})", "max": "vm_max({}, {})", "abs": "__builtin_fabsf({})", "sign": "vm_sign({})",
+    "sqrt": "__builtin_sqrtf({})", "ge": "{} >= {}", "gt": "{} > {}", "eq": "{} == {}", "ne": "{} != {}",
+    "and": "{} & {}", "or": "{} | {}", "not": "!{}", "select": "{} ? {} : {}",
+    "exp_neg": "vm_exp_np({})", "expm1_neg": "vm_expm1_np({})", "log1p_unit": "vm_log1p_01({})",
+    "exp": "vm_exp({})", "log": "vm_log({})", "log1p": "vm_log1p({})", "sin": "vm_sin({})", "cos": "vm_cos({})",
+    "erf": "vm_erf({})",
+}  # fmt: skip
+
+
+@functools.cache
+def _vector_math() -> str:
+    return resources.files("limen.kernels").joinpath("vector_math.h").read_text(encoding="utf-8")
+
+
+def _preamble(dtype: str) -> str:
+    return f"""{_vector_math()}
+#include <stdlib.h>
+#include <string.h>
+typedef {ELEMENT_TYPES[dtype]} T;
+#define LOAD(v) {_LOAD[dtype].format("v")}
+#define STORE(v) {_STORE[dtype].format("v")}
+#define EXPORT __attribute__((visibility("default")))
+#define SPAN {SPAN}
+static inline int64_t smaller(int64_t a, int64_t b) {{ return a < b ? a : b; }}
+static inline int64_t larger(int64_t a, int64_t b) {{ return a > b ? a : b; }}
+static inline int64_t blocks_of(int64_t n, int64_t size) {{ return (n + size - 1) / size; }}
+"""
+
+
+_STATISTICS = ", const float mean_, const float std_"
+
+
+def _forward_span(body: _Body) -> str:
+    statistics = _STATISTICS if body.layout == "sample" else ""
+    return f"""
+static inline void span(const T *restrict x, T *restrict y, int64_t n, uint64_t place, uint32_t seed, int64_t c{body.pointers}{statistics}) {{
+  {body.before}
+  #pragma omp simd
+  for (int64_t i = 0; i < n; i++) {{
+    {body.loop}
+  }}
+}}
+"""
+
+
+def _signature(body: _Body, backward: bool) -> str:
+    """``rows`` and ``every`` matter to samples only; ``statistics`` has the mean and deviation of each."""
+    tensors = "const T *g, const T *x, T *gx, float *grads" if backward else "const T *x, T *y"
+    return (
+        f"EXPORT int {'backward' if backward else 'forward'}({tensors}, float *statistics, int64_t outer, "
+        f"int64_t channels, int64_t inner, int64_t rows, int64_t every, const int64_t *seeds, int threads{body.pointers})"
+    )
+
+
+_PARALLEL = "#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)"
+_SEED = "const uint32_t seed = seeds ? (uint32_t)*seeds : 0;"
+
+
+def _forward_shared(body: _Body) -> str:
+    return f"""
+{_signature(body, False)} {{
+  {_SEED}
+  const int64_t blocks = blocks_of(inner, SPAN);
+  {_PARALLEL}
+  for (int64_t b = 0; b < blocks; b++) {{
+    const int64_t at = b * SPAN;
+    span(x + at, y + at, smaller(SPAN, inner - at), at, seed, 0{body.passed});
+  }}
+  return 0;
+}}
+"""
+
+
+def _forward_row(body: _Body) -> str:
+    return f"""
+{_signature(body, False)} {{
+  {_SEED}
+  {_PARALLEL}
+  for (int64_t row = 0; row < outer * channels; row++)
+    for (int64_t at = 0; at < inner; at += SPAN) {{
+      const int64_t first = row * inner + at;
+      span(x + first, y + first, smaller(SPAN, inner - at), first, seed, row % channels{body.passed});
+    }}
+  return 0;
+}}
+"""
+
+
+def _forward_lane(body: _Body) -> str:
+    return f"""
+{_signature(body, False)} {{
+  {_SEED}
+  {_PARALLEL}
+  for (int64_t row = 0; row < outer; row++)
+    span(x + row * channels, y + row * channels, channels, row * channels, seed, 0{body.passed});
+  return 0;
+}}
+"""
+
+
+_MOMENTS = """
+/* Mean and deviation of n elements in memory order: each span about its own mean, the spans joined exactly
+   (Chan et al. 1979). No square of a large mean is ever taken from a square of the same size. */
+static void moments(const T *restrict x, int64_t n, float *restrict mean, float *restrict deviation) {
+  double total = 0, centre = 0, spread = 0;
+  for (int64_t at = 0; at < n; at += SPAN) {
+    const int64_t m = smaller(SPAN, n - at);
+    float sum = 0, low = LOAD(x[at]), high = low;
+    #pragma omp simd reduction(+:sum) reduction(min:low) reduction(max:high)
+    for (int64_t i = 0; i < m; i++) {
+      const float v = LOAD(x[at + i]);
+      sum += v; low = v < low ? v : low; high = v > high ? v : high;
+    }
+    /* A constant span has its value as mean, to the last bit, and so no spread. */
+    const float about = low == high && sum == sum ? low : sum / (float)m;
+    float first = 0, second = 0;
+    #pragma omp simd reduction(+:first,second)
+    for (int64_t i = 0; i < m; i++) {
+      const float d = LOAD(x[at + i]) - about;
+      first += d; second += d * d;
+    }
+    const double here = (double)about + (double)first / (double)m;
+    const double own = (double)second - (double)first * (double)first / (double)m;
+    const double apart = here - centre, joined = total + (double)m;
+    spread += (own < 0 ? 0 : own) + (total > 0 ? apart * apart * total * (double)m / joined : 0);
+    centre += total > 0 ? apart * (double)m / joined : here;
+    total = joined;
+  }
+  *mean = (float)centre;
+  *deviation = (float)__builtin_sqrt(n > 0 ? spread / (double)n : 0);
+}
+"""
+
+
+def _forward_sample(body: _Body) -> str:
+    return f"""{_MOMENTS}
+{_signature(body, False)} {{
+  {_SEED}
+  const int64_t size = rows * inner;
+  {_PARALLEL}
+  for (int64_t s = 0; s < outer; s++) {{
+    moments(x + s * size, size, &statistics[2 * s], &statistics[2 * s + 1]);
+    for (int64_t row = 0; row < rows; row++) {{
+      const int64_t c = (s * rows + row) / every % channels;
+      for (int64_t at = 0; at < inner; at += SPAN) {{
+        const int64_t first = (s * rows + row) * inner + at;
+        span(x + first, y + first, smaller(SPAN, inner - at), first, seed, c{body.passed}, statistics[2 * s], statistics[2 * s + 1]);
+      }}
+    }}
+  }}
+  return 0;
+}}
+"""
+
+
+def _backward_span(body: _Body) -> str:
+    """Adds to ``sums``: in doubles for one channel, or for lanes in floats for all channels."""
+    lane, sample = body.layout == "lane", body.layout == "sample"
+    accumulators = [f"a{k}" for k in range(body.sums)]
+    declare, store, clause = "", "", ""
+    if accumulators and lane:
+        declare = "\n".join(f"float *restrict a{k} = sums + {k} * n;" for k in range(body.sums))
+    elif accumulators:
+        declare = f"float {', '.join(f'{a} = 0' for a in accumulators)};"
+        store = "\n".join(f"sums[{k}] += (double){a};" for k, a in enumerate(accumulators))
+        clause = f" reduction(+:{','.join(accumulators)})"
+    out = "float *restrict slope_" if sample else "T *restrict gx"
+    return f"""
+static inline void span(const T *restrict g, const T *restrict x, {out}, {"float" if lane else "double"} *restrict sums, int64_t n, uint64_t place, uint32_t seed, int64_t c{body.pointers}{_STATISTICS if sample else ""}) {{
+  {body.before}
+  {declare}
+  #pragma omp simd{clause}
+  for (int64_t i = 0; i < n; i++) {{
+    {body.loop}
+  }}
+  {store}
+}}
+"""
+
+
+def _partial_sums(kind: str, count: str) -> str:
+    """Zeroed partial sums, one set a block; at least one, so that a null pointer means there is no memory."""
+    return f"""{kind} *partial = calloc((size_t)larger(1, {count}), sizeof({kind}));
+  if (!partial) return 1;"""
+
+
+def _join(count: str) -> str:
+    """The sums of all blocks, in order."""
+    return f"""for (int64_t k = 0; k < {count}; k++) {{
+    double sum = 0;
+    for (int64_t b = 0; b < blocks; b++) sum += partial[b * {count} + k];
+    grads[k] = (float)sum;
+  }}
+  free(partial);
+  return 0;"""
+
+
+def _backward_shared(body: _Body) -> str:
+    return f"""
+{_signature(body, True)} {{
+  {_SEED}
+  const int64_t blocks = blocks_of(inner, SPAN);
+  {_partial_sums("double", f"blocks * {body.sums}")}
+  {_PARALLEL}
+  for (int64_t b = 0; b < blocks; b++) {{
+    const int64_t at = b * SPAN;
+    span(g + at, x + at, gx + at, partial + b * {body.sums}, smaller(SPAN, inner - at), at, seed, 0{body.passed});
+  }}
+  {_join(str(body.sums))}
+}}
+"""
+
+
+def _backward_row(body: _Body) -> str:
+    """``partial`` is block × channel × sum; ``grads`` too, so that they join place by place."""
+    return f"""
+{_signature(body, True)} {{
+  {_SEED}
+  const int64_t each = larger(1, {BLOCK} / larger(1, channels * inner));
+  const int64_t blocks = blocks_of(outer, each), sums = channels * {body.sums};
+  {_partial_sums("double", "blocks * sums")}
+  {_PARALLEL}
+  for (int64_t b = 0; b < blocks; b++)
+    for (int64_t row = b * each * channels; row < smaller(outer, (b + 1) * each) * channels; row++) {{
+      const int64_t c = row % channels;
+      for (int64_t at = 0; at < inner; at += SPAN) {{
+        const int64_t first = row * inner + at;
+        span(g + first, x + first, gx + first, partial + b * sums + c * {body.sums}, smaller(SPAN, inner - at), first, seed, c{body.passed});
+      }}
+    }}
+  {_join("sums")}
+}}
+"""
+
+
+def _backward_lane(body: _Body) -> str:
+    """``partial`` is block × sum × channel, in floats that hold the rows of one block."""
+    return f"""
+{_signature(body, True)} {{
+  {_SEED}
+  const int64_t each = larger(64, {BLOCK} / larger(1, channels));
+  const int64_t blocks = blocks_of(outer, each), sums = channels * {body.sums};
+  {_partial_sums("float", "blocks * sums")}
+  {_PARALLEL}
+  for (int64_t b = 0; b < blocks; b++)
+    for (int64_t row = b * each; row < smaller(outer, (b + 1) * each); row++) {{
+      const int64_t first = row * channels;
+      span(g + first, x + first, gx + first, partial + b * sums, channels, first, seed, 0{body.passed});
+    }}
+  {_join("sums")}
+}}
+"""
+
+
+def _backward_sample(body: _Body) -> str:
+    """First g·∂f/∂x and all sums, then what the mean and the deviation hand on to every element of the sample.
+
+    With A = Σ g·∂f/∂μ and B = Σ g·∂f/∂sd, an element's gradient is g·∂f/∂x + A/N + B·(x − μ)/(N·sd); ∂sd/∂x is 0
+    where sd is 0. The slopes wait in float32 until the sums are known, so half types are rounded once.
+    """
+    sums = body.sums - 2
+    return f"""
+{_signature(body, True)} {{
+  {_SEED}
+  const int64_t size = rows * inner, each = larger(1, {BLOCK} / larger(1, size));
+  const int64_t blocks = blocks_of(outer, each), sums = channels * {sums};
+  {_partial_sums("double", "blocks * sums")}
+  int failed = 0;
+  {_PARALLEL} reduction(|:failed)
+  for (int64_t b = 0; b < blocks; b++) {{
+    float *slopes = malloc((size_t)size * sizeof(float));
+    if (!slopes) {{ failed = 1; continue; }}
+    for (int64_t s = b * each; s < smaller(outer, (b + 1) * each); s++) {{
+      const float mean = statistics[2 * s], deviation = statistics[2 * s + 1];
+      double by_mean = 0, by_deviation = 0;
+      for (int64_t row = 0; row < rows; row++) {{
+        const int64_t c = (s * rows + row) / every % channels;
+        double found[{body.sums}] = {{0}};
+        for (int64_t at = 0; at < inner; at += SPAN) {{
+          const int64_t first = (s * rows + row) * inner + at;
+          span(g + first, x + first, slopes + row * inner + at, found, smaller(SPAN, inner - at), first, seed, c{body.passed}, mean, deviation);
+        }}
+        by_mean += found[0];
+        by_deviation += found[1];
+        for (int64_t k = 0; k < {sums}; k++) partial[b * sums + c * {sums} + k] += found[2 + k];
+      }}
+      const float level = (float)(by_mean / (double)size);
+      const float tilt = deviation == 0 ? 0 : (float)(by_deviation / ((double)size * (double)deviation));
+      const T *restrict from = x + s * size;
+      T *restrict to = gx + s * size;
+      #pragma omp simd
+      for (int64_t i = 0; i < size; i++)
+        to[i] = STORE(slopes[i] + level + tilt * (LOAD(from[i]) - mean));
+    }}
+    free(slopes);
+  }}
+  if (failed) {{ free(partial); return 1; }}
+  {_join("sums")}
+}}
+"""
+
+
+_FORWARD: dict[str, Callable[[_Body], str]] = {
+    "shared": _forward_shared, "row": _forward_row, "lane": _forward_lane, "sample": _forward_sample,
+}  # fmt: skip
+_BACKWARD: dict[str, Callable[[_Body], str]] = {
+    "shared": _backward_shared, "row": _backward_row, "lane": _backward_lane, "sample": _backward_sample,
+}  # fmt: skip

@@ -1,0 +1,155 @@
+"""The C path in eager mode: tensors in, tensors out, with gradients.
+
+Saved for the backward pass: the input, the parameters, two numbers a sample for formulas with statistics, and the seed
+of the noise. Second derivatives run on the plain formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limen.kernels import c, plain
+from limen.kernels.bound import BoundFormula
+from limen.kernels.c import Plan
+from limen.kernels.noise import new_seed
+
+
+def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
+    """Run the compiled formula, recording it for autograd if anything requires a gradient."""
+    seed = new_seed() if bound.noise else None
+    if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in parameters)):
+        result: Tensor = _Compiled.apply(bound, channel_dim, seed, x, *parameters)  # type: ignore[no-untyped-call]
+        return result
+    return forward(bound, x, parameters, channel_dim, seed)[0]
+
+
+def forward(
+    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The result, and the statistics of each sample if the formula takes any."""
+    x, plan = planned(bound, x, parameters, channel_dim)
+    if plan is None:
+        return plain.evaluate(bound, x, parameters, channel_dim, seed), None
+    return c.run_forward(bound, x, _values(parameters, plan.channels), plan, seed)
+
+
+def backward(
+    bound: BoundFormula,
+    g: Tensor,
+    x: Tensor,
+    parameters: Sequence[Tensor],
+    channel_dim: int,
+    statistics: Tensor | None,
+    seed: Tensor | None,
+    wanted: Sequence[bool],
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The gradients of the input and of each wanted parameter, in their own types and shapes."""
+    x, plan = planned(bound, x, parameters, channel_dim)
+    if plan is None:
+        gx, *rest = by_plain(bound, g, x, parameters, channel_dim, seed, [True, *wanted])
+        assert gx is not None
+        return gx, rest
+    names = tuple(name for name, want in zip(bound.parameters, wanted, strict=True) if want)
+    if g.stride() != x.stride():
+        g = torch.empty_like(x).copy_(g)
+    values = _values(parameters, plan.channels)
+    gx, sums = c.run_backward(bound, g, x, values, plan, statistics, seed, names)
+    rows = iter(sums.unbind(0))
+    gradients = [
+        _as_parameter(next(rows), parameter) if want else None
+        for parameter, want in zip(parameters, wanted, strict=True)
+    ]
+    return gx, gradients
+
+
+def planned(
+    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int
+) -> tuple[Tensor, Plan | None]:
+    """The input, made dense if it has to be, and how to walk it; no plan where only the plain path can."""
+    channels = max((p.numel() for p in parameters), default=1)
+    if channels > 1:
+        plain.check_channels(channels, x, channel_dim)
+    if not bound.contexts:
+        x = x if c.is_dense(x) else x.contiguous()
+        return x, c.plan_elementwise(x, channels, channel_dim)
+    (context,) = bound.contexts
+    axes = context.axes(tuple(x.shape))
+    if not axes:
+        axes = (x.ndim,)  # samples of one element
+        x = x.contiguous()
+        return x, c.plan_samples(x.unsqueeze(-1), channels, channel_dim % x.ndim, axes)
+    whole_samples = axes == tuple(range(1, x.ndim))
+    if channels == 1 and whole_samples and c.is_dense(x) and x.stride(0) == max(x.stride()):
+        return x, Plan("sample", x.shape[0], 1, x.numel() // x.shape[0])  # any order within a sample will do
+    x = x.contiguous()
+    return x, c.plan_samples(x, channels, channel_dim, axes)
+
+
+def _values(parameters: Sequence[Tensor], channels: int) -> list[Tensor]:
+    """The parameters as the kernels read them: float32, contiguous, one value a channel."""
+    values = []
+    for parameter in parameters:
+        value = parameter.detach()
+        if value.dtype != torch.float32:
+            value = value.float()
+        if value.numel() != channels:
+            value = value.reshape(1).expand(channels)
+        values.append(value if value.is_contiguous() else value.contiguous())
+    return values
+
+
+def _as_parameter(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """The gradient of a parameter from that of its values; a shared one among others a channel sums over them."""
+    if parameter.numel() == 1 and gradient.numel() > 1:
+        gradient = gradient.sum()
+    return gradient.reshape(parameter.shape).to(parameter.dtype)
+
+
+class _Compiled(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, bound: BoundFormula, channel_dim: int, seed: Tensor | None, x: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        y, statistics = forward(bound, x, parameters, channel_dim, seed)
+        ctx.bound, ctx.channel_dim = bound, channel_dim
+        ctx.save_for_backward(x, statistics, seed, *parameters)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        (g,) = gradients
+        x, statistics, seed, *parameters = ctx.saved_tensors
+        wants_x, *wanted = ctx.needs_input_grad[3:]
+        if torch.is_grad_enabled():
+            found = by_plain(ctx.bound, g, x, parameters, ctx.channel_dim, seed, [wants_x, *wanted])
+            return None, None, None, *found
+        gx, by_parameter = backward(ctx.bound, g, x, parameters, ctx.channel_dim, statistics, seed, wanted)
+        return None, None, None, gx if wants_x else None, *by_parameter
+
+
+def by_plain(
+    bound: BoundFormula,
+    g: Tensor,
+    x: Tensor,
+    parameters: Sequence[Tensor],
+    channel_dim: int,
+    seed: Tensor | None,
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradients of the input and the parameters by autograd on the plain formula, themselves differentiable if gradients are being recorded."""
+    recording = torch.is_grad_enabled()
+    with torch.enable_grad():
+        leaves = [x, *parameters]
+        if not recording:
+            leaves = [leaf.detach().requires_grad_(want) for leaf, want in zip(leaves, wanted, strict=True)]
+        asked = [index for index, want in enumerate(wanted) if want]
+        y = plain.evaluate(bound, leaves[0], leaves[1:], channel_dim, seed)
+        found = torch.autograd.grad(y, [leaves[i] for i in asked], g, create_graph=recording, allow_unused=True)
+    results: list[Tensor | None] = [None] * len(leaves)
+    for index, gradient in zip(asked, found, strict=True):
+        results[index] = gradient
+    return results

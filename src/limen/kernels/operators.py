@@ -1,0 +1,112 @@
+"""The compiled kernels as torch operators, for programs that torch traces: ``torch.compile`` sees each as one step.
+
+A formula is passed by its key, since operators take tensors and text. Called on CPU tensors outside a traced program
+the operators do the same as :mod:`limen.kernels.eager`, only slower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limen.kernels import eager, plain
+from limen.kernels.bound import of_key
+
+_library: Any = torch.library.Library("limen", "DEF")  # type: ignore[no-untyped-call]  # torch leaves it untyped
+_library.define("forward(str key, Tensor x, Tensor[] parameters, int channel_dim, Tensor? seed) -> (Tensor, Tensor)")
+_library.define(
+    "backward(str key, Tensor g, Tensor x, Tensor[] parameters, int channel_dim, Tensor statistics, Tensor? seed, "
+    "bool[] wanted) -> Tensor[]"
+)
+
+
+def evaluate(key: str, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, noisy: bool) -> Tensor:
+    """Run the formula's kernel as one operator."""
+    seed = torch.randint(0, 2**31 - 1, (1,), dtype=torch.int64) if noisy else None
+    result: Tensor = torch.ops.limen.forward(key, x, list(parameters), channel_dim, seed)[0]
+    return result
+
+
+def _forward(
+    key: str, x: Tensor, parameters: list[Tensor], channel_dim: int, seed: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    bound = of_key(key)
+    if x.numel() == 0:
+        return plain.evaluate(bound, x, parameters, channel_dim, seed), _empty_statistics(key, x)
+    y, statistics = eager.forward(bound, x, parameters, channel_dim, seed)
+    return y, _empty_statistics(key, x) if statistics is None else statistics
+
+
+def _forward_fake(
+    key: str, x: Tensor, parameters: list[Tensor], channel_dim: int, seed: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), _empty_statistics(key, x)
+
+
+def _empty_statistics(key: str, x: Tensor) -> Tensor:
+    """Room for two numbers a sample; for none, where the formula takes no statistics."""
+    samples: Any = 0
+    for context in of_key(key).contexts:
+        axes = context.axes(tuple(x.shape))
+        samples = math.prod(size for axis, size in enumerate(x.shape) if axis not in axes)
+    return x.new_empty((samples, 2), dtype=torch.float32)
+
+
+def _backward(
+    key: str,
+    g: Tensor,
+    x: Tensor,
+    parameters: list[Tensor],
+    channel_dim: int,
+    statistics: Tensor,
+    seed: Tensor | None,
+    wanted: list[bool],
+) -> list[Tensor]:
+    bound = of_key(key)
+    if x.numel() == 0:
+        found = eager.by_plain(bound, g, x, parameters, channel_dim, seed, [True, *wanted])
+    else:
+        gx, rest = eager.backward(bound, g, x, parameters, channel_dim, statistics, seed, wanted)
+        found = [gx, *rest]
+    return [gradient for gradient in found if gradient is not None]
+
+
+def _backward_fake(
+    key: str,
+    g: Tensor,
+    x: Tensor,
+    parameters: list[Tensor],
+    channel_dim: int,
+    statistics: Tensor,
+    seed: Tensor | None,
+    wanted: list[bool],
+) -> list[Tensor]:
+    asked = [torch.empty_like(p) for p, want in zip(parameters, wanted, strict=True) if want]
+    return [torch.empty_like(x), *asked]
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.key, x, parameters, ctx.channel_dim, seed = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.wanted = [parameter.requires_grad for parameter in parameters]
+    ctx.save_for_backward(x, output[1], seed, *parameters)
+
+
+def _differentiate(ctx: Any, g: Tensor, _: Tensor) -> tuple[Any, ...]:
+    x, statistics, seed, *parameters = ctx.saved_tensors
+    found = torch.ops.limen.backward(ctx.key, g, x, parameters, ctx.channel_dim, statistics, seed, ctx.wanted)
+    rest = iter(found[1:])
+    return None, found[0], [next(rest) if want else None for want in ctx.wanted], None, None
+
+
+for _name, _implementation, _fake in (
+    ("forward", _forward, _forward_fake),
+    ("backward", _backward, _backward_fake),
+):
+    _library.impl(_name, _implementation, "CPU")
+    torch.library.register_fake(f"limen::{_name}", _fake, lib=_library)
+torch.library.register_autograd("limen::forward", _differentiate, setup_context=_setup_context, lib=_library)

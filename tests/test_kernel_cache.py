@@ -1,0 +1,628 @@
+"""The kernel cache, each promise by really doing it: compile, share, damage, refuse, fall back."""
+
+import contextlib
+import os
+import pickle
+import shutil
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+
+from limen.kernels import build, cache, compiler
+from limen.kernels.build import NoCompilerError, cache_folder, cache_size, cache_trouble, clear_cache, load
+
+GCC = shutil.which("gcc")
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+pytestmark = pytest.mark.skipif(GCC is None, reason="needs gcc")
+needs_root = pytest.mark.skipif(not ROOT, reason="needs root")
+
+SOURCE = """
+__attribute__((visibility("default"))) int answer(int n) { return n + 1; }
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A cache folder of the test's own, and a process that remembers nothing."""
+    monkeypatch.setenv("LIMEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("LIMEN_CC", raising=False)
+    monkeypatch.delenv("CC", raising=False)
+    build.forget()
+    yield tmp_path / "cache"
+    build.forget()
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """Compile through a script that notes every call; returns how many there were."""
+    log = tmp_path / "calls"
+    log.touch()
+    use_script(tmp_path, monkeypatch, f'echo "$@" >> {log}\nexec {GCC} "$@"')
+    return lambda: len(log.read_text().splitlines())
+
+
+def use_script(tmp_path, monkeypatch, body):
+    script = tmp_path / "cc.sh"
+    script.write_text(f"#!/bin/sh\n{body}\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("LIMEN_CC", str(script))
+    build.forget()
+
+
+def works(source=SOURCE, name="test"):
+    return load(source, name).answer(41) == 42
+
+
+def libraries(folder):
+    return sorted(folder.glob("*.so"))
+
+
+def leftovers(folder):
+    return [path.name for path in folder.iterdir() if not cache.ENTRY.fullmatch(path.name)]
+
+
+def start_child(function):
+    """Fork, run the function, and return how to wait for its result."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on: forking a process with threads.
+        pid = os.fork()
+    if pid == 0:
+        try:
+            result = function()
+        except BaseException as error:
+            result = repr(error)
+        os.write(writing, pickle.dumps(result))
+        os._exit(0)
+    os.close(writing)
+
+    def wait():
+        with open(reading, "rb") as file:
+            answer = file.read()
+        os.waitpid(pid, 0)
+        return pickle.loads(answer)
+
+    return wait
+
+
+def in_child(function):
+    return start_child(function)()
+
+
+def run_python(code, **environment):
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=env, capture_output=True, text=True, timeout=200
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+# Compiling and keeping
+
+
+def test_compiles_and_calls(folder):
+    assert works()
+    assert load(SOURCE, "test") is load(SOURCE, "test")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert [path.name.startswith("test-") for path in libraries(folder)] == [True]
+    assert leftovers(folder) == []
+    assert cache_trouble() == ""
+    count, size = cache_size()
+    assert count == 2
+    assert size == sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_another_process_does_not_compile(calls):
+    assert works()
+    before = calls()
+    assert before > 0
+    assert run_python(f"from limen.kernels.build import load; print(load({SOURCE!r}, 'test').answer(1))") == "2\n"
+    assert calls() == before
+
+
+def test_eight_processes_at_once(folder):
+    gate, opener = os.pipe()
+
+    def child():
+        os.close(opener)
+        os.read(gate, 1)  # Returns in all of them at the moment that the last writer closes.
+        return works(), cache_trouble()
+
+    waits = [start_child(child) for _ in range(8)]
+    os.close(opener)
+    os.close(gate)
+    assert [wait() for wait in waits] == [(True, "")] * 8
+    assert len(libraries(folder)) == 1
+    assert leftovers(folder) == []
+    assert works()
+
+
+def test_eight_threads_at_once_share_one_library(calls):
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(load(SOURCE, "test"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(map(id, found))) == 1
+    assert calls() == 5  # Its version; compiling and linking the probe; compiling and linking the library.
+
+
+def test_works_after_a_fork_while_another_thread_compiles(tmp_path, monkeypatch):
+    started = tmp_path / "started"
+    use_script(tmp_path, monkeypatch, f'touch {started}\nsleep 0.2\nexec {GCC} "$@"')
+    thread = threading.Thread(target=works)
+    thread.start()
+    while not started.exists():
+        time.sleep(0.01)
+    assert in_child(works) is True
+    thread.join()
+    assert in_child(lambda: works() and works(SOURCE + "// another", "test")) is True
+
+
+def test_names_are_made_safe(folder):
+    assert works(name="../Ünsafe name")
+    assert libraries(folder)[0].name.startswith("____nsafe_name-")
+
+
+# Damage
+
+
+def cut_short(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def emptied(path):
+    os.truncate(path, 0)
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def shared(path):
+    path.chmod(0o770)
+
+
+def given_away(path):
+    os.chown(path, 65534, 65534)
+
+
+def linked(path):
+    elsewhere = path.with_name("elsewhere")
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def piped(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def renamed(path):
+    """The entry of another source in its place."""
+    build.forget()
+    load("int unrelated;", "unrelated")
+    other = next(path.parent.glob("unrelated-*.so"))
+    other.rename(path)
+
+
+DAMAGES = [cut_short, emptied, flipped, shared, pytest.param(given_away, marks=needs_root), linked, piped, renamed]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_entry_is_built_again(folder, calls, damage):
+    assert works()
+    path = libraries(folder)[0]
+    whole = path.read_bytes()
+    damage(path)
+    assert cache.read_entry(path) is None
+    build.forget()
+    before = calls()
+    assert works()
+    assert calls() == before + 2
+    assert path.read_bytes() == whole
+    assert not path.is_symlink()
+    assert cache.read_entry(path) is not None
+
+
+@pytest.mark.parametrize("damage", [cut_short, flipped, shared])
+def test_damaged_record_of_the_compiler_is_made_again(folder, calls, damage):
+    found = build.find_compiler()
+    damage(next(folder.glob("*.probe")))
+    build.forget()
+    before = calls()
+    assert build.find_compiler() == found
+    assert calls() > before
+
+
+def test_clear_removes_only_ours(folder):
+    assert works()
+    (folder / "notes.txt").write_text("keep")
+    (folder / "mine.so").write_text("keep")
+    (folder / "sub").mkdir()
+    (folder / ".build-now").mkdir()
+    (folder / ".build-old").mkdir()
+    os.utime(folder / ".build-old", (0, 0))
+    assert clear_cache() == 2
+    assert sorted(path.name for path in folder.iterdir()) == [".build-now", "mine.so", "notes.txt", "sub"]
+    assert cache_size() == (0, 0)
+    assert works()
+    build.forget()
+    assert works()
+
+
+# Folders
+
+
+def assert_refused(calls, *words):
+    """The folder is not used, a kernel works all the same, and the reason can be told."""
+    before = calls()
+    assert works()
+    assert calls() > before
+    trouble = cache_trouble()
+    assert all(word in trouble for word in (str(cache_folder()), *words)), trouble
+    assert cache_size() == (0, 0)
+    assert clear_cache() == 0
+
+
+@needs_root
+def test_folder_of_another_user_is_refused(folder, calls):
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+    assert_refused(calls, "another user")
+    assert list(folder.iterdir()) == []
+
+
+@needs_root
+def test_root_makes_no_folder_in_the_home_of_another_user(tmp_path, monkeypatch, calls):
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    monkeypatch.delenv("LIMEN_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    assert_refused(calls, "root")
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_folder_that_others_can_write_to_is_refused(folder, calls, mode):
+    folder.mkdir()
+    folder.chmod(mode)
+    assert_refused(calls, "by others")
+    assert list(folder.iterdir()) == []
+
+
+def test_link_to_a_folder_that_others_can_write_to_is_refused(tmp_path, folder, calls):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    folder.symlink_to(tmp_path / "open")
+    assert_refused(calls, "by others")
+    assert list((tmp_path / "open").iterdir()) == []
+
+
+def test_link_to_a_folder_of_ours_is_followed(tmp_path, folder):
+    (tmp_path / "real").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "real")
+    assert works()
+    assert cache_trouble() == ""
+    assert len(libraries(tmp_path / "real")) == 1
+
+
+def test_folder_below_a_file(tmp_path, monkeypatch, calls):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LIMEN_CACHE", str(tmp_path / "file" / "cache"))
+    assert_refused(calls, "file is not a folder")
+
+
+def test_file_in_place_of_the_folder(folder, calls):
+    folder.touch()
+    assert_refused(calls, "not a folder")
+
+
+@needs_root
+def test_home_that_cannot_be_written():
+    def child():
+        os.environ.pop("LIMEN_CACHE")
+        os.environ.pop("XDG_CACHE_HOME", None)
+        os.environ.update(HOME="/usr", TMPDIR="/tmp")
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        os.chdir("/")
+        return works(), cache_trouble()
+
+    before = set(Path("/tmp").glob(".build-*"))
+    worked, trouble = in_child(child)
+    assert worked is True
+    assert "/usr/.cache/limen/kernels cannot be used: Permission denied" in trouble
+    assert {path for path in set(Path("/tmp").glob(".build-*")) - before if path.stat().st_uid == 65534} == set()
+
+
+def test_no_home(monkeypatch):
+    monkeypatch.delenv("LIMEN_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # What it does for a user without a home.
+    assert works()
+    assert "no home" in cache_trouble()
+
+
+@contextlib.contextmanager
+def small_disk(folder, *options):
+    folder.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", ",".join(("mode=700", *options)), "tmpfs", str(folder)]
+    if not ROOT or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("cannot mount a file system here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("pages", [0, 1, 3, 5])
+def test_full_disk(folder, calls, pages):
+    """Full at once, or only for the object file, the library or its digest."""
+    with small_disk(folder, "size=256k"):
+        build.find_compiler()
+        with contextlib.suppress(OSError), open(folder / "filler", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        os.truncate(folder / "filler", (folder / "filler").stat().st_size - 4096 * pages)
+        assert works()
+        assert "could not be written" in cache_trouble()
+        assert libraries(folder) == []
+        assert leftovers(folder) == ["filler"]
+
+
+def test_read_only_file_system(folder, calls):
+    with small_disk(folder, "ro"):
+        assert_refused(calls, "cannot be written to")
+
+
+def test_file_system_that_runs_no_programs(folder, calls):
+    with small_disk(folder, "noexec"):
+        assert_refused(calls, "runs no programs")
+
+
+def test_nowhere_to_write(tmp_path, folder, monkeypatch):
+    folder.touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(NoCompilerError, match="no folder to compile in"):
+        works()
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"LIMEN_CACHE": "/a/b", "XDG_CACHE_HOME": "/x"}, "/a/b"),
+        ({"XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/limen/kernels"),
+        ({"XDG_CACHE_HOME": "not/absolute", "HOME": "/h"}, "/h/.cache/limen/kernels"),
+        ({"HOME": "/h"}, "/h/.cache/limen/kernels"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has ~/Library/Caches")
+def test_where_the_folder_is(monkeypatch, environment, expected):
+    for name in ("LIMEN_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert str(cache_folder()) == expected
+
+
+# Compilers
+
+
+def test_no_compiler(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code = f"""
+        from limen.kernels.build import load, NoCompilerError
+        try:
+            load({SOURCE!r}, "test")
+        except NoCompilerError as error:
+            print(error)
+    """
+    assert run_python(code) == "No C compiler was found: install gcc or clang, or name one in LIMEN_CC.\n"
+
+
+def test_named_compiler_that_is_missing(monkeypatch):
+    monkeypatch.setenv("LIMEN_CC", "no-such-cc -m64")
+    with pytest.raises(NoCompilerError, match="LIMEN_CC is 'no-such-cc -m64', and no such program can be run"):
+        works()
+    monkeypatch.setenv("LIMEN_CC", "gcc 'unbalanced")
+    build.forget()
+    with pytest.raises(NoCompilerError, match="no such program"):
+        works()
+    monkeypatch.delenv("LIMEN_CC")
+    monkeypatch.setenv("CC", "no-such-cc")
+    build.forget()
+    assert works()
+
+
+def test_command_with_options_and_none_of_fast_math(monkeypatch):
+    monkeypatch.setenv("CC", f"{GCC} -DOFFSET=1 -ffast-math -Ofast -fopenmp")
+    source = SOURCE.replace("n + 1", "n + OFFSET")
+    assert works(source)
+    flags = build.find_compiler().flags
+    assert "-DOFFSET=1" in flags
+    assert not {"-ffast-math", "-Ofast"} & set(flags)
+    assert sys.float_info.min / 2 > 0
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("exit 1", "failed with exit code 1: it said nothing"),
+        ("echo first >&2\necho second >&2\nexit 3", "failed with exit code 3: first"),
+        ("kill -9 $$", "was killed by signal 9"),
+        ("exit 0", "wrote no library"),
+        ('for o; do :; done\necho garbage > kernel.o\nfor f in probe*.so x; do echo garbage > "$f"; done\n'
+         'n=$(ls | grep -c probe)\nwhile [ $# -gt 1 ]; do [ "$1" = -o ] && echo garbage > "$2"; shift; done',
+         "cannot be loaded"),
+    ],
+)  # fmt: skip
+def test_compiler_that_fails(tmp_path, monkeypatch, folder, body, message):
+    use_script(tmp_path, monkeypatch, body)
+    with pytest.raises(NoCompilerError, match=message):
+        works()
+    assert list(folder.iterdir()) == []
+    assert cache_trouble() == ""
+
+
+def test_false_is_no_compiler(monkeypatch):
+    monkeypatch.setenv("LIMEN_CC", "/bin/false")
+    with pytest.raises(NoCompilerError, match="failed with exit code 1"):
+        works()
+
+
+def test_compiler_that_writes_garbage_from_one_day_on(tmp_path, monkeypatch, folder):
+    broken = tmp_path / "broken"
+    use_script(tmp_path, monkeypatch, f'if [ -e {broken} ]; then for o; do echo x > "$o"; done; fi 2>/dev/null\n'
+               f'[ -e {broken} ] && while [ $# -gt 1 ]; do [ "$1" = -o ] && echo x > "$2"; shift; done\n'
+               f'[ -e {broken} ] || exec {GCC} "$@"')  # fmt: skip
+    build.find_compiler()
+    broken.touch()
+    with pytest.raises(NoCompilerError):
+        works()
+    assert libraries(folder) == []
+    broken.unlink()
+    build.forget()
+    assert works()
+
+
+def test_compiler_that_hangs(tmp_path, monkeypatch, folder):
+    use_script(tmp_path, monkeypatch, f"echo x >> {tmp_path}/calls\n(sleep 2; touch {tmp_path}/late) &\nsleep 60")
+    monkeypatch.setattr(compiler, "TIMEOUT", 0.5)
+    start = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(NoCompilerError, match="did not finish within"):
+            works()
+    assert time.monotonic() - start < 30
+    assert (tmp_path / "calls").read_text() == "x\n"  # It hung once, not once for every option and kernel.
+    assert list(folder.iterdir()) == []
+    time.sleep(2)
+    assert not (tmp_path / "late").exists()  # What the script had started is gone too.
+
+
+def test_source_that_is_wrong_says_so(folder):
+    with pytest.raises(NoCompilerError, match=r"kernel\.c:1:.*error"):
+        load("int f(void) { return nonsense; }", "wrong")
+    assert cache_trouble() == ""
+    assert works()
+
+
+def test_compiler_that_knows_few_options(tmp_path, monkeypatch):
+    """Neither -march=native nor -mcpu=native nor OpenMP: the plainest options remain."""
+    reject = 'for o; do case "$o" in -march=*|-mcpu=*|-fopenmp*) echo "unknown option $o" >&2; exit 1;; esac; done'
+    use_script(tmp_path, monkeypatch, f'{reject}\nexec {GCC} "$@"')
+    assert works()
+    found = build.find_compiler()
+    assert found.openmp is False
+    assert found.flags == compiler.FLAGS
+
+
+def test_key_holds_everything(monkeypatch):
+    found = build.find_compiler()
+    variants = {
+        build.entry_name(SOURCE, "test", found),
+        build.entry_name(SOURCE + " ", "test", found),
+        build.entry_name(SOURCE, "test", found.without_openmp()),
+        build.entry_name(SOURCE, "test", compiler.Compiler("/other/cc", found.version, found.flags, found.openmp)),
+        build.entry_name(SOURCE, "test", compiler.Compiler(found.path, "13", found.flags, found.openmp)),
+    }
+    monkeypatch.setattr(build, "cpu_identity", lambda: "another machine")
+    variants.add(build.entry_name(SOURCE, "test", found))
+    monkeypatch.undo()
+    monkeypatch.setattr(build, "ABI", "another")
+    variants.add(build.entry_name(SOURCE, "test", found))
+    assert len(variants) == 7
+
+
+def test_cpu_identity_does_not_change_with_the_clock():
+    first = compiler.cpu_identity()
+    compiler.cpu_identity.cache_clear()
+    assert compiler.cpu_identity() == first
+    assert "MHz" not in first
+
+
+# OpenMP
+
+PARALLEL = """
+extern int omp_get_max_threads(void);
+__attribute__((visibility("default"))) int most(void) {
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    return -1;
+#endif
+}
+__attribute__((visibility("default"))) int used(void) {
+    int n = 0;
+#pragma omp parallel reduction(+ : n)
+    n += 1;
+    return n;
+}
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_runs_on_the_threads_of_torch():
+    code = f"""
+        import torch
+        from limen.kernels.build import find_compiler, load
+        library = load({PARALLEL!r}, "parallel")
+        assert find_compiler().openmp
+        for n in (1, 2, 1, 2):
+            torch.set_num_threads(n)
+            assert (library.most(), library.used()) == (n, n), (library.most(), library.used())
+            torch.randn(1 << 20).exp()
+        mapped = {{line.split()[-1] for line in open("/proc/self/maps") if "omp" in line.split()[-1].split("/")[-1]}}
+        print(*mapped, sep="\\n")
+    """
+    mapped = run_python(code, LIMEN_CC=GCC, OMP_NUM_THREADS="2").split()
+    assert len(mapped) == 1
+    assert "/torch" in mapped[0]
+
+
+def test_missing_openmp_symbol_is_built_without(folder, calls):
+    """As when the compiler is newer than the runtime that torch brings."""
+    source = (
+        SOURCE
+        + """
+#ifdef _OPENMP
+extern void GOMP_of_the_future(void);
+__attribute__((visibility("default"))) void future(void) { GOMP_of_the_future(); }
+#endif
+"""
+    )
+    assert works(source)
+    assert not hasattr(load(source, "test"), "future")
+    before = calls()
+    build.forget()
+    assert works(source)
+    assert calls() == before
+
+
+def test_no_openmp_where_torch_does_not_share_its_runtime(monkeypatch):
+    monkeypatch.setattr(build, "shares_torch_threads", lambda: False)
+    assert build.find_compiler().openmp is False
+    assert load(PARALLEL, "parallel").most() == -1
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="needs clang")
+def test_clang(monkeypatch):
+    """It calls another runtime (libomp), which torch's libgomp cannot stand in for."""
+    monkeypatch.setenv("LIMEN_CC", "clang")
+    assert works()
+    assert load(PARALLEL, "parallel").used() >= 1
