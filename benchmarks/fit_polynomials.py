@@ -1,6 +1,6 @@
 """Fit the polynomials of ``src/limen/kernels/vector_math.h`` and print their float32 coefficients.
 
-Run ``python benchmarks/fit_polynomials.py``; it takes some ten seconds and needs mpmath (which SymPy brings) and SciPy.
+Run ``python benchmarks/fit_polynomials.py``; it takes a second and needs mpmath (which SymPy brings) and SciPy.
 
 A minimax fit is a linear programme: the smallest e with |weight * (polynomial - target)| <= e on every sample. The
 weight turns the polynomial's error into the relative error of the function's result, in units of 2^-24, so that 1 is
@@ -59,7 +59,15 @@ FITS = [
     ),
     # sin r = r + r^3 Q(r^2), cos r = 1 - r^2/2 + r^4 Q(r^2)
     Fit("sin", 0.0, QUARTER_PI, 2, lambda r: (mp.sin(r) - r) / r**3, lambda r: r**3 / mp.sin(r), lambda r: r**2),
-    Fit("cos", 0.0, QUARTER_PI, 2, lambda r: (mp.cos(r) - 1 + r**2 / 2) / r**4, lambda r: r**4 / mp.cos(r), lambda r: r**2),
+    Fit(
+        "cos",
+        0.0,
+        QUARTER_PI,
+        2,
+        lambda r: (mp.cos(r) - 1 + r**2 / 2) / r**4,
+        lambda r: r**4 / mp.cos(r),
+        lambda r: r**2,
+    ),
 ]
 
 

@@ -23,6 +23,7 @@ from limen.activations.mixture import PAPER_CANDIDATES, AdAct
 from limen.activations.registry import find, name_of, names
 from limen.errors import ShapeError, SpecError
 from limen.kernels import dispatch, plain
+from limen.kernels.bound import shared
 
 
 def adact(
@@ -59,7 +60,7 @@ def adact(
     given = [_as_parameter(value, x) for value in parameters]
     initial = [tensor.detach().to(x.device) for tensor in own[len(given) :]]
     tensors = [*logits.softmax(-1).unbind(-1), *given, *initial]
-    return dispatch.evaluate(template.bind(training), x, tensors, channel_dim)
+    return dispatch.evaluate(shared(template.bind(training)), x, tensors, channel_dim)
 
 
 def _as_parameter(value: Any, x: Tensor) -> Tensor:
@@ -88,7 +89,7 @@ def _derive(cls: type[Activation]) -> Callable[..., Tensor]:
             else:
                 values[key] = field.check(name, key, given[key]) if field.settable else training
         bound = bind(cls.formula, cls.fields, values, channel_dim, cls.plain_only)
-        return dispatch.evaluate(bound, x, tensors, channel_dim)
+        return dispatch.evaluate(shared(bound), x, tensors, channel_dim)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"The function of :class:`limen.{cls.__name__}`.\n\n{inspect.getdoc(cls)}"

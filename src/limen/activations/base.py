@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from limen.activations.fields import Field, Noise, Param, bind
 from limen.errors import SpecError, suggest
 from limen.kernels import dispatch
-from limen.kernels.bound import BoundFormula
+from limen.kernels.bound import BoundFormula, shared
 
 
 class Activation(nn.Module):
@@ -50,6 +50,8 @@ class Activation(nn.Module):
 
     fields: ClassVar[Mapping[str, Field]] = {}
     """The formula's arguments beside ``x``, in constructor order."""
+    params: ClassVar[tuple[str, ...]] = ()
+    """Those of them that can be learned."""
     formula: Callable[..., Any]
     source: ClassVar[str] = ""
     """Where the formula comes from: paper and equation."""
@@ -71,6 +73,7 @@ class Activation(nn.Module):
             # The field's name belongs to the parameter, buffer or constant of each instance.
             delattr(cls, name)
         cls.fields = {**cls.fields, **declared}
+        cls.params = tuple(name for name, field in cls.fields.items() if isinstance(field, Param))
         if "__init__" not in vars(cls) and cls.__init__ is Activation.__init__:
             cls.__signature__ = _constructor_signature(cls.fields)  # type: ignore[attr-defined]
         if "formula" in vars(cls):
@@ -136,7 +139,7 @@ class Activation(nn.Module):
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors that the bound formula takes, in its order."""
-        return tuple(getattr(self, name) for name, field in self.fields.items() if isinstance(field, Param))
+        return tuple([getattr(self, name) for name in self.params])
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the formula."""
@@ -144,7 +147,8 @@ class Activation(nn.Module):
 
     def _rebind(self) -> None:
         # Set past nn.Module, whose attribute look-up would come before it in every forward.
-        object.__setattr__(self, "_bound", (self.bind(training=False), self.bind(training=True)))
+        bound = (shared(self.bind(training=False)), shared(self.bind(training=True)))
+        object.__setattr__(self, "_bound", bound)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from limen.formula import Context
@@ -24,8 +24,18 @@ class BoundFormula:
     noise: tuple[str, ...] = ()
     plain_only: str = ""
     """Why this formula is known to have no kernel; empty if it may have one."""
+    few: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """By element type, the compiled function for few elements: kept here to be found without hashing the formula."""
 
-    @property
+    def __post_init__(self) -> None:
+        identity = (self.function, self.parameters, self.constants, self.noise, self.plain_only)
+        object.__setattr__(self, "_hash", hash(identity))
+
+    def __hash__(self) -> int:
+        value: int = self._hash  # type: ignore[attr-defined]  # set once, past the frozen dataclass
+        return value
+
+    @functools.cached_property
     def contexts(self) -> frozenset[Context]:
         """The contexts over which the formula takes statistics."""
         return frozenset(value for _, value in self.constants if isinstance(value, Context))
@@ -38,6 +48,13 @@ class BoundFormula:
 
 MEAN, STD = "mean(x)", "std(x)"
 """What the statistics are called among the inputs; no parameter can have such a name."""
+
+
+@functools.lru_cache(maxsize=4096)
+def shared(bound: BoundFormula) -> BoundFormula:
+    """The one object that stands for all equal bound formulas, so that what is kept on it is found again."""
+    return bound
+
 
 _BY_KEY: dict[str, BoundFormula] = {}
 _KEYS: dict[BoundFormula, str] = {}

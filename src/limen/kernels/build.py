@@ -1,8 +1,7 @@
 """C source in, loaded library out: compiled once, kept on disk, loaded once in a process.
 
->>> library = load('__attribute__((visibility("default"))) int twice(int n) { return 2 * n; }', "doctest")
->>> library.twice(21)
-42
+A function is called as ``load(source, "twice").twice(21)``; in the source it must be declared
+``__attribute__((visibility("default")))``, since everything else stays hidden.
 """
 
 from __future__ import annotations

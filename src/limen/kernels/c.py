@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +108,20 @@ def forward_function(bound: BoundFormula, dtype: str, layout: str) -> Any:
 
 
 @functools.cache
+def few_function(bound: BoundFormula, dtype: torch.dtype) -> Any:
+    """The forward kernel for a few elements in memory order with shared parameters, without noise or statistics.
+
+    It takes the addresses of input and output, the number of elements, and the addresses of the parameters.
+    """
+    source = c_source.forward_source(bound, derive(bound, ()), DTYPES[dtype], "shared")
+    function = build.load(source, _file_name(bound, DTYPES[dtype], "shared", "forward")).forward_few
+    pointers: list[Any] = [ctypes.c_void_p] * len(bound.parameters)
+    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, *pointers]
+    function.restype = None
+    return function
+
+
+@functools.cache
 def backward_function(bound: BoundFormula, dtype: str, layout: str, wanted: tuple[str, ...]) -> Any:
     """The compiled backward kernel, for the gradients of the input and of the wanted parameters."""
     derivation = derive(bound, wanted)
@@ -164,6 +179,23 @@ def run_backward(
     return gx, grads if by_lane else grads.t()
 
 
+def _threads(elements: int) -> int:
+    return 1 if elements < SERIAL_BELOW or _forked else torch.get_num_threads()
+
+
+_forked = False
+"""In a forked child OpenMP's threads are gone, and a parallel region would wait for them for ever."""
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
 def _call(
     function: Any,
     tensors: Sequence[Tensor],
@@ -178,7 +210,7 @@ def _call(
         None if statistics is None else statistics.data_ptr(),
         *plan.sizes,
         None if seed is None else seed.data_ptr(),
-        1 if elements < SERIAL_BELOW else torch.get_num_threads(),
+        _threads(elements),
         *[value.data_ptr() for value in values],
     )
     if failed:

@@ -26,8 +26,13 @@ from pathlib import Path
 import torch
 
 TIMEOUT = 120.0
-FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")
-NATIVE = (("-march=native",), ("-mcpu=native",), ())
+FLAGS = (
+    *("-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden"),
+    # Fused multiply-adds across statements are GCC's default and not Clang's.
+    *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
+)
+# GCC prefers half-width vectors on processors with AVX-512; full ones took ASAU from 3.0 to 2.3 times F.silu.
+NATIVE = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ("-mcpu=native",), ())
 OPENMP = "-fopenmp"
 SIMD = "-fopenmp-simd"
 UNWANTED = {"-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-ffinite-math-only", OPENMP}

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from limen.errors import LimenError, SpecError, suggest
-from limen.kernels import plain
+from limen.kernels import eager, plain
 from limen.kernels.bound import BoundFormula, key_of
 from limen.kernels.plain import HALF_TYPES
 
@@ -60,11 +60,8 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
     """Run the formula on ``x`` with its tensors, each of one value or of one a channel."""
     if torch.compiler.is_compiling():
         return _evaluate_compiling(bound, x, parameters, channel_dim)
-    if x.is_cpu and x.dtype in _COMPILED_TYPES and _chosen != "plain" and _is_eager(x):
-        from limen.kernels import eager
-
-        if _has_kernel(bound):
-            return eager.evaluate(bound, x, parameters, channel_dim)
+    if x.is_cpu and x.dtype in _COMPILED_TYPES and _chosen != "plain" and _is_eager(x) and _has_kernel(bound):
+        return eager.evaluate(bound, x, parameters, channel_dim)
     if _chosen == "c":
         raise LimenError(_why_not_c(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
@@ -81,10 +78,13 @@ def _evaluate_compiling(bound: BoundFormula, x: Tensor, parameters: Sequence[Ten
     return plain.evaluate(bound, x, parameters, channel_dim)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _kernel_key(bound: BoundFormula) -> str:
     """The formula's key if its kernel may be used; asked once, when the program is compiled."""
     return key_of(bound) if _chosen != "plain" and _has_kernel(bound) else ""
+
+
+# What torch.compiler.assume_constant_result does; calling it would import torch._dynamo with every limen.
+_kernel_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _is_eager(x: Tensor) -> bool:
@@ -100,10 +100,10 @@ def _is_eager(x: Tensor) -> bool:
 
 def _has_kernel(bound: BoundFormula) -> bool:
     """Whether the formula can be compiled here; says once why not."""
-    if bound in _refused:
-        return False
     if bound in _ready:
         return True
+    if bound in _refused:
+        return False
     reason = _try(bound)
     if not reason:
         _ready.add(bound)

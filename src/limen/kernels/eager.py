@@ -6,6 +6,7 @@ of the noise. Second derivatives run on the plain formula.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,27 +15,61 @@ from torch import Tensor
 
 from limen.kernels import c, plain
 from limen.kernels.bound import BoundFormula
-from limen.kernels.c import Plan
+from limen.kernels.build import NoCompilerError
+from limen.kernels.c import SERIAL_BELOW, Plan
 from limen.kernels.noise import new_seed
 
 
 def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
     """Run the compiled formula, recording it for autograd if anything requires a gradient."""
     seed = new_seed() if bound.noise else None
-    if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in parameters)):
+    if torch.is_grad_enabled() and _requires_grad(x, parameters):
         result: Tensor = _Compiled.apply(bound, channel_dim, seed, x, *parameters)  # type: ignore[no-untyped-call]
         return result
     return forward(bound, x, parameters, channel_dim, seed)[0]
+
+
+def _requires_grad(x: Tensor, parameters: Sequence[Tensor]) -> bool:
+    if x.requires_grad:
+        return True
+    for parameter in parameters:  # noqa: SIM110  # any() costs a generator, a fifth of a small call
+        if parameter.requires_grad:
+            return True
+    return False
 
 
 def forward(
     bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """The result, and the statistics of each sample if the formula takes any."""
-    x, plan = planned(bound, x, parameters, channel_dim)
-    if plan is None:
-        return plain.evaluate(bound, x, parameters, channel_dim, seed), None
-    return c.run_forward(bound, x, _values(parameters, plan.channels), plan, seed)
+    try:
+        y = _forward_few(bound, x, parameters)
+        if y is not None:
+            return y, None
+        walked, plan = planned(bound, x, parameters, channel_dim)
+        if plan is not None:
+            return c.run_forward(bound, walked, _values(parameters, plan.channels), plan, seed)
+    except NoCompilerError as error:
+        _say_once(bound, error)
+    return plain.evaluate(bound, x, parameters, channel_dim, seed), None
+
+
+def _forward_few(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -> Tensor | None:
+    """The result for a small contiguous input with shared float32 parameters, by the shortest way; else None."""
+    elements = x.numel()
+    if elements >= SERIAL_BELOW or bound.noise or bound.contexts or not x.is_contiguous():
+        return None
+    pointers = []
+    for parameter in parameters:
+        if parameter.dtype is not torch.float32 or parameter.numel() != 1:
+            return None
+        pointers.append(parameter.data_ptr())
+    function = bound.few.get(x.dtype)
+    if function is None:
+        function = bound.few[x.dtype] = c.few_function(bound, x.dtype)
+    y = torch.empty_like(x)
+    function(x.data_ptr(), y.data_ptr(), elements, *pointers)
+    return y
 
 
 def backward(
@@ -48,22 +83,35 @@ def backward(
     wanted: Sequence[bool],
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The gradients of the input and of each wanted parameter, in their own types and shapes."""
-    x, plan = planned(bound, x, parameters, channel_dim)
-    if plan is None:
-        gx, *rest = by_plain(bound, g, x, parameters, channel_dim, seed, [True, *wanted])
-        assert gx is not None
-        return gx, rest
-    names = tuple(name for name, want in zip(bound.parameters, wanted, strict=True) if want)
-    if g.stride() != x.stride():
-        g = torch.empty_like(x).copy_(g)
-    values = _values(parameters, plan.channels)
-    gx, sums = c.run_backward(bound, g, x, values, plan, statistics, seed, names)
-    rows = iter(sums.unbind(0))
-    gradients = [
-        _as_parameter(next(rows), parameter) if want else None
-        for parameter, want in zip(parameters, wanted, strict=True)
-    ]
-    return gx, gradients
+    walked, plan = planned(bound, x, parameters, channel_dim)
+    if plan is not None and (statistics is None) == (plan.layout != "sample"):
+        names = tuple([name for name, want in zip(bound.parameters, wanted, strict=True) if want])
+        if g.stride() != walked.stride():
+            g = torch.empty_like(walked).copy_(g)
+        values = _values(parameters, plan.channels)
+        try:
+            gx, sums = c.run_backward(bound, g, walked, values, plan, statistics, seed, names)
+        except NoCompilerError as error:
+            _say_once(bound, error)
+        else:
+            rows = iter(sums.unbind(0))
+            return gx, [
+                _as_parameter(next(rows), parameter) if want else None
+                for parameter, want in zip(parameters, wanted, strict=True)
+            ]
+    gx_plain, *rest = by_plain(bound, g, x, parameters, channel_dim, seed, [True, *wanted])
+    assert gx_plain is not None
+    return gx_plain, rest
+
+
+_said: set[str] = set()
+
+
+def _say_once(bound: BoundFormula, error: NoCompilerError) -> None:
+    """The compiler works, but not for this kernel or not any more."""
+    if bound.name not in _said:
+        _said.add(bound.name)
+        warnings.warn(f"{bound.name} runs on torch's operators, without a kernel: {error}", stacklevel=4)
 
 
 def planned(
@@ -140,7 +188,10 @@ def by_plain(
     seed: Tensor | None,
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
-    """The gradients of the input and the parameters by autograd on the plain formula, themselves differentiable if gradients are being recorded."""
+    """The gradients of the input and the parameters by autograd on the plain formula.
+
+    They are differentiable themselves if gradients are being recorded.
+    """
     recording = torch.is_grad_enabled()
     with torch.enable_grad():
         leaves = [x, *parameters]

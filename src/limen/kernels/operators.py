@@ -70,7 +70,8 @@ def _backward(
     if x.numel() == 0:
         found = eager.by_plain(bound, g, x, parameters, channel_dim, seed, [True, *wanted])
     else:
-        gx, rest = eager.backward(bound, g, x, parameters, channel_dim, statistics, seed, wanted)
+        known = statistics if bound.contexts else None
+        gx, rest = eager.backward(bound, g, x, parameters, channel_dim, known, seed, wanted)
         found = [gx, *rest]
     return [gradient for gradient in found if gradient is not None]
 

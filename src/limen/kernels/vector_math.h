@@ -12,8 +12,8 @@
    Two habits hold throughout:
    - a comparison names the limit first, `limit < u ? limit : u`, because it is false for NaN and so hands NaN on;
      it is also the one order that x86's min and max instructions have;
-   - polynomials are in Horner's form: the iterations of a loop are independent, so the processor overlaps their chains
-     and what counts is the number of instructions. */
+   - polynomials are in Horner's form unless noted: the iterations of a loop are independent, so the processor overlaps
+     their chains and what counts is mostly the number of instructions. */
 #ifndef LIMEN_VECTOR_MATH_H
 #define LIMEN_VECTOR_MATH_H
 
@@ -83,12 +83,13 @@ VM_INLINE float vm_sqrt(float u) { return __builtin_sqrtf(u); }
 
 /* e^r - 1 for |r| <= ln(2) / 2, with a small error relative to itself. */
 VM_INLINE float vm_expm1_reduced(float r) {
-    float q = 0x1.6b9712p-10f;
-    q = vm_fma(q, r, 0x1.12253ep-7f);
-    q = vm_fma(q, r, 0x1.5556f6p-5f);
-    q = vm_fma(q, r, 0x1.5554b4p-3f);
-    q = vm_fma(q, r, 0x1.fffffep-2f);
-    return vm_fma(r * r, q, r);
+    /* Estrin's order, for as many instructions as Horner's: the shorter chain made a swish loop 4 % faster. */
+    float square = r * r;
+    float low = vm_fma(0x1.5554b4p-3f, r, 0x1.fffffep-2f);
+    float q = vm_fma(0x1.12253ep-7f, r, 0x1.5556f6p-5f);
+    q = vm_fma(0x1.6b9712p-10f, square, q);
+    q = vm_fma(q, square, low);
+    return vm_fma(square, q, r);
 }
 
 /* e^-a = scale * (1 + p). */
@@ -239,8 +240,9 @@ VM_INLINE float vm_log1p(float u) {
 #define VM_HALF_PI_3 7.54978995489188e-8f
 #endif
 
-/* sin(u + quarter * pi / 2). Good up to |u| = 6e6; beyond, where neighbouring floats are half a unit apart or more and
-   the number of quarters no longer fits, it is some number in [-1, 1]. */
+/* sin(u + quarter * pi / 2). Right to 1e-7 up to |u| = 1e6 (without FMA 1e4). Beyond, the quotient is rounded more and
+   more coarsely, and what is left of u after the reduction is limited so that every finite u still gives a number in
+   [-1, 1]; from 1e7 on, where neighbouring floats are a unit or more apart, it means nothing. */
 VM_INLINE float vm_sin_shifted(float u, uint32_t quarter) {
     float shifted = vm_fma(u, 0.636619772f, VM_ROUND);
     float n = shifted - VM_ROUND;
@@ -277,7 +279,8 @@ VM_INLINE uint16_t vm_store_bf16(float u) {
     return (uint16_t)((i + 0x7fffu + ((i >> 16) & 1u)) >> 16);
 }
 
-/* float16 in integer arithmetic, for compilers without a vectorised _Float16. */
+/* float16 in integer arithmetic: GCC 12 does not vectorise conversions of _Float16, and a swish loop with them took 22 ms
+   where this takes 4 (2^22 elements, AVX-512 with its own float16 instructions). */
 VM_INLINE float vm_load_f16_soft(uint16_t h) {
     uint32_t magnitude = h & 0x7fffu;
     float subnormal = (float)(int32_t)magnitude * 0x1p-24f;

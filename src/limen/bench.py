@@ -1,0 +1,213 @@
+"""How fast each activation runs here: forward, backward, both, against what torch offers, in one interleaved run.
+
+Every round times every contender once, in turn, and ratios are taken within a round: they hardly depend on what else
+the machine is doing. A claim of speed is a row of this module's making.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from limen.activations.registry import create
+from limen.errors import SpecError
+from limen.kernels import plain
+from limen.kernels.dispatch import why_no_kernel
+
+REFERENCE = "F.silu"
+BUILT_IN: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu, "gelu": F.gelu, "silu": F.silu, "mish": F.mish, "elu": F.elu, "selu": F.selu,
+    "softplus": F.softplus, "leaky_relu": F.leaky_relu,
+}  # fmt: skip
+"""Torch's own function beside ours."""
+PATHS = ("limen", "builtin", "eager", "compile")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender: times are medians in milliseconds, ratios medians over rounds against F.silu of the same round."""
+
+    activation: str
+    path: str
+    """``limen`` (what a module runs), ``builtin`` (torch's own), ``eager`` (the plain formula), ``compile`` (the plain
+    formula under torch.compile)."""
+    elements: int
+    dtype: str
+    device: str
+    threads: int
+    forward_ms: float
+    backward_ms: float
+    both_ms: float
+    forward_ratio: float
+    backward_ratio: float
+    both_ratio: float
+    saved_ratio: float
+    """Bytes saved for the backward pass over the bytes of the input."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """What the device's memory does: bytes a second, read and written, of copying a tensor of the same size."""
+
+    gigabytes_per_second: float
+
+
+Listener = Callable[[int, int, str], None]
+"""Called as ``listener(done, total, what)``."""
+
+
+def measure(
+    activations: Sequence[str],
+    *,
+    elements: int = 4_000_000,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    rounds: int = 15,
+    paths: Sequence[str] = ("limen", "builtin", "eager", "compile"),
+    listener: Listener = lambda done, total, what: None,
+) -> tuple[list[Row], Bandwidth]:
+    """Time the activations, forward and backward with all parameter gradients.
+
+    >>> rows, _ = measure(["swish"], elements=1000, rounds=2, paths=["limen"])
+    >>> [(row.activation, row.path, round(row.saved_ratio, 2)) for row in rows]
+    [('F.silu', 'builtin', 1.0), ('swish', 'limen', 1.0)]
+    """
+    if elements < 64:
+        raise SpecError(f"elements={elements} must be at least 64, one for each of 64 samples.")
+    x = torch.randn(64, elements // 64, dtype=dtype, device=device, requires_grad=True)
+    g = torch.randn_like(x)
+    contenders = _contenders(activations, paths, device)
+    total = len(contenders) + rounds
+    for done, contender in enumerate(contenders):
+        listener(done, total, f"preparing {contender.activation} ({contender.path})")
+        contender.prepare(x, g)
+    times = torch.zeros(rounds, len(contenders), 3, dtype=torch.float64)
+    for index in range(rounds):
+        listener(len(contenders) + index, total, f"round {index + 1} of {rounds}")
+        for place in range(len(contenders)):
+            turn = (place + index) % len(contenders)
+            times[index, turn] = torch.tensor(contenders[turn].time(x, g), dtype=torch.float64)
+    listener(total, total, "done")
+    return [contender.row(times[:, i], times[:, 0], x) for i, contender in enumerate(contenders)], _bandwidth(x)
+
+
+class _Contender:
+    def __init__(self, activation: str, path: str, function: Callable[[Tensor], Tensor], parameters: Sequence[Tensor]):
+        self.activation, self.path, self.function, self.parameters = activation, path, function, list(parameters)
+        self.saved = 0
+
+    def prepare(self, x: Tensor, g: Tensor) -> None:
+        """Compile whatever is compiled, and count what is saved."""
+        for _ in range(2):
+            self.time(x, g)
+        self.saved = saved_bytes(self.function, x)
+
+    def time(self, x: Tensor, g: Tensor) -> tuple[float, float, float]:
+        """Seconds of forward, backward and both."""
+        start = _now(x)
+        y = self.function(x)
+        middle = _now(x)
+        torch.autograd.grad(y, [x, *self.parameters], g)
+        end = _now(x)
+        return middle - start, end - middle, end - start
+
+    def row(self, mine: Tensor, reference: Tensor, x: Tensor) -> Row:
+        forward_ratio, backward_ratio, both_ratio = (mine / reference).median(0).values.tolist()
+        forward_ms, backward_ms, both_ms = (1000 * mine).median(0).values.tolist()
+        return Row(
+            activation=self.activation,
+            path=self.path,
+            elements=x.numel(),
+            dtype=str(x.dtype).removeprefix("torch."),
+            device=str(x.device),
+            threads=torch.get_num_threads(),
+            forward_ms=forward_ms,
+            backward_ms=backward_ms,
+            both_ms=both_ms,
+            forward_ratio=forward_ratio,
+            backward_ratio=backward_ratio,
+            both_ratio=both_ratio,
+            saved_ratio=self.saved / (x.numel() * x.element_size()),
+        )
+
+
+def _contenders(activations: Sequence[str], paths: Sequence[str], device: str) -> list[_Contender]:
+    unknown = [path for path in paths if path not in PATHS]
+    if unknown:
+        raise SpecError(f"no path is called {unknown[0]!r}; there are {', '.join(PATHS)}.")
+    found = [_Contender(REFERENCE, "builtin", F.silu, [])]
+    for spec in activations:
+        module = create(spec, device=device).train()
+        if not module.keeps_shape:
+            raise SpecError(f"{spec!r} changes the shape of its input, so it is not compared.")
+        learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        for path in paths:
+            if path == "builtin" and spec in BUILT_IN:
+                found.append(_Contender(spec, path, BUILT_IN[spec], []))
+            elif path == "limen":
+                found.append(_Contender(spec, path, module, learned))
+            elif path in ("eager", "compile"):
+                function = _plain(module)
+                run = torch.compile(function) if path == "compile" else function
+                found.append(_Contender(spec, path, run, learned))
+    return found
+
+
+def _plain(module: Any) -> Callable[[Tensor], Tensor]:
+    """The module's formula on torch's operators."""
+    bound = module.bind(training=module.training)
+
+    def function(x: Tensor) -> Tensor:
+        return plain.evaluate(bound, x, module.tensors(), module.channel_dim)
+
+    return function
+
+
+def saved_bytes(function: Callable[[Tensor], Tensor], x: Tensor) -> int:
+    """Bytes that autograd keeps for the backward pass of ``function(x)``, each piece of memory counted once.
+
+    >>> saved_bytes(torch.sigmoid, torch.zeros(10, requires_grad=True))
+    40
+    """
+    storages: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        function(x)
+    return sum(storages.values())
+
+
+def _bandwidth(x: Tensor) -> Bandwidth:
+    source, target = x.detach(), torch.empty_like(x)
+    seconds = []
+    for _ in range(10):
+        start = _now(x)
+        target.copy_(source)
+        seconds.append(_now(x) - start)
+    return Bandwidth(2 * x.numel() * x.element_size() / min(seconds) / 1e9)
+
+
+def _now(x: Tensor) -> float:
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+    return time.perf_counter()
+
+
+def kernel_notes(activations: Sequence[str]) -> list[str]:
+    """For each activation that has no kernel here, a sentence that says why."""
+    reasons = {spec: why_no_kernel(create(spec).bind(training=True)) for spec in activations}
+    return [f"{spec} runs on torch's operators: {reason}" for spec, reason in reasons.items() if reason]
