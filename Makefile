@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# Compiled kernels stay in the checkout; elsewhere they go to the user's cache.
+export LIMEN_CACHE := $(CURDIR)/.cache/kernels
+
 .PHONY: demo test quick lint clean
 
 demo: $(VENV)/installed ## Compare eight activations on digits; ends with runs/demo/report.html

@@ -2,6 +2,8 @@
 
 import os
 
+# Compiled kernels stay in the checkout.
+os.environ.setdefault("LIMEN_CACHE", os.path.join(os.path.dirname(__file__), "..", ".cache", "kernels"))
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each worker is a process: threads on top of them would only wait for one another.
     os.environ["OMP_NUM_THREADS"] = "1"

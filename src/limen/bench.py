@@ -6,6 +6,7 @@ the machine is doing. A claim of speed is a row of this module's making.
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -211,3 +212,53 @@ def kernel_notes(activations: Sequence[str]) -> list[str]:
     """For each activation that has no kernel here, a sentence that says why."""
     reasons = {spec: why_no_kernel(create(spec).bind(training=True)) for spec in activations}
     return [f"{spec} runs on torch's operators: {reason}" for spec, reason in reasons.items() if reason]
+
+
+def environment() -> dict[str, str]:
+    """What the numbers were measured on: versions, processor, compiler."""
+    from limen.kernels.build import NoCompilerError, find_compiler
+
+    try:
+        compiler = find_compiler()
+        built_with = f"{compiler.version} {' '.join(compiler.flags)}"
+    except NoCompilerError as error:
+        built_with = str(error)
+    return {
+        "torch": torch.__version__,
+        "processor": _processor(),
+        "compiler": built_with,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
+
+
+def _processor() -> str:
+    """The model of the processor, where the system says it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        models = []
+    return f"{models[0]}, {len(models)} cores" if models else platform.processor() or platform.machine()
+
+
+def table(rows: Sequence[Row], bandwidth: Bandwidth) -> str:
+    """The rows for people: one line a contender, ratios to F.silu.
+
+    >>> row = Row("swish", "limen", 64, "float32", "cpu", 1, 1.0, 2.0, 3.0, 1.1, 0.9, 1.0, 1.0)
+    >>> print(table([row], Bandwidth(10.0)).splitlines()[1])
+    swish            limen          1.00      2.00      3.00    1.10    0.90    1.00     1.00
+    """
+    head = f"{'activation':<16} {'path':<10} {'fwd ms':>8} {'bwd ms':>9} {'both ms':>9}"
+    lines = [f"{head} {'fwd ×':>7} {'bwd ×':>7} {'both ×':>7} {'saved ×':>8}"]
+    lines += [
+        f"{row.activation:<16.16} {row.path:<10} {row.forward_ms:>8.2f} {row.backward_ms:>9.2f} "
+        f"{row.both_ms:>9.2f} {row.forward_ratio:>7.2f} {row.backward_ratio:>7.2f} {row.both_ratio:>7.2f} "
+        f"{row.saved_ratio:>8.2f}"
+        for row in rows
+    ]
+    first = rows[0]
+    lines.append(
+        f"{first.elements:,} elements of {first.dtype} on {first.device}, {first.threads} threads; copying them moves "
+        f"{bandwidth.gigabytes_per_second:.1f} GB/s. × is relative to F.silu in the same round; saved × to the input."
+    )
+    return "\n".join(lines)

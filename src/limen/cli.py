@@ -8,7 +8,8 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -185,10 +186,17 @@ def list_(as_json: JsonOption = False) -> None:
 
 @app.command(epilog="Example: limen doctor --json")
 @_command
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(
+    clear_cache: Annotated[bool, typer.Option("--clear-cache", help="Remove the compiled kernels first.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Say which versions and devices are here, and by which path activations are computed and why."""
     from limen.diagnosis import diagnose
 
+    if clear_cache:
+        from limen.kernels.build import clear_cache as clear
+
+        print(f"removed {clear()} files of compiled kernels", file=sys.stderr)
     found = diagnose()
     if as_json:
         print(json.dumps(found, indent=1))
@@ -197,6 +205,76 @@ def doctor(as_json: JsonOption = False) -> None:
         print(section)
         for name, value in entries.items():
             print(f"  {name:<14} {value}")
+
+
+@app.command(epilog="Example: limen bench --activations swish,asau,ash --elements 1000000 --json")
+@_command
+def bench(
+    activations: Annotated[
+        str, typer.Option(help="Activations to time; all that keep their input's shape if left out.")
+    ] = "",
+    elements: Annotated[int, typer.Option(help="Elements of the input.")] = 4_000_000,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    rounds: Annotated[int, typer.Option(help="Rounds; each times every contender once.")] = 15,
+    with_compile: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Also time the plain formula under torch.compile.")
+    ] = True,
+    out: Annotated[Path | None, typer.Option(help="Write the rows to this file as JSON, too.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time forward, backward and both against F.silu, torch's own, eager torch and torch.compile, interleaved."""
+    from limen import bench as timing
+    from limen.activations.registry import create, names, split_list
+
+    specs = split_list(activations) or tuple(name for name in names() if create(name).keeps_shape)
+    paths = [path for path in timing.PATHS if with_compile or path != "compile"]
+    with _bench_progress() as listener:
+        rows, bandwidth = timing.measure(
+            specs,
+            elements=elements,
+            dtype=_dtype(dtype),
+            device=_device(device),
+            rounds=rounds,
+            paths=paths,
+            listener=listener,
+        )
+    found = {
+        "command": _command_line(),
+        "environment": timing.environment(),
+        "copy_gigabytes_per_second": bandwidth.gigabytes_per_second,
+        "rows": [row.as_dict() for row in rows],
+    }
+    text = json.dumps(found, indent=1)
+    if out:
+        from limen.lab.store import write_atomically
+
+        write_atomically(out, text + "\n")
+    if as_json:
+        print(text)
+        return
+    print(timing.table(rows, bandwidth))
+    for note in timing.kernel_notes(specs):
+        print(note)
+
+
+@contextmanager
+def _bench_progress() -> Iterator[Callable[[int, int, str], None]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+        yield lambda done, total, what: progress.update(task, completed=done, total=total, description=what)
+
+
+def _dtype(name: str) -> Any:
+    import torch
+
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+    if name not in known:
+        raise SpecError(f"--dtype {name!r} is not one of {', '.join(known)}.")
+    return known[name]
 
 
 def _show(result: Any, as_json: bool) -> None:

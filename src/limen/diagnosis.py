@@ -8,6 +8,7 @@ from importlib import metadata
 import torch
 
 import limen
+from limen.kernels import build
 
 PACKAGES = ("torch", "sympy", "numpy", "lightning", "torchmetrics", "scipy", "matplotlib", "pydantic", "triton")
 
@@ -15,13 +16,14 @@ PACKAGES = ("torch", "sympy", "numpy", "lightning", "torchmetrics", "scipy", "ma
 def diagnose() -> dict[str, dict[str, str]]:
     """Versions, devices and the path, by section.
 
-    >>> diagnose()["path"]["cpu"].startswith("plain")
-    True
+    >>> sorted(diagnose())
+    ['devices', 'kernels', 'path', 'versions']
     """
     return {
         "versions": {"limen": limen.__version__, "python": platform.python_version(), **_versions()},
         "devices": _devices(),
         "path": _paths(),
+        "kernels": _kernels(),
     }
 
 
@@ -41,6 +43,30 @@ def _devices() -> dict[str, str]:
 
 
 def _paths() -> dict[str, str]:
-    """This version has one path; the reason says so."""
-    reason = "plain (torch operators differentiated by autograd; this version has no compiled kernels)"
-    return dict.fromkeys(["cpu", *(["cuda"] if torch.cuda.is_available() else [])], reason)
+    """For each kind of device the path that ``auto`` takes there, and why not another."""
+    found = {"cpu": _cpu_path()}
+    if torch.cuda.is_available():
+        found["cuda"] = "plain (torch's operators; this version has no Triton kernels)"
+    return found
+
+
+def _cpu_path() -> str:
+    try:
+        build.find_compiler()
+    except build.NoCompilerError as error:
+        return f"plain (torch's operators, because there is no compiler: {error})"
+    return "c (kernels compiled from each formula, for float32, bfloat16 and float16; float64 is plain)"
+
+
+def _kernels() -> dict[str, str]:
+    """The compiler and the folder of compiled kernels."""
+    try:
+        compiler = build.find_compiler()
+        found = {"compiler": f"{compiler.path} ({compiler.version})", "flags": " ".join(compiler.flags)}
+        found["threads"] = "OpenMP, torch's own" if compiler.openmp else "one (no OpenMP shared with torch)"
+    except build.NoCompilerError as error:
+        found = {"compiler": f"none: {error}"}
+    files, size = build.cache_size()
+    found["cache"] = f"{build.cache_folder()} ({files} files, {size / 1e6:.1f} MB)"
+    trouble = build.cache_trouble()
+    return {**found, "trouble": trouble} if trouble else found

@@ -20,6 +20,8 @@ import torch
 from limen.kernels import cache
 from limen.kernels.cache import cache_folder, cache_size, cache_trouble, clear_cache
 from limen.kernels.compiler import (
+    FLAGS,
+    NATIVE,
     Compiler,
     CompilerHungError,
     NoCompilerError,
@@ -133,7 +135,7 @@ def _find() -> Compiler:
         raise NoCompilerError(f"{words[0]} cannot be run: {error.strerror or error}.") from None
     program = (*words, str(status.st_ino), str(status.st_size), str(status.st_mtime_ns))
     threads = shares_torch_threads()
-    entry = _named("compiler", "probe", *program, str(threads))
+    entry = _named("compiler", "probe", *program, str(threads), repr((FLAGS, NATIVE)))
     folder = cache.trusted_folder()
     known = None if folder is None else cache.read_entry(folder / entry)
     if known is not None:

@@ -21,6 +21,8 @@ from limen.kernels import eager, plain
 from limen.kernels.bound import BoundFormula, key_of
 from limen.kernels.plain import HALF_TYPES
 
+__all__ = ["use_backend"]
+
 Backend = Literal["auto", "plain", "c", "triton"]
 
 _COMPILED_TYPES = frozenset({torch.float32, *HALF_TYPES})

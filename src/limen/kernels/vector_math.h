@@ -5,9 +5,9 @@
 
        -O3 -march=native -fopenmp-simd -fno-math-errno -fno-trapping-math
 
-   and without -ffast-math, which would break the rounding tricks and the treatment of NaN. NaN in gives NaN out; results
-   below the smallest normal number, 1.2e-38, may be flushed to zero. docs/accuracy.md has the measured error of each
-   function, tests/test_vector_math.py measures it and benchmarks/fit_polynomials.py made the coefficients.
+   and without -ffast-math, which would break the rounding tricks and the treatment of NaN. NaN in gives NaN out;
+   results below the smallest normal number, 1.2e-38, may be flushed to zero. docs/accuracy.md has the measured error of
+   each function, tests/test_vector_math.py measures it and benchmarks/fit_polynomials.py made the coefficients.
 
    Two habits hold throughout:
    - a comparison names the limit first, `limit < u ? limit : u`, because it is false for NaN and so hands NaN on;
@@ -279,8 +279,8 @@ VM_INLINE uint16_t vm_store_bf16(float u) {
     return (uint16_t)((i + 0x7fffu + ((i >> 16) & 1u)) >> 16);
 }
 
-/* float16 in integer arithmetic: GCC 12 does not vectorise conversions of _Float16, and a swish loop with them took 22 ms
-   where this takes 4 (2^22 elements, AVX-512 with its own float16 instructions). */
+/* float16 in integer arithmetic: GCC 12 does not vectorise conversions of _Float16, and a swish loop with them took
+   22 ms where this takes 4 (2^22 elements, AVX-512 with its own float16 instructions). */
 VM_INLINE float vm_load_f16_soft(uint16_t h) {
     uint32_t magnitude = h & 0x7fffu;
     float subnormal = (float)(int32_t)magnitude * 0x1p-24f;
@@ -305,7 +305,7 @@ VM_INLINE uint16_t vm_store_f16_soft(float u) {
 
 /* ---- noise ---------------------------------------------------------------------------------------------------- */
 
-/* A bijection of 32 bits with low bias: from C. Wellons's hash-prospector, which measured 0.107 of a possible 1000. */
+/* A bijection of 32 bits from the list of C. Wellons's hash-prospector, which gives it a bias of 0.108. */
 VM_INLINE uint32_t vm_mix(uint32_t h) {
     h ^= h >> 16;
     h *= 0x21f0aaadu;
@@ -315,9 +315,9 @@ VM_INLINE uint32_t vm_mix(uint32_t h) {
     return h;
 }
 
-/* Noise in [0, 1) in steps of 2^-24, the same for the same index and seed. Two rounds with a key of the seed before each:
-   after one, the streams of two seeds would be the same numbers in another order. The keys do not depend on the index,
-   so that a loop computes them once. */
+/* Noise in [0, 1) in steps of 2^-24, the same for the same index and seed. Two rounds with a key of the seed before
+   each: after one, the streams of two seeds would be the same numbers in another order. The keys do not depend on the
+   index, so that a loop computes them once. */
 VM_INLINE float vm_uniform(uint32_t index, uint32_t seed) {
     uint32_t first = vm_mix(seed + 0x9e3779b9u);
     uint32_t second = vm_mix(first + 0x9e3779b9u);
