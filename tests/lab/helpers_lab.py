@@ -1,0 +1,145 @@
+"""What the lab's tests share: a tiny study on digits, a listener that remembers, the commands in this process."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from limen import cli
+from limen.lab import study
+from limen.lab.data import ImageData
+from limen.lab.records import EpochRow, RunRecord
+from limen.lab.settings import StudySettings
+
+TINY = {
+    "data": "digits",
+    "network": "mlp",
+    "activations": ("relu", "asau"),
+    "baseline": "relu",
+    "seeds": (0, 1),
+    "epochs": 2,
+    "limit_train": 200,
+    "limit_test": 60,
+}
+TINY_OPTIONS = ("--data", "digits", "--network", "mlp", "--limit-train", "200", "--limit-test", "60")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+
+torch.set_num_threads(1)  # the workers of pytest-xdist share the cores
+
+STEPS_AN_EPOCH = 3
+"""180 of the 200 training images remain, in batches of 64."""
+
+
+def tiny(**changed: Any) -> StudySettings:
+    """Settings of a study that trains for a fraction of a second a run."""
+    return StudySettings(**{**TINY, **changed})
+
+
+@functools.cache
+def data_of(settings: StudySettings) -> ImageData:
+    """The divided data of these settings."""
+    return study.prepare(settings)
+
+
+@dataclass
+class Recorder:
+    """A listener that remembers all it is told."""
+
+    plans: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
+    started: list[tuple[str, int]] = field(default_factory=list)
+    epochs: list[EpochRow] = field(default_factory=list)
+    ended: list[RunRecord] = field(default_factory=list)
+    timings: list[tuple[int, int]] = field(default_factory=list)
+
+    def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
+        self.plans.append((total, done, tuple(notes)))
+
+    def run_started(self, activation: str, seed: int) -> None:
+        self.started.append((activation, seed))
+
+    def epoch(self, row: EpochRow) -> None:
+        self.epochs.append(row)
+
+    def run_ended(self, run: RunRecord) -> None:
+        self.ended.append(run)
+
+    def timing(self, done: int, total: int) -> None:
+        self.timings.append((done, total))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The one line of standard error; anything more or less fails the test."""
+        assert "Traceback" not in self.err, self.err
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("limen: ")
+        assert lines[0].endswith((".", "?", ")"))
+        return lines[0]
+
+    @property
+    def json(self) -> Any:
+        """Standard output as strict JSON: NaN and infinity are refused."""
+        return json.loads(self.out, parse_constant=_refused)
+
+
+def _refused(constant: str) -> None:
+    raise AssertionError(f"{constant} is not JSON")
+
+
+Command = Callable[..., Outcome]
+
+
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line in this process, as ``limen ARGUMENTS`` runs it."""
+
+    def run(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["limen", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        captured = capsys.readouterr()
+        return Outcome(int(caught.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+def subprocess_command(*arguments: str | Path, **named: Any) -> Outcome:
+    """The command line in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "limen.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=ENVIRONMENT,
+        **named,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def stored(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and time of every file under a folder, by its relative path."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
