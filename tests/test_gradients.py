@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.func import functional_call, jvp, vmap
-
 from helpers import ALL, BUILT_IN, JUMPING, KEEPING_SHAPE, LEARNING, activation, sample_input
+from torch.func import functional_call, jvp, vmap
 
 DIFFERENTIABLE = [name for name in ALL if name not in JUMPING]
 TWICE = [name for name in DIFFERENTIABLE if name != "maxout"]

@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
+from helpers import BUILT_IN, activation, sample_input
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
 import limen
-from helpers import BUILT_IN, activation, sample_input
 
 X = torch.linspace(-50, 50, 4001, dtype=torch.float64)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import io
 import pickle
 
 import pytest
 import torch
+from helpers import ALL, KEEPING_SHAPE, LEARNING, activation, sample_input
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import limen
-from helpers import ALL, KEEPING_SHAPE, LEARNING, activation, sample_input
 
 SCALAR = [name for name in LEARNING if name != "adact"]
 
@@ -234,10 +236,8 @@ def test_activation_checkpointing_reproduces_the_gradients(name):
         torch.manual_seed(1)
         module.zero_grad()
         leaf = x.clone().requires_grad_()
-        if checkpointed:
-            y = torch.utils.checkpoint.checkpoint(module, leaf, use_reentrant=False)
-        else:
-            y = module(leaf)
+        run = functools.partial(checkpoint, module, use_reentrant=False) if checkpointed else module
+        y = run(leaf)
         y.square().sum().backward()
         results.append([leaf.grad, *(p.grad.clone() for p in module.parameters())])
     for plain, recomputed in zip(*results, strict=True):

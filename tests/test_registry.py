@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import subprocess
 import sys
@@ -9,11 +10,11 @@ import sys
 import pytest
 import sympy
 import torch
+from helpers import ALL, KEEPING_SHAPE, activation, sample_input
 from hypothesis import given
 from hypothesis import strategies as st
 
 import limen
-from helpers import ALL, KEEPING_SHAPE, activation, sample_input
 from limen.activations.describe import describe, expression
 from limen.activations.registry import find, parse, split_list
 from limen.errors import SpecError
@@ -21,8 +22,8 @@ from limen.errors import SpecError
 
 def test_the_published_names_are_there():
     expected = (
-        "ash leaky_ash hard_ash fixed_ash top_percentile asau apalu adact relu leaky_relu prelu rrelu softplus elu selu "
-        "gelu swish silu mish maxout acon"
+        "ash leaky_ash hard_ash fixed_ash top_percentile asau apalu adact relu leaky_relu prelu rrelu softplus elu "
+        "selu gelu swish silu mish maxout acon"
     )
     assert set(expected.split()) <= set(limen.names())
 
@@ -108,10 +109,8 @@ class TestSpecs:
 
     @given(st.text(max_size=30))
     def test_no_text_does_anything_but_build_or_explain(self, text):
-        try:
-            limen.create(text)
-        except SpecError as error:
-            assert str(error)
+        with contextlib.suppress(SpecError):
+            assert isinstance(limen.create(text), limen.Activation)
 
     def test_names_are_unique_and_well_formed(self):
         for name in ("relu", "Not A Name", ""):

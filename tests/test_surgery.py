@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers import KEEPING_SHAPE
 from torch import nn
 from torch.nn import functional as F
 
 import limen
-from helpers import KEEPING_SHAPE
 from limen.errors import LimenError, SpecError
 
 

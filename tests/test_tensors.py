@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
+from helpers import ALL, BUILT_IN, ELEMENTWISE, KEEPING_SHAPE, OF_SAMPLES, activation, sample_input
 
 import limen
-from helpers import ALL, BUILT_IN, ELEMENTWISE, KEEPING_SHAPE, OF_SAMPLES, activation, sample_input
 
 HALF = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 

@@ -6,6 +6,7 @@ import errno
 import functools
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -118,6 +119,7 @@ def compare(
 
     Writes runs.csv, summary.csv and report.html to the folder of the study, and resumes where it stopped.
     """
+    _share_the_processor()
     from limen.activations.registry import split_list
     from limen.lab import console, study
 
@@ -275,6 +277,15 @@ def _dtype(name: str) -> Any:
     if name not in known:
         raise SpecError(f"--dtype {name!r} is not one of {', '.join(known)}.")
     return known[name]
+
+
+def _share_the_processor() -> None:
+    """Let torch's waiting threads give up the processor early; must come before torch is imported.
+
+    Small networks wait often. With one other busy process on two cores, the same study took 11 s with OpenMP's default
+    and 2.4 s with this; alone, 1.8 s and 2.0 s.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
 def _show(result: Any, as_json: bool) -> None:

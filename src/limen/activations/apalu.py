@@ -79,6 +79,10 @@ class APALU(Activation):
                     rho = torch.tensor(initial, dtype=torch.float64).expm1().log()
                     tensor.fill_(rho.item() if name.startswith("rho_") else initial)
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """a and b, also where they are tied or stored as ρ."""
+        return self.a, self.b
+
     def __getattr__(self, name: str) -> Any:
         """``a`` and ``b`` also where they are tied or stored as ρ."""
         if name == "b" and self.__dict__.get("smooth"):

@@ -166,7 +166,7 @@ _RULES: dict[str, Callable[..., int | None]] = {
 }  # fmt: skip
 
 
-def lower(expressions: Iterable[Any], graph: Graph | None = None) -> tuple[Graph, list[int]]:
+def lower(expressions: Iterable[Any]) -> tuple[Graph, list[int]]:
     """Turn expressions into one graph; return it with the node of each expression.
 
     Raises:
@@ -178,9 +178,40 @@ def lower(expressions: Iterable[Any], graph: Graph | None = None) -> tuple[Graph
     >>> sum(node.op == "exp_neg" for node in graph.nodes)
     1
     """
-    graph = graph if graph is not None else Graph()
-    lowering = _Lowering(graph)
-    return graph, [lowering.lower(expression) for expression in expressions]
+    lowering = _Lowering(Graph())
+    outputs = [lowering.lower(expression) for expression in expressions]
+    return _share_divisions(lowering.graph, outputs, lowering.reciprocals)
+
+
+def _share_divisions(graph: Graph, outputs: list[int], reciprocals: set[int]) -> tuple[Graph, list[int]]:
+    """Get two reciprocals of small numbers from one division: 1/d and 1/e are e/(d·e) and d/(d·e).
+
+    A division costs a vector unit as much as ten multiplications. Only pairs of which neither needs the other.
+    """
+    waiting = [index for index in graph.live(outputs) if index in reciprocals]
+    partner: dict[int, int] = {}
+    for index in waiting:
+        for other in waiting:
+            free = index not in partner and other not in partner and other > index
+            if free and index not in graph.live([other]):
+                partner[index], partner[other] = other, index
+    rebuilt = Graph()
+    done: dict[int, int] = {}
+
+    def copy(index: int) -> int:
+        if index not in done:
+            node = graph.nodes[index]
+            if index in partner:
+                own, its = (copy(graph.nodes[i].operands[1]) for i in (index, partner[index]))
+                both = rebuilt.add("div", rebuilt.constant(1), rebuilt.add("mul", own, its))
+                done[index] = rebuilt.add("mul", both, its)
+            elif node.operands:
+                done[index] = rebuilt.add(node.op, *(copy(operand) for operand in node.operands))
+            else:
+                done[index] = rebuilt._intern(node)
+        return done[index]
+
+    return rebuilt, [copy(output) for output in outputs]
 
 
 class _Lowering:
@@ -189,6 +220,8 @@ class _Lowering:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.memo: dict[Any, int] = {}
+        self.reciprocals: set[int] = set()
+        """Divisions of 1 by a number between 1 and 5."""
         self.known: frozenset[tuple[Any, str]] = frozenset()
         """(expression, "nonpositive" | "nonnegative") that hold in the branch being lowered."""
 
@@ -353,8 +386,14 @@ class _Lowering:
     def is_nonnegative(self, u: Any) -> int:
         return self.op("ge", self.lower(u), self.const(0))
 
+    def reciprocal(self, small: int) -> int:
+        """1/d for 1 ≤ d ≤ 5."""
+        quotient = self.op("div", self.const(1), small)
+        self.reciprocals.add(quotient)
+        return quotient
+
     def reciprocal_of_one_plus(self, t: int) -> int:
-        return self.op("div", self.const(1), self.op("add", self.const(1), t))
+        return self.reciprocal(self.op("add", self.const(1), t))
 
     def sigmoid(self, e: Any) -> int:
         t = self.exponential(e.args[0])
@@ -373,7 +412,7 @@ class _Lowering:
     def tanh(self, e: Any) -> int:
         if isinstance(e.args[0], s.softplus):
             numerator, denominator, _ = self._mish_gate(e.args[0].args[0])
-            return self.op("mul", numerator, self.op("div", self.const(1), denominator))
+            return self.op("mul", numerator, self.reciprocal(denominator))
         em, r = self._tanh_parts(e.args[0])
         size = self.op("mul", em, r)
         return self.op("select", self.is_nonnegative(e.args[0]), self.op("neg", size), size)
@@ -406,7 +445,7 @@ class _Lowering:
     def _mish_tanh_slope(self, u: Any) -> int:
         """1 − tanh²(softplus(u)) = 4(1 + e^u)²/(n + 2)²."""
         _, denominator, t = self._mish_gate(u)
-        r = self.op("div", self.const(1), denominator)
+        r = self.reciprocal(denominator)
         one_plus_t = self.op("add", self.const(1), t)
         scale = self.op("select", self.is_nonnegative(u), t, self.const(1))
         root = self.op("mul", self.op("mul", self.op("mul", one_plus_t, scale), r), self.const(2))
@@ -415,7 +454,7 @@ class _Lowering:
     def _mish_gate_slope(self, u: Any) -> int:
         """σ(u)·4(1 + e^u)²/(n + 2)², in which 1 + e^u cancels once."""
         _, denominator, t = self._mish_gate(u)
-        r = self.op("div", self.const(1), denominator)
+        r = self.reciprocal(denominator)
         one_plus_t = self.op("add", self.const(1), t)
         scale = self.op("select", self.is_nonnegative(u), self.op("mul", t, t), t)
         fraction = self.op("mul", self.op("mul", scale, r), self.op("mul", one_plus_t, r))

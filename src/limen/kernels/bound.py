@@ -26,19 +26,21 @@ class BoundFormula:
     """Why this formula is known to have no kernel; empty if it may have one."""
     few: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     """By element type, the compiled function for few elements: kept here to be found without hashing the formula."""
+    contexts: frozenset[Context] = field(init=False, compare=False, repr=False)
+    """The contexts over which the formula takes statistics."""
+    simple: bool = field(init=False, compare=False, repr=False)
+    """Whether it takes neither statistics nor noise."""
 
     def __post_init__(self) -> None:
         identity = (self.function, self.parameters, self.constants, self.noise, self.plain_only)
+        # Asked for in every call, and a frozen dataclass would work them out each time.
         object.__setattr__(self, "_hash", hash(identity))
+        object.__setattr__(self, "contexts", frozenset(v for _, v in self.constants if isinstance(v, Context)))
+        object.__setattr__(self, "simple", not (self.noise or self.contexts))
 
     def __hash__(self) -> int:
         value: int = self._hash  # type: ignore[attr-defined]  # set once, past the frozen dataclass
         return value
-
-    @functools.cached_property
-    def contexts(self) -> frozenset[Context]:
-        """The contexts over which the formula takes statistics."""
-        return frozenset(value for _, value in self.constants if isinstance(value, Context))
 
     @property
     def name(self) -> str:

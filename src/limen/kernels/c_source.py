@@ -75,6 +75,7 @@ class _Body:
     def __init__(self, bound: BoundFormula, dtype: str, layout: str, used: set[str]) -> None:
         self.parameters = bound.parameters
         self.layout = layout
+        self.in_place = dtype == "float32"
         self.sums = 0
         self.loop = ""
         self.names = {"x": "x_", MEAN: "mean_", STD: "std_"}
@@ -271,20 +272,29 @@ static void moments(const T *restrict x, int64_t n, float *restrict mean, float 
   double total = 0, centre = 0, spread = 0;
   for (int64_t at = 0; at < n; at += SPAN) {
     const int64_t m = smaller(SPAN, n - at);
-    float sum = 0, low = LOAD(x[at]), high = low;
-    #pragma omp simd reduction(+:sum) reduction(min:low) reduction(max:high)
-    for (int64_t i = 0; i < m; i++) {
-      const float v = LOAD(x[at + i]);
-      sum += v; low = v < low ? v : low; high = v > high ? v : high;
+    const T *restrict span = x + at;
+    const float one = LOAD(span[0]);
+    const int64_t q = m / 4;
+    /* Four sums at a time: one would wait four cycles for each addition. */
+    float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    int differs = 0;
+    #pragma omp simd reduction(+:s0,s1,s2,s3) reduction(|:differs)
+    for (int64_t i = 0; i < q; i++) {
+      const float a = LOAD(span[i]), b = LOAD(span[q + i]), c = LOAD(span[2 * q + i]), d = LOAD(span[3 * q + i]);
+      s0 += a; s1 += b; s2 += c; s3 += d;
+      differs |= (a != one) | (b != one) | (c != one) | (d != one);
     }
+    for (int64_t i = 4 * q; i < m; i++) { s0 += LOAD(span[i]); differs |= LOAD(span[i]) != one; }
     /* A constant span has its value as mean, to the last bit, and so no spread. */
-    const float about = low == high && sum == sum ? low : sum / (float)m;
-    float first = 0, second = 0;
-    #pragma omp simd reduction(+:first,second)
-    for (int64_t i = 0; i < m; i++) {
-      const float d = LOAD(x[at + i]) - about;
-      first += d; second += d * d;
+    const float about = differs ? ((s0 + s1) + (s2 + s3)) / (float)m : one;
+    float f0 = 0, f1 = 0, v0 = 0, v1 = 0;
+    #pragma omp simd reduction(+:f0,f1,v0,v1)
+    for (int64_t i = 0; i < 2 * q; i++) {
+      const float a = LOAD(span[i]) - about, b = LOAD(span[2 * q + i]) - about;
+      f0 += a; f1 += b; v0 += a * a; v1 += b * b;
     }
+    for (int64_t i = 4 * q; i < m; i++) { const float a = LOAD(span[i]) - about; f0 += a; v0 += a * a; }
+    const float first = f0 + f1, second = v0 + v1;
     const double here = (double)about + (double)first / (double)m;
     const double own = (double)second - (double)first * (double)first / (double)m;
     const double apart = here - centre, joined = total + (double)m;
@@ -426,7 +436,8 @@ def _backward_sample(body: _Body) -> str:
     """First g·∂f/∂x and all sums, then what the mean and the deviation hand on to every element of the sample.
 
     With A = Σ g·∂f/∂μ and B = Σ g·∂f/∂sd, an element's gradient is g·∂f/∂x + A/N + B·(x − μ)/(N·sd); ∂sd/∂x is 0
-    where sd is 0. The slopes wait in float32 until the sums are known, so half types are rounded once.
+    where sd is 0. The slopes wait in float32 until the sums are known, in the result itself if that is float32, so
+    that half types are rounded once.
     """
     sums = body.sums - 2
     return f"""
@@ -438,10 +449,11 @@ def _backward_sample(body: _Body) -> str:
   int failed = 0;
   {_PARALLEL} reduction(|:failed)
   for (int64_t b = 0; b < blocks; b++) {{
-    float *slopes = malloc((size_t)size * sizeof(float));
-    if (!slopes) {{ failed = 1; continue; }}
+    {"float *slopes;" if body.in_place else "float *slopes = malloc((size_t)size * sizeof(float));"}
+    {"" if body.in_place else "if (!slopes) { failed = 1; continue; }"}
     for (int64_t s = b * each; s < smaller(outer, (b + 1) * each); s++) {{
       const float mean = statistics[2 * s], deviation = statistics[2 * s + 1];
+      {"slopes = gx + s * size;" if body.in_place else ""}
       double by_mean = 0, by_deviation = 0;
       for (int64_t row = 0; row < rows; row++) {{
         const int64_t c = (s * rows + row) / every % channels;
@@ -458,12 +470,12 @@ def _backward_sample(body: _Body) -> str:
       const float level = (float)(by_mean / (double)size);
       const float tilt = deviation == 0 ? 0 : (float)(by_deviation / ((double)size * (double)deviation));
       const T *restrict from = x + s * size;
-      T *restrict to = gx + s * size;
+      T *to = gx + s * size;
       #pragma omp simd
       for (int64_t i = 0; i < size; i++)
         to[i] = STORE(slopes[i] + level + tilt * (LOAD(from[i]) - mean));
     }}
-    free(slopes);
+    {"" if body.in_place else "free(slopes);"}
   }}
   if (failed) {{ free(partial); return 1; }}
   {_join("sums")}

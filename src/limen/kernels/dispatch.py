@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.compiler import is_compiling
 
 from limen.errors import LimenError, SpecError, suggest
 from limen.kernels import eager, plain
@@ -27,6 +28,9 @@ Backend = Literal["auto", "plain", "c", "triton"]
 
 _COMPILED_TYPES = frozenset({torch.float32, *HALF_TYPES})
 _ORDINARY = (Tensor, torch.nn.Parameter)
+
+_functorch_stack = torch._C._functorch.peek_interpreter_stack
+_tracing_state = torch._C._get_tracing_state
 
 _chosen: Backend = "auto"
 _refused: dict[BoundFormula, str] = {}
@@ -60,9 +64,11 @@ def use_backend(name: Backend) -> Iterator[None]:
 
 def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
     """Run the formula on ``x`` with its tensors, each of one value or of one a channel."""
-    if torch.compiler.is_compiling():
+    if is_compiling():
         return _evaluate_compiling(bound, x, parameters, channel_dim)
-    if x.is_cpu and x.dtype in _COMPILED_TYPES and _chosen != "plain" and _is_eager(x) and _has_kernel(bound):
+    may = x.is_cpu and x.dtype in _COMPILED_TYPES and _chosen != "plain" and _is_eager(x)
+    # A function kept for few elements shows that there is a kernel, at the price of a look.
+    if may and (bound.few or _has_kernel(bound)):
         return eager.evaluate(bound, x, parameters, channel_dim)
     if _chosen == "c":
         raise LimenError(_why_not_c(bound, x))
@@ -93,9 +99,9 @@ def _is_eager(x: Tensor) -> bool:
     """Whether plain tensors flow, with nothing between us and their memory."""
     return (
         type(x) in _ORDINARY
-        and torch._C._functorch.peek_interpreter_stack() is None
+        and _functorch_stack() is None
         and forward_ad._current_level < 0
-        and torch._C._get_tracing_state() is None
+        and _tracing_state() is None
         and x.numel() > 0
     )
 

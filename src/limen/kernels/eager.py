@@ -22,6 +22,8 @@ from limen.kernels.noise import new_seed
 
 def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
     """Run the compiled formula, recording it for autograd if anything requires a gradient."""
+    if not torch.is_grad_enabled() and (y := _forward_few(bound, x, parameters)) is not None:
+        return y
     seed = new_seed() if bound.noise else None
     if torch.is_grad_enabled() and _requires_grad(x, parameters):
         result: Tensor = _Compiled.apply(bound, channel_dim, seed, x, *parameters)  # type: ignore[no-untyped-call]
@@ -42,10 +44,12 @@ def forward(
     bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """The result, and the statistics of each sample if the formula takes any."""
+    y = _forward_few(bound, x, parameters)
+    if y is not None:
+        return y, None
     try:
-        y = _forward_few(bound, x, parameters)
-        if y is not None:
-            return y, None
+        if bound.simple and x.dtype not in bound.few:
+            bound.few[x.dtype] = c.few_function(bound, x.dtype)
         walked, plan = planned(bound, x, parameters, channel_dim)
         if plan is not None:
             return c.run_forward(bound, walked, _values(parameters, plan.channels), plan, seed)
@@ -57,16 +61,14 @@ def forward(
 def _forward_few(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -> Tensor | None:
     """The result for a small contiguous input with shared float32 parameters, by the shortest way; else None."""
     elements = x.numel()
-    if elements >= SERIAL_BELOW or bound.noise or bound.contexts or not x.is_contiguous():
+    function = bound.few.get(x.dtype)
+    if function is None or elements >= SERIAL_BELOW or not x.is_contiguous():
         return None
     pointers = []
     for parameter in parameters:
         if parameter.dtype is not torch.float32 or parameter.numel() != 1:
             return None
         pointers.append(parameter.data_ptr())
-    function = bound.few.get(x.dtype)
-    if function is None:
-        function = bound.few[x.dtype] = c.few_function(bound, x.dtype)
     y = torch.empty_like(x)
     function(x.data_ptr(), y.data_ptr(), elements, *pointers)
     return y
