@@ -242,3 +242,28 @@ def test_activation_checkpointing_reproduces_the_gradients(name):
         results.append([leaf.grad, *(p.grad.clone() for p in module.parameters())])
     for plain, recomputed in zip(*results, strict=True):
         torch.testing.assert_close(recomputed, plain)
+
+
+class TestChangedLater:
+    def test_constants_set_on_the_module_take_effect(self):
+        module = limen.LeakyReLU(0.1)
+        module.negative_slope = 0.5
+        assert module(torch.tensor([-2.0])).item() == -1.0
+        ash = limen.ASH(context="sample")
+        ash.context = "token"
+        x = torch.randn(2, 3, 4)
+        torch.testing.assert_close(ash(x), limen.ASH(context="token")(x))
+
+    def test_constants_set_on_a_candidate_take_effect(self):
+        mixture = limen.AdAct(("relu", "leaky_relu")).eval()
+        mixture(torch.ones(1))
+        mixture.candidates[1].negative_slope = 0.5
+        assert mixture(torch.tensor([-2.0])).item() == pytest.approx(-0.5)
+
+    def test_a_parametrised_parameter(self):
+        module = limen.Swish()
+        torch.nn.utils.parametrize.register_parametrization(module, "beta", nn.Softplus())
+        x = torch.randn(5)
+        torch.testing.assert_close(module(x), x * torch.sigmoid(nn.functional.softplus(torch.tensor(1.0)) * x))
+        module(x).sum().backward()
+        assert module.parametrizations.beta.original.grad is not None

@@ -139,10 +139,12 @@ class Activation(nn.Module):
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors that the bound formula takes, in its order."""
-        # nn.Module's own attribute look-up would cost a small call a third of its time.
-        parameters, buffers = self._parameters, self._buffers
-        found: Any = tuple([parameters[n] if n in parameters else buffers[n] for n in self.params])
-        return found  # type: ignore[no-any-return]  # None is never registered
+        # nn.Module's own attribute look-up would cost a small call a third of its time; parametrised ones need it.
+        registered, buffers = self._parameters, self._buffers
+        found: Any = [
+            registered[n] if n in registered else buffers[n] if n in buffers else getattr(self, n) for n in self.params
+        ]
+        return tuple(found)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the formula."""
@@ -159,7 +161,7 @@ class Activation(nn.Module):
             self._rebind()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_bound"}
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_bound")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]

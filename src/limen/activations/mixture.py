@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from limen.activations.base import Activation
 from limen.activations.registry import create, name_of, register
@@ -75,6 +76,7 @@ class AdAct(Activation):
     8
     """
 
+    _bound_of_members: list[tuple[BoundFormula, BoundFormula]]
     source = "Maiti 2024, ICLR Tiny Papers (OpenReview M7d5k4AxCE), §2"
     written = "sum_i softmax(logits)_i * candidate_i(x)"
 
@@ -113,6 +115,13 @@ class AdAct(Activation):
     def _rebind(self) -> None:
         if "candidates" in self._modules:
             super()._rebind()
+            object.__setattr__(self, "_bound_of_members", [member._bound for member in self.members])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the mixture; a constant changed on a candidate since is taken up."""
+        if not is_compiling() and self._bound_of_members != [member._bound for member in self.members]:
+            self._rebind()
+        return super().forward(x)
 
     def reset_parameters(self) -> None:
         """Equal weights, and every candidate at its initial values."""

@@ -128,14 +128,15 @@ def step(u: Any) -> Any:
 
 @_primitive
 def maximum(u: Any, v: Any) -> Any:
-    """The larger of u and v; against a number, the whole gradient goes to u at a tie."""
-    return u.clamp(min=v) if not isinstance(v, Tensor) else torch.maximum(u, v)
+    """The larger of u and v, NaN if either is; at a tie the whole gradient goes to u."""
+    # torch.maximum would halve the gradient at a tie, which a kernel's comparison cannot.
+    return u.clamp(min=v) if not isinstance(v, Tensor) else torch.where((u >= v) | (u != u), u, v)
 
 
 @_primitive
 def minimum(u: Any, v: Any) -> Any:
-    """The smaller of u and v; against a number, the whole gradient goes to u at a tie."""
-    return u.clamp(max=v) if not isinstance(v, Tensor) else torch.minimum(u, v)
+    """The smaller of u and v, NaN if either is; at a tie the whole gradient goes to u."""
+    return u.clamp(max=v) if not isinstance(v, Tensor) else torch.where((u <= v) | (u != u), u, v)
 
 
 @_primitive

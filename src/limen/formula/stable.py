@@ -308,15 +308,15 @@ class _Lowering:
 
     def power(self, e: Any) -> int:
         base, exponent = e.args
-        if exponent == sympy.Rational(1, 2):
-            return self.op("sqrt", self.lower(base))
-        if exponent == sympy.Rational(-1, 2):
-            return self.op("div", self.const(1), self.op("sqrt", self.lower(base)))
-        if not exponent.is_Integer or abs(int(exponent)) > LARGEST_POWER:
-            raise UntraceableError(f"there is no kernel for the power {e}; whole powers up to {LARGEST_POWER} have one")
+        if not (2 * exponent).is_Integer or abs(exponent) > LARGEST_POWER:
+            raise UntraceableError(
+                f"there is no kernel for the power {e}; whole and half powers up to {LARGEST_POWER} have one"
+            )
         if exponent < 0:
             return self.op("div", self.const(1), self.lower(base**-exponent))
-        return self._whole_power(self.lower(base), int(exponent))
+        if exponent.is_Integer:
+            return self._whole_power(self.lower(base), int(exponent))
+        return self._whole_power(self.op("sqrt", self.lower(base)), int(2 * exponent))
 
     def _whole_power(self, base: int, exponent: int) -> int:
         if exponent == 1:
@@ -510,7 +510,7 @@ class _Lowering:
 _X = s.symbol("x")
 
 _UNARY: dict[Any, str] = {
-    s.absolute: "abs", sympy.Abs: "abs", s.sign: "sign", sympy.sign: "sign", s.log: "log", s.log1p: "log1p",
+    s.absolute: "abs", s.sign: "sign", s.log: "log", s.log1p: "log1p",
     s.sin: "sin", s.cos: "cos", s.erf: "erf",
 }  # fmt: skip
 

@@ -220,9 +220,10 @@ def trace(formula: Callable[..., Any], constants: Mapping[str, Any], symbols: tu
     """
     named = {name: symbol(name) for name in symbols}
     try:
-        return sympy.sympify(formula(symbol("x"), **named, **constants))
+        traced = sympy.sympify(formula(symbol("x"), **named, **constants))
     except (TypeError, AttributeError, ValueError, NotImplementedError, sympy.SympifyError) as error:
         raise UntraceableError(f"the formula does not become an expression: {error}") from error
+    return traced.replace(sympy.Abs, absolute)  # Python's abs() on a symbol
 
 
 def symbol(name: str) -> Any:

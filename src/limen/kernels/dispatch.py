@@ -70,7 +70,7 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
     # A function kept for few elements shows that there is a kernel, at the price of a look.
     if may and (bound.few or _has_kernel(bound)):
         return eager.evaluate(bound, x, parameters, channel_dim)
-    if _chosen == "c":
+    if _chosen == "c" and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
 
