@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -416,6 +418,50 @@ def unused_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+class TestMemorySafety:
+    """Kernels read and write by address: whatever has no ordinary memory must never reach them."""
+
+    @pytest.mark.parametrize("elements", [4, 50_000])
+    def test_parameters_elsewhere_are_refused(self, elements):
+        with pytest.raises(limen.errors.LimenError, match="parameters are on meta"):
+            limen.ASAU(device="meta")(torch.zeros(elements))
+
+    def test_negative_views_are_read_right(self):
+        z = torch.complex(torch.randn(6), torch.randn(6)).conj()
+        assert z.imag.is_neg()
+        torch.testing.assert_close(limen.Swish()(z.imag), torch.nn.functional.silu(z.imag.resolve_neg()))
+
+    def test_meta_and_fake_inputs_stay_symbolic(self):
+        from torch._subclasses.fake_tensor import FakeTensorMode
+
+        assert limen.ReLU()(torch.empty(3, device="meta")).is_meta
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            assert limen.ASAU()(torch.empty(2, 3)).shape == (2, 3)
+
+    def test_mismatched_parameter_counts_are_refused(self):
+        with pytest.raises((RuntimeError, limen.errors.ShapeError)):
+            limen.functional.asau(torch.zeros(2, 5), torch.zeros(3), 1.0, torch.ones(5), 1.0)
+
+    def test_from_several_threads(self):
+        from concurrent.futures import ThreadPoolExecutor
+
+        module, inputs = limen.AdAct().eval(), [torch.randn(64, 1000) for _ in range(16)]
+        expected = [module(x) for x in inputs]
+        with ThreadPoolExecutor(8) as pool:
+            for got, want in zip(pool.map(module, inputs), expected, strict=True):
+                assert torch.equal(got, want)
+
+    def test_in_a_forked_child(self):
+        module, x = limen.ASAU(), torch.randn(200_000)
+        module(x)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)  # a hang ends here
+            module(x)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_everything_registered_is_compiled_or_says_why_not():

@@ -102,6 +102,8 @@ def _is_eager(x: Tensor) -> bool:
         and _functorch_stack() is None
         and forward_ad._current_level < 0
         and _tracing_state() is None
+        and x.layout is torch.strided
+        and not x.is_neg()  # a view whose memory has the opposite sign
         and x.numel() > 0
     )
 

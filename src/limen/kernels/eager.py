@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limen.errors import LimenError
 from limen.kernels import c, plain
 from limen.kernels.bound import BoundFormula
 from limen.kernels.build import NoCompilerError
@@ -66,7 +67,7 @@ def _forward_few(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -
         return None
     pointers = []
     for parameter in parameters:
-        if parameter.dtype is not torch.float32 or parameter.numel() != 1:
+        if parameter.dtype is not torch.float32 or parameter.numel() != 1 or not parameter.is_cpu:
             return None
         pointers.append(parameter.data_ptr())
     y = torch.empty_like(x)
@@ -144,6 +145,10 @@ def _values(parameters: Sequence[Tensor], channels: int) -> list[Tensor]:
     values = []
     for parameter in parameters:
         value = parameter.detach()
+        if not value.is_cpu:
+            raise LimenError(
+                f"the input is on cpu and the activation's parameters are on {value.device}; move one to the other."
+            )
         if value.dtype != torch.float32:
             value = value.float()
         if value.numel() != channels:
