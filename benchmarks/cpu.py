@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -116,13 +117,13 @@ def _training_step(network: torch.nn.Module, images: torch.Tensor, labels: torch
 
 
 def interleaved(work: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each piece of work in each round; every round does all of them, starting with another each time."""
+    """Seconds of each piece of work in each round; every round does all of them, in an order drawn anew."""
     for run in work.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in work}
     names = list(work)
-    for index in range(rounds):
-        for name in names[index % len(names) :] + names[: index % len(names)]:
+    for _ in range(rounds):
+        for name in random.sample(names, len(names)):
             start = time.perf_counter()
             work[name]()
             seconds[name].append(time.perf_counter() - start)

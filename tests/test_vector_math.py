@@ -303,10 +303,10 @@ def test_float16(c: Library):
 # ---- noise -----------------------------------------------------------------------------------------------------------
 
 
-def mix(h: np.ndarray) -> np.ndarray:
+def mix(h: np.ndarray, key: np.ndarray | int = 0) -> np.ndarray:
     h = h ^ (h >> 16)
     h = h * np.uint32(0x21F0AAAD)
-    h = h ^ (h >> 15)
+    h = (h ^ (h >> 15)) + key
     h = h * np.uint32(0xD35A2D97)
     return h ^ (h >> 15)
 
@@ -315,7 +315,7 @@ def uniform(index: np.ndarray, seed: np.ndarray) -> np.ndarray:
     golden = np.uint32(0x9E3779B9)
     first = mix(seed + golden)
     second = mix(first + golden)
-    return (mix(mix(index ^ first) + second) >> 8).astype(np.float32) * np.float32(2**-24)
+    return (mix(index ^ first, second) >> 8).astype(np.float32) * np.float32(2**-24)
 
 
 N = 2**20

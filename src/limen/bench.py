@@ -1,7 +1,7 @@
 """How fast each activation runs here: forward, backward, both, against what torch offers, in one interleaved run.
 
-Every round times every contender once, in turn, and ratios are taken within a round: they hardly depend on what else
-the machine is doing. A claim of speed is a row of this module's making.
+Every round times every contender once, in an order drawn anew and after one untimed call, and ratios are taken within a
+round: they hardly depend on what else the machine is doing. A claim of speed is a row of this module's making.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def measure(
     times = torch.zeros(rounds, len(contenders), 3, dtype=torch.float64)
     for index in range(rounds):
         listener(len(contenders) + index, total, f"round {index + 1} of {rounds}")
-        for place in range(len(contenders)):
-            turn = (place + index) % len(contenders)
+        for turn in torch.randperm(len(contenders)).tolist():
+            contenders[turn].time(x, g)  # finds the allocator as the one before left it; the next call, as it left it
             times[index, turn] = torch.tensor(contenders[turn].time(x, g), dtype=torch.float64)
     listener(total, total, "done")
     return [contender.row(times[:, i], times[:, 0], x) for i, contender in enumerate(contenders)], _bandwidth(x)

@@ -124,6 +124,8 @@ def compare(
     from limen.lab import console, study
 
     specs = split_list(activations)
+    if seeds < 1:
+        raise SpecError(f"--seeds {seeds} is not possible: give the number of runs of each activation, 1 or more.")
     settings = _settings(
         data=data,
         data_dir=None if data_dir is None else str(data_dir),
@@ -329,10 +331,9 @@ def _settings(**values: Any) -> Any:
         problem = error.errors()[0]
         name = str(problem["loc"][0])
         option = "--" + name.replace("_", "-")
-        given = len(problem["input"]) if name == "seeds" else problem["input"]
-        if name in ("seeds", "activations"):
-            raise SpecError(f"{option} must name at least one, and {given!r} was given.") from None
-        raise SpecError(f"{option} {given!r} is not possible: {problem['msg'].lower()}.") from None
+        if name == "activations":
+            raise SpecError("--activations must name at least one, such as relu,asau.") from None
+        raise SpecError(f"{option} {problem['input']!r} is not possible: {problem['msg'].lower()}.") from None
 
 
 def _image_size(text: str | None) -> tuple[int, int] | None:

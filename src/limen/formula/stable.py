@@ -22,6 +22,7 @@ sin cos erf           for every argument
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -186,7 +187,8 @@ def lower(expressions: Iterable[Any]) -> tuple[Graph, list[int]]:
 def _share_divisions(graph: Graph, outputs: list[int], reciprocals: set[int]) -> tuple[Graph, list[int]]:
     """Get two reciprocals of small numbers from one division: 1/d and 1/e are e/(d·e) and d/(d·e).
 
-    A division costs a vector unit as much as ten multiplications. Only pairs of which neither needs the other.
+    A division costs a vector unit as much as ten multiplications. Only pairs of which neither needs the other. A
+    reciprocal that is used once, in a product, becomes a division by itself.
     """
     waiting = [index for index in graph.live(outputs) if index in reciprocals]
     partner: dict[int, int] = {}
@@ -195,13 +197,19 @@ def _share_divisions(graph: Graph, outputs: list[int], reciprocals: set[int]) ->
             free = index not in partner and other not in partner and other > index
             if free and index not in graph.live([other]):
                 partner[index], partner[other] = other, index
+    uses = Counter(operand for index in graph.live(outputs) for operand in graph.nodes[index].operands)
     rebuilt = Graph()
     done: dict[int, int] = {}
 
     def copy(index: int) -> int:
         if index not in done:
             node = graph.nodes[index]
-            if index in partner:
+            lone = [o for o in node.operands if o in reciprocals and o not in partner and uses[o] == 1]
+            if node.op == "mul" and lone:
+                # a·(1/d), where nothing else needs 1/d.
+                (other,) = [operand for operand in node.operands if operand != lone[0]]
+                done[index] = rebuilt.add("div", copy(other), copy(graph.nodes[lone[0]].operands[1]))
+            elif index in partner:
                 own, its = (copy(graph.nodes[i].operands[1]) for i in (index, partner[index]))
                 both = rebuilt.add("div", rebuilt.constant(1), rebuilt.add("mul", own, its))
                 done[index] = rebuilt.add("mul", both, its)
