@@ -423,7 +423,8 @@ class _Lowering:
             return self.op("mul", numerator, self.reciprocal(denominator))
         em, r = self._tanh_parts(e.args[0])
         size = self.op("mul", em, r)
-        return self.op("select", self.is_nonnegative(e.args[0]), self.op("neg", size), size)
+        # |size| and not −size, which at 0 would be −0.
+        return self.op("select", self.is_nonnegative(e.args[0]), self.op("abs", size), size)
 
     def tanh_slope(self, e: Any) -> int:
         if isinstance(e.args[0], s.softplus):
