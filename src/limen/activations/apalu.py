@@ -81,7 +81,7 @@ class APALU(Activation):
 
     def tensors(self) -> tuple[Tensor, ...]:
         """a and b, also where they are tied or stored as ρ."""
-        return self.a, self.b
+        return (self.a, self.b) if self.smooth or self.positive else super().tensors()
 
     def __getattr__(self, name: str) -> Any:
         """``a`` and ``b`` also where they are tied or stored as ρ."""
