@@ -68,7 +68,8 @@ def _fail(sentence: str, code: int) -> NoReturn:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and not isinstance(error, LimenError):
-        return str(MissingExtraError(f"this needs {error.name}; install it with: pip install 'limen[lab]'"))
+        package = str(error.name).partition(".")[0]
+        return str(MissingExtraError(f"this needs {package}; install it with: pip install 'limen[lab]'"))
     if not isinstance(error, OSError):
         return str(error)
     where = f" {error.filename}" if error.filename else ""

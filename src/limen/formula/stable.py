@@ -3,168 +3,22 @@
 An expression and its derivatives become one graph of a few elementary operations. Equal parts are one node. Sigmoid,
 softplus, tanh, expm1 and exp are all written over e^−|u| and its companions, which never overflow: functions of the
 same argument share that one exponential, and tanh(softplus(u)) needs nothing else.
-
-The operations, over numbers or vectors of them:
-
-===================== ==========================================================================
-input, constant       a symbol; a number
-add sub mul div neg   arithmetic
-min max abs sign sqrt as named; min and max keep NaN
-ge gt eq ne           comparisons, false for NaN (ne: true), as conditions of ``select``
-and or not            of conditions
-select                the second operand where the first holds, else the third
-exp_neg expm1_neg     e^−a and e^−a − 1 for a ≥ 0
-log1p_unit            ln(1 + t) for 0 ≤ t ≤ 1
-exp log log1p         for every argument
-sin cos erf           for every argument
-===================== ==========================================================================
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import sympy
 
 from limen.formula import symbolic as s
+from limen.formula.graph import Graph, share_divisions
 from limen.formula.symbolic import UntraceableError
 
-COMMUTATIVE = frozenset({"add", "mul", "min", "max", "and", "or"})
 DECAYING = (s.exp, s.sigmoid_slope, s.tanh_slope)
 """Factors that vanish where others grow: multiplied first, so that 0·x·x is 0 where 0·(x·x) would be 0·∞."""
 LARGEST_POWER = 64
-
-
-@dataclass(frozen=True)
-class Node:
-    """One operation; ``value`` is a symbol's name or a constant."""
-
-    op: str
-    operands: tuple[int, ...] = ()
-    value: str | float | None = None
-
-
-@dataclass
-class Graph:
-    """Nodes in an order in which each comes after its operands; equal nodes are one."""
-
-    nodes: list[Node] = field(default_factory=list)
-    _index: dict[Node, int] = field(default_factory=dict)
-
-    def constant(self, value: float) -> int:
-        """A number."""
-        return self._intern(Node("constant", value=float(value)))
-
-    def input(self, name: str) -> int:
-        """A symbol."""
-        return self._intern(Node("input", value=name))
-
-    def add(self, op: str, *operands: int) -> int:
-        """An operation, simplified where that is exact."""
-        simplified = self._simplified(op, operands)
-        if simplified is not None:
-            return simplified
-        ordered = tuple(sorted(operands)) if op in COMMUTATIVE else operands
-        return self._intern(Node(op, ordered))
-
-    def _intern(self, node: Node) -> int:
-        if node not in self._index:
-            self._index[node] = len(self.nodes)
-            self.nodes.append(node)
-        return self._index[node]
-
-    def number(self, index: int) -> float | None:
-        """The value of a constant node, else None."""
-        node = self.nodes[index]
-        return node.value if node.op == "constant" and isinstance(node.value, float) else None
-
-    def _simplified(self, op: str, operands: tuple[int, ...]) -> int | None:
-        rule = _RULES.get(op)
-        return rule(self, *operands) if rule else None
-
-    def inputs(self, outputs: Iterable[int]) -> set[str]:
-        """The names of the symbols that the outputs depend on."""
-        return {str(self.nodes[i].value) for i in self.live(outputs) if self.nodes[i].op == "input"}
-
-    def live(self, outputs: Iterable[int]) -> list[int]:
-        """The nodes that the outputs need, in order."""
-        needed: set[int] = set()
-        stack = list(outputs)
-        while stack:
-            index = stack.pop()
-            if index not in needed:
-                needed.add(index)
-                stack.extend(self.nodes[index].operands)
-        return sorted(needed)
-
-
-def _mul(graph: Graph, a: int, b: int) -> int | None:
-    for one, other in ((a, b), (b, a)):
-        if graph.number(one) == 1:
-            return other
-        if graph.number(one) == -1:
-            return graph.add("neg", other)
-        if graph.nodes[one].op == "neg":
-            return graph.add("neg", graph.add("mul", graph.nodes[one].operands[0], other))
-    x, y = graph.number(a), graph.number(b)
-    return None if x is None or y is None else graph.constant(x * y)
-
-
-def _add(graph: Graph, a: int, b: int) -> int | None:
-    for one, other in ((a, b), (b, a)):
-        if graph.number(one) == 0:
-            return other
-        if graph.nodes[one].op == "neg":
-            return graph.add("sub", other, graph.nodes[one].operands[0])
-    x, y = graph.number(a), graph.number(b)
-    return None if x is None or y is None else graph.constant(x + y)
-
-
-def _sub(graph: Graph, a: int, b: int) -> int | None:
-    if graph.number(b) == 0:
-        return a
-    if graph.number(a) == 0:
-        return graph.add("neg", b)
-    if graph.nodes[b].op == "neg":
-        return graph.add("add", a, graph.nodes[b].operands[0])
-    x, y = graph.number(a), graph.number(b)
-    return None if x is None or y is None else graph.constant(x - y)
-
-
-def _neg(graph: Graph, a: int) -> int | None:
-    node, value = graph.nodes[a], graph.number(a)
-    if value is not None:
-        return graph.constant(-value)
-    if node.op == "neg":
-        return node.operands[0]
-    return graph.add("sub", node.operands[1], node.operands[0]) if node.op == "sub" else None
-
-
-def _abs(graph: Graph, a: int) -> int | None:
-    """|−u| is |u| and |v − u| is |u − v|: what makes f(u) and g(−u) share."""
-    node, value = graph.nodes[a], graph.number(a)
-    if value is not None:
-        return graph.constant(abs(value))
-    if node.op == "neg":
-        return graph.add("abs", node.operands[0])
-    if node.op == "sub" and node.operands[0] > node.operands[1]:
-        return graph.add("abs", graph._intern(Node("sub", (node.operands[1], node.operands[0]))))
-    return None
-
-
-def _select(graph: Graph, condition: int, a: int, b: int) -> int | None:
-    if a == b:
-        return a
-    value = graph.number(condition)
-    return None if value is None else (a if value else b)
-
-
-_RULES: dict[str, Callable[..., int | None]] = {
-    "mul": _mul, "add": _add, "sub": _sub, "neg": _neg, "abs": _abs, "select": _select,
-}  # fmt: skip
 
 
 def lower(expressions: Iterable[Any]) -> tuple[Graph, list[int]]:
@@ -181,45 +35,7 @@ def lower(expressions: Iterable[Any]) -> tuple[Graph, list[int]]:
     """
     lowering = _Lowering(Graph())
     outputs = [lowering.lower(expression) for expression in expressions]
-    return _share_divisions(lowering.graph, outputs, lowering.reciprocals)
-
-
-def _share_divisions(graph: Graph, outputs: list[int], reciprocals: set[int]) -> tuple[Graph, list[int]]:
-    """Get two reciprocals of small numbers from one division: 1/d and 1/e are e/(d·e) and d/(d·e).
-
-    A division costs a vector unit as much as ten multiplications. Only pairs of which neither needs the other. A
-    reciprocal that is used once, in a product, becomes a division by itself.
-    """
-    waiting = [index for index in graph.live(outputs) if index in reciprocals]
-    partner: dict[int, int] = {}
-    for index in waiting:
-        for other in waiting:
-            free = index not in partner and other not in partner and other > index
-            if free and index not in graph.live([other]):
-                partner[index], partner[other] = other, index
-    uses = Counter(operand for index in graph.live(outputs) for operand in graph.nodes[index].operands)
-    rebuilt = Graph()
-    done: dict[int, int] = {}
-
-    def copy(index: int) -> int:
-        if index not in done:
-            node = graph.nodes[index]
-            lone = [o for o in node.operands if o in reciprocals and o not in partner and uses[o] == 1]
-            if node.op == "mul" and lone:
-                # a·(1/d), where nothing else needs 1/d.
-                (other,) = [operand for operand in node.operands if operand != lone[0]]
-                done[index] = rebuilt.add("div", copy(other), copy(graph.nodes[lone[0]].operands[1]))
-            elif index in partner:
-                own, its = (copy(graph.nodes[i].operands[1]) for i in (index, partner[index]))
-                both = rebuilt.add("div", rebuilt.constant(1), rebuilt.add("mul", own, its))
-                done[index] = rebuilt.add("mul", both, its)
-            elif node.operands:
-                done[index] = rebuilt.add(node.op, *(copy(operand) for operand in node.operands))
-            else:
-                done[index] = rebuilt._intern(node)
-        return done[index]
-
-    return rebuilt, [copy(output) for output in outputs]
+    return share_divisions(lowering.graph, outputs, lowering.reciprocals)
 
 
 class _Lowering:

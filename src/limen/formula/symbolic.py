@@ -19,7 +19,7 @@ class UntraceableError(LimenError):
     """A formula does not become an expression; it runs on the plain path."""
 
 
-class exp(sympy.Function):  # noqa: N801  # printed under the primitive's name, as all below
+class exp(sympy.Function):
     """e^u."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -27,7 +27,7 @@ class exp(sympy.Function):  # noqa: N801  # printed under the primitive's name, 
         return exp(self.args[0])
 
 
-class expm1(sympy.Function):  # noqa: N801
+class expm1(sympy.Function):
     """e^u − 1."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -35,7 +35,7 @@ class expm1(sympy.Function):  # noqa: N801
         return exp(self.args[0])
 
 
-class log(sympy.Function):  # noqa: N801
+class log(sympy.Function):
     """Natural logarithm."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -43,7 +43,7 @@ class log(sympy.Function):  # noqa: N801
         return 1 / self.args[0]
 
 
-class log1p(sympy.Function):  # noqa: N801
+class log1p(sympy.Function):
     """ln(1 + u)."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -51,7 +51,7 @@ class log1p(sympy.Function):  # noqa: N801
         return 1 / (1 + self.args[0])
 
 
-class sign(sympy.Function):  # noqa: N801
+class sign(sympy.Function):
     """−1, 0 or 1."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -59,7 +59,7 @@ class sign(sympy.Function):  # noqa: N801
         return S.Zero
 
 
-class absolute(sympy.Function):  # noqa: N801
+class absolute(sympy.Function):
     """|u|."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -67,7 +67,7 @@ class absolute(sympy.Function):  # noqa: N801
         return sign(self.args[0])
 
 
-class sigmoid(sympy.Function):  # noqa: N801
+class sigmoid(sympy.Function):
     """1 / (1 + e^−u)."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -75,7 +75,7 @@ class sigmoid(sympy.Function):  # noqa: N801
         return sigmoid_slope(self.args[0])
 
 
-class sigmoid_slope(sympy.Function):  # noqa: N801
+class sigmoid_slope(sympy.Function):
     """σ(u)·σ(−u), which does not cancel for large u."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -83,7 +83,7 @@ class sigmoid_slope(sympy.Function):  # noqa: N801
         return -sigmoid_slope(self.args[0]) * tanh(self.args[0] / 2)
 
 
-class tanh(sympy.Function):  # noqa: N801
+class tanh(sympy.Function):
     """Hyperbolic tangent."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -91,7 +91,7 @@ class tanh(sympy.Function):  # noqa: N801
         return tanh_slope(self.args[0])
 
 
-class tanh_slope(sympy.Function):  # noqa: N801
+class tanh_slope(sympy.Function):
     """1 − tanh²(u), which does not cancel for large u."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -99,7 +99,7 @@ class tanh_slope(sympy.Function):  # noqa: N801
         return -2 * tanh(self.args[0]) * tanh_slope(self.args[0])
 
 
-class softplus(sympy.Function):  # noqa: N801
+class softplus(sympy.Function):
     """ln(1 + e^u)."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -107,7 +107,7 @@ class softplus(sympy.Function):  # noqa: N801
         return sigmoid(self.args[0])
 
 
-class erf(sympy.Function):  # noqa: N801
+class erf(sympy.Function):
     """Error function."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -115,7 +115,7 @@ class erf(sympy.Function):  # noqa: N801
         return 2 / sympy.sqrt(sympy.pi) * exp(-(self.args[0] ** 2))
 
 
-class sin(sympy.Function):  # noqa: N801
+class sin(sympy.Function):
     """Sine."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -123,7 +123,7 @@ class sin(sympy.Function):  # noqa: N801
         return cos(self.args[0])
 
 
-class cos(sympy.Function):  # noqa: N801
+class cos(sympy.Function):
     """Cosine."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -131,7 +131,7 @@ class cos(sympy.Function):  # noqa: N801
         return -sin(self.args[0])
 
 
-class step(sympy.Function):  # noqa: N801
+class step(sympy.Function):
     """1 where u ≥ 0, else 0."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -139,7 +139,7 @@ class step(sympy.Function):  # noqa: N801
         return S.Zero
 
 
-class maximum(sympy.Function):  # noqa: N801
+class maximum(sympy.Function):
     """The larger of u and v; at a tie the gradient goes to u."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -148,7 +148,7 @@ class maximum(sympy.Function):  # noqa: N801
         return _where(u >= v, S.One, S.Zero) if argindex == 1 else _where(u >= v, S.Zero, S.One)
 
 
-class minimum(sympy.Function):  # noqa: N801
+class minimum(sympy.Function):
     """The smaller of u and v; at a tie the gradient goes to u."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -157,15 +157,15 @@ class minimum(sympy.Function):  # noqa: N801
         return _where(u <= v, S.One, S.Zero) if argindex == 1 else _where(u <= v, S.Zero, S.One)
 
 
-class mean(sympy.Function):  # noqa: N801
+class mean(sympy.Function):
     """Mean of the input over its context."""
 
 
-class std(sympy.Function):  # noqa: N801
+class std(sympy.Function):
     """Deviation of the input over its context."""
 
 
-class uniform(sympy.Function):  # noqa: N801
+class uniform(sympy.Function):
     """Noise from U(0, 1), independent of the input's value."""
 
     def fdiff(self, argindex: int = 1) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from limen.formula import Context
 
 if TYPE_CHECKING:
-    from limen.formula.stable import Graph  # SymPy is imported when a kernel is derived, not before
+    from limen.formula.graph import Graph  # SymPy is imported when a kernel is derived, not before
 
 
 @dataclass(frozen=True)
