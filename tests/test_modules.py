@@ -249,6 +249,9 @@ class TestChangedLater:
         module = limen.LeakyReLU(0.1)
         module.negative_slope = 0.5
         assert module(torch.tensor([-2.0])).item() == -1.0
+        assert repr(module) == "LeakyReLU(negative_slope=0.5)"
+        with pytest.raises(limen.errors.SpecError, match="must be a finite number"):
+            module.negative_slope = "steep"
         ash = limen.ASH(context="sample")
         ash.context = "token"
         x = torch.randn(2, 3, 4)

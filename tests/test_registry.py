@@ -63,6 +63,12 @@ def test_functions_take_one_value_a_channel():
 def test_function_errors():
     with pytest.raises(SpecError, match="gamma"):
         limen.functional.asau(torch.ones(1), gamma=2)
+    with pytest.raises(SpecError, match="'x' was given"):
+        limen.functional.asau(torch.ones(1), "x")
+    with pytest.raises(limen.errors.ShapeError, match=r"shape \(2, 4\)"):
+        limen.functional.asau(torch.ones(2, 8), torch.ones(2, 4))
+    with pytest.raises(limen.errors.ShapeError, match="3 parameters"):
+        limen.functional.asau(torch.ones(2, 8), torch.ones(8), torch.ones(3))
     with pytest.raises(AttributeError, match="sofplus"):
         limen.functional.sofplus  # noqa: B018
     with pytest.raises(limen.errors.ShapeError, match="7 candidates"):
@@ -90,6 +96,8 @@ class TestSpecs:
             ("adact:candidates=relu", "at least two"),
             ("adact:candidates=relu+sillu", "Did you mean 'silu'?"),
             ("ash:context=sampel", "Did you mean 'sample'?"),
+            ("adact:candidats=relu+silu", "no argument 'candidats'. Did you mean 'candidates'?"),
+            ("adact:learned=false", "AdAct has no argument 'learned'."),
         ],
     )
     def test_errors(self, spec, message):

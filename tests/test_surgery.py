@@ -121,3 +121,14 @@ def test_param_groups_keep_activations_from_decay():
     assert len(ours["params"]) == 8
     assert len(others["params"]) == 5
     assert len(limen.param_groups(nn.Linear(2, 2), 1e-3)) == 1
+
+
+def test_functions_held_as_attributes_are_named():
+    report = limen.swap_(nn.TransformerEncoderLayer(8, 2), "asau")
+    assert report.unreached == ["activation: relu held as an attribute"]
+
+
+@pytest.mark.parametrize("wrong", [nn.ReLU(), 3, torch.relu, lambda: "asau"])
+def test_what_makes_no_module_is_refused(wrong):
+    with pytest.raises(SpecError, match="swap_"):
+        limen.swap_(model(), wrong)

@@ -65,7 +65,13 @@ def adact(
 
 def _as_parameter(value: Any, x: Tensor) -> Tensor:
     if isinstance(value, Tensor):
+        if value.ndim > 1:
+            raise ShapeError(
+                f"a parameter is a number or has one value a channel, and one has shape {tuple(value.shape)}."
+            )
         return value
+    if not isinstance(value, (int, float)):
+        raise SpecError(f"a parameter is a number or a tensor, and {value!r} was given.")
     return as_tensor(value, dtype=plain.working_dtype(x), device=x.device)
 
 

@@ -129,12 +129,28 @@ def swap_(
 
 
 def _factory(to: str | Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    if isinstance(to, nn.Module) or not (isinstance(to, str) or callable(to)):
+        raise SpecError(
+            f"swap_ needs a spec such as 'asau', or a function that makes a new module at each call, and {to!r} was "
+            "given: one object cannot stand at several sites."
+        )
     if not isinstance(to, str):
-        return to
+        return lambda: _made(to)
     if not find_class(parse(to)[0]).keeps_shape:
         raise SpecError(f"{to!r} changes the shape of its input, so it cannot take another activation's place.")
     create(to)  # an error in the spec is raised before anything is replaced
     return lambda: create(to)
+
+
+def _made(make: Callable[[], nn.Module]) -> nn.Module:
+    """A module from the user's function, or what is wrong with it."""
+    try:
+        new: Any = make()
+    except TypeError as error:
+        raise SpecError(f"the function given to swap_ must make a module without arguments: {error}.") from error
+    if not isinstance(new, nn.Module):
+        raise SpecError(f"the function given to swap_ must make a module, and it made {type(new).__name__}.")
+    return new
 
 
 def _candidates(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, nn.Module]]:
@@ -193,7 +209,14 @@ def _one_line(module: nn.Module) -> str:
 
 
 def functional_calls(model: nn.Module) -> Iterator[str]:
-    """Calls of activation functions in the source of each module's ``forward``, as ``file:line: call``."""
+    """Calls of activation functions in the source of each module's ``forward``, as ``file:line: call``.
+
+    Functions that a module holds as an attribute, as ``nn.TransformerEncoderLayer`` does, come as ``path.attribute``.
+    """
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if getattr(value, "__name__", "") in FUNCTIONAL_NAMES and not isinstance(value, nn.Module):
+                yield f"{path}.{name}: {value.__name__} held as an attribute".lstrip(".")
     for cls in {type(module) for module in model.modules()}:
         if cls.__module__.startswith(("torch.nn", "limen.")):
             continue

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from limen.activations.fields import Field, Noise, Param, bind
 from limen.errors import SpecError, suggest
@@ -91,7 +92,7 @@ class Activation(nn.Module):
     ) -> None:
         super().__init__()
         owner = type(self).__name__
-        if not isinstance(num_parameters, int) or num_parameters < 1:
+        if not isinstance(num_parameters, int) or isinstance(num_parameters, bool) or num_parameters < 1:
             raise SpecError(f"{owner}: num_parameters={num_parameters!r} must be 1 or the number of channels.")
         self.num_parameters = num_parameters
         self.channel_dim = channel_dim
@@ -148,6 +149,12 @@ class Activation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the formula."""
+        given: Any = x
+        if type(given) is Proxy:
+            # To torch.fx an activation is one step, as torch's own are.
+            tracer: Any = given.tracer
+            traced: Any = tracer.create_proxy("call_module", tracer.path_of_module(self), (x,), {})
+            return traced  # type: ignore[no-any-return]
         return dispatch.evaluate(self._bound[self.training], x, self.tensors(), self.channel_dim)
 
     def _rebind(self) -> None:
@@ -156,6 +163,9 @@ class Activation(nn.Module):
         object.__setattr__(self, "_bound", bound)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        field = self.fields.get(name)
+        if field is not None and not isinstance(field, Param):
+            value = field.check(type(self).__name__, name, value)
         super().__setattr__(name, value)
         if (name == "channel_dim" or name in self.fields) and "_bound" in self.__dict__:
             self._rebind()
@@ -177,7 +187,7 @@ class Activation(nn.Module):
             parts = [f"{name}={_summary(value)}" for name, value in self.parameter_values().items()]
         for name, field in self.fields.items():
             if not isinstance(field, Param) and field.settable:
-                value = self.initial[name]
+                value = getattr(self, name)
                 parts.append(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value!r}")
         if self.num_parameters > 1:
             parts.append(f"num_parameters={self.num_parameters}")

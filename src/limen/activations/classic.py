@@ -240,4 +240,5 @@ class Maxout(Activation):
                 f"and the input has shape {tuple(x.shape)}."
             )
         axis = channel % x.ndim
-        return x.reshape(*x.shape[:axis], -1, pieces, *x.shape[axis + 1 :]).amax(axis + 1)
+        groups = x.shape[axis] // pieces
+        return x.reshape(*x.shape[:axis], groups, pieces, *x.shape[axis + 1 :]).amax(axis + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
@@ -96,9 +97,20 @@ def create(spec: str, **named: Any) -> Activation:
     name, arguments = parse(spec)
     cls = find(name)
     try:
+        _check_arguments(cls, {**arguments, **named})
         return cls(**{**arguments, **named})
     except SpecError as error:
         raise SpecError(f"{error} (in the spec {spec!r})") from None
+
+
+def _check_arguments(cls: type[Activation], given: dict[str, Any]) -> None:
+    """Name an argument that a constructor of its own does not take; the common constructor does so itself."""
+    known = inspect.signature(cls).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    for argument in given:
+        if argument not in known:
+            raise SpecError(f"{cls.__name__} has no argument {argument!r}. {suggest(argument, known)}")
 
 
 def parse(spec: str) -> tuple[str, dict[str, Any]]:

@@ -178,10 +178,14 @@ def std(x: Any, context: Context | None = None) -> Any:
         return torch.zeros_like(x)
     if x.numel() == 0:
         return torch.zeros_like(x.sum(axes, keepdim=True))
-    variance = (x - x.mean(axes, keepdim=True)).square().mean(axes, keepdim=True)
-    # torch.std has the same value and gradient, and a second derivative that is NaN where the variance is 0.
-    constant = variance == 0
-    return torch.where(constant, 0.0, torch.where(constant, 1.0, variance).sqrt())
+    centred = x - x.mean(axes, keepdim=True)
+    # In units of the largest deviation no square overflows; the unit cancels in every derivative. torch.std has the
+    # same value and gradient, and a second derivative that is NaN where the deviation is 0.
+    unit = centred.detach().abs().amax(axes, keepdim=True)
+    constant = unit == 0
+    unit = torch.where(constant, 1.0, unit)
+    variance = (centred / unit).square().mean(axes, keepdim=True)
+    return torch.where(constant, 0.0, unit * torch.where(constant, 1.0, variance).sqrt())
 
 
 def uniform(like: Any) -> Any:

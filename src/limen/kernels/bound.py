@@ -38,6 +38,12 @@ class BoundFormula:
         object.__setattr__(self, "contexts", frozenset(v for _, v in self.constants if isinstance(v, Context)))
         object.__setattr__(self, "simple", not (self.noise or self.contexts))
 
+    def __deepcopy__(self, memo: Any) -> BoundFormula:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BoundFormula, (self.function, self.parameters, self.constants, self.noise, self.plain_only)
+
     def __hash__(self) -> int:
         value: int = self._hash  # type: ignore[attr-defined]  # set once, past the frozen dataclass
         return value

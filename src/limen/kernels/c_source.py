@@ -237,9 +237,16 @@ static void moments(const T *restrict x, int64_t n, float *restrict mean, float 
       f0 += a; f1 += b; v0 += a * a; v1 += b * b;
     }
     for (int64_t i = 4 * q; i < m; i++) { const float a = LOAD(span[i]) - about; f0 += a; v0 += a * a; }
-    const float first = f0 + f1, second = v0 + v1;
-    const double here = (double)about + (double)first / (double)m;
-    const double own = (double)second - (double)first * (double)first / (double)m;
+    double first = (double)f0 + (double)f1, second = (double)v0 + (double)v1;
+    if (!(second < (double)VM_INFINITY)) { /* squares beyond float32: once more in doubles */
+      first = second = 0;
+      for (int64_t i = 0; i < m; i++) {
+        const double a = (double)LOAD(span[i]) - (double)about;
+        first += a; second += a * a;
+      }
+    }
+    const double here = (double)about + first / (double)m;
+    const double own = second - first * first / (double)m;
     const double apart = here - centre, joined = total + (double)m;
     spread += (own < 0 ? 0 : own) + (total > 0 ? apart * apart * total * (double)m / joined : 0);
     centre += total > 0 ? apart * (double)m / joined : here;

@@ -88,7 +88,8 @@ def _evaluate_compiling(bound: BoundFormula, x: Tensor, parameters: Sequence[Ten
 
 def _kernel_key(bound: BoundFormula) -> str:
     """The formula's key if its kernel may be used; asked once, when the program is compiled."""
-    return key_of(bound) if _chosen != "plain" and _has_kernel(bound) else ""
+    transformed = _functorch_stack() is not None or forward_ad._current_level >= 0
+    return key_of(bound) if _chosen != "plain" and not transformed and _has_kernel(bound) else ""
 
 
 # What torch.compiler.assume_constant_result does; calling it would import torch._dynamo with every limen.

@@ -122,8 +122,9 @@ def planned(
 ) -> tuple[Tensor, Plan | None]:
     """The input, made dense if it has to be, and how to walk it; no plan where only the plain path can."""
     channels = max((p.numel() for p in parameters), default=1)
-    if channels > 1:
-        plain.check_channels(channels, x, channel_dim)
+    for parameter in parameters:
+        if parameter.numel() != 1:
+            plain.check_channels(parameter.numel(), x, channel_dim)
     if not bound.contexts:
         x = x if c.is_dense(x) else x.contiguous()
         return x, c.plan_elementwise(x, channels, channel_dim)
@@ -179,11 +180,17 @@ class _Compiled(torch.autograd.Function):
         (g,) = gradients
         x, statistics, seed, *parameters = ctx.saved_tensors
         wants_x, *wanted = ctx.needs_input_grad[3:]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not _has_memory(g):
             found = by_plain(ctx.bound, g, x, parameters, ctx.channel_dim, seed, [wants_x, *wanted])
             return None, None, None, *found
         gx, by_parameter = backward(ctx.bound, g, x, parameters, ctx.channel_dim, statistics, seed, wanted)
         return None, None, None, gx if wants_x else None, *by_parameter
+
+
+def _has_memory(g: Tensor) -> bool:
+    """Whether a gradient is an ordinary tensor, and not a batch of them that stands for one."""
+    ordinary: bool = torch._C._has_storage(g)
+    return ordinary and torch._C._functorch.peek_interpreter_stack() is None
 
 
 # Function.apply looks for functorch's wrappers first, which dispatch has ruled out: two microseconds of a small call.
@@ -205,7 +212,8 @@ def by_plain(
     """
     recording = torch.is_grad_enabled()
     with torch.enable_grad():
-        leaves = [x, *parameters]
+        # Aliases, because the path from x back to the same parameters is not this call's to follow.
+        leaves = [tensor.view_as(tensor) for tensor in (x, *parameters)]
         if not recording:
             leaves = [leaf.detach().requires_grad_(want) for leaf, want in zip(leaves, wanted, strict=True)]
         asked = [index for index, want in enumerate(wanted) if want]

@@ -38,7 +38,13 @@ def _forward(
     if x.numel() == 0:
         return plain.evaluate(bound, x, parameters, channel_dim, seed), _empty_statistics(key, x)
     y, statistics = eager.forward(bound, x, parameters, channel_dim, seed)
+    y = _laid_out_as(torch.empty_like(x), y)
     return y, _empty_statistics(key, x) if statistics is None else statistics
+
+
+def _laid_out_as(target: Tensor, result: Tensor) -> Tensor:
+    """The result in the layout that the fake promised, which differs where the input had to be copied."""
+    return result if result.stride() == target.stride() else target.copy_(result)
 
 
 def _forward_fake(
@@ -72,7 +78,7 @@ def _backward(
     else:
         known = statistics if bound.contexts else None
         gx, rest = eager.backward(bound, g, x, parameters, channel_dim, known, seed, wanted)
-        found = [gx, *rest]
+        found = [_laid_out_as(torch.empty_like(x), gx), *rest]
     return [gradient for gradient in found if gradient is not None]
 
 
