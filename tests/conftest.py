@@ -14,10 +14,9 @@ from hypothesis import settings
 
 from limen.activations import registry
 
-# CI tries the same examples every time; elsewhere hypothesis looks for new ones.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# No test asserts a time. CI tries the same examples every time; elsewhere hypothesis looks for new ones.
+settings.register_profile("limen", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("limen")
 
 
 @pytest.fixture(autouse=True)
