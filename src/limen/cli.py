@@ -51,6 +51,9 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
+        except BrokenPipeError:
+            # Whoever read our output, such as head, has had enough; Python must not try to flush the rest.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except (LimenError, OSError, ModuleNotFoundError) as error:
             if "--debug" in sys.argv:
                 raise

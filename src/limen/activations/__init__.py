@@ -28,7 +28,7 @@ from limen.activations.classic import (
 )
 from limen.activations.fields import Constant, Param
 from limen.activations.mixture import AdAct
-from limen.activations.registry import create, names, register
+from limen.activations.registry import create, names, register, unregister
 from limen.activations.related import ACON
 
 __all__ = [
@@ -60,5 +60,6 @@ __all__ = [
     "names",
     "percentile_to_z",
     "register",
+    "unregister",
     "z_to_percentile",
 ]
