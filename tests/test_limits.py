@@ -43,7 +43,8 @@ class TestASAU:
         for beta in (10.0, 1000.0):
             error = (f64("asau", a=a, b=b, beta=beta)(X) - torch.maximum(a * X, b * X)).abs().max()
             assert error <= 0.30885 / beta
-            assert error >= 0.25 / beta if beta == 10.0 else True  # proportional to 1/beta, not merely small
+            if beta == 10.0:  # at 1000 the grid is too coarse to meet the largest error
+                assert error >= 0.25 / beta
 
     def test_tends_to_the_smaller_line_for_negative_beta(self):
         error = (f64("asau:a=0.2,beta=-1000")(X) - torch.minimum(0.2 * X, X)).abs().max()
