@@ -6,6 +6,7 @@ The operations, over numbers or vectors of them:
 input, constant       a symbol; a number
 add sub mul div neg   arithmetic
 min max abs sign sqrt as named; min and max keep NaN
+copysign              the size of the first operand with the sign of the second
 ge gt eq ne           comparisons, false for NaN (ne: true), as conditions of ``select``
 and or not            of conditions
 select                the second operand where the first holds, else the third
@@ -56,6 +57,10 @@ class Graph:
             return simplified
         ordered = tuple(sorted(operands)) if op in COMMUTATIVE else operands
         return self._intern(Node(op, ordered))
+
+    def leaf(self, node: Node) -> int:
+        """An input or a constant of another graph."""
+        return self._intern(node)
 
     def _intern(self, node: Node) -> int:
         if node not in self._index:
@@ -186,7 +191,7 @@ def share_divisions(graph: Graph, outputs: list[int], reciprocals: set[int]) -> 
             elif node.operands:
                 done[index] = rebuilt.add(node.op, *(copy(operand) for operand in node.operands))
             else:
-                done[index] = rebuilt._intern(node)
+                done[index] = rebuilt.leaf(node)
         return done[index]
 
     return rebuilt, [copy(output) for output in outputs]

@@ -118,7 +118,7 @@ def derive(bound: BoundFormula, wanted: tuple[str, ...]) -> Derivation:
     expression = traced.subs(statistics)
     if expression.has(symbolic.mean, symbolic.std, symbolic.uniform):
         raise symbolic.UntraceableError("it takes statistics of something other than its input, or draws noise itself")
-    forward, (value,) = lower([expression])
+    forward, (value,) = lower([expression], bound.noise)
     by = ("x", *((MEAN, STD) if used else ()), *wanted)
-    backward, nodes = lower([expression.diff(symbolic.symbol(name)) for name in by])
+    backward, nodes = lower([expression.diff(symbolic.symbol(name)) for name in by], bound.noise)
     return Derivation(forward, value, bool(used), backward, tuple(zip(by, nodes, strict=True)))
