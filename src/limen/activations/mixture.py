@@ -86,11 +86,13 @@ class AdAct(Activation):
         *,
         num_parameters: int = 1,
         channel_dim: int = 1,
+        group_size: int = 1,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         common: dict[str, Any] = {
-            "num_parameters": num_parameters, "channel_dim": channel_dim, "device": device, "dtype": dtype
+            "num_parameters": num_parameters, "channel_dim": channel_dim, "group_size": group_size,
+            "device": device, "dtype": dtype,
         }  # fmt: skip
         super().__init__(**common)
         chosen = [candidates] if isinstance(candidates, (str, Activation)) else list(candidates)
@@ -110,7 +112,9 @@ class AdAct(Activation):
     @property
     def members(self) -> tuple[Activation, ...]:
         """The candidates as activations."""
-        return tuple(candidate for candidate in self.candidates if isinstance(candidate, Activation))
+        # Past nn.ModuleList, whose iteration takes as long as a small call of a built-in activation.
+        found: Any = self._modules["candidates"]._modules.values()  # type: ignore[union-attr]
+        return tuple(found)
 
     def _rebind(self) -> None:
         if "candidates" in self._modules:
@@ -146,8 +150,8 @@ class AdAct(Activation):
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The weights, then each candidate's own tensors."""
-        own = (tensor for candidate in self.members for tensor in candidate.tensors())
-        return (*self._softmax().unbind(-1), *own)
+        weights = self._softmax().unbind(-1)
+        return (*weights, *[tensor for member in self.members if member.params for tensor in member.tensors()])
 
     def parameter_values(self) -> dict[str, Tensor]:
         """The weights by candidate, then each candidate's own parameters as ``candidate.parameter``."""

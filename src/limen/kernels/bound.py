@@ -26,6 +26,9 @@ class BoundFormula:
     """Why this formula is known to have no kernel; empty if it may have one."""
     few: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     """By element type, the compiled function for few elements: kept here to be found without hashing the formula."""
+    prepared: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """By shape, layout and type of the input, the forward call with every decision made, for formulas with statistics
+    and one value a parameter: to decide anew takes as long as three small calls."""
     contexts: frozenset[Context] = field(init=False, compare=False, repr=False)
     """The contexts over which the formula takes statistics."""
     simple: bool = field(init=False, compare=False, repr=False)
