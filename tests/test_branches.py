@@ -74,17 +74,21 @@ def test_merging_keeps_the_value(built: tuple[Graph, int], x: float, noise: floa
     assert value(merged, same, inputs) == pytest.approx(want, rel=1e-9, abs=1e-6, nan_ok=True)
 
 
-@given(graphs(), numbers, numbers, numbers, numbers)
-def test_a_factored_sum_is_its_coefficient_times_its_basis(
-    built: tuple[Graph, int], x: float, noise: float, a: float, b: float
+@given(graphs(), st.data(), st.one_of(numbers, st.just(0.0), st.just(math.nan)), numbers, numbers, numbers)
+def test_factored_sums_are_combinations_of_their_bases(
+    built: tuple[Graph, int], data: st.DataObject, x: float, noise: float, a: float, b: float
 ) -> None:
-    graph, output = built
+    graph, last = built
     inputs = {"x": x, "noise": noise, "a": a, "b": b}
-    sums = factored_sums(graph, [output], ("x", "noise"))
-    ((place, coefficient),) = sums.parts
-    assert not sums.graph.inputs([coefficient]) & {"x", "noise"}
-    product = value(sums.graph, coefficient, inputs) * value(sums.graph, sums.bases[place], inputs)
-    assert product == pytest.approx(value(graph, output, inputs), rel=1e-9, abs=1e-9)
+    numeric = [i for i, node in enumerate(graph.nodes) if node.op not in ("gt", "ge")]
+    outputs = [last, *data.draw(st.lists(st.sampled_from(numeric), max_size=4))]
+    sums = factored_sums(graph, outputs, ("x", "noise"))
+    assert not sums.graph.inputs(sums.coefficients) & {"x", "noise"}
+    for output, parts in zip(outputs, sums.parts, strict=True):
+        combined = sum(
+            value(sums.graph, c, inputs) * value(sums.graph, sums.bases[place], inputs) for place, c in parts
+        )
+        assert combined == pytest.approx(value(graph, output, inputs), rel=1e-9, abs=1e-9, nan_ok=True)
 
 
 def operations(name: str, op: str, backward: bool = False) -> int:
@@ -114,3 +118,12 @@ def test_statistics_and_threshold_share_a_sum() -> None:
     sums = factored_sums(derivation.backward, [node for _, node in derivation.slopes[1:]], {"x"})
     assert len(sums.parts) == 4
     assert len(sums.bases) == 2
+
+
+def test_six_gradients_of_a_mixture_share_four_sums() -> None:
+    bound = limen.AdAct().train().bind(training=True)
+    derivation = derive(bound, bound.parameters)
+    varying = {"x", *bound.noise}
+    sums = factored_sums(derivation.backward, [node for _, node in derivation.slopes[1:]], varying)
+    assert len(sums.parts) == 8
+    assert len(sums.bases) == 6

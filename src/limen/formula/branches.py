@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from limen.formula.graph import Graph
+from limen.formula.graph import Graph, keeps_nan
 
 Terms = dict[int, list[int]]
 """A sum: the coefficients, the same for all elements, by which each node is multiplied."""
@@ -134,7 +134,7 @@ class _Merging:
             opposite = self._opposite(condition)
             if opposite in found.branches:
                 when, otherwise = found.branches[condition]
-                if any(self._keeps_nan(basis) for basis in otherwise):
+                if any(keeps_nan(self.rebuilt, basis) for basis in otherwise):
                     small, large = found.branches.pop(opposite)
                     for terms, others in ((when, large), (otherwise, small)):
                         for basis, coefficients in others.items():
@@ -143,13 +143,6 @@ class _Merging:
     def _opposite(self, condition: int) -> int | None:
         node = self.rebuilt.nodes[condition]
         return self.rebuilt.add("ge", *reversed(node.operands)) if node.op == "gt" else None
-
-    def _keeps_nan(self, index: int) -> bool:
-        """Whether a node of the rebuilt graph is NaN wherever x is."""
-        node = self.rebuilt.nodes[index]
-        if node.op == "input":
-            return node.value == "x"
-        return node.op not in _CHOOSING and any(self._keeps_nan(operand) for operand in node.operands)
 
     def _written(self, found: _Sum) -> int:
         parts = [self._total(found.always)] if found.always else []
@@ -181,7 +174,6 @@ class _Merging:
         return product
 
 
-_CHOOSING = frozenset({"select", "ge", "gt", "eq", "ne", "and", "or", "not"})
 _EXPONENTIALS = frozenset({"exp_neg", "expm1_neg"})
 
 

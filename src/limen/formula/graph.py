@@ -93,6 +93,17 @@ class Graph:
         return sorted(needed)
 
 
+_CHOOSING = frozenset({"select", "ge", "gt", "eq", "ne", "and", "or", "not"})
+
+
+def keeps_nan(graph: Graph, index: int) -> bool:
+    """Whether a node is NaN wherever x is."""
+    node = graph.nodes[index]
+    if node.op == "input":
+        return node.value == "x"
+    return node.op not in _CHOOSING and any(keeps_nan(graph, operand) for operand in node.operands)
+
+
 def _mul(graph: Graph, a: int, b: int) -> int | None:
     for one, other in ((a, b), (b, a)):
         if graph.number(one) == 1:

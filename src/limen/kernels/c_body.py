@@ -42,7 +42,7 @@ class Body:
     @property
     def used(self) -> set[str]:
         """The inputs that the arithmetic needs."""
-        return self.graph.inputs([*self.outputs, *(factor for _, factor in self.sums.parts)])
+        return self.graph.inputs([*self.outputs, *self.sums.coefficients])
 
     @property
     def before(self) -> str:

@@ -245,9 +245,12 @@ def _backward_span(body: Body) -> str:
     elif accumulators:
         declare = f"float {', '.join(f'{a} = 0' for a in accumulators)};"
         clause = f" reduction(+:{','.join(accumulators)})"
-        factors = arithmetic(body.graph, [factor for _, factor in body.sums.parts], body.uniform_names, "_")
-        parts = zip(factors.results, body.sums.parts, strict=True)
-        added = [f"sums[{k}] += (double){factor} * (double)a{basis};" for k, (factor, (basis, _)) in enumerate(parts)]
+        factors = arithmetic(body.graph, body.sums.coefficients, body.uniform_names, "_")
+        results = iter(factors.results)
+        added = [
+            f"sums[{k}] += {' + '.join(f'(double){next(results)} * (double)a{basis}' for basis, _ in parts)};"
+            for k, parts in enumerate(body.sums.parts)
+        ]
         store = "\n".join([*factors.lines, *added])
     out = "float *restrict slope_" if sample else "T *restrict gx"
     return f"""
