@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from limen.kernels.dispatch import *  # noqa: F403
     from limen.surgery import *  # noqa: F403
     from limen.training import *  # noqa: F403
+    from limen.warmstart import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-_HOMES = ("limen.activations", "limen.kernels.dispatch", "limen.surgery", "limen.training")
+_HOMES = ("limen.activations", "limen.kernels.dispatch", "limen.surgery", "limen.training", "limen.warmstart")
 """The modules whose ``__all__`` together are the public names."""
 _MODULES = ("formula", "functional")
 
