@@ -13,7 +13,7 @@ FLOORS = (
     ("formula",),
     ("kernels",),
     ("activations",),
-    ("least_squares",),
+    ("least_squares", "quadrature"),
     ("warmstart",),
     ("functional", "surgery", "training", "initialization", "adapters", "bench", "diagnosis"),
     ("lab",),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -289,27 +290,40 @@ def reestimate_batch_norm_(model: nn.Module, batches: Iterable[Any]) -> int:
     >>> model[0].running_mean
     tensor([4.])
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    modes = {module: module.training for module in model.modules()}
-    momenta = [norm.momentum for norm in norms]
-    before = [{name: buffer.clone() for name, buffer in norm.named_buffers(recurse=False)} for norm in norms]
-    reached: list[bool] = [False] * len(norms)
-    try:
-        model.eval()
+    reached = []
+    with batch_norms(model) as norms:
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None
-            norm.train()
         _run(model, batches)
-        reached = [bool(norm.num_batches_tracked) for norm in norms]
+        reached = [norm for norm in norms if norm.num_batches_tracked]
+    return len(reached)
+
+
+@contextmanager
+def batch_norms(model: nn.Module, *, keep: bool = False) -> Iterator[list[nn.modules.batchnorm._BatchNorm]]:
+    """The BatchNorms with running statistics, normalising by their batches while all else is in evaluation mode.
+
+    At the end modes and momenta are put back. Running statistics are put back where no batch arrived, where the block
+    raised, and everywhere with ``keep``.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    modes = {module: module.training for module in model.modules()}
+    before = [(norm.momentum, {name: b.clone() for name, b in norm.named_buffers(recurse=False)}) for norm in norms]
+    done = False
+    try:
+        model.eval()
+        for norm in norms:
+            norm.train()
+        yield norms
+        done = not keep
     finally:
-        for norm, momentum, buffers, was_reached in zip(norms, momenta, before, reached, strict=True):
+        for norm, (momentum, buffers) in zip(norms, before, strict=True):
             norm.momentum = momentum
-            if not was_reached:
+            if not (done and norm.num_batches_tracked):
                 norm.load_state_dict(buffers, strict=False)
         for module, training in modes.items():
             module.training = training
-    return sum(reached)
 
 
 def _run(model: nn.Module, batches: Iterable[Any]) -> None:
