@@ -47,6 +47,8 @@ def gain(activation: nn.Module | str | Callable[[Tensor], Tensor]) -> float:
     (1.414214, 1.5925, 1.0)
     """
     function = create(activation) if isinstance(activation, str) else activation
+    if isinstance(function, Activation) and not function.keeps_shape:
+        raise SpecError(f"{function!r} changes the shape of its input, so it has no gain.")
     if isinstance(function, nn.Module):
         function = copy.deepcopy(function).to(device="cpu", dtype=torch.float64).eval()
     if isinstance(function, Activation) and not function.elementwise:
