@@ -1,10 +1,10 @@
 """How much of a trained network survives a change of activation?  python benchmarks/warm_start.py --data-dir DIR
 
 Trains the lab's ConvNet with ReLU on Fashion-MNIST, then changes its activations: plainly, with BatchNorm statistics
-estimated again, with parameters fitted to ReLU over what arrives at each site (limen.fit_), and with both; then trains one
-more epoch after the plain swap and after both. Writes a row an activation to benchmarks/results/warm_start.json, with accuracies on
-the 10,000 test images, which choose nothing. Rows already there, of the same settings, are kept, so it can be
-interrupted; --work keeps the trained network.
+estimated again, with parameters fitted to ReLU over what arrives at each site (limen.fit_), and with both; then trains
+one more epoch after the plain swap and after both. Writes a row an activation to benchmarks/results/warm_start.json,
+with accuracies on the 10,000 test images, which choose nothing. Rows already there, of the same settings, are kept, so
+it can be interrupted; --work keeps the trained network.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import limen
 from limen.lab.batches import Batches
 from limen.lab.data import Split, load
 from limen.lab.networks import build
+from limen.warmstart import PULL
 
 RESULTS = Path(__file__).parent / "results" / "warm_start.json"
 ACTIVATIONS = (
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     settings = {"network": "convnet", "data": "fashion-mnist", "images": arguments.images, "epochs": arguments.epochs}
-    settings |= {"seed": arguments.seed, "fitted on images": FIT_BATCHES * FIT_BATCH}
+    settings |= {"seed": arguments.seed, "fitted on images": FIT_BATCHES * FIT_BATCH, "pull": PULL}
     rows = stored_rows(arguments.out, settings)
     data = load("fashion-mnist", data_dir=arguments.data_dir)
     assert data.test is not None

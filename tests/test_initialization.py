@@ -152,7 +152,8 @@ def test_an_example_shows_what_the_order_cannot():
 def test_order_of_registration():
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 1), nn.Flatten(),
-        nn.Linear(16, 8), limen.AdAct(("relu", "silu")), nn.Dropout(), nn.Linear(8, 4), nn.SiLU(), nn.LayerNorm(4), nn.Linear(4, 4),
+        nn.Linear(16, 8), limen.AdAct(("relu", "silu")), nn.Dropout(), nn.Linear(8, 4), nn.SiLU(), nn.LayerNorm(4),
+        nn.Linear(4, 4),
     )  # fmt: skip
     gains = limen.init_(model)
     mixed = limen.gain(model[7])
