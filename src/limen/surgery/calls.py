@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -176,6 +176,8 @@ class _Finder(ast.NodeVisitor):
             return self._child_call(node, child)
         callee = self.scope.resolve(node.func)
         described = _function(callee)
+        if isinstance(node.func, ast.Subscript) and self._is_of_self(node.func):
+            return None  # what the module's list or dictionary holds is replaced there
         if described:
             return self._function_call(node, *described)
         if callee is UNKNOWN and isinstance(node.func, ast.Call):
@@ -199,18 +201,26 @@ class _Finder(ast.NodeVisitor):
         held = instance._modules.get(name, instance.__dict__.get(name))
         return name if isinstance(held, nn.Module) or callable(held) else ""
 
+    def _is_of_self(self, expression: ast.expr) -> bool:
+        while isinstance(expression, (ast.Subscript, ast.Attribute)):
+            expression = expression.value
+        return isinstance(expression, ast.Name) and expression.id == self.scope.self_name
+
     def _child_call(self, node: ast.Call, name: str) -> Call | None:
         instance = self.scope.instance
         held: Any = instance._modules.get(name, instance.__dict__.get(name)) if instance is not None else None
-        module = held if isinstance(held, nn.Module) else as_module(held)
-        if module is None or len(node.args) > 1 + len(node.keywords) + 3:
-            return None
-        in_place = bool(getattr(module, "inplace", False)) or any(k.arg == "inplace" for k in node.keywords)
         where = _input(node)
+        described = _function(held)
         if where is None:
             return None
         extra = len(node.args) + len(node.keywords) > 1
-        return Call(node, where[0], module, name, where[1], in_place, name, extra)
+        if described:
+            as_function = self._function_call(node, *described)
+            return as_function and replace(as_function, label=name, child=name, extra=extra)
+        module = held if isinstance(held, nn.Module) else as_module(held)
+        if module is None:
+            return None
+        return Call(node, where[0], module, name, where[1], bool(getattr(module, "inplace", False)), name, extra)
 
     def _function_call(self, node: ast.Call, name: str, values: Sequence[Any], named: Mapping[str, Any]) -> Call | None:
         where = _input(node)

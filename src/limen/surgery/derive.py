@@ -20,7 +20,7 @@ Make = Callable[..., Mapping[str, Any]]
 class Derived:
     """Base of every made class, before its original in the order of inheritance."""
 
-    __slots__ = ()
+    # No __slots__: instances change class only between equal layouts, and nn.Module's has a __dict__ and weak references.
     limen_base: ClassVar[type]
     limen_make: ClassVar[Make]
     limen_recipe: ClassVar[tuple[Any, ...]]

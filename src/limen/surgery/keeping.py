@@ -49,10 +49,10 @@ def _default_reason(spot: Spot, outputs: set[tuple[int, str]]) -> str:
     if not spot.known:
         return "a function of each element that is no known activation; name it in where"
     if isinstance(spot.like, BOUNDED) and not isinstance(spot.like, nn.ReLU6):
-        if _is_recurrent_gate(spot):
-            return "a gate in a recurrent cell"
         if _at_output(spot, outputs):
             return "an output head, whose range is part of the answer"
+        if _is_recurrent_gate(spot):
+            return "a gate in a recurrent cell"
     return ""
 
 

@@ -88,6 +88,8 @@ def plan(bodies: list[Body], edits: Mapping[int, list[Edit]], before: tuple[Rewr
 
 def _moves(lead: Method | FunctionType, node: ast.expr) -> bool:
     """Whether the rewritten function has another name than the call uses."""
+    if isinstance(lead, FunctionType):
+        return True
     return not (isinstance(node, ast.Attribute) and node.attr == lead.name and isinstance(node.value, ast.Name))
 
 

@@ -81,9 +81,15 @@ class Scope:
         return UNKNOWN if binding is None else self.resolve(binding, depth + 1)
 
     def _attribute(self, expression: ast.Attribute, depth: int) -> Any:
+        name = self._mangled(expression.attr)
         if _is_super(expression.value) and self.owner is not None and self.instance is not None:
-            return _above(type(self.instance), self.owner, expression.attr)
-        return attribute(self.resolve(expression.value, depth + 1), expression.attr)
+            return _above(type(self.instance), self.owner, name)
+        return attribute(self.resolve(expression.value, depth + 1), name)
+
+    def _mangled(self, name: str) -> str:
+        """Private names as Python stores them."""
+        home = self.source.definition.class_name.lstrip("_")
+        return f"_{home}{name}" if home and name.startswith("__") and not name.endswith("__") else name
 
     def _call(self, call: ast.Call, depth: int) -> Any:
         """Only calls that choose a function: ``partial(F.elu, alpha=2)`` and ``getattr(F, "relu")``."""

@@ -184,7 +184,9 @@ def _calls(
             home.call = home.call or (body, call)
             home.location = home.location or body.location(call.node)
             home.in_place |= call.in_place
-            home.trimmed += [(body, call)] if call.extra and call.how == "first" else []
+            home.trimmed += [(body, call)] if call.extra else []
+            if home.place == "attribute":
+                home.original = home.like = call.original  # with the arguments of the call
         elif blocked:
             unreached.append(f"{body.location(call.node)}: {_text(call)}, and this forward goes through its children")
         else:

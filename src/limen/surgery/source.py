@@ -11,6 +11,7 @@ import __future__
 import ast
 import hashlib
 import linecache
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CellType, CodeType, FunctionType
 from typing import Any
@@ -29,6 +30,8 @@ class Definition:
 
     node: ast.FunctionDef
     class_name: str
+    imports: tuple[ast.stmt, ...]
+    """The file's own imports: CPython compiles calls on imported names in another way."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,12 @@ class Source:
     """A function with the syntax tree that it was compiled from."""
 
     function: FunctionType
-    node: ast.FunctionDef
-    class_name: str
+    definition: Definition
+
+    @property
+    def node(self) -> ast.FunctionDef:
+        """The function's tree."""
+        return self.definition.node
 
     @property
     def file(self) -> str:
@@ -65,7 +72,7 @@ def read(function: FunctionType) -> Source:
     definition = _definitions(code.co_filename, "".join(lines)).get((code.co_name, code.co_firstlineno))
     if definition is None:
         raise NoSourceError("its source cannot be found")
-    source = Source(function, definition.node, definition.class_name)
+    source = Source(function, definition)
     if not _same(_compiled(source, definition.node), code):
         raise NoSourceError("its source is not the code that runs")
     return source
@@ -148,17 +155,28 @@ def _definitions(file: str, text: str) -> dict[tuple[str, int], Definition]:
         except SyntaxError:
             tree = ast.Module([], [])
         found: dict[tuple[str, int], Definition] = {}
-        _collect(tree, "", found)
+        _collect(tree, "", tuple(_imports(tree)), found)
         _TREES[key] = found
     return _TREES[key]
 
 
-def _collect(node: ast.AST, class_name: str, found: dict[tuple[str, int], Definition]) -> None:
+def _collect(
+    node: ast.AST, class_name: str, imports: tuple[ast.stmt, ...], found: dict[tuple[str, int], Definition]
+) -> None:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef):
             first = min([child.lineno, *(decorator.lineno for decorator in child.decorator_list)])
-            found[child.name, first] = Definition(child, class_name)
-        _collect(child, child.name if isinstance(child, ast.ClassDef) else class_name, found)
+            found[child.name, first] = Definition(child, class_name, imports)
+        _collect(child, child.name if isinstance(child, ast.ClassDef) else class_name, imports, found)
+
+
+def _imports(node: ast.AST) -> Iterator[ast.stmt]:
+    """The imports of a module's own scope."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import) or (isinstance(child, ast.ImportFrom) and child.module != "__future__"):
+            yield child
+        elif not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            yield from _imports(child)
 
 
 def _compiled(source: Source, node: ast.FunctionDef) -> CodeType:
@@ -168,11 +186,11 @@ def _compiled(source: Source, node: ast.FunctionDef) -> CodeType:
     """
     free = [name for name in source.function.__code__.co_freevars if name != "__class__"]
     body: list[ast.stmt] = [node]
-    if source.class_name:
-        body = [ast.ClassDef(source.class_name, [], [], body, [], **_no_type_parameters())]
+    if source.definition.class_name:
+        body = [ast.ClassDef(source.definition.class_name, [], [], body, [], **_no_type_parameters())]
     arguments = ast.arguments([], [ast.arg(name) for name in free], None, [], [], None, [])
     factory = ast.FunctionDef("surroundings", arguments, body, [], **_no_type_parameters())
-    module = ast.fix_missing_locations(ast.Module([factory], []))
+    module = ast.fix_missing_locations(ast.Module([*source.definition.imports, factory], []))
     flags = source.function.__code__.co_flags & _FUTURE_FLAGS
     whole = compile(module, source.file, "exec", flags=flags, dont_inherit=True)
     return _code_within(whole, source.function.__code__)
