@@ -123,9 +123,10 @@ def uncalled(reading: Reading) -> list[tuple[str, str]]:
     """Methods that name activations and that ``forward`` does not lead to: (location, method and names)."""
     read_functions = {body.source.function.__code__ for body in reading.bodies}
     found = []
-    for owner in plain_mro(base_of(reading.module)):
-        if owner.__module__.startswith(("torch.", "limen.", "lightning")) or owner is object:
-            continue
+    cls = base_of(reading.module)
+    for owner in plain_mro(cls):
+        if owner.__module__ != cls.__module__:
+            continue  # a framework's base class
         for name, value in vars(owner).items():
             code = getattr(inspect.unwrap(value), "__code__", None) if isinstance(value, FunctionType) else None
             if code is None or code in read_functions or name.startswith("__") or name == "forward":
