@@ -1,7 +1,7 @@
 """How much of a trained network survives a change of activation?  python benchmarks/warm_start.py --data-dir DIR
 
 Trains the lab's ConvNet with ReLU on Fashion-MNIST, then changes its activations: plainly, with BatchNorm statistics
-estimated again, with parameters fitted to ReLU over what arrives at each site (limen.fit_), and with both; then trains
+estimated again, with parameters fitted to ReLU over what arrives at each site (warm_start), and with both; then trains
 one more epoch after the plain swap and after both. Writes a row an activation to benchmarks/results/warm_start.json,
 with accuracies on the 10,000 test images, which choose nothing. Rows already there, of the same settings, are kept, so
 it can be interrupted; --work keeps the trained network.
@@ -13,11 +13,10 @@ import argparse
 import copy
 import json
 import os
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 import limen
@@ -29,7 +28,7 @@ from limen.warmstart import PULL
 RESULTS = Path(__file__).parent / "results" / "warm_start.json"
 ACTIVATIONS = (
     "relu", "prelu", "swish", "acon", "asau", "asau:a=0", "apalu", "ash", "adact",
-    "acon:num_parameters=channel", "gelu",
+    "acon channel", "gelu",
 )  # fmt: skip
 BATCH, FIT_BATCHES, FIT_BATCH = 64, 4, 256
 LEARNING_RATE, FURTHER_LEARNING_RATE, WEIGHT_DECAY = 2e-3, 5e-4, 1e-2
@@ -41,7 +40,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000, help="training images")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--activations", default=" ".join(ACTIVATIONS), help="specs, separated by blanks")
+    parser.add_argument(
+        "--activations",
+        default="; ".join(ACTIVATIONS),
+        help="specs, separated by ';'; 'acon channel' has one parameter a channel",
+    )
     parser.add_argument("--work", type=Path, default=Path("runs/warm_start"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
@@ -62,8 +65,11 @@ def main() -> None:
         trained.parent.mkdir(parents=True, exist_ok=True)
         torch.save(network.state_dict(), trained)
     done = {row["activation"] for row in rows}
-    for spec in (spec for spec in arguments.activations.split() if spec not in done):
-        rows.append(experiment.row(network, spec))
+    before = experiment.accuracy(network)
+    for spec in (spec.strip() for spec in arguments.activations.split(";")):
+        if spec in done:
+            continue
+        rows.append(experiment.row(network, spec, before))
         print(json.dumps(rows[-1]), flush=True)
         write(arguments.out, {"settings": settings, "rows": rows})
 
@@ -76,12 +82,14 @@ class Experiment:
         some = Batches(train.take(torch.arange(FIT_BATCHES * FIT_BATCH)), FIT_BATCH)
         self.fit_batches = [images for images, _ in some]
 
-    def row(self, network: nn.Module, spec: str) -> dict[str, object]:
+    def row(self, network: nn.Module, spec: str, before: float) -> dict[str, object]:
         """Every accuracy for one activation, and how far its sites were and are from ReLU."""
         plain, fitted = copy.deepcopy(network), copy.deepcopy(network)
-        swap(plain, spec)
-        fits = swap_and_fit(fitted, spec, self.fit_batches)
-        accuracy: dict[str, float] = {"before": self.accuracy(network), "swap": self.accuracy(plain)}
+        name, _, channels = spec.partition(" ")
+        sharing = channels or None
+        limen.swap_(plain, name, num_parameters=sharing)
+        report = limen.swap_(fitted, name, num_parameters=sharing, warm_start=True, example_inputs=self.fit_batches)
+        accuracy: dict[str, float] = {"before": before, "swap": self.accuracy(plain)}
         accuracy["swap, BatchNorm"] = self.accuracy(self.renormalised(plain))
         accuracy["warm start"] = self.accuracy(fitted)
         accuracy["warm start, BatchNorm"] = self.accuracy(self.renormalised(fitted))
@@ -90,8 +98,9 @@ class Experiment:
         return {
             "activation": spec,
             "accuracy": accuracy,
-            "error at the sites before": [round(fit.before, 4) for fit in fits],
-            "error at the sites after": [round(fit.after, 4) for fit in fits],
+            "distance at the sites before": [round(site.fit_before or 0.0, 4) for site in report.sites],
+            "distance at the sites after": [round(site.drift or 0.0, 4) for site in report.sites],
+            "distance of the outputs": None if report.drift is None else round(report.drift, 4),
         }
 
     def renormalised(self, network: nn.Module) -> nn.Module:
@@ -129,36 +138,6 @@ class Experiment:
             int((network(images).argmax(1) == labels).sum()) for images, labels in Batches(self.test_split, 500)
         )
         return right / len(self.test_split)
-
-
-def swap(network: nn.Module, spec: str) -> limen.SwapReport:
-    """Change the activations; ``channel`` stands for the width of each site."""
-    if "=channel" not in spec:
-        return limen.swap_(network, spec)
-    widths = iter(block.normalisation.num_features for block in network.features)
-    return limen.swap_(network, lambda: limen.create(spec.replace("=channel", f"={next(widths)}")))
-
-
-def swap_and_fit(network: nn.Module, spec: str, batches: Iterable[Tensor]) -> list[limen.Fit]:
-    """Change the activations and fit each to the one it replaces, over what arrived there on the batches."""
-    before = {path: m for path, m in network.named_modules() if isinstance(m, nn.ReLU)}
-    arrived: dict[str, list[Tensor]] = {path: [] for path in before}
-    handles = [module.register_forward_pre_hook(kept_in(arrived[path])) for path, module in before.items()]
-    network.eval()
-    with torch.no_grad():
-        for batch in batches:
-            network(batch)
-    for handle in handles:
-        handle.remove()
-    report = swap(network, spec)
-    return [
-        limen.fit_(network.get_submodule(site.path), before[site.path], torch.cat(arrived[site.path]))
-        for site in report.sites
-    ]
-
-
-def kept_in(values: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    return lambda _, inputs: values.append(inputs[0].detach().clone())
 
 
 def stored_rows(path: Path, settings: dict[str, object]) -> list[dict[str, object]]:
