@@ -161,6 +161,12 @@ def test_order_of_registration():
     assert float(model[0].weight.detach().std()) == pytest.approx(1 / 3, rel=0.4)
 
 
+def test_one_activation_registered_twice_counts_twice():
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Linear(8, 8), relu, nn.Linear(8, 8), relu, nn.Linear(8, 8))
+    assert limen.init_(model) == pytest.approx({"0": 1.0, "2": math.sqrt(2), "4": math.sqrt(2)})
+
+
 def test_what_init_leaves_alone():
     model = nn.Sequential(
         nn.Linear(8, 8), limen.ASAU(beta=3.0), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 8), nn.Linear(8, 8)

@@ -197,6 +197,28 @@ def test_modules_of_any_kind():
     assert limen.fit_(nn.ReLU(inplace=True), nn.ReLU(inplace=True), samples) == limen.Fit(0.0, 0.0)
 
 
+def test_a_mixture_of_channels_with_a_parameter_shared_by_all():
+    mixture = limen.AdAct((limen.PReLU(), "silu"), num_parameters=3)
+    slopes = torch.tensor([0.0, 0.1, 0.2]).view(3, 1)
+    fit = limen.fit_(mixture, lambda x: torch.where(x > 0, x, slopes * x), torch.randn(200, 3, 10))
+    assert fit.after < fit.before / 2
+
+
+def test_hooks_see_nothing_of_the_search():
+    seen = []
+    activation = limen.Swish()
+    activation.register_forward_hook(lambda *arguments: seen.append(arguments))
+    limen.fit_(activation, F.relu, torch.randn(100))
+    assert not seen
+
+
+def test_a_default_device_elsewhere_changes_nothing():
+    activation, samples = limen.Swish(), torch.randn(100)
+    with torch.device("meta"):
+        assert limen.fit_(activation, F.silu, samples).after < 1e-6
+        assert limen.gain("relu") == pytest.approx(math.sqrt(2))
+
+
 def test_targets_may_work_in_place_and_samples_stay():
     samples = torch.randn(500)
     kept = samples.clone()

@@ -86,7 +86,11 @@ def fit_(
     """
     _check_samples(samples)
     wanted = _values_of(target, samples)
-    site = _Site(activation, samples, wanted, pull)
+    with torch.device("cpu"):  # a default device set elsewhere would take part
+        return _fit(activation, _Site(activation, samples, wanted, pull), steps)
+
+
+def _fit(activation: nn.Module, site: _Site, steps: int) -> Fit:
     start = site.parameters
     before = site.relative_error(start)
     if start.numel() == 0:
@@ -134,6 +138,7 @@ class _Site:
         self.replica = copy.deepcopy(activation).to(device="cpu", dtype=torch.float64).eval().requires_grad_(False)
         self.x = samples.detach().to(device="cpu", dtype=torch.float64)
         self.wanted = wanted.to(device="cpu", dtype=torch.float64)
+        self.channels = _channels(activation)
         self.groups = _groups(activation)
         self.axis: int | None = getattr(activation, "channel_dim", 1) if self.groups > 1 else None
         self.parameters = _columns(self.replica, self.groups)
@@ -170,7 +175,8 @@ class _Site:
 
     def _evaluate(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            values = self.replica(x if isinstance(self.replica, Activation) else x.clone())
+            # Past the hooks: they are the user's, and have nothing to do with trial values.
+            values = self.replica.forward(x if isinstance(self.replica, Activation) else x.clone())
         if values.shape != x.shape:
             raise ShapeError(
                 f"{type(self.replica).__name__} maps a shape {tuple(x.shape)} to {tuple(values.shape)}; only what "
@@ -190,7 +196,7 @@ class _Site:
         """Samples and targets drawn alike: single values where the activation is elementwise, else whole rows."""
         # The Jacobian has a value for each sample and parameter.
         most = min(most, 2**24 // self.parameters.shape[1])
-        if isinstance(self.replica, Activation) and self.replica.elementwise:
+        if isinstance(self.replica, Activation) and self.replica.elementwise and self.groups == self.channels:
             columns = self._by_group(self.x)
             chosen = _draw(columns.shape[1], min(most_a_group, max(128, most // self.groups)))
             return self._restored(columns[:, chosen]), self._restored(self._by_group(self.wanted)[:, chosen])
@@ -213,10 +219,14 @@ class _Site:
 
 
 def _groups(activation: nn.Module) -> int:
-    """The number of channels if each has its own parameters, else 1."""
-    channels = getattr(activation, "num_parameters", 1) if isinstance(activation, (Activation, nn.PReLU)) else 1
+    """The number of channels if every parameter has one value, or one row, for each; else 1."""
+    channels = _channels(activation)
     own = all(parameter.ndim > 0 and parameter.shape[0] == channels for parameter in activation.parameters())
-    return int(channels) if own else 1
+    return channels if own else 1
+
+
+def _channels(activation: nn.Module) -> int:
+    return activation.num_parameters if isinstance(activation, (Activation, nn.PReLU)) else 1
 
 
 def _columns(module: nn.Module, groups: int) -> Tensor:
