@@ -3,8 +3,8 @@
 Trains the lab's ConvNet with ReLU on Fashion-MNIST, then changes its activations: plainly, with BatchNorm statistics
 estimated again, with parameters fitted to ReLU over what arrives at each site (warm_start), and with both; then trains
 one more epoch after the plain swap and after both. Writes a row an activation to benchmarks/results/warm_start.json,
-with accuracies on the 10,000 test images, which choose nothing. Rows already there, of the same settings, are kept, so
-it can be interrupted; --work keeps the trained network.
+with accuracies on the 10,000 test images, which choose nothing. What is there already, of the same settings, is kept,
+so it can be interrupted; --work keeps the trained network.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import argparse
 import copy
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,8 +29,11 @@ from limen.warmstart import PULL
 
 RESULTS = Path(__file__).parent / "results" / "warm_start.json"
 ACTIVATIONS = (
-    "relu", "prelu", "swish", "acon", "asau", "asau:a=0", "apalu", "ash", "adact",
-    "acon channel", "gelu",
+    "relu", "asau", "asau:a=0", "acon", "swish", "adact", "apalu", "ash", "prelu", "acon channel",
+)  # fmt: skip
+MEASURED = (
+    "before", "swap", "swap, BatchNorm", "warm start", "warm start, BatchNorm",
+    "swap, one epoch", "warm start, BatchNorm, one epoch",
 )  # fmt: skip
 BATCH, FIT_BATCHES, FIT_BATCH = 64, 4, 256
 LEARNING_RATE, FURTHER_LEARNING_RATE, WEIGHT_DECAY = 2e-3, 5e-4, 1e-2
@@ -64,14 +69,13 @@ def main() -> None:
         experiment.train(network, arguments.epochs, LEARNING_RATE)
         trained.parent.mkdir(parents=True, exist_ok=True)
         torch.save(network.state_dict(), trained)
-    done = {row["activation"] for row in rows}
-    before = experiment.accuracy(network)
+    known = [row["accuracy"]["before"] for row in rows.values() if "before" in row["accuracy"]]
+    experiment.before = known[0] if known else experiment.accuracy(network)
     for spec in (spec.strip() for spec in arguments.activations.split(";")):
-        if spec in done:
-            continue
-        rows.append(experiment.row(network, spec, before))
-        print(json.dumps(rows[-1]), flush=True)
-        write(arguments.out, {"settings": settings, "rows": rows})
+        row = rows.setdefault(spec, {"activation": spec, "accuracy": {}})
+        for _ in experiment.steps(network, row):
+            write(arguments.out, {"settings": settings, "rows": list(rows.values())})
+        print(json.dumps(row), flush=True)
 
 
 class Experiment:
@@ -79,29 +83,31 @@ class Experiment:
 
     def __init__(self, train: Split, test: Split, seed: int) -> None:
         self.train_split, self.test_split, self.seed = train, test, seed
+        self.before = 0.0
         some = Batches(train.take(torch.arange(FIT_BATCHES * FIT_BATCH)), FIT_BATCH)
         self.fit_batches = [images for images, _ in some]
 
-    def row(self, network: nn.Module, spec: str, before: float) -> dict[str, object]:
-        """Every accuracy for one activation, and how far its sites were and are from ReLU."""
+    def steps(self, network: nn.Module, row: dict[str, Any]) -> Iterator[None]:
+        """Fill in what a row lacks, one measurement at a time."""
+        accuracy = row["accuracy"]
+        missing = [name for name in MEASURED if name not in accuracy]
+        if not missing:
+            return
         plain, fitted = copy.deepcopy(network), copy.deepcopy(network)
-        name, _, channels = spec.partition(" ")
-        sharing = channels or None
-        limen.swap_(plain, name, num_parameters=sharing)
-        report = limen.swap_(fitted, name, num_parameters=sharing, warm_start=True, example_inputs=self.fit_batches)
-        accuracy: dict[str, float] = {"before": before, "swap": self.accuracy(plain)}
-        accuracy["swap, BatchNorm"] = self.accuracy(self.renormalised(plain))
-        accuracy["warm start"] = self.accuracy(fitted)
-        accuracy["warm start, BatchNorm"] = self.accuracy(self.renormalised(fitted))
-        accuracy["swap, one epoch"] = self.accuracy(self.trained_on(plain))
-        accuracy["warm start, BatchNorm, one epoch"] = self.accuracy(self.trained_on(self.renormalised(fitted)))
-        return {
-            "activation": spec,
-            "accuracy": accuracy,
-            "distance at the sites before": [round(site.fit_before or 0.0, 4) for site in report.sites],
-            "distance at the sites after": [round(site.drift or 0.0, 4) for site in report.sites],
-            "distance of the outputs": None if report.drift is None else round(report.drift, 4),
-        }
+        name, _, channels = row["activation"].partition(" ")
+        limen.swap_(plain, name, num_parameters=channels or None)
+        report = limen.swap_(
+            fitted, name, num_parameters=channels or None, warm_start=True, example_inputs=self.fit_batches
+        )
+        row["distance at the sites before"] = [round(site.fit_before or 0.0, 4) for site in report.sites]
+        row["distance at the sites after"] = [round(site.drift or 0.0, 4) for site in report.sites]
+        row["distance of the outputs"] = round(report.drift or 0.0, 4)
+        for measured in missing:
+            start = fitted if "warm start" in measured else plain
+            start = self.renormalised(start) if "BatchNorm" in measured else start
+            start = self.trained_on(start) if "one epoch" in measured else start
+            accuracy[measured] = self.before if measured == "before" else self.accuracy(start)
+            yield
 
     def renormalised(self, network: nn.Module) -> nn.Module:
         """A copy with BatchNorm statistics of its own."""
@@ -140,12 +146,10 @@ class Experiment:
         return right / len(self.test_split)
 
 
-def stored_rows(path: Path, settings: dict[str, object]) -> list[dict[str, object]]:
-    """Rows of an earlier run with the same settings."""
-    if not path.exists():
-        return []
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return found["rows"] if found["settings"] == settings else []
+def stored_rows(path: Path, settings: dict[str, object]) -> dict[str, dict[str, Any]]:
+    """Rows of an earlier run with the same settings, by activation."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {row["activation"]: row for row in found["rows"]} if found.get("settings") == settings else {}
 
 
 def write(path: Path, found: dict[str, object]) -> None:
