@@ -76,6 +76,7 @@ def main() -> None:
         for _ in experiment.steps(network, row):
             write(arguments.out, {"settings": settings, "rows": list(rows.values())})
         print(json.dumps(row), flush=True)
+    print(table(list(rows.values())))
 
 
 class Experiment:
@@ -150,6 +151,15 @@ def stored_rows(path: Path, settings: dict[str, object]) -> dict[str, dict[str, 
     """Rows of an earlier run with the same settings, by activation."""
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return {row["activation"]: row for row in found["rows"]} if found.get("settings") == settings else {}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The accuracies in percent, as the table of docs/results."""
+    lines = [f"| activation | {' | '.join(MEASURED)} |", "| --- " * (1 + len(MEASURED)) + "|"]
+    for row in rows:
+        cells = [f"{100 * row['accuracy'][name]:.2f}" if name in row["accuracy"] else "–" for name in MEASURED]
+        lines.append(f"| {row['activation']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def write(path: Path, found: dict[str, object]) -> None:
