@@ -220,7 +220,8 @@ class _Finder(ast.NodeVisitor):
         module = held if isinstance(held, nn.Module) else as_module(held)
         if module is None:
             return None
-        return Call(node, where[0], module, name, where[1], bool(getattr(module, "inplace", False)), name, extra)
+        in_place = isinstance(module, ACTIVATIONS) and bool(getattr(module, "inplace", False))
+        return Call(node, where[0], module, name, where[1], in_place, name, extra)
 
     def _function_call(self, node: ast.Call, name: str, values: Sequence[Any], named: Mapping[str, Any]) -> Call | None:
         where = _input(node)
@@ -279,7 +280,8 @@ class _Finder(ast.NodeVisitor):
         module = as_module(callee)
         if module is None:
             return None
-        return Call(node, "first", module, getattr(callee, "__name__", "activation").strip("_") or "activation")
+        label = getattr(callee, "__name__", "").strip("_") or "activation"
+        return Call(node, "first", module, label, in_place=bool(getattr(module, "in_place", False)))
 
     def _is_autograd_function(self, function: ast.expr) -> bool:
         if not isinstance(function, ast.Attribute) or function.attr != "apply":
@@ -305,10 +307,11 @@ class _Finder(ast.NodeVisitor):
 class FormulaModule(Called):
     """A written-out formula as a module; ``like`` is the known function it equals."""
 
-    def __init__(self, function: Any, like: nn.Module, text: str) -> None:
+    def __init__(self, function: Any, like: nn.Module, text: str, in_place: bool = False) -> None:
         super().__init__(function)
         self.like = like
         self.text = text
+        self.in_place = in_place
 
     def __repr__(self) -> str:
         return self.text
@@ -327,7 +330,7 @@ def as_module(value: Any) -> nn.Module | None:
     if found is None or found.like is None:
         return None
     name = getattr(value, "__name__", type(value).__name__)
-    return FormulaModule(value, found.like, "lambda" if name == "<lambda>" else name)
+    return FormulaModule(value, found.like, "lambda" if name == "<lambda>" else name, found.in_place)
 
 
 def _as_method(callee: Any, instance: nn.Module | None) -> Any:

@@ -58,7 +58,7 @@ def read_all(modules: Iterable[nn.Module]) -> dict[int, Reading]:
 
 
 def _is_ours_or_torchs(module: nn.Module) -> bool:
-    return base_of(module).__module__.startswith(("torch.nn.", "limen."))
+    return base_of(module).__module__.startswith(("torch.nn.", "limen.activations", "limen.surgery"))
 
 
 def _read(module: nn.Module, entries: list[str]) -> Reading:
@@ -89,7 +89,7 @@ def _read(module: nn.Module, entries: list[str]) -> Reading:
 
 
 def _is_torchs(origin: Method | FunctionType) -> bool:
-    return isinstance(origin, Method) and origin.owner.__module__.startswith(("torch.", "limen."))
+    return isinstance(origin, Method) and origin.owner.__module__.startswith(("torch.", "limen.activations", "limen.surgery"))
 
 
 def _body(reading: Reading, origin: Method | FunctionType, depth: int) -> Body | None:
