@@ -1,4 +1,4 @@
-"""Models as people have them: MONAI, transformers, torch's Transformer, our own; timm and torchvision where they import."""
+"""Models as people have them: MONAI, transformers, torch's Transformer, our own; timm and torchvision if importable."""
 
 from __future__ import annotations
 

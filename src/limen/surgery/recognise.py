@@ -145,7 +145,10 @@ def _quietly(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor | None:
 
 def _is_elementwise(function: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> bool:
     """Each output depends on its own input alone: reversing and thinning out change nothing else."""
-    for change in (lambda t: t.flip(1), lambda t: t[:, ::3].contiguous(), lambda t: t.reshape(97, 1)):
+    changes: tuple[Callable[[Tensor], Tensor], ...] = (
+        lambda t: t.flip(1), lambda t: t[:, ::3].contiguous(), lambda t: t.reshape(97, 1)
+    )  # fmt: skip
+    for change in changes:
         changed = _quietly(function, change(x))
         if changed is None or not torch.allclose(changed, change(y), rtol=1e-5, atol=1e-6):
             return False

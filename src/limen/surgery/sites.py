@@ -175,7 +175,7 @@ def _calls(
     blocked = reading.walks_children and not isinstance(owner, HIDING)
     taken: set[str] = set()
     found: list[Spot] = []
-    for body, call in ((body, call) for body in reading.bodies for call in body.calls):
+    for body, call in [(b, c) for b in reading.bodies for c in b.calls]:
         if (body.origin, position(body, call.node)) in done:
             continue
         home = by_name.get(call.child)
