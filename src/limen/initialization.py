@@ -14,6 +14,7 @@ from limen.activations.base import Activation
 from limen.activations.registry import create
 from limen.errors import LimenError, SampleError, SpecError
 from limen.quadrature import WIDE, normal_mean, normal_quantiles
+from limen.training import NORMALISING
 from limen.warmstart import batch_norms, call
 
 __all__ = ["gain", "init_"]
@@ -21,7 +22,6 @@ __all__ = ["gain", "init_"]
 Convolution = nn.modules.conv._ConvNd
 TransposedConvolution = nn.modules.conv._ConvTransposeNd
 WEIGHTED = (nn.Linear, Convolution)
-NORMALISING = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
 NO_ACTIVATION = (nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin, nn.GLU)
 """What torch keeps in its file of activations that is no function of one number."""
 
@@ -46,16 +46,21 @@ def gain(activation: nn.Module | str | Callable[[Tensor], Tensor]) -> float:
     >>> round(gain("relu"), 6), round(gain(torch.tanh), 4), round(gain("selu"), 6)
     (1.414214, 1.5925, 1.0)
     """
-    function = create(activation) if isinstance(activation, str) else activation
-    if isinstance(function, nn.Module):
-        function = copy.deepcopy(function).to(device="cpu", dtype=torch.float64).eval()
-    if isinstance(function, Activation) and not function.elementwise:
-        moment = float(_applied(function, _wide_sample(function)).square().mean())
-    else:
-        moment = normal_mean(lambda x: _by_channel(function, x).square())
+    with torch.device("cpu"):  # a default device set elsewhere would take part
+        moment = _second_moment(create(activation) if isinstance(activation, str) else activation)
     if not (0 < moment < math.inf):
         raise SpecError(f"{activation!r} has the second moment {moment:.4g} on normal input, so there is no gain.")
     return 1 / math.sqrt(moment)
+
+
+def _second_moment(function: nn.Module | Callable[[Tensor], Tensor]) -> float:
+    if isinstance(function, Activation) and not function.keeps_shape:
+        raise SpecError(f"{function!r} changes the shape of its input, so it has no gain.")
+    if isinstance(function, nn.Module):
+        function = copy.deepcopy(function).to(device="cpu", dtype=torch.float64).eval()
+    if isinstance(function, Activation) and not function.elementwise:
+        return float(_applied(function, _wide_sample(function)).square().mean())
+    return normal_mean(lambda x: _by_channel(function, x).square())
 
 
 def _by_channel(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -186,7 +191,7 @@ def _init_on(model: nn.Module, example: Any, generator: torch.Generator | None) 
 def _steps(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Modules in the order of registration, without what lies inside an activation."""
     inside: tuple[str, ...] = ()
-    for path, module in model.named_modules():
+    for path, module in model.named_modules(remove_duplicate=False):
         if inside and path.startswith(inside):
             continue
         if _is_activation(module):

@@ -96,6 +96,6 @@ def _damped_solution(matrix: Tensor, gradient: Tensor, damping: Tensor) -> Tenso
     diagonal = matrix.diagonal(dim1=-2, dim2=-1).clamp_min(1e-300)
     units = diagonal.rsqrt()
     scaled = units[..., :, None] * matrix * units[..., None, :]
-    scaled = scaled + damping[:, None, None] * torch.eye(matrix.shape[-1], dtype=matrix.dtype)
+    scaled = scaled + damping[:, None, None] * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     solution: Tensor = torch.linalg.lstsq(scaled, (units * gradient)[..., None]).solution[..., 0]
     return units * solution

@@ -15,6 +15,6 @@ registration lasts for the process, so a program that loads a saved configuratio
 ``unregister()`` ends it. Models that let nobody choose their activation are changed by :func:`limen.swap_`.
 """
 
-from limen.adapters.layer import PREFIX, ActivationLayer, layer
+from limen.adapters.specs import PREFIX, layer
 
-__all__ = ["PREFIX", "ActivationLayer", "layer"]
+__all__ = ["PREFIX", "layer"]

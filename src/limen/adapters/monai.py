@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from limen.adapters.layer import import_library, prefixed_layer
+from limen.adapters.specs import import_library, prefixed_layer
 
 
 def register() -> None:

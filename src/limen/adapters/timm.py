@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from limen.adapters.layer import import_library, prefixed_layer
+from limen.adapters.specs import import_library, prefixed_layer
 
 _TABLE = "_ACT_LAYER_DEFAULT"
 """timm's table of layer classes, asked last; it has no public way to add to it."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from limen.activations.base import Activation
 from limen.activations.registry import find, names
-from limen.adapters.layer import PREFIX, import_library, layer, prefixed_layer
+from limen.adapters.specs import PREFIX, import_library, layer, prefixed_layer
 
 _undo: list[Callable[[], None]] = []
 

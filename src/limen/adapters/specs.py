@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -15,30 +15,12 @@ PREFIX = "limen:"
 """What the names of our activations start with in other libraries."""
 
 
-@dataclass(frozen=True)
-class ActivationLayer:
-    """Makes a new activation of one spec at each call, as a layer class does; it can be compared, pickled and copied.
-
-    ``inplace``, which many libraries pass to every activation, is taken and has no effect.
-    """
-
-    spec: str
-
-    def __post_init__(self) -> None:
-        if not create(self.spec).keeps_shape:
-            raise SpecError(f"{self.spec!r} changes the shape of its input, so it cannot be a layer's activation.")
-
-    @property
-    def __name__(self) -> str:
-        return self.spec
-
-    def __call__(self, *, inplace: bool = False, **named: Any) -> Activation:
-        """A new activation; further arguments are added to those of the spec."""
-        return create(self.spec, **named)
-
-
-def layer(spec: str) -> ActivationLayer:
+def layer(spec: str) -> partial[Activation]:
     """What can be given where a library takes an activation's class: ``activation_layer=layer("asau:beta=2")``.
+
+    It makes a new activation at each call. ``inplace``, which many libraries pass to every activation, is taken and has
+    no effect; other arguments are added to those of the spec. It is a ``functools.partial``, the only object beside
+    classes and functions that timm takes, and can be pickled and copied.
 
     >>> make = layer("asau:beta=2")
     >>> make(inplace=True)
@@ -46,19 +28,25 @@ def layer(spec: str) -> ActivationLayer:
     >>> make() is make()
     False
     """
-    return ActivationLayer(spec)
+    if not create(spec).keeps_shape:
+        raise SpecError(f"{spec!r} changes the shape of its input, so it cannot be a layer's activation.")
+    return partial(_make, spec)
 
 
-def prefixed_layer(name: Any) -> ActivationLayer | None:
+def _make(spec: str, *, inplace: bool = False, **named: Any) -> Activation:
+    return create(spec, **named)
+
+
+def prefixed_layer(name: Any) -> partial[Activation] | None:
     """The layer of a name that starts with ``limen:`` in any case, else None.
 
-    >>> prefixed_layer("limen:swish"), prefixed_layer("swish")
-    (ActivationLayer(spec='swish'), None)
+    >>> prefixed_layer("LIMEN:swish")(), prefixed_layer("swish")
+    (Swish(beta=1), None)
     """
     if not isinstance(name, str) or not name.lower().startswith(PREFIX):
         return None
     # Some libraries write names in capitals; no spec of ours needs them.
-    return ActivationLayer(name[len(PREFIX) :].lower())
+    return layer(name[len(PREFIX) :].lower())
 
 
 def import_library(name: str, extra: str) -> ModuleType:
