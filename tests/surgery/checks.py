@@ -44,7 +44,11 @@ def assert_same(first, second):
 def snapshot(model):
     """Every object in the tree with its class, children and attributes, by identity."""
     return {
-        id(m): (type(m), [(n, id(c)) for n, c in m._modules.items()], {k: id(v) for k, v in vars(m).items() if k[0] != "_"})
+        id(m): (
+            type(m),
+            [(n, id(c)) for n, c in m._modules.items()],
+            {k: id(v) for k, v in vars(m).items() if k[0] != "_"},
+        )
         for m in model.modules()
     }
 

@@ -102,7 +102,7 @@ class Branches(Base):
     sites = 6
 
     def forward(self, x):
-        if x.shape[0] > 1:
+        if x.shape[0] > 1:  # noqa: SIM108
             x = F.relu(self.a(x))
         else:
             x = F.gelu(self.a(x))

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from limen.surgery import formulas
-from limen.surgery.known import ACTIVATIONS, GATES, METHODS, UNKNOWN, equivalent, function_name, is_in_place
+from limen.surgery.known import ACTIVATIONS, GATES, METHODS, UNKNOWN, all_known, equivalent, function_name, is_in_place
 from limen.surgery.recognise import Called, recognise, takes_one
-from limen.surgery.scope import Method, Scope, plain_mro
+from limen.surgery.scope import Method, Scope, is_super, plain_mro
 from limen.surgery.source import Source
 
 WALKS_CHILDREN = frozenset({"children", "named_children", "modules", "named_modules", "_modules"})
@@ -96,7 +96,7 @@ class _Finder(ast.NodeVisitor):
         self.body = body
         self.scope = body.scope
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> None:
         if self._formula(node):
             return
         found = self._activation_call(node)
@@ -110,41 +110,41 @@ class _Finder(ast.NodeVisitor):
             self.visit(node.func.value)
         self.body.calls.append(found)
 
-    def visit_BinOp(self, node: ast.BinOp) -> None:  # noqa: N802
+    def visit_BinOp(self, node: ast.BinOp) -> None:
         if not self._formula(node):
             self.generic_visit(node)
 
-    def visit_Assign(self, node: ast.Assign) -> None:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> None:
         """An alias is followed to its calls; the assignment itself runs nothing."""
         target = node.targets[0]
         alias = isinstance(target, ast.Name) and self.scope.bindings.get(target.id) is node.value
         if not (alias and _function(self.scope.resolve(node.value))):
             self.generic_visit(node)
 
-    def visit_Compare(self, node: ast.Compare) -> None:  # noqa: N802
+    def visit_Compare(self, node: ast.Compare) -> None:
         """``act is F.relu`` asks which function it is and runs none."""
         for side in (node.left, *node.comparators):
             if not (isinstance(side, (ast.Name, ast.Attribute)) and _function(self.scope.resolve(side))):
                 self.visit(side)
 
-    def visit_Name(self, node: ast.Name) -> None:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> None:
         self._reference(node)
 
-    def visit_Attribute(self, node: ast.Attribute) -> None:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> None:
         if self.scope.self_name and isinstance(node.value, ast.Name) and node.value.id == self.scope.self_name:
             self.body.walks_children |= node.attr in WALKS_CHILDREN
         if not self._reference(node):
             self._lead(node)
             self.visit(node.value)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         for statement in node.body:
             self.visit(statement)
 
-    def visit_Lambda(self, node: ast.Lambda) -> None:  # noqa: N802
+    def visit_Lambda(self, node: ast.Lambda) -> None:
         self.visit(node.body)
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
             self.visit(node.value)
 
@@ -220,7 +220,8 @@ class _Finder(ast.NodeVisitor):
         module = held if isinstance(held, nn.Module) else as_module(held)
         if module is None:
             return None
-        return Call(node, where[0], module, name, where[1], bool(getattr(module, "inplace", False)), name, extra)
+        in_place = isinstance(module, ACTIVATIONS) and bool(getattr(module, "inplace", False))
+        return Call(node, where[0], module, name, where[1], in_place, name, extra)
 
     def _function_call(self, node: ast.Call, name: str, values: Sequence[Any], named: Mapping[str, Any]) -> Call | None:
         where = _input(node)
@@ -232,7 +233,7 @@ class _Finder(ast.NodeVisitor):
         if module is None:
             return None
         in_place = is_in_place(name, given, {**named, **keywords})
-        exact = UNKNOWN not in (*given, *keywords.values())
+        exact = all_known((*given, *keywords.values()))
         label = "relu" if type(module) is nn.ReLU else name.rstrip("_")
         return Call(node, where[0], module, label, where[1], in_place, exact=exact)
 
@@ -244,8 +245,9 @@ class _Finder(ast.NodeVisitor):
             return None
         values = [self.scope.resolve(argument) for argument in maker.args]
         named = {k.arg: self.scope.resolve(k.value) for k in maker.keywords if k.arg}
-        exact = UNKNOWN not in (*values, *named.values())
-        module = cls(*values, **named) if exact else cls()
+        exact = all_known((*values, *named.values()))
+        made: Any = cls
+        module: nn.Module = made(*values, **named) if exact else made()
         return Call(
             node, where[0], module, cls.__name__.lower(), where[1], getattr(module, "inplace", False), exact=exact
         )
@@ -253,9 +255,8 @@ class _Finder(ast.NodeVisitor):
     def _is_tensor_method(self, function: ast.expr) -> bool:
         if not isinstance(function, ast.Attribute) or function.attr not in METHODS:
             return False
-        if isinstance(function.value, ast.Call) and isinstance(function.value.func, ast.Name):
-            if function.value.func.id == "super":
-                return False
+        if is_super(function.value):
+            return False
         owner = self.scope.resolve(function.value)
         return owner is UNKNOWN or isinstance(owner, Tensor)
 
@@ -267,7 +268,7 @@ class _Finder(ast.NodeVisitor):
         if module is None:
             return None
         label = "relu" if type(module) is nn.ReLU else name.rstrip("_")
-        exact = UNKNOWN not in (*values, *named.values())
+        exact = all_known((*values, *named.values()))
         return Call(node, "owner", module, label, in_place=name.endswith("_"), exact=exact)
 
     def _helper_call(self, node: ast.Call, callee: Any) -> Call | None:
@@ -279,7 +280,8 @@ class _Finder(ast.NodeVisitor):
         module = as_module(callee)
         if module is None:
             return None
-        return Call(node, "first", module, getattr(callee, "__name__", "activation").strip("_") or "activation")
+        label = getattr(callee, "__name__", "").strip("_") or "activation"
+        return Call(node, "first", module, label, in_place=bool(getattr(module, "in_place", False)))
 
     def _is_autograd_function(self, function: ast.expr) -> bool:
         if not isinstance(function, ast.Attribute) or function.attr != "apply":
@@ -305,10 +307,11 @@ class _Finder(ast.NodeVisitor):
 class FormulaModule(Called):
     """A written-out formula as a module; ``like`` is the known function it equals."""
 
-    def __init__(self, function: Any, like: nn.Module, text: str) -> None:
+    def __init__(self, function: Any, like: nn.Module, text: str, in_place: bool = False) -> None:
         super().__init__(function)
         self.like = like
         self.text = text
+        self.in_place = in_place
 
     def __repr__(self) -> str:
         return self.text
@@ -327,18 +330,21 @@ def as_module(value: Any) -> nn.Module | None:
     if found is None or found.like is None:
         return None
     name = getattr(value, "__name__", type(value).__name__)
-    return FormulaModule(value, found.like, "lambda" if name == "<lambda>" else name)
+    return FormulaModule(value, found.like, "lambda" if name == "<lambda>" else name, found.in_place)
 
 
 def _as_method(callee: Any, instance: nn.Module | None) -> Any:
     """A method bound to the instance and kept in an attribute, as the method it is."""
     if isinstance(callee, MethodType) and callee.__self__ is instance:
-        owners = [cls for cls in plain_mro(type(instance)) if vars(cls).get(callee.__func__.__name__) is callee.__func__]
+        owners = [
+            cls for cls in plain_mro(type(instance)) if vars(cls).get(callee.__func__.__name__) is callee.__func__
+        ]
         return Method(owners[0], callee.__func__.__name__) if owners else callee
     return callee
 
 
 def names_in(code: Any) -> frozenset[str]:
+    """The global names and attributes that a function and those within it use."""
     inner = [constant for constant in code.co_consts if hasattr(constant, "co_names")]
     return frozenset(code.co_names).union(*(names_in(constant) for constant in inner))
 

@@ -20,7 +20,8 @@ Make = Callable[..., Mapping[str, Any]]
 class Derived:
     """Base of every made class, before its original in the order of inheritance."""
 
-    # No __slots__: instances change class only between equal layouts, and nn.Module's has a __dict__ and weak references.
+    # No __slots__: objects change class only between equal layouts, and nn.Module's has a __dict__ and weak
+    # references.
     limen_base: ClassVar[type]
     limen_make: ClassVar[Make]
     limen_recipe: ClassVar[tuple[Any, ...]]
@@ -30,7 +31,8 @@ class Derived:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         cls = type(self)
-        function, arguments, *rest = super().__reduce_ex__(protocol)
+        reduced: Any = super().__reduce_ex__(protocol)
+        function, arguments, *rest = reduced
         if function is copyreg.__newobj__ and arguments and arguments[0] is cls:  # type: ignore[attr-defined]
             return _blank, (cls.limen_base, cls.limen_make, cls.limen_recipe, *arguments[1:]), *rest
         return _converted, (cls.limen_make, cls.limen_recipe, function, arguments), *rest

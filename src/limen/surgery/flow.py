@@ -156,7 +156,9 @@ class Flow:
         reading = self.readings.get(id(module))
         for body in reading.bodies if reading else ():
             if body.source.function.__name__ == "forward":
-                yield from ((body, n.value) for n in ast.walk(body.source.node) if isinstance(n, ast.Return) and n.value)
+                yield from (
+                    (body, n.value) for n in ast.walk(body.source.node) if isinstance(n, ast.Return) and n.value
+                )
 
     def at_output(self) -> set[tuple[int, str]]:
         """What computes the model's own result: (``id`` of the owner, child name), or (``id`` of a call's node, "")."""
@@ -171,7 +173,7 @@ class Flow:
             names = [name for name, child in module._modules.items() if not isinstance(child, PASSING)]
             if names:
                 found.add((id(module), names[-1]))
-                self._mark_output(module._modules[names[-1]], found, depth + 1)  # type: ignore[arg-type]
+                self._mark_output(module._modules[names[-1]], found, depth + 1)
             return
         for body, value in self._returns(module):
             for part in value.elts if isinstance(value, ast.Tuple) else [value]:
@@ -257,9 +259,9 @@ def _is_aliased(body: Body, name: str) -> bool:
         values = [getattr(node, "value", None), *getattr(node, "elts", ()), *(getattr(node, "values", None) or ())]
         if isinstance(node, holders) and any(isinstance(v, ast.Name) and v.id == name for v in values):
             return True
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
-            if any(isinstance(a, ast.Name) and a.id == name for a in node.args):
-                return True
+        appends = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append"
+        if appends and any(isinstance(a, ast.Name) and a.id == name for a in node.args):  # type: ignore[attr-defined]
+            return True
     return False
 
 

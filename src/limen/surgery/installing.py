@@ -44,17 +44,8 @@ def _register(new: list[tuple[Spot, nn.Module]], undo: Undo) -> None:
         by_place[spot.place](spot, module, undo)
 
 
-def exchange(spot: Spot, module: nn.Module) -> None:
-    """Put another module at a site that has one by now."""
-    spot.owner._modules[spot.name] = module
-    if spot.place == "item":
-        attribute, key = spot.item
-        held = vars(spot.owner)[attribute]
-        vars(spot.owner)[attribute] = _with_item(held, key, module)
-
-
 def _replace_child(spot: Spot, module: nn.Module, undo: Undo) -> None:
-    undo.append(partial(_put_back, spot.owner, spot.name, spot.owner._modules[spot.name]))
+    undo.append(partial(_put_back, spot.owner, spot.name, spot.original))
     spot.owner._modules[spot.name] = module
 
 
@@ -87,7 +78,7 @@ def _replace_item(spot: Spot, module: nn.Module, undo: Undo) -> None:
 
 def _with_item(held: Any, key: Any, module: nn.Module) -> Any:
     if isinstance(held, tuple):
-        items = [module if index == key else item for index, item in enumerate(held)]
+        items: Any = [module if index == key else item for index, item in enumerate(held)]
         return type(held)(*items) if hasattr(held, "_fields") else type(held)(items)
     changed = held.copy()
     changed[key] = module
@@ -95,7 +86,7 @@ def _with_item(held: Any, key: Any, module: nn.Module) -> Any:
 
 
 def _add_child(spot: Spot, module: nn.Module, undo: Undo) -> None:
-    undo.append(partial(spot.owner._modules.pop, spot.name))
+    undo.append(partial(delattr, spot.owner, spot.name))
     spot.owner._modules[spot.name] = module
 
 
@@ -132,9 +123,7 @@ def _rewrite(survey: Survey, spots: list[Spot], undo: Undo) -> None:
             _derive_class(survey, owners[key], of_owner, names.get(key, []), undo)
 
 
-def _derive_class(
-    survey: Survey, owner: nn.Module, edits: dict[int, list[Edit]], names: list[str], undo: Undo
-) -> None:
+def _derive_class(survey: Survey, owner: nn.Module, edits: dict[int, list[Edit]], names: list[str], undo: Undo) -> None:
     reading = survey.readings.get(id(owner))
     if reading is None:
         return

@@ -5,7 +5,7 @@ Every function is described by the module that computes the same, so that the re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -92,6 +92,12 @@ METHODS = frozenset(
     spelled for name in (*_SIGNATURES, *_CLAMPS) for spelled in (name, f"{name}_") if hasattr(Tensor, spelled)
 )
 """Those that are methods of a tensor, too."""
+
+
+def all_known(values: Iterable[Any]) -> bool:
+    """Whether none is :data:`UNKNOWN`; by identity, since tensors compare by element."""
+    return all(value is not UNKNOWN for value in values)
+
 
 NAMES = frozenset(FUNCTIONS.values())
 

@@ -143,7 +143,9 @@ class _Watch(TorchFunctionMode):
         self.inside -= 1
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = function_name(func) or (func.__name__ if getattr(func, "__objclass__", None) is torch._C.TensorBase else "")
+        name = function_name(func) or (
+            func.__name__ if getattr(func, "__objclass__", None) is torch._C.TensorBase else ""
+        )
         if name and not self.inside and name in _WATCHED:
             self._note(name)
         return func(*args, **(kwargs or {}))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from limen.surgery.calls import Body, names_in, find_calls
+from limen.surgery.calls import Body, find_calls, names_in
 from limen.surgery.derive import base_of
 from limen.surgery.known import NAMES
 from limen.surgery.scope import Method, Scope, attribute, plain_mro
@@ -58,7 +58,7 @@ def read_all(modules: Iterable[nn.Module]) -> dict[int, Reading]:
 
 
 def _is_ours_or_torchs(module: nn.Module) -> bool:
-    return base_of(module).__module__.startswith(("torch.nn.", "limen."))
+    return base_of(module).__module__.startswith(("torch.nn.", "limen.activations", "limen.surgery"))
 
 
 def _read(module: nn.Module, entries: list[str]) -> Reading:
@@ -89,7 +89,9 @@ def _read(module: nn.Module, entries: list[str]) -> Reading:
 
 
 def _is_torchs(origin: Method | FunctionType) -> bool:
-    return isinstance(origin, Method) and origin.owner.__module__.startswith(("torch.", "limen."))
+    return isinstance(origin, Method) and origin.owner.__module__.startswith(
+        ("torch.", "limen.activations", "limen.surgery")
+    )
 
 
 def _body(reading: Reading, origin: Method | FunctionType, depth: int) -> Body | None:
@@ -133,5 +135,7 @@ def uncalled(reading: Reading) -> list[tuple[str, str]]:
                 continue
             names = sorted(names_in(code) & _ASKED)
             if names:
-                found.append((f"{code.co_filename}:{code.co_firstlineno}", f"{owner.__name__}.{name}: {', '.join(names)}"))
+                found.append(
+                    (f"{code.co_filename}:{code.co_firstlineno}", f"{owner.__name__}.{name}: {', '.join(names)}")
+                )
     return found

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limen.surgery.known import ACTIVATIONS, GATES
+from limen.surgery.known import ACTIVATIONS
 
 TOLERANCE = 1e-3
 """How near to a known function, absolutely and relatively; GELU and its tanh form differ by 5e-4."""
@@ -65,11 +65,8 @@ class Recognised:
     """What a callable computes on each element; ``like`` is the known function it equals, if any."""
 
     like: nn.Module | None
-
-    @property
-    def is_gate(self) -> bool:
-        """Whether it bounds rather than activates."""
-        return isinstance(self.like, GATES)
+    in_place: bool = False
+    """Whether it overwrites its input."""
 
 
 def recognise(function: Callable[[Tensor], Tensor]) -> Recognised | None:
@@ -87,7 +84,10 @@ def recognise(function: Callable[[Tensor], Tensor]) -> Recognised | None:
     x, y = grid.flatten(), values.flatten()
     near = [(float((y - reference(x)).abs().max()), reference) for reference in _references(x, y)]
     matching = [(e, r) for e, r in near if bool(((y - r(x)).abs() <= TOLERANCE * (1 + r(x).abs())).all())]
-    return Recognised(min(matching, key=lambda item: item[0])[1] if matching else None)
+    like = min(matching, key=lambda item: item[0])[1] if matching else None
+    with torch.no_grad():
+        function(overwritten := grid.clone())
+    return Recognised(like, in_place=not torch.equal(overwritten, grid))
 
 
 def recognise_module(module: nn.Module) -> Recognised | None:
@@ -145,7 +145,10 @@ def _quietly(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor | None:
 
 def _is_elementwise(function: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> bool:
     """Each output depends on its own input alone: reversing and thinning out change nothing else."""
-    for change in (lambda t: t.flip(1), lambda t: t[:, ::3].contiguous(), lambda t: t.reshape(97, 1)):
+    changes: tuple[Callable[[Tensor], Tensor], ...] = (
+        lambda t: t.flip(1), lambda t: t[:, ::3].contiguous(), lambda t: t.reshape(97, 1)
+    )  # fmt: skip
+    for change in changes:
         changed = _quietly(function, change(x))
         if changed is None or not torch.allclose(changed, change(y), rtol=1e-5, atol=1e-6):
             return False

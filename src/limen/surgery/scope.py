@@ -82,7 +82,7 @@ class Scope:
 
     def _attribute(self, expression: ast.Attribute, depth: int) -> Any:
         name = self._mangled(expression.attr)
-        if _is_super(expression.value) and self.owner is not None and self.instance is not None:
+        if is_super(expression.value) and self.owner is not None and self.instance is not None:
             return _above(type(self.instance), self.owner, name)
         return attribute(self.resolve(expression.value, depth + 1), name)
 
@@ -102,7 +102,8 @@ class Scope:
             return UNKNOWN
         if function is getattr:
             return attribute(values[0], values[1]) if len(values) > 1 and isinstance(values[1], str) else UNKNOWN
-        return functools.partial(*values, **named) if callable(values[0]) else UNKNOWN
+        chosen: Any = values[0]
+        return functools.partial(chosen, *values[1:], **named) if callable(chosen) else UNKNOWN
 
 
 def attribute(value: Any, name: str) -> Any:
@@ -146,7 +147,8 @@ def _above(cls: type, owner: type, name: str) -> Any:
     return UNKNOWN
 
 
-def _is_super(expression: ast.AST) -> bool:
+def is_super(expression: ast.AST) -> bool:
+    """Whether an expression is a call of ``super``."""
     is_call = isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name)
     return is_call and expression.func.id == "super"  # type: ignore[attr-defined]
 

@@ -116,16 +116,17 @@ def _containers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _spot(path: str, owner: nn.Module, name: str, place: Place, module: nn.Module) -> Spot:
-    like, known = module, True
+    like, known, in_place = module, True, bool(getattr(module, "inplace", False))
     if not isinstance(module, (*ACTIVATIONS, *GATES)):
         found = recognise_module(module)
+        in_place = bool(found and found.in_place)  # what others call inplace may be ignored by them
         if isinstance(module, FormulaModule):
-            like = module.like
+            like, in_place = module.like, module.in_place
         elif found is not None and found.like is not None:
             like = found.like
         else:
             known = is_library_activation(module) and found is not None
-    return Spot(path, owner, name, place, module, like, known, bool(getattr(module, "inplace", False)))
+    return Spot(path, owner, name, place, module, like, known, in_place)
 
 
 def _children(prefix: str, owner: nn.Module) -> list[Spot]:
@@ -174,7 +175,7 @@ def _calls(
     blocked = reading.walks_children and not isinstance(owner, HIDING)
     taken: set[str] = set()
     found: list[Spot] = []
-    for body, call in ((body, call) for body in reading.bodies for call in body.calls):
+    for body, call in [(b, c) for b in reading.bodies for c in b.calls]:
         if (body.origin, position(body, call.node)) in done:
             continue
         home = by_name.get(call.child)

@@ -5,7 +5,6 @@ A function made here has its original's globals, closure cells, defaults, file n
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from limen.errors import LimenError, SpecError
-from limen.surgery.flow import Channels
 from limen.surgery.inplace import must_write_back, writing_back
-from limen.surgery.installing import Undo, exchange, install
+from limen.surgery.installing import Undo, install
 from limen.surgery.keeping import Rules, Where
 from limen.surgery.making import Maker, Target, maker
 from limen.surgery.observing import Seen, batches, drift, observe, outputs, still_running
@@ -201,7 +200,8 @@ class _Operation:
         self.undo = install(self.model, self.survey, list(zip(self.chosen, self.new, strict=True)))
         prefixes = [f"{spot.path or spot.name}." for spot in self.chosen]
         self.state = StateMap(prefixes, old)
-        handle = self.model.register_load_state_dict_pre_hook(self.state)
+        root: Any = self.model
+        handle = root.register_load_state_dict_pre_hook(self.state)
         self.undo.append(handle.remove)
 
     def _fit(self) -> None:
@@ -220,8 +220,8 @@ class _Operation:
         found = [sample for spot in spots for sample in self.seen.get(spot.path, Seen()).samples]
         reference = next((p for p in new.parameters()), torch.empty(0))
         if found:
-            shape = found[0].shape[1:]
-            return torch.cat([sample for sample in found if sample.shape[1:] == shape])
+            rest = found[0].shape[1:]
+            return torch.cat([sample for sample in found if sample.shape[1:] == rest])
         count = getattr(new, "num_parameters", 1)
         shape = (4096,) if count == 1 else (512, count)
         generator = torch.Generator().manual_seed(0)
