@@ -13,7 +13,9 @@ FLOORS = (
     ("formula",),
     ("kernels",),
     ("activations",),
-    ("functional", "surgery", "training", "bench", "diagnosis"),
+    ("least_squares", "quadrature"),
+    ("warmstart",),
+    ("functional", "surgery", "training", "initialization", "adapters", "bench", "diagnosis"),
     ("lab",),
     ("cli",),
 )
