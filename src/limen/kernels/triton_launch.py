@@ -17,6 +17,10 @@ from limen.kernels.layout import Plan
 
 VECTOR = 16
 """Bytes that a thread reads at once."""
+HELD = 16
+"""Elements of a sample that a thread holds: with twice as many, gradients took 240 of its 255 registers."""
+LARGEST_PROGRAM = 1024
+"""Threads that a program may have, on any device."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Family:
     """Warps a program of an elementwise kernel."""
     vectors: int
     """16-byte reads a thread and tile."""
+    backward_vectors: int
+    """The same for backward kernels, which read two tensors and keep every derivative in registers."""
     programs: int
     """Programs on a multiprocessor: a few more than it holds at once, so that none is idle at the end."""
     backward_programs: int
@@ -42,11 +48,11 @@ class Family:
 FAMILIES = {
     # Chosen by arithmetic, not yet by measurement: an H100 needs some 18 KiB of reads under way on each of its 132
     # multiprocessors (3.35 TB/s at 0.7 µs); 16 programs of 128 threads with 2 reads each have 64 KiB.
-    "nvidia": Family(32, warps=4, vectors=2, programs=16, backward_programs=8, visit=16384, backward_visit=8192),
-    "amd": Family(64, warps=4, vectors=2, programs=8, backward_programs=8, visit=16384, backward_visit=8192),
-    "intel": Family(32, warps=4, vectors=2, programs=16, backward_programs=8, visit=8192, backward_visit=4096),
+    "nvidia": Family(32, warps=4, vectors=2, backward_vectors=1, programs=16, backward_programs=12, visit=16384, backward_visit=8192),
+    "amd": Family(64, warps=4, vectors=2, backward_vectors=1, programs=8, backward_programs=8, visit=16384, backward_visit=8192),
+    "intel": Family(32, warps=4, vectors=2, backward_vectors=1, programs=16, backward_programs=8, visit=8192, backward_visit=4096),
     # Small enough that tests see several tiles and programs.
-    "interpreter": Family(16, warps=4, vectors=1, programs=3, backward_programs=3, visit=1024, backward_visit=1024),
+    "interpreter": Family(16, warps=4, vectors=1, backward_vectors=1, programs=3, backward_programs=3, visit=1024, backward_visit=1024),
 }
 
 
@@ -89,8 +95,7 @@ class Launch:
 def elementwise(plan: Plan, device: Device, itemsize: int, backward: bool) -> Launch:
     """For the layouts without statistics."""
     family = device.family
-    block = family.warps * family.threads * family.vectors * (VECTOR // itemsize)
-    target = device.multiprocessors * (family.backward_programs if backward else family.programs)
+    block, target = _block(family, itemsize, backward), _target(device, backward)
     if plan.layout == "shared":
         return Launch(1, block, max(1, min(target, ceil_div(plan.inner, block))), family.warps)
     if plan.layout == "row":
@@ -116,7 +121,7 @@ def one_visit(plan: Plan, device: Device, itemsize: int, backward: bool) -> Laun
     if plan.rows == 1:
         # Several small samples a program, a warp each at least.
         rows = min(next_power(plan.outer), max(1, family.warps * family.threads * (VECTOR // itemsize) // cols))
-    warps = min(16, max(family.warps, rows * cols // (family.threads * 32)))
+    warps = max(family.warps, min(LARGEST_PROGRAM // family.threads, rows * cols // (family.threads * HELD)))
     programs = plan.outer if plan.rows > 1 else ceil_div(plan.outer, rows)
     return Launch(rows, cols, programs, next_power(warps))
 
@@ -124,12 +129,11 @@ def one_visit(plan: Plan, device: Device, itemsize: int, backward: bool) -> Laun
 def spread(plan: Plan, device: Device, itemsize: int, backward: bool) -> Launch:
     """For the rows of samples that are spread over programs: tiles in a stride, or parts of each row's columns."""
     family = device.family
-    block = family.warps * family.threads * family.vectors * (VECTOR // itemsize)
+    block, target = _block(family, itemsize, backward), _target(device, backward)
     cols = min(block, next_power(plan.inner))
     all_rows = plan.outer * plan.rows
     rows = min(block // cols, next_power(all_rows))
     blocks, tiles = ceil_div(all_rows, rows), ceil_div(plan.inner, cols)
-    target = device.multiprocessors * (family.backward_programs if backward else family.programs)
     parts = max(1, min(tiles, ceil_div(target, blocks)))
     return Launch(rows, cols, min(target, blocks * tiles), family.warps, parts)
 
@@ -137,10 +141,21 @@ def spread(plan: Plan, device: Device, itemsize: int, backward: bool) -> Launch:
 def moments(plan: Plan, device: Device, itemsize: int) -> Launch:
     """For the statistics of samples that are spread over programs: ``parts`` of each."""
     family = device.family
-    block = family.warps * family.threads * family.vectors * (VECTOR // itemsize)
+    block, target = _block(family, itemsize, backward=False), _target(device, backward=False)
     tiles = ceil_div(plan.rows * plan.inner, block)
-    parts = max(1, min(tiles, ceil_div(device.multiprocessors * family.programs, plan.outer)))
+    parts = max(1, min(tiles, ceil_div(target, plan.outer)))
     return Launch(1, block, plan.outer * parts, family.warps, parts)
+
+
+def _block(family: Family, itemsize: int, backward: bool) -> int:
+    """Elements of a tile."""
+    vectors = family.backward_vectors if backward else family.vectors
+    return family.warps * family.threads * vectors * (VECTOR // itemsize)
+
+
+def _target(device: Device, backward: bool) -> int:
+    """Programs that fill the device."""
+    return device.multiprocessors * (device.family.backward_programs if backward else device.family.programs)
 
 
 def best_columns(channels: int, block: int) -> int:
