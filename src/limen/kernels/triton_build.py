@@ -27,8 +27,10 @@ def installed() -> bool:
 def interpreted() -> bool:
     """Whether Triton runs kernels in its interpreter, on CPU tensors: TRITON_INTERPRET=1, set before it is imported."""
     import triton
+    import triton.language as tl
 
-    return bool(triton.knobs.runtime.interpret)
+    # Set after Triton was imported the variable reaches our kernels and not Triton's own functions.
+    return bool(triton.knobs.runtime.interpret) and not isinstance(tl.cdiv, triton.runtime.jit.JITFunction)
 
 
 def has_device() -> bool:
