@@ -15,14 +15,12 @@ from helpers import (
     ALL,
     COMPILED,
     DTYPES,
-    KEEPING_SHAPE,
     LAYOUTS,
     LEARNING,
     activation,
     assert_as_good_as_plain,
     assert_right_at,
     dense,
-    exact,
     gradients,
     perturbed,
     sample_input,
@@ -231,6 +229,7 @@ class TestChoice:
     def test_names(self):
         with pytest.raises(limen.errors.SpecError, match="Did you mean 'plain'"), limen.use_backend("plan"):
             pass
+
     def test_insisting_on_c_says_why_it_cannot_be(self):
         with limen.use_backend("c"):
             with pytest.raises(limen.errors.LimenError, match="float64"):

@@ -1,4 +1,4 @@
-"""The Triton kernels without a GPU: in the interpreter against the plain formula, and compiled for GPUs that are not there."""
+"""The Triton kernels without a GPU: interpreted, against the plain formula; and compiled for GPUs that are not here."""
 
 from __future__ import annotations
 
@@ -251,14 +251,19 @@ class TestUnderCompile:
         monkeypatch.setattr(triton, "_run", lambda x, calls: (ran.append(len(calls)), real(x, calls)))
         torch._dynamo.reset()
         with limen.use_backend("triton"):
-            torch.compile(limen.ASAU(), fullgraph=True, backend="aot_eager")(torch.randn(4, requires_grad=True)).sum().backward()
+            torch.compile(limen.ASAU(), fullgraph=True, backend="aot_eager")(
+                torch.randn(4, requires_grad=True)
+            ).sum().backward()
         assert ran == [1, 1]
 
 
 class TestChoosing:
     def test_without_triton_it_says_how_to_get_it(self, monkeypatch):
         monkeypatch.setattr(triton_build, "installed", lambda: False)
-        with pytest.raises(limen.errors.LimenError, match=r"pip install 'limen\[triton\]'"), limen.use_backend("triton"):
+        with (
+            pytest.raises(limen.errors.LimenError, match=r"pip install 'limen\[triton\]'"),
+            limen.use_backend("triton"),
+        ):
             pass
 
     def test_without_a_gpu_it_says_what_to_set(self, monkeypatch):
@@ -329,6 +334,28 @@ def test_every_kernel_compiles_for_gpus_that_are_not_here(group):
         assert row.get("stack", 0) == 0, row
         if row["layout"] in ("shared", "lane", "spread", "one visit") and row["kernel"] != "join_moments":
             assert row["read"] == 16, row
+
+
+def test_kernels_for_more_than_31_bits_of_elements_compile():
+    """Places are 64-bit numbers there, and everything else holds as before."""
+    found = compiled_for_gpus(["asau", "rrelu", "ash"], "--wide")
+    assert {row["kernel"] for row in found} >= {"forward", "backward", "part_moments", "row_sums", "backward_rows"}
+    assert not any(row["float64"] or row.get("stack", 0) for row in found)
+
+
+def test_the_benchmark_runs_without_a_gpu(tmp_path):
+    """On a few elements, in the interpreter: every part leaves rows, and the table ends the output."""
+    script = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TRITON_INTERPRET": "1"}
+    command = [sys.executable, str(script), "--tiny", "--out", str(tmp_path / "gpu.json")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
+    assert {row["part"] for row in rows} == {"elementwise", "samples", "channels", "fused", "calls", "step"}
+    assert {row.get("path") for row in rows} >= {"limen", "builtin", "eager", "compile", "operator", "inlined"}
+    assert all(row["both_ms"] > 0 for row in rows if "both_ms" in row)
+    assert {row["network"] for row in rows if row["part"] == "step"} == {"ResNet-18", "ViT-S"}
+    assert done.stdout.splitlines()[-1].split()[:2] == ["ViT-S", "adact"]
 
 
 @pytest.mark.slow

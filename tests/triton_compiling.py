@@ -1,4 +1,4 @@
-"""Compile the Triton kernels of activations for GPUs that are not there: python tests/triton_compiling.py asau ash --dtypes all
+"""Compile Triton kernels for GPUs that are not here: python tests/triton_compiling.py asau ash --dtypes all
 
 Prints a JSON line for each kernel and target: what was compiled, how large the code is, and what must not be in it. A
 process of its own, because Triton cannot compile in one that interprets.
@@ -39,21 +39,27 @@ ELEMENTWISE = {
     "row": ((8, 64, 14, 14), 64, 1),
     "short row": ((8, 64, 7, 7), 64, 1),
     "lane": ((512, 768), 768, -1),
+    "one element": ((1, 1), 1, 1),
 }
 OF_SAMPLES = {
     "one visit": ((64, 1000), 1, 1),
     "spread": ((4, 64, 56, 56), 1, 1),
     "one visit, a parameter a channel": ((8, 64, 8, 8), 64, 1),
     "spread, a parameter a channel": ((2, 64, 112, 112), 64, 1),
+    "a sample of one element": ((1, 1), 1, 1),
 }
 """Shape, parameters and channel axis of inputs that between them need every kernel of an activation."""
+SHARED = ("shared", "one visit", "spread", "one element", "a sample of one element")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("activations", nargs="*", default=limen.names())
+    parser.add_argument("--wide", action="store_true", help="for inputs of 2^31 elements and more")
     parser.add_argument("--dtypes", choices=["all", "one"], default="one", help="each kernel in all types, or in one")
     arguments = parser.parse_args()
+    if arguments.wide:
+        triton_calls.WIDE_FROM = 0
     for name in arguments.activations:
         for turn, layout in enumerate(_layouts(name)):
             for shift, target in enumerate(TARGETS):
@@ -102,13 +108,16 @@ def compiled(call: triton_calls.Call, target: GPUTarget) -> Any:
     """The kernel as a launch with such arguments would have it compiled."""
     signature: dict[str, str] = {}
     known: dict[tuple[int], Any] = {}
+    constants = dict(call.constants)
     for index, (name, argument) in enumerate(zip(call.kernel.arg_names, call.arguments, strict=False)):
         is_tensor = isinstance(argument, torch.Tensor)
-        signature[name] = NAMES[argument.dtype] if is_tensor else "i32"
-        if is_tensor or argument % 16 == 0:
+        signature[name] = NAMES[argument.dtype] if is_tensor else "i64" if call.constants.get("WIDE") else "i32"
+        if not is_tensor and argument == 1:
+            constants[name] = 1  # as Triton itself does
+        elif is_tensor or argument % 16 == 0:
             known[(index,)] = [["tt.divisibility", 16]]
-    signature |= dict.fromkeys(call.constants, "constexpr")
-    source = ASTSource(call.kernel, signature, call.constants, known)
+    signature |= dict.fromkeys(constants, "constexpr")
+    source = ASTSource(call.kernel, signature, constants, known)
     return triton.compile(source, target=target, options={"num_warps": call.warps})
 
 
@@ -152,7 +161,7 @@ def _layouts(name: str) -> list[str]:
         return []
     layouts = list(ELEMENTWISE if module.elementwise else OF_SAMPLES)
     shared_only = not module.tensors()
-    return [layout for layout in layouts if not shared_only or layout in ("shared", "one visit", "spread")]
+    return [layout for layout in layouts if not shared_only or layout in SHARED]
 
 
 if __name__ == "__main__":

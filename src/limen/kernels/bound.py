@@ -123,7 +123,9 @@ def derive(bound: BoundFormula, wanted: tuple[str, ...]) -> Derivation:
     if expression.has(symbolic.mean, symbolic.std, symbolic.uniform):
         raise symbolic.UntraceableError("it takes statistics of something other than its input, or draws noise itself")
     if used != bool(bound.contexts):
-        raise symbolic.UntraceableError("it takes statistics without a context among its arguments, or a context in vain")
+        raise symbolic.UntraceableError(
+            "it takes statistics without a context among its arguments, or a context in vain"
+        )
     forward, (value,) = lower([expression])
     by = ("x", *((MEAN, STD) if used else ()), *wanted)
     backward, nodes = lower([expression.diff(symbolic.symbol(name)) for name in by])

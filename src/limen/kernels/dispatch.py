@@ -1,8 +1,8 @@
 """Which path runs a formula here and now, and the choice of it by the user.
 
-A compiled path is taken where it means exactly what the formula means: tensors of float32 or a half type, C on a CPU and
-Triton on a GPU, in eager mode or as one opaque operator inside ``torch.compile``. Under functorch transforms, forward-mode
-differentiation, export and tracing, and for every other tensor, the plain formula runs.
+A compiled path is taken where it means exactly what the formula means: tensors of float32 or a half type, C on a CPU
+and Triton on a GPU, in eager mode or as one opaque operator inside ``torch.compile``. Under functorch transforms,
+forward-mode differentiation, export and tracing, and for every other tensor, the plain formula runs.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ GPUS = ("cuda", "xpu")
 """The devices that Triton compiles for; torch calls ROCm's ``cuda`` too."""
 
 compiled_on_gpu: Literal["operator", "inlined"] = "operator"
-"""Inside ``torch.compile`` on a GPU: the kernels as one opaque operator, or the formula for Inductor to compile, which may
-fuse it with its neighbours. Not decided by measurement yet: benchmarks/gpu.py measures both. The operator saves only the
-input, and its numbers are those of eager mode."""
+"""Inside ``torch.compile`` on a GPU: the kernels as one opaque operator, or the formula for Inductor to compile, which
+may fuse it with its neighbours. Not decided by measurement yet: benchmarks/gpu.py measures both. The operator saves
+only the input, and its numbers are those of eager mode."""
 
 
 @contextmanager
@@ -116,10 +116,10 @@ def _kernel_key(bound: BoundFormula, device: str) -> str:
         return ""
     if device == "cpu" and _chosen != "triton":
         return key_of(bound) if _C.has(bound) else ""
-    if device == "cpu" and triton_build.interpreted():
-        return INTERPRETED + key_of(bound) if _TRITON.has(bound) else ""
-    on_gpu = device in GPUS and _chosen != "c" and compiled_on_gpu == "operator"
-    return key_of(bound) if on_gpu and _TRITON.has(bound) else ""
+    on_triton = _chosen != "c" and (device in GPUS or (device == "cpu" and triton_build.interpreted()))
+    if not on_triton or compiled_on_gpu == "inlined" or not _TRITON.has(bound):
+        return ""
+    return (INTERPRETED if device == "cpu" else "") + key_of(bound)
 
 
 # What torch.compiler.assume_constant_result does; calling it would import torch._dynamo with every limen.

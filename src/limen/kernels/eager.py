@@ -89,7 +89,7 @@ def backward(
     wanted: Sequence[bool],
     run: RunBackward = c.run_backward,
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """The gradients of the input and of each wanted parameter, in their own types and shapes, by the kernels of ``run``."""
+    """The gradients of the input and of each wanted parameter, in their own types and shapes, by ``run``."""
     walked, plan = planned(bound, x, parameters, channel_dim)
     if plan is not None and (statistics is None) == (plan.layout != "sample"):
         names = tuple([name for name, want in zip(bound.parameters, wanted, strict=True) if want])
@@ -137,7 +137,7 @@ class _Compiled(torch.autograd.Function):
 
 
 def differentiate(ctx: Any, g: Tensor, run: RunBackward) -> tuple[Any, ...]:
-    """What a recorded call hands on: by the kernels of ``run``, or by the plain formula where that is differentiated."""
+    """What a recorded call hands on: by ``run``, or by the plain formula where the gradient is differentiated."""
     x, statistics, seed, *parameters = ctx.saved_tensors
     wants_x, *wanted = ctx.needs_input_grad[3:]
     if torch.is_grad_enabled() or not _has_memory(g):

@@ -115,7 +115,8 @@ def values_of(x: Tensor, parameters: Sequence[Tensor], channels: int) -> list[Te
         value = parameter.detach()
         if value.device != x.device:
             raise LimenError(
-                f"the input is on {x.device} and the activation's parameters are on {value.device}; move one to the other."
+                f"the input is on {x.device} and the activation's parameters are on {value.device}; "
+                "move one to the other."
             )
         if value.dtype != torch.float32:
             value = value.float()

@@ -1,7 +1,7 @@
 """The Triton path: a formula's kernels on a GPU, or on CPU tensors in Triton's interpreter.
 
-The kernels are launched on the tensor's device and its current stream. Nothing waits for the device, and all memory comes
-from torch's allocator, so that a call can be captured in a CUDA graph once its kernels have run before.
+The kernels are launched on the tensor's device and its current stream. Nothing waits for the device, and all memory
+comes from torch's allocator, so that a call can be captured in a CUDA graph once its kernels have run before.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limen.kernels import eager, plain, triton_build, triton_launch
+from limen.kernels import eager, plain, triton_launch
 from limen.kernels.bound import BoundFormula
 from limen.kernels.build import NoCompilerError
 from limen.kernels.layout import Plan, planned, values_of
 from limen.kernels.noise import new_seed
 from limen.kernels.triton_calls import Call, backward_calls, forward_calls, spread_calls, visit_calls
 from limen.kernels.triton_launch import Launch, device_of
+
 
 def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
     """Run the formula's kernels, recording them for autograd if anything requires a gradient."""
@@ -119,7 +120,8 @@ def _partial_shape(plan: Plan, launch: Launch, sums: int) -> tuple[int, ...]:
 
 def _by_channel(partial: Tensor, plan: Plan) -> Tensor:
     """Sums of each row, (rows, parts, sums), as those of each channel, (sums, channels)."""
-    return partial.unflatten(0, (-1, plan.channels, plan.every)).sum((0, 2, 3)).t()
+    by_channel = partial.reshape(-1, plan.channels, plan.every, *partial.shape[1:])
+    return by_channel.sum((0, 2, 3)).t()
 
 
 def _run(x: Tensor, calls: Sequence[Call]) -> None:

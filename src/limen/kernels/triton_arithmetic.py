@@ -58,5 +58,5 @@ _TRITON: dict[str, str] = {
     "exp": "tl.exp({})", "log": "log({})", "log1p": "log1p({})", "sin": "sin({})", "cos": "cos({})", "erf": "erf({})",
 }  # fmt: skip
 
-USED = "cos, erf, exp_neg, expm1_neg, larger, log, log1p, log1p_unit, rounded, sign, sin, smaller, uniform"
+USED = "cos, erf, exp_neg, expm1_neg, extent, larger, log, log1p, log1p_unit, rounded, sign, sin, smaller, uniform"
 """What statements call from ``triton_math``."""

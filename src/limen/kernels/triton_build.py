@@ -45,7 +45,7 @@ def has_device() -> bool:
 
 
 @functools.cache
-def forward_kernels(bound: BoundFormula, layout: str) -> ModuleType:
+def forward_kernels(bound: BoundFormula, layout: str) -> Any:
     """The module of the forward kernels.
 
     Raises:
@@ -58,7 +58,7 @@ def forward_kernels(bound: BoundFormula, layout: str) -> ModuleType:
 
 
 @functools.cache
-def backward_kernels(bound: BoundFormula, layout: str, wanted: tuple[str, ...]) -> ModuleType:
+def backward_kernels(bound: BoundFormula, layout: str, wanted: tuple[str, ...]) -> Any:
     """The module of the backward kernels, for the gradients of the input and of the wanted parameters."""
     derivation = derive(bound, wanted)
     if layout == "sample":

@@ -13,8 +13,8 @@ from limen.kernels.bound import BoundFormula
 from limen.kernels.layout import Plan
 from limen.kernels.triton_launch import VECTOR, Device, Launch, ceil_div, next_power, unit_of
 
-WIDE_FROM = 2**32
-"""Elements from which a place in memory needs more than 32 bits."""
+WIDE_FROM = 2**31
+"""Elements from which sizes and places in memory need more than 31 bits."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _statistics_calls(x: Tensor, statistics: Tensor, plan: Plan, device: Device)
     size = plan.rows * plan.inner
     unit = unit_of(size)
     parts = x.new_empty((plan.outer, launch.parts, 3), dtype=statistics.dtype)
-    constants = {"SIZE_UNIT": unit, "PARTS": launch.parts, "BLOCK": launch.cols}
+    constants = {"SIZE_UNIT": unit, "WIDE": x.numel() >= WIDE_FROM, "PARTS": launch.parts, "BLOCK": launch.cols}
     arguments = (x, parts, size // unit, ceil_div(size, launch.cols))
     joined = {"PARTS": launch.parts, "ROOM": next_power(launch.parts)}
     return [

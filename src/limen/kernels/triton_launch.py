@@ -1,8 +1,8 @@
 """How many programs, of which tiles: from the device and the shape, by a small table rather than by trials at run time.
 
-An elementwise kernel waits for memory. What counts is that each thread reads 16 bytes at once, and that enough reads are
-under way on every multiprocessor; the rest is within noise on any one device. So the table has one line a family of
-devices, and ``benchmarks/gpu.py --sweep`` measures others.
+An elementwise kernel waits for memory. What counts is that each thread reads 16 bytes at once, and that enough reads
+are under way on every multiprocessor. So the table has one line a family of devices, and ``benchmarks/gpu.py --sweep``
+measures others.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ class Family:
 
     threads: int
     """Threads a warp."""
-    warps: int
-    """Warps a program of an elementwise kernel."""
-    vectors: int
-    """16-byte reads a thread and tile."""
-    backward_vectors: int
-    """The same for backward kernels, which read two tensors and keep every derivative in registers."""
-    programs: int
-    """Programs on a multiprocessor: a few more than it holds at once, so that none is idle at the end."""
-    backward_programs: int
-    """The same for backward kernels; each leaves one row of partial sums."""
     visit: int
     """Elements of a sample that one program holds."""
     backward_visit: int
     """The same with its gradient."""
+    warps: int = 4
+    """Warps a program of an elementwise kernel."""
+    vectors: int = 2
+    """16-byte reads a thread and tile."""
+    backward_vectors: int = 1
+    """The same for backward kernels, which read two tensors and keep every derivative in registers."""
+    programs: int = 16
+    """Programs on a multiprocessor: some more than it holds at once, so that none is idle at the end."""
+    backward_programs: int = 12
+    """The same for backward kernels; each leaves one row of partial sums."""
 
 
 FAMILIES = {
     # Chosen by arithmetic, not yet by measurement: an H100 needs some 18 KiB of reads under way on each of its 132
     # multiprocessors (3.35 TB/s at 0.7 µs); 16 programs of 128 threads with 2 reads each have 64 KiB.
-    "nvidia": Family(32, warps=4, vectors=2, backward_vectors=1, programs=16, backward_programs=12, visit=16384, backward_visit=8192),
-    "amd": Family(64, warps=4, vectors=2, backward_vectors=1, programs=8, backward_programs=8, visit=16384, backward_visit=8192),
-    "intel": Family(32, warps=4, vectors=2, backward_vectors=1, programs=16, backward_programs=8, visit=8192, backward_visit=4096),
+    "nvidia": Family(threads=32, visit=16384, backward_visit=8192),
+    "amd": Family(threads=64, programs=8, backward_programs=8, visit=16384, backward_visit=8192),
+    "intel": Family(threads=32, visit=8192, backward_visit=4096),
     # Small enough that tests see several tiles and programs.
-    "interpreter": Family(16, warps=4, vectors=1, backward_vectors=1, programs=3, backward_programs=3, visit=1024, backward_visit=1024),
+    "interpreter": Family(threads=16, vectors=1, programs=3, backward_programs=3, visit=1024, backward_visit=1024),
 }
 
 

@@ -20,6 +20,15 @@ GOLDEN = tl.constexpr(0x9E3779B9)
 
 
 @triton.jit
+def extent(units, UNIT: tl.constexpr, WIDE: tl.constexpr):
+    """A size from how many units it has; ``WIDE``: sizes may need more than 31 bits."""
+    if WIDE:
+        return tl.cast(units, tl.int64) * UNIT
+    else:
+        return units * UNIT
+
+
+@triton.jit
 def rounded(v, to: tl.constexpr):
     """A float32 in another element type, to nearest, ties to even."""
     # The interpreter cuts a bfloat16 off where a GPU rounds.
@@ -194,12 +203,11 @@ def mix(h):
 def uniform(place, seed, WIDE: tl.constexpr):
     """The noise in [0, 1) of the element at a place in memory: bit for bit that of the other paths.
 
-    ``WIDE``: places may need more than 32 bits; without it the two keys are the same for all elements.
+    Without ``WIDE`` places have 32 bits at most, and the two keys are the same for all elements.
     """
     if WIDE:
-        first = mix(mix(seed ^ (place >> 32).to(tl.uint32)) + GOLDEN)
-    else:
-        first = mix(mix(seed) + GOLDEN)
+        seed = seed ^ (place >> 32).to(tl.uint32)
+    first = mix(mix(seed) + GOLDEN)
     second = mix(first + GOLDEN)
     h = place.to(tl.uint32) ^ first
     h = h ^ (h >> 16)

@@ -1,7 +1,7 @@
 """Triton for formulas with statistics of each sample.
 
-The input is rows of ``inner`` elements with one parameter value each, row // ``every`` % ``channels``; so many rows are a
-sample. Where a program can hold a sample, or several, it does all in one visit:
+The input is rows of ``inner`` elements with one parameter value each, row // ``every`` % ``channels``; ``rows`` of them
+are a sample. Where a program can hold a sample, or several, it does all in one visit:
 
 ============= ================================================================= ==================================
 kernel        what                                                              program
@@ -112,7 +112,7 @@ def _one_visit(body: Body, head: str, lines: list[str]) -> str:
     return f"""@triton.jit
 def {head}{body.pointers}{_VISIT}
         WHOLE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
-    inner = inner_in_units * INNER_UNIT
+    inner = extent(inner_in_units, INNER_UNIT, WIDE)
     size = rows * inner
     lanes = tl.arange(0, ROWS)
     cols = tl.arange(0, COLS)
@@ -149,7 +149,7 @@ def _in_tiles(body: Body, head: str, lines: list[str]) -> str:
     place = ["place = at"] if body.noise() else []
     return f"""@triton.jit
 def {head}{body.pointers}{_VISIT} ROWS: tl.constexpr, COLS: tl.constexpr):
-    inner = inner_in_units * INNER_UNIT
+    inner = extent(inner_in_units, INNER_UNIT, WIDE)
     size = rows * inner
     col_blocks = tl.cdiv(inner, COLS)
 {indented(body.seeds(), 4)}
@@ -177,7 +177,7 @@ def _row_sums(body: Body) -> str:
     return f"""@triton.jit
 def row_sums(g, x, partial, statistics, {body.pointers}{_VISIT}
         PARTS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, FOLD: tl.constexpr):
-    inner = inner_in_units * INNER_UNIT
+    inner = extent(inner_in_units, INNER_UNIT, WIDE)
     row = tl.program_id(0) // PARTS * ROWS + tl.arange(0, ROWS)
     part = tl.program_id(0) % PARTS
 {indented(begin, 4)}

@@ -1,7 +1,7 @@
 """Triton for a derived formula: the same straight-line arithmetic as in C, in kernels for each layout.
 
-The layouts are those of ``layout.Plan``. In each source ``value`` or ``slopes`` is the formula for a tile of elements, and
-the kernels around it bring the tiles:
+The layouts are those of ``layout.Plan``. In each source ``value`` or ``slopes`` is the formula for a tile of elements,
+and the kernels around it bring the tiles:
 
 ========= ============================== ==========================================================================
 layout    tile                           who sums the gradients of parameters
@@ -13,10 +13,10 @@ lane      ROWS × COLS of neighbouring    each program its rows, for COLS channe
 sample    see ``triton_samples``         each row of the input by itself
 ========= ============================== ==========================================================================
 
-Programs walk the tiles in a fixed stride, so that the launch is sized from the device. Each stores its sums at a place of
-its own; what is stored is summed in a fixed order afterwards. Tiles begin at 64-bit offsets. Whole tiles are read without
-a mask, and sizes are passed as a multiple of a power of two that the compiler knows (``INNER_UNIT``): otherwise it could
-not prove that 16 bytes may be read at once.
+Programs walk the tiles in a fixed stride, so that the launch is sized from the device. Each stores its sums at a place
+of its own; what is stored is summed in a fixed order afterwards. Tiles begin at 64-bit offsets. Whole tiles are read
+without a mask, and sizes are passed as a multiple of a power of two that the compiler knows (``INNER_UNIT``): otherwise
+it could not prove that 16 bytes may be read at once.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def backward_source(bound: BoundFormula, derivation: Derivation, layout: str) ->
     return _source(body, layout, "backward(g, x, gx, partial, ", tile, sums)
 
 
-# Eight sums kept for every element of a tile would fill the registers: neighbours that one thread holds are added first.
+# Eight sums for every element of a tile would fill the registers: neighbours that one thread holds are added first.
 _FOLD = {
     "shared": "tl.sum(tl.reshape({}, [BLOCK // FOLD, FOLD]), axis=1)",
     "row": "tl.sum(tl.reshape({}, [ROWS * COLS // FOLD, FOLD]), axis=1)",
@@ -198,7 +198,7 @@ def _row(body: Body, head: str, tile: list[str], sums: list[str]) -> str:
     return f"""@triton.jit
 def {head}{body.pointers}outer, channels, inner_in_units, INNER_UNIT: tl.constexpr, WIDE: tl.constexpr,
         ROWS: tl.constexpr, COLS: tl.constexpr, FOLD: tl.constexpr):
-    inner = inner_in_units * INNER_UNIT
+    inner = extent(inner_in_units, INNER_UNIT, WIDE)
     c = tl.program_id(0) % channels
 {indented(begin, 4)}
     col_blocks = tl.cdiv(inner, COLS)
@@ -226,7 +226,7 @@ def _lane(body: Body, head: str, tile: list[str], sums: list[str]) -> str:
     return f"""@triton.jit
 def {head}{body.pointers}outer, inner_in_units, INNER_UNIT: tl.constexpr, WIDE: tl.constexpr,
         ROWS: tl.constexpr, COLS: tl.constexpr, FOLD: tl.constexpr):
-    channels = inner_in_units * INNER_UNIT
+    channels = extent(inner_in_units, INNER_UNIT, WIDE)
     col_blocks = tl.cdiv(channels, COLS)
     cols = tl.program_id(0) % col_blocks * COLS + tl.arange(0, COLS)
 {indented(begin, 4)}

@@ -1,12 +1,14 @@
 """Mean and deviation of samples in Triton: of a sample that one program holds, and of one spread over several.
 
-Everything is taken about the sample's first element: a constant sample has exactly its value as mean and 0 as deviation,
-and no square of a large mean is subtracted from another. Squares beyond float32 are taken in units of 2^70. No
-``from __future__ import annotations``: Triton reads them.
+Everything is taken about the sample's first element: a constant sample has exactly its value as mean and 0 as
+deviation, and no square of a large mean is subtracted from another. Squares beyond float32 are taken in units of 2^70.
+No ``from __future__ import annotations``: Triton reads them.
 """
 
 import triton
 import triton.language as tl
+
+from limen.kernels.triton_math import extent
 
 UNIT = tl.constexpr(2.0**-70)
 """Brings the squares of the largest numbers into float32, 3·10^38 · 2^-70 = 3·10^17."""
@@ -51,12 +53,21 @@ def welford(apart, count, mean, squares, in_units):
 
 
 @triton.jit
-def part_moments(x, parts, size_in_units, tiles, SIZE_UNIT: tl.constexpr, PARTS: tl.constexpr, BLOCK: tl.constexpr):
+def part_moments(
+    x,
+    parts,
+    size_in_units,
+    tiles,
+    SIZE_UNIT: tl.constexpr,
+    WIDE: tl.constexpr,
+    PARTS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """Mean about the first element, deviation and number of elements, of one part of a sample by lanes of Welford's.
 
     Program ``PARTS``·s + p takes every ``PARTS``-th tile of sample s from the p-th on.
     """
-    size = size_in_units * SIZE_UNIT
+    size = extent(size_in_units, SIZE_UNIT, WIDE)
     part = tl.program_id(0) % PARTS
     start = x + tl.cast(tl.program_id(0) // PARTS, tl.int64) * size
     first = tl.load(start).to(tl.float32)
