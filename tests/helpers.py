@@ -67,7 +67,7 @@ def exact(module: limen.Activation, x: torch.Tensor, g: torch.Tensor) -> list[to
     double = limen.create(limen.activations.registry.name_of(module), num_parameters=module.num_parameters)
     double.load_state_dict(module.state_dict())
     double.channel_dim = module.channel_dim
-    return gradients(double.double().eval(), x.double(), g.double(), "plain")
+    return gradients(double.double().to(x.device).eval(), x.double(), g.double(), "plain")
 
 
 def assert_as_good_as_plain(module: limen.Activation, x: torch.Tensor, g: torch.Tensor, backend: str = "c") -> None:
@@ -86,10 +86,10 @@ def assert_right_at(module: limen.Activation, x: torch.Tensor, backend: str = "c
     y, slope, *_ = gradients(module, x, torch.ones_like(x), backend)
     want, want_slope, *_ = exact(module, x, torch.ones_like(x))
     largest = torch.finfo(torch.float32).max
-    for got, true, of_scale in ((y, want, x.double()), (slope, want_slope, torch.ones(len(x)).double())):
+    for got, true, of_scale in ((y, want, x.double()), (slope, want_slope, torch.ones_like(x, dtype=torch.float64))):
         holds = (true.abs() < largest / 4) & ~x.isnan()  # autograd gives NaN the slope 0 behind a clamp
         assert got[holds].isfinite().all(), (x, got, true)
-        bound = 1e-6 * (true.abs() + torch.minimum(of_scale.abs(), torch.tensor(30.0)) * 1e-1) + 2e-38
+        bound = 1e-6 * (true.abs() + of_scale.abs().clamp(max=30.0) * 1e-1) + 2e-38
         assert ((got.double() - true).abs()[holds] <= bound[holds]).all(), (x, got, true)
     assert torch.equal(y.isnan(), want.isnan())
 

@@ -359,6 +359,7 @@ def test_the_benchmark_runs_without_a_gpu(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_every_kernel_compiles_in_every_type():
     found = compiled_for_gpus(COMPILED, "--dtypes", "all")
     assert len({(row["activation"], row["target"], row["dtype"]) for row in found}) == len(COMPILED) * 9
