@@ -120,7 +120,8 @@ def _partial_shape(plan: Plan, launch: Launch, sums: int) -> tuple[int, ...]:
 
 def _by_channel(partial: Tensor, plan: Plan) -> Tensor:
     """Sums of each row, (rows, parts, sums), as those of each channel, (sums, channels)."""
-    by_channel = partial.reshape(-1, plan.channels, plan.every, *partial.shape[1:])
+    repeats = partial.shape[0] // (plan.channels * plan.every)
+    by_channel = partial.reshape(repeats, plan.channels, plan.every, *partial.shape[1:])
     return by_channel.sum((0, 2, 3)).t()
 
 

@@ -29,8 +29,8 @@ def interpreted() -> bool:
     import triton
     import triton.language as tl
 
-    # Set after Triton was imported the variable reaches our kernels and not Triton's own functions.
-    return bool(triton.knobs.runtime.interpret) and not isinstance(tl.cdiv, triton.runtime.jit.JITFunction)
+    # Not by the variable: set after Triton was imported, it would reach our kernels and not Triton's own functions.
+    return not isinstance(tl.cdiv, triton.runtime.jit.JITFunction)
 
 
 def has_device() -> bool:
