@@ -222,6 +222,7 @@ def _why_not_triton(bound: BoundFormula, x: Tensor) -> str:
     )
 
 
-def why_no_kernel(bound: BoundFormula) -> str:
-    """Why a formula has no kernel on this CPU; empty if it has one."""
-    return "" if _C.has(bound) else _C.refused[bound]
+def why_no_kernel(bound: BoundFormula, device: str = "cpu") -> str:
+    """Why a formula has no kernel on a device; empty if it has one."""
+    kernels = _C if device == "cpu" else _TRITON
+    return "" if kernels.has(bound) else kernels.refused[bound]
