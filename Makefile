@@ -7,7 +7,10 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Compiled kernels stay in the checkout; elsewhere they go to the user's cache.
 export LIMEN_CACHE := $(CURDIR)/.cache/kernels
 
-.PHONY: demo test quick lint clean
+# Triton's interpreter is chosen before anything imports Triton.
+TEST_TRITON := TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m "triton and not slow"
+
+.PHONY: demo test quick test-triton lint clean
 
 demo: $(VENV)/installed ## Compare eight activations on digits; ends with runs/demo/report.html
 	$(BIN)/limen compare --data digits --network convnet --seeds 3 --epochs 8 \
@@ -15,9 +18,16 @@ demo: $(VENV)/installed ## Compare eight activations on digits; ends with runs/d
 
 test: lint quick ## Everything: style, types, all tests, the slow ones last
 	$(BIN)/python -m pytest -n 2 -m slow
+	@if $(BIN)/python -c "import triton" 2>/dev/null; then $(TEST_TRITON); \
+	  else echo "Triton is not installed, so its tests were left out; make test-triton installs it (691 MB)."; fi
+	$(BIN)/python -m pytest -m gpu
 
 quick: $(VENV)/installed ## The quick tests only
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not triton and not gpu"
+
+test-triton: $(VENV)/installed ## The GPU's kernels without a GPU: interpreted, and compiled for GPUs that are not here
+	$(PIP_INSTALL) --editable '.[triton]'
+	$(TEST_TRITON)
 
 lint: $(VENV)/installed ## Style and types
 	$(BIN)/ruff check .

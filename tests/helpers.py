@@ -40,3 +40,75 @@ def sample_input(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tenso
     """Normal values, none so near to 0 that a numerical derivative would cross a kink there."""
     x = torch.randn(*shape, dtype=torch.float64)
     return torch.where(x.abs() < 1e-2, x + 0.1, x).to(dtype)
+
+
+COMPILED = tuple(name for name in KEEPING_SHAPE if not limen.activations.registry.find(name).plain_only)
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def perturbed(name: str, **named: object) -> limen.Activation:
+    """An activation whose parameters differ from the start and from channel to channel."""
+    module = activation(name, **named)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.2 * torch.rand_like(parameter))
+    return module
+
+
+def gradients(module: limen.Activation, x: torch.Tensor, g: torch.Tensor, backend: str) -> list[torch.Tensor]:
+    """The result, the input's gradient and the parameters', by one path."""
+    leaf = x.detach().requires_grad_()
+    with limen.use_backend(backend):
+        y = module(leaf)
+    return [y.detach(), *torch.autograd.grad(y, [leaf, *module.parameters()], g)]
+
+
+def exact(module: limen.Activation, x: torch.Tensor, g: torch.Tensor) -> list[torch.Tensor]:
+    double = limen.create(limen.activations.registry.name_of(module), num_parameters=module.num_parameters)
+    double.load_state_dict(module.state_dict())
+    double.channel_dim = module.channel_dim
+    return gradients(double.double().to(x.device).eval(), x.double(), g.double(), "plain")
+
+
+def assert_as_good_as_plain(module: limen.Activation, x: torch.Tensor, g: torch.Tensor, backend: str = "c") -> None:
+    """The kernel's error is below twice that of torch's operators in the same type, plus rounding of the scale."""
+    ours, torchs, truth = gradients(module, x, g, backend), gradients(module, x, g, "plain"), exact(module, x, g)
+    for mine, its, want in zip(ours, torchs, truth, strict=True):
+        assert mine.dtype == its.dtype
+        assert mine.shape == want.shape
+        scale = want.abs().max().item() + 1e-30
+        allowed = 2 * (its.double() - want).abs().max().item() + 1e-6 * scale
+        assert (mine.double() - want).abs().max().item() <= allowed
+
+
+def assert_right_at(module: limen.Activation, x: torch.Tensor, backend: str = "c") -> None:
+    """As float64 has it, where that is finite and float32 can hold it; NaN and infinity only where float64 has them."""
+    y, slope, *_ = gradients(module, x, torch.ones_like(x), backend)
+    want, want_slope, *_ = exact(module, x, torch.ones_like(x))
+    largest = torch.finfo(torch.float32).max
+    for got, true, of_scale in ((y, want, x.double()), (slope, want_slope, torch.ones_like(x, dtype=torch.float64))):
+        holds = (true.abs() < largest / 4) & ~x.isnan()  # autograd gives NaN the slope 0 behind a clamp
+        assert got[holds].isfinite().all(), (x, got, true)
+        bound = 1e-6 * (true.abs() + of_scale.abs().clamp(max=30.0) * 1e-1) + 2e-38
+        assert ((got.double() - true).abs()[holds] <= bound[holds]).all(), (x, got, true)
+    assert torch.equal(y.isnan(), want.isnan())
+
+
+def dense(shape: tuple[int, ...]) -> torch.Tensor:
+    return sample_input(*shape, dtype=torch.float32)
+
+
+LAYOUTS = {
+    "one": (lambda: dense((1, 1)), 1, 1),
+    "odd": (lambda: dense((3, 7, 11)), 1, 1),
+    "spans": (lambda: dense((2, 4097)), 1, 1),
+    "rows": (lambda: dense((3, 5, 6, 7)), 5, 1),
+    "long rows": (lambda: dense((2, 3, 5000)), 3, 1),
+    "channels last": (lambda: dense((3, 5, 6, 7)).to(memory_format=torch.channels_last), 5, 1),
+    "matrix": (lambda: dense((70, 9)), 9, 1),
+    "tokens": (lambda: dense((4, 6, 17)), 17, -1),
+    "channels coincide": (lambda: dense((5, 5, 5)), 5, 1),
+    "transposed": (lambda: dense((6, 5, 4)).transpose(0, 2), 5, 1),
+    "with gaps": (lambda: dense((6, 5, 8))[:, :, ::2], 5, 1),
+    "expanded": (lambda: dense((1, 5, 4)).expand(3, 5, 4), 5, 1),
+}

@@ -208,9 +208,9 @@ def _now(x: Tensor) -> float:
     return time.perf_counter()
 
 
-def kernel_notes(activations: Sequence[str]) -> list[str]:
-    """For each activation that has no kernel here, a sentence that says why."""
-    reasons = {spec: why_no_kernel(create(spec).bind(training=True)) for spec in activations}
+def kernel_notes(activations: Sequence[str], device: str = "cpu") -> list[str]:
+    """For each activation that has no kernel on the device, a sentence that says why."""
+    reasons = {spec: why_no_kernel(create(spec).bind(training=True), device) for spec in activations}
     return [f"{spec} runs on torch's operators: {reason}" for spec, reason in reasons.items() if reason]
 
 

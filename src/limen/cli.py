@@ -309,7 +309,7 @@ def bench(
         print(text)
         return
     print(timing.table(rows, bandwidth))
-    for note in timing.kernel_notes(specs):
+    for note in timing.kernel_notes(specs, _device(device)):
         print(note)
 
 

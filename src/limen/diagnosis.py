@@ -8,7 +8,8 @@ from importlib import metadata
 import torch
 
 import limen
-from limen.kernels import build
+from limen.kernels import build, triton_build
+from limen.kernels.dispatch import why_no_triton
 
 PACKAGES = ("torch", "sympy", "numpy", "lightning", "torchmetrics", "scipy", "matplotlib", "pydantic", "triton")
 
@@ -44,10 +45,7 @@ def _devices() -> dict[str, str]:
 
 def _paths() -> dict[str, str]:
     """For each kind of device the path that ``auto`` takes there, and why not another."""
-    found = {"cpu": _cpu_path()}
-    if torch.cuda.is_available():
-        found["cuda"] = "plain (torch's operators; this version has no Triton kernels)"
-    return found
+    return {"cpu": _cpu_path(), "gpu": _gpu_path()}
 
 
 def _cpu_path() -> str:
@@ -56,6 +54,16 @@ def _cpu_path() -> str:
     except build.NoCompilerError as error:
         return f"plain (torch's operators, because there is no compiler: {error})"
     return "c (kernels compiled from each formula, for float32, bfloat16 and float16; float64 is plain)"
+
+
+def _gpu_path() -> str:
+    reason = why_no_triton()
+    if not reason and triton_build.interpreted():
+        return "triton, interpreted: within use_backend('triton') its kernels run on CPU tensors, slowly"
+    there = torch.cuda.is_available() or torch.xpu.is_available()
+    if not reason and there:
+        return "triton (kernels compiled from each formula, for float32, bfloat16 and float16; float64 is plain)"
+    return f"plain (torch's operators, without Triton: {reason})" if there else f"none ({reason})"
 
 
 def _kernels() -> dict[str, str]:

@@ -81,9 +81,13 @@ def key_of(bound: BoundFormula) -> str:
         return _KEYS[bound]
 
 
+INTERPRETED = "interpreted "
+"""Before a key: the formula's Triton kernels, in the interpreter, where the tensors are on a CPU."""
+
+
 def of_key(key: str) -> BoundFormula:
     """The formula that :func:`key_of` named."""
-    return _BY_KEY[key]
+    return _BY_KEY[key.removeprefix(INTERPRETED)]
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,10 @@ def derive(bound: BoundFormula, wanted: tuple[str, ...]) -> Derivation:
     expression = traced.subs(statistics)
     if expression.has(symbolic.mean, symbolic.std, symbolic.uniform):
         raise symbolic.UntraceableError("it takes statistics of something other than its input, or draws noise itself")
+    if used != bool(bound.contexts):
+        raise symbolic.UntraceableError(
+            "it takes statistics without a context among its arguments, or a context in vain"
+        )
     forward, (value,) = lower([expression], bound.noise)
     by = ("x", *((MEAN, STD) if used else ()), *wanted)
     backward, nodes = lower([expression.diff(symbolic.symbol(name)) for name in by], bound.noise)

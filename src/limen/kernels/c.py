@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,82 +13,12 @@ from torch import Tensor
 
 from limen.kernels import build, c_source
 from limen.kernels.bound import BoundFormula, derive
-from limen.kernels.plain import check_channels
+from limen.kernels.layout import Plan
 
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
 SERIAL_BELOW = 32768
 """Elements under which one thread is faster than waking others; torch's own limit."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How an input's memory is walked: the layout and the sizes that a kernel takes."""
-
-    layout: str
-    outer: int = 1
-    channels: int = 1
-    inner: int = 1
-    rows: int = 1
-    every: int = 1
-
-    @property
-    def sizes(self) -> tuple[int, int, int, int, int]:
-        """The sizes in the kernel's order."""
-        return self.outer, self.channels, self.inner, self.rows, self.every
-
-
-def plan_elementwise(x: Tensor, channels: int, channel_dim: int) -> Plan:
-    """The plan for a dense input whose parameters have ``channels`` values each (1: shared).
-
-    >>> plan_elementwise(torch.empty(2, 3, 4, 5), 3, 1)
-    Plan(layout='row', outer=2, channels=3, inner=20, rows=1, every=1)
-    """
-    if channels == 1:
-        return Plan("shared", inner=x.numel())
-    check_channels(channels, x, channel_dim)
-    axis = channel_dim % x.ndim
-    strides = x.stride()
-    inside = [a for a in range(x.ndim) if a != axis and x.shape[a] > 1 and strides[a] < strides[axis]]
-    inner = math.prod(x.shape[a] for a in inside)
-    outer = x.numel() // (inner * channels)
-    if inner == 1:
-        return Plan("lane", outer, channels)
-    return Plan("row", outer, channels, inner)
-
-
-def plan_samples(x: Tensor, channels: int, channel_dim: int, axes: tuple[int, ...]) -> Plan | None:
-    """The plan for a contiguous input with statistics over ``axes``; None if its memory does not suit.
-
-    The axes must be the last ones, so that a sample is one piece of memory. With one parameter a channel, the
-    channel must not be the fastest axis of a sample.
-    """
-    first = x.ndim - len(axes)
-    if axes != tuple(range(first, x.ndim)):
-        return None
-    outer, size = math.prod(x.shape[:first]), math.prod(x.shape[first:])
-    if channels == 1:
-        return Plan("sample", outer, 1, size)
-    check_channels(channels, x, channel_dim)
-    axis = channel_dim % x.ndim
-    after = math.prod(x.shape[axis + 1 :])
-    if axis < first:
-        return Plan("sample", outer, channels, size, 1, after // size)
-    if after == 1 and size > 1:
-        return None
-    return Plan("sample", outer, channels, after, size // after, 1)
-
-
-def is_dense(x: Tensor) -> bool:
-    """Whether the elements fill one piece of memory without gaps or overlaps, in whatever order of axes."""
-    if x.is_contiguous():
-        return True
-    expected = 1
-    for stride, size in sorted((stride, size) for stride, size in zip(x.stride(), x.shape, strict=True) if size > 1):
-        if stride != expected:
-            return False
-        expected *= size
-    return True
 
 
 @functools.cache

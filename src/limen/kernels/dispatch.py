@@ -1,14 +1,14 @@
 """Which path runs a formula here and now, and the choice of it by the user.
 
-The compiled path is taken where it means exactly what the formula means: CPU tensors of float32 or a half type, in
-eager mode or as one opaque operator inside ``torch.compile``. Under functorch transforms, forward-mode
-differentiation, export and tracing, and for every other tensor, the plain formula runs.
+A compiled path is taken where it means exactly what the formula means: tensors of float32 or a half type, C on a CPU
+and Triton on a GPU, in eager mode or as one opaque operator inside ``torch.compile``. Under functorch transforms,
+forward-mode differentiation, export and tracing, and for every other tensor, the plain formula runs.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, get_args
 
@@ -18,8 +18,8 @@ from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
 from limen.errors import LimenError, SpecError, suggest
-from limen.kernels import eager, plain
-from limen.kernels.bound import BoundFormula, key_of
+from limen.kernels import eager, plain, triton_build
+from limen.kernels.bound import INTERPRETED, BoundFormula, key_of
 from limen.kernels.plain import HALF_TYPES
 
 __all__ = ["use_backend"]
@@ -33,9 +33,14 @@ _functorch_stack = torch._C._functorch.peek_interpreter_stack
 _tracing_state = torch._C._get_tracing_state
 
 _chosen: Backend = "auto"
-_refused: dict[BoundFormula, str] = {}
-"""Formulas found to have no kernel, and why."""
-_compiler_trouble: list[str] = []
+
+GPUS = ("cuda", "xpu")
+"""The devices that Triton compiles for; torch calls ROCm's ``cuda`` too."""
+
+compiled_on_gpu: Literal["operator", "inlined"] = "operator"
+"""Inside ``torch.compile`` on a GPU: the kernels as one opaque operator, or the formula for Inductor to compile, which
+may fuse it with its neighbours. Not decided by measurement yet: benchmarks/gpu.py measures both. The operator saves
+only the input, and its numbers are those of eager mode."""
 
 
 @contextmanager
@@ -43,7 +48,8 @@ def use_backend(name: Backend) -> Iterator[None]:
     """Run activations by one path within a ``with`` block: ``auto``, ``plain``, ``c`` or ``triton``.
 
     ``auto`` takes the compiled kernels where they mean exactly the formula, else torch's operators (``plain``). ``c``
-    insists on the compiled CPU kernels, and raises where they cannot run.
+    insists on the compiled CPU kernels and ``triton`` on the GPU's, and raises where they cannot run. With
+    TRITON_INTERPRET=1 in the environment ``triton`` also takes CPU tensors, slowly, for checking.
 
     >>> import limen
     >>> with use_backend("plain"):
@@ -53,8 +59,8 @@ def use_backend(name: Backend) -> Iterator[None]:
     global _chosen
     if name not in get_args(Backend):
         raise SpecError(f"no backend is called {name!r}. {suggest(str(name), get_args(Backend))}")
-    if name == "triton":
-        raise LimenError("this version has no Triton kernels; use 'auto', 'c' or 'plain'.")
+    if name == "triton" and (reason := why_no_triton()):
+        raise LimenError(f"the backend 'triton' cannot be used: {reason}; use 'auto', 'c' or 'plain'.")
     before, _chosen = _chosen, name
     try:
         yield
@@ -66,19 +72,37 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
     """Run the formula on ``x`` with its tensors, each of one value or of one a channel."""
     if is_compiling():
         return _evaluate_compiling(bound, x, parameters, channel_dim)
-    may = x.is_cpu and x.dtype in _COMPILED_TYPES and _chosen != "plain" and _is_eager(x)
+    if not x.is_cpu or _chosen == "triton":
+        return _evaluate_by_triton(bound, x, parameters, channel_dim)
+    may = x.dtype in _COMPILED_TYPES and _chosen != "plain" and _is_eager(x)
     # A function kept for few elements shows that there is a kernel, at the price of a look.
-    if may and (bound.few or _has_kernel(bound)):
+    if may and (bound.few or _C.has(bound)):
         return eager.evaluate(bound, x, parameters, channel_dim)
     if _chosen == "c" and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
 
 
+def _evaluate_by_triton(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
+    """By Triton's kernels if the tensor is on a GPU, or theirs to interpret; else by the plain formula."""
+    may = x.dtype in _COMPILED_TYPES and _chosen in ("auto", "triton") and _is_eager(x) and _is_for_triton(x)
+    if may and _TRITON.has(bound):
+        from limen.kernels import triton
+
+        return triton.evaluate(bound, x, parameters, channel_dim)
+    if _chosen in ("c", "triton") and x.numel() > 0:
+        raise LimenError(_why_not_c(bound, x) if _chosen == "c" else _why_not_triton(bound, x))
+    return plain.evaluate(bound, x, parameters, channel_dim)
+
+
+def _is_for_triton(x: Tensor) -> bool:
+    return x.device.type in GPUS or (x.is_cpu and _chosen == "triton" and triton_build.interpreted())
+
+
 def _evaluate_compiling(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
     """Inside ``torch.compile`` the kernel is one opaque operator; an exported program sees the plain formula."""
-    if not torch.compiler.is_exporting() and x.is_cpu and x.dtype in _COMPILED_TYPES:
-        key: str = _kernel_key(bound)
+    if not torch.compiler.is_exporting() and x.dtype in _COMPILED_TYPES:
+        key: str = _kernel_key(bound, x.device.type)
         if key:
             from limen.kernels import operators
 
@@ -86,10 +110,16 @@ def _evaluate_compiling(bound: BoundFormula, x: Tensor, parameters: Sequence[Ten
     return plain.evaluate(bound, x, parameters, channel_dim)
 
 
-def _kernel_key(bound: BoundFormula) -> str:
-    """The formula's key if its kernel may be used; asked once, when the program is compiled."""
-    transformed = _functorch_stack() is not None or forward_ad._current_level >= 0
-    return key_of(bound) if _chosen != "plain" and not transformed and _has_kernel(bound) else ""
+def _kernel_key(bound: BoundFormula, device: str) -> str:
+    """The formula's key if its kernel may be used on such a device; asked once, when the program is compiled."""
+    if _chosen == "plain" or _functorch_stack() is not None or forward_ad._current_level >= 0:
+        return ""
+    if device == "cpu" and _chosen != "triton":
+        return key_of(bound) if _C.has(bound) else ""
+    on_triton = _chosen != "c" and (device in GPUS or (device == "cpu" and triton_build.interpreted()))
+    if not on_triton or compiled_on_gpu == "inlined" or not _TRITON.has(bound):
+        return ""
+    return (INTERPRETED if device == "cpu" else "") + key_of(bound)
 
 
 # What torch.compiler.assume_constant_result does; calling it would import torch._dynamo with every limen.
@@ -109,55 +139,90 @@ def _is_eager(x: Tensor) -> bool:
     )
 
 
-def _has_kernel(bound: BoundFormula) -> bool:
-    """Whether the formula can be compiled here; says once why not."""
-    if bound in _ready:
-        return True
-    if bound in _refused:
+class _Kernels:
+    """The formulas found to have kernels of one kind, and those found to have none."""
+
+    def __init__(self, no_tools: Callable[[], str]) -> None:
+        self.no_tools = no_tools
+        """Why no kernel of this kind can be compiled here; empty if they can."""
+        self.ready: set[BoundFormula] = set()
+        self.refused: dict[BoundFormula, str] = {}
+        self.said = False
+
+    def has(self, bound: BoundFormula) -> bool:
+        """Whether the formula can be compiled here; says once why not."""
+        if bound in self.ready:
+            return True
+        if bound in self.refused:
+            return False
+        reason = self._why_not(bound)
+        if not reason:
+            self.ready.add(bound)
+            return True
+        self.refused[bound] = reason
         return False
-    reason = _try(bound)
-    if not reason:
-        _ready.add(bound)
-        return True
-    _refused[bound] = reason
-    return False
+
+    def _why_not(self, bound: BoundFormula) -> str:
+        if bound.plain_only:
+            return bound.plain_only
+        from limen.formula.symbolic import UntraceableError
+        from limen.kernels.bound import derive
+
+        try:
+            derive(bound, ())
+        except UntraceableError as error:
+            warnings.warn(f"{bound.name} runs on torch's operators, without a kernel: {error}.", stacklevel=6)
+            return str(error)
+        reason = self.no_tools()
+        if reason and not self.said:
+            self.said = True
+            warnings.warn(f"limen runs on torch's operators, without kernels: {reason}", stacklevel=6)
+        return reason
 
 
-_ready: set[BoundFormula] = set()
-
-
-def _try(bound: BoundFormula) -> str:
-    """Derive the formula and find a compiler; return why there can be no kernel, or nothing."""
-    if bound.plain_only:
-        return bound.plain_only
-    from limen.formula.symbolic import UntraceableError
+def _no_compiler() -> str:
     from limen.kernels import build
-    from limen.kernels.bound import derive
 
-    try:
-        derive(bound, ())
-    except UntraceableError as error:
-        warnings.warn(f"{bound.name} runs on torch's operators, without a kernel: {error}.", stacklevel=5)
-        return str(error)
     try:
         build.find_compiler()
     except build.NoCompilerError as error:
-        if not _compiler_trouble:
-            _compiler_trouble.append(str(error))
-            warnings.warn(f"limen runs on torch's operators, without kernels: {error}", stacklevel=5)
         return str(error)
     return ""
 
 
+def why_no_triton() -> str:
+    """Why no Triton kernel can run in this process; empty if it can, on a GPU or in Triton's interpreter."""
+    if not triton_build.installed():
+        return "Triton is not installed (pip install 'limen[triton]')"
+    if triton_build.interpreted() or triton_build.has_device():
+        return ""
+    return "Triton finds no GPU here, and TRITON_INTERPRET=1 was not set when it was imported"
+
+
+_C = _Kernels(_no_compiler)
+_TRITON = _Kernels(why_no_triton)
+
+
 def _why_not_c(bound: BoundFormula, x: Tensor) -> str:
-    if bound in _refused:
-        return f"{bound.name} has no compiled kernel: {_refused[bound]}; use the backend 'auto' or 'plain'."
+    if bound in _C.refused:
+        return f"{bound.name} has no compiled kernel: {_C.refused[bound]}; use the backend 'auto' or 'plain'."
     return (
         f"the compiled kernels take CPU tensors of float32, bfloat16 or float16 in eager mode, and the input is "
         f"{x.dtype} on {x.device} with {x.numel()} elements; use the backend 'auto' or 'plain'."
     )
 
 
-def why_no_kernel(bound: BoundFormula) -> str:
-    """Why a formula has no kernel here; empty if it has one."""
-    return "" if _has_kernel(bound) else _refused[bound]
+def _why_not_triton(bound: BoundFormula, x: Tensor) -> str:
+    if bound in _TRITON.refused:
+        return f"{bound.name} has no Triton kernel: {_TRITON.refused[bound]}; use the backend 'auto' or 'plain'."
+    where = "GPU tensors (and with TRITON_INTERPRET=1 CPU tensors)"
+    return (
+        f"the Triton kernels take {where} of float32, bfloat16 or float16 in eager mode, and the input is "
+        f"{x.dtype} on {x.device} with {x.numel()} elements; use the backend 'auto' or 'plain'."
+    )
+
+
+def why_no_kernel(bound: BoundFormula, device: str = "cpu") -> str:
+    """Why a formula has no kernel on a device; empty if it has one."""
+    kernels = _C if device == "cpu" else _TRITON
+    return "" if kernels.has(bound) else kernels.refused[bound]

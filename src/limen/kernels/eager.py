@@ -7,18 +7,21 @@ of the noise. Second derivatives run on the plain formula.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from limen.errors import LimenError
 from limen.kernels import c, plain
 from limen.kernels.bound import BoundFormula
 from limen.kernels.build import NoCompilerError
-from limen.kernels.c import SERIAL_BELOW, Plan
+from limen.kernels.c import SERIAL_BELOW
+from limen.kernels.layout import as_parameter, planned, values_of
 from limen.kernels.noise import new_seed
+
+RunBackward = Callable[..., tuple[Tensor, Tensor]]
+run_backward = c.run_backward
 
 
 def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
@@ -57,9 +60,9 @@ def forward(
         if plan is not None:
             if plan.layout == "sample" and plan.channels == 1 and seed is None and walked is x:
                 _remember(bound, x, plan)
-            return c.run_forward(bound, walked, _values(parameters, plan.channels), plan, seed)
+            return c.run_forward(bound, walked, values_of(x, parameters, plan.channels), plan, seed)
     except NoCompilerError as error:
-        _say_once(bound, error)
+        say_once(bound, error)
     return plain.evaluate(bound, x, parameters, channel_dim, seed), None
 
 
@@ -118,22 +121,23 @@ def backward(
     statistics: Tensor | None,
     seed: Tensor | None,
     wanted: Sequence[bool],
+    run: RunBackward = c.run_backward,
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """The gradients of the input and of each wanted parameter, in their own types and shapes."""
+    """The gradients of the input and of each wanted parameter, in their own types and shapes, by ``run``."""
     walked, plan = planned(bound, x, parameters, channel_dim)
     if plan is not None and (statistics is None) == (plan.layout != "sample"):
         names = tuple([name for name, want in zip(bound.parameters, wanted, strict=True) if want])
         if g.stride() != walked.stride():
             g = torch.empty_like(walked).copy_(g)
-        values = _values(parameters, plan.channels)
+        values = values_of(x, parameters, plan.channels)
         try:
-            gx, sums = c.run_backward(bound, g, walked, values, plan, statistics, seed, names)
+            gx, sums = run(bound, g, walked, values, plan, statistics, seed, names)
         except NoCompilerError as error:
-            _say_once(bound, error)
+            say_once(bound, error)
         else:
             rows = iter(sums.unbind(0))
             return gx, [
-                _as_parameter(next(rows), parameter) if want else None
+                as_parameter(next(rows), parameter) if want else None
                 for parameter, want in zip(parameters, wanted, strict=True)
             ]
     gx_plain, *rest = by_plain(bound, g, x, parameters, channel_dim, seed, [True, *wanted])
@@ -144,59 +148,11 @@ def backward(
 _said: set[str] = set()
 
 
-def _say_once(bound: BoundFormula, error: NoCompilerError) -> None:
+def say_once(bound: BoundFormula, error: NoCompilerError) -> None:
     """The compiler works, but not for this kernel or not any more."""
     if bound.name not in _said:
         _said.add(bound.name)
         warnings.warn(f"{bound.name} runs on torch's operators, without a kernel: {error}", stacklevel=4)
-
-
-def planned(
-    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int
-) -> tuple[Tensor, Plan | None]:
-    """The input, made dense if it has to be, and how to walk it; no plan where only the plain path can."""
-    channels = max((p.numel() for p in parameters), default=1)
-    for parameter in parameters:
-        if parameter.numel() != 1:
-            plain.check_channels(parameter.numel(), x, channel_dim)
-    if not bound.contexts:
-        x = x if c.is_dense(x) else x.contiguous()
-        return x, c.plan_elementwise(x, channels, channel_dim)
-    (context,) = bound.contexts
-    axes = context.axes(tuple(x.shape))
-    if not axes:
-        axes = (x.ndim,)  # samples of one element
-        x = x.contiguous()
-        return x, c.plan_samples(x.unsqueeze(-1), channels, channel_dim % x.ndim, axes)
-    whole_samples = axes == tuple(range(1, x.ndim))
-    if channels == 1 and whole_samples and c.is_dense(x) and x.stride(0) == max(x.stride()):
-        return x, Plan("sample", x.shape[0], 1, x.numel() // x.shape[0])  # any order within a sample will do
-    x = x.contiguous()
-    return x, c.plan_samples(x, channels, channel_dim, axes)
-
-
-def _values(parameters: Sequence[Tensor], channels: int) -> list[Tensor]:
-    """The parameters as the kernels read them: float32, contiguous, one value a channel."""
-    values = []
-    for parameter in parameters:
-        value = parameter.detach()
-        if not value.is_cpu:
-            raise LimenError(
-                f"the input is on cpu and the activation's parameters are on {value.device}; move one to the other."
-            )
-        if value.dtype != torch.float32:
-            value = value.float()
-        if value.numel() != channels:
-            value = value.reshape(1).expand(channels)
-        values.append(value if value.is_contiguous() else value.contiguous())
-    return values
-
-
-def _as_parameter(gradient: Tensor, parameter: Tensor) -> Tensor:
-    """The gradient of a parameter from that of its values; a shared one among others a channel sums over them."""
-    if parameter.numel() == 1 and gradient.numel() > 1:
-        gradient = gradient.sum()
-    return gradient.reshape(parameter.shape).to(parameter.dtype)
 
 
 class _Compiled(torch.autograd.Function):
@@ -211,14 +167,18 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        (g,) = gradients
-        x, statistics, seed, *parameters = ctx.saved_tensors
-        wants_x, *wanted = ctx.needs_input_grad[3:]
-        if torch.is_grad_enabled() or not _has_memory(g):
-            found = by_plain(ctx.bound, g, x, parameters, ctx.channel_dim, seed, [wants_x, *wanted])
-            return None, None, None, *found
-        gx, by_parameter = backward(ctx.bound, g, x, parameters, ctx.channel_dim, statistics, seed, wanted)
-        return None, None, None, gx if wants_x else None, *by_parameter
+        return differentiate(ctx, gradients[0], c.run_backward)
+
+
+def differentiate(ctx: Any, g: Tensor, run: RunBackward) -> tuple[Any, ...]:
+    """What a recorded call hands on: by ``run``, or by the plain formula where the gradient is differentiated."""
+    x, statistics, seed, *parameters = ctx.saved_tensors
+    wants_x, *wanted = ctx.needs_input_grad[3:]
+    if torch.is_grad_enabled() or not _has_memory(g):
+        found = by_plain(ctx.bound, g, x, parameters, ctx.channel_dim, seed, [wants_x, *wanted])
+        return None, None, None, *found
+    gx, by_parameter = backward(ctx.bound, g, x, parameters, ctx.channel_dim, statistics, seed, wanted, run)
+    return None, None, None, gx if wants_x else None, *by_parameter
 
 
 def _has_memory(g: Tensor) -> bool:

@@ -10,9 +10,12 @@ STREAM_STEP = 0x9E3779B9
 _MASK = 0xFFFFFFFF
 
 
-def new_seed() -> Tensor:
-    """A seed from torch's default generator, so that checkpointing and ``manual_seed`` reproduce it."""
-    return torch.randint(0, 2**31 - 1, (1,), dtype=torch.int64)
+def new_seed(device: torch.device | None = None) -> Tensor:
+    """A seed from torch's generator of the device, so that checkpointing and ``manual_seed`` reproduce it.
+
+    It is drawn where it is used: a GPU's seed needs no copy, and a captured graph draws a new one in each replay.
+    """
+    return torch.randint(0, 2**31 - 1, (1,), dtype=torch.int64, device=device)
 
 
 def counter_noise(x: Tensor, seed: Tensor, stream: int) -> Tensor:

@@ -1,7 +1,7 @@
 """The compiled kernels as torch operators, for programs that torch traces: ``torch.compile`` sees each as one step.
 
-A formula is passed by its key, since operators take tensors and text. Called on CPU tensors outside a traced program
-the operators do the same as :mod:`limen.kernels.eager`, only slower.
+A formula is passed by its key, since operators take tensors and text. Called outside a traced program the operators do
+the same as :mod:`limen.kernels.eager` on CPU tensors and :mod:`limen.kernels.triton` on a GPU's, only slower.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from limen.kernels import eager, plain
-from limen.kernels.bound import of_key
+from limen.kernels.bound import INTERPRETED, of_key
+from limen.kernels.noise import new_seed
 
 _library: Any = torch.library.Library("limen", "DEF")  # type: ignore[no-untyped-call]  # torch leaves it untyped
 _library.define("forward(str key, Tensor x, Tensor[] parameters, int channel_dim, Tensor? seed) -> (Tensor, Tensor)")
@@ -26,7 +27,7 @@ _library.define(
 
 def evaluate(key: str, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, noisy: bool) -> Tensor:
     """Run the formula's kernel as one operator."""
-    seed = torch.randint(0, 2**31 - 1, (1,), dtype=torch.int64) if noisy else None
+    seed = new_seed(x.device) if noisy else None
     result: Tensor = torch.ops.limen.forward(key, x, list(parameters), channel_dim, seed)[0]
     return result
 
@@ -37,9 +38,18 @@ def _forward(
     bound = of_key(key)
     if x.numel() == 0:
         return plain.evaluate(bound, x, parameters, channel_dim, seed), _empty_statistics(key, x)
-    y, statistics = eager.forward(bound, x, parameters, channel_dim, seed)
+    y, statistics = _path(key, x).forward(bound, x, parameters, channel_dim, seed)
     y = _laid_out_as(torch.empty_like(x), y)
     return y, _empty_statistics(key, x) if statistics is None else statistics
+
+
+def _path(key: str, x: Tensor) -> Any:
+    """The module whose kernels run: C's on CPU tensors unless the key says otherwise."""
+    if x.is_cpu and not key.startswith(INTERPRETED):
+        return eager
+    from limen.kernels import triton
+
+    return triton
 
 
 def _laid_out_as(target: Tensor, result: Tensor) -> Tensor:
@@ -77,7 +87,8 @@ def _backward(
         found = eager.by_plain(bound, g, x, parameters, channel_dim, seed, [True, *wanted])
     else:
         known = statistics if bound.contexts else None
-        gx, rest = eager.backward(bound, g, x, parameters, channel_dim, known, seed, wanted)
+        run = _path(key, x).run_backward
+        gx, rest = eager.backward(bound, g, x, parameters, channel_dim, known, seed, wanted, run)
         found = [_laid_out_as(torch.empty_like(x), gx), *rest]
     return [gradient for gradient in found if gradient is not None]
 
@@ -114,6 +125,7 @@ for _name, _implementation, _fake in (
     ("forward", _forward, _forward_fake),
     ("backward", _backward, _backward_fake),
 ):
-    _library.impl(_name, _implementation, "CPU")
+    for _device in ("CPU", "CUDA", "XPU"):
+        _library.impl(_name, _implementation, _device)
     torch.library.register_fake(f"limen::{_name}", _fake, lib=_library)
 torch.library.register_autograd("limen::forward", _differentiate, setup_context=_setup_context, lib=_library)

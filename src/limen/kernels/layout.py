@@ -1,0 +1,133 @@
+"""How an input's memory is walked, and how the parameters meet it: the same for every compiled path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limen.errors import LimenError
+from limen.kernels.bound import BoundFormula
+from limen.kernels.plain import check_channels
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an input's memory is walked: the layout and the sizes that a kernel takes."""
+
+    layout: str
+    outer: int = 1
+    channels: int = 1
+    inner: int = 1
+    rows: int = 1
+    every: int = 1
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int, int]:
+        """The sizes in the kernel's order."""
+        return self.outer, self.channels, self.inner, self.rows, self.every
+
+
+def plan_elementwise(x: Tensor, channels: int, channel_dim: int) -> Plan:
+    """The plan for a dense input whose parameters have ``channels`` values each (1: shared).
+
+    >>> plan_elementwise(torch.empty(2, 3, 4, 5), 3, 1)
+    Plan(layout='row', outer=2, channels=3, inner=20, rows=1, every=1)
+    """
+    if channels == 1:
+        return Plan("shared", inner=x.numel())
+    check_channels(channels, x, channel_dim)
+    axis = channel_dim % x.ndim
+    strides = x.stride()
+    inside = [a for a in range(x.ndim) if a != axis and x.shape[a] > 1 and strides[a] < strides[axis]]
+    inner = math.prod(x.shape[a] for a in inside)
+    outer = x.numel() // (inner * channels)
+    if inner == 1:
+        return Plan("lane", outer, channels)
+    return Plan("row", outer, channels, inner)
+
+
+def plan_samples(x: Tensor, channels: int, channel_dim: int, axes: tuple[int, ...]) -> Plan | None:
+    """The plan for a contiguous input with statistics over ``axes``; None if its memory does not suit.
+
+    The axes must be the last ones, so that a sample is one piece of memory. With one parameter a channel, the
+    channel must not be the fastest axis of a sample.
+    """
+    first = x.ndim - len(axes)
+    if axes != tuple(range(first, x.ndim)):
+        return None
+    outer, size = math.prod(x.shape[:first]), math.prod(x.shape[first:])
+    if channels == 1:
+        return Plan("sample", outer, 1, size)
+    check_channels(channels, x, channel_dim)
+    axis = channel_dim % x.ndim
+    after = math.prod(x.shape[axis + 1 :])
+    if axis < first:
+        return Plan("sample", outer, channels, size, 1, after // size)
+    if after == 1 and size > 1:
+        return None
+    return Plan("sample", outer, channels, after, size // after, 1)
+
+
+def is_dense(x: Tensor) -> bool:
+    """Whether the elements fill one piece of memory without gaps or overlaps, in whatever order of axes."""
+    if x.is_contiguous():
+        return True
+    expected = 1
+    for stride, size in sorted((stride, size) for stride, size in zip(x.stride(), x.shape, strict=True) if size > 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def planned(
+    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int
+) -> tuple[Tensor, Plan | None]:
+    """The input, made dense if it has to be, and how to walk it; no plan where only the plain path can."""
+    channels = max((p.numel() for p in parameters), default=1)
+    for parameter in parameters:
+        if parameter.numel() != 1:
+            check_channels(parameter.numel(), x, channel_dim)
+    if not bound.contexts:
+        x = x if is_dense(x) else x.contiguous()
+        return x, plan_elementwise(x, channels, channel_dim)
+    (context,) = bound.contexts
+    axes = context.axes(tuple(x.shape))
+    if not axes:
+        axes = (x.ndim,)  # samples of one element
+        x = x.contiguous()
+        return x, plan_samples(x.unsqueeze(-1), channels, channel_dim % x.ndim, axes)
+    whole_samples = axes == tuple(range(1, x.ndim))
+    if channels == 1 and whole_samples and is_dense(x) and x.stride(0) == max(x.stride()):
+        return x, Plan("sample", x.shape[0], 1, x.numel() // x.shape[0])  # any order within a sample will do
+    x = x.contiguous()
+    return x, plan_samples(x, channels, channel_dim, axes)
+
+
+def values_of(x: Tensor, parameters: Sequence[Tensor], channels: int) -> list[Tensor]:
+    """The parameters as the kernels read them: float32, contiguous, one value a channel."""
+    values = []
+    for parameter in parameters:
+        value = parameter.detach()
+        if value.device != x.device:
+            raise LimenError(
+                f"the input is on {x.device} and the activation's parameters are on {value.device}; "
+                "move one to the other."
+            )
+        if value.dtype != torch.float32:
+            value = value.float()
+        if value.numel() != channels:
+            value = value.reshape(1).expand(channels)
+        values.append(value if value.is_contiguous() else value.contiguous())
+    return values
+
+
+def as_parameter(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """The gradient of a parameter from that of its values; a shared one among others a channel sums over them."""
+    if parameter.numel() == 1 and gradient.numel() > 1:
+        gradient = gradient.sum()
+    return gradient.reshape(parameter.shape).to(parameter.dtype)
