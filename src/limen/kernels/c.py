@@ -6,6 +6,7 @@ import ctypes
 import functools
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch

@@ -17,7 +17,7 @@ from limen.kernels import c, plain
 from limen.kernels.bound import BoundFormula
 from limen.kernels.build import NoCompilerError
 from limen.kernels.c import SERIAL_BELOW
-from limen.kernels.layout import as_parameter, planned, values_of
+from limen.kernels.layout import Plan, as_parameter, planned, values_of
 from limen.kernels.noise import new_seed
 
 RunBackward = Callable[..., tuple[Tensor, Tensor]]

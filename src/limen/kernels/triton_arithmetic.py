@@ -59,5 +59,6 @@ _TRITON: dict[str, str] = {
     "exp": "tl.exp({})", "log": "log({})", "log1p": "log1p({})", "sin": "sin({})", "cos": "cos({})", "erf": "erf({})",
 }  # fmt: skip
 
-USED = "copysign, cos, erf, exp_neg, expm1_neg, extent, larger, log, log1p, log1p_unit, rounded, sign, sin, smaller, uniform"
+USED = "copysign, cos, erf, exp_neg, expm1_neg, extent, larger, log, log1p, log1p_unit, rounded, sign, sin, smaller"
+USED += ", uniform"
 """What statements call from ``triton_math``."""
