@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import limen
-from limen.errors import LimenError
+from limen.errors import LimenError, SpecError
 
 UNTRAINED = {"Branches": ("gelu_1", "gelu_2"), "Held": ("table_relu",)}
 """Sites in branches that the examples do not take."""
@@ -119,6 +119,11 @@ def test_one_class_may_be_swapped_in_one_place_only(inputs):
 def test_a_class_in_where_selects_calls_too(inputs):
     report = limen.swap_(nasty.Functions(), "asau", where=nn.LeakyReLU)
     assert [site.before for site in report.sites] == ["LeakyReLU(negative_slope=0.2)"]
+
+
+def test_a_path_that_fits_nothing_is_an_error():
+    with pytest.raises(SpecError, match=r"where='relu_9' fits none of the model's 9 sites\. Did you mean 'relu_"):
+        limen.swap_(nasty.Functions(), "asau", where="relu_9")
 
 
 def test_gates_are_replaced_when_named(inputs):
