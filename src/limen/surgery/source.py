@@ -142,6 +142,7 @@ def _content(cell: CellType) -> Any:
 
 
 def _lines(function: FunctionType) -> list[str]:
+    linecache.checkcache(function.__code__.co_filename)
     return linecache.getlines(function.__code__.co_filename, function.__globals__)
 
 
