@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
+import typing
 
 import nasty
 import pytest
@@ -185,6 +186,66 @@ def test_what_cannot_be_reached_is_named(inputs):
     exec("class Typed(nn.Module):\n    def forward(self, x):\n        return F.relu(x.sum(0))", namespace)
     (named,) = limen.swap_(nn.Sequential(namespace["Typed"](), nn.ReLU()), "asau").unreached
     assert "relu in Typed.forward, and there is no source to rewrite" in named
+
+
+class Default(nn.Module):
+    """A function as a default argument."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x, act=F.gelu):
+        return act(F.relu(self.layer(x)))
+
+
+def test_more_that_is_named(inputs):
+    report = limen.swap_(Default(), "asau")
+    assert len(report.sites) == 1
+    (named,) = report.unreached
+    assert named.endswith("gelu as a default argument")
+    graph = torch.fx.symbolic_trace(nasty.Items())
+    report = limen.swap_(graph, "asau", example_inputs=inputs)
+    assert [site.path for site in report.sites] == ["1"]
+    assert any("relu at node relu" in named for named in report.unreached)
+
+
+def test_a_compiled_model(inputs):
+    model = nasty.Functions()
+    compiled = torch.compile(model, backend="eager")
+    before = compiled(inputs)
+    report = limen.swap_(compiled, "asau", example_inputs=inputs)
+    assert len(report.sites) == 9
+    assert not report.unreached
+    torch.testing.assert_close(compiled(inputs), model(inputs))
+    report.undo()
+    torch.testing.assert_close(compiled(inputs), before)
+
+
+def test_metaclasses_slots_and_registries():
+    """Deriving a class must not tell those who keep count of subclasses."""
+
+    class Registering(nn.Module):
+        __slots__ = ("slot",)
+        seen: typing.ClassVar[list] = []
+
+        def __init_subclass__(cls, *, tag, **kwargs):
+            super().__init_subclass__(**kwargs)
+            Registering.seen.append(tag)
+
+    class Registered(Registering, tag="one"):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return F.relu(self.layer(x))
+
+    model = Registered()
+    model.slot = 3
+    assert len(limen.swap_(model, "asau").sites) == 1
+    assert model.slot == 3
+    assert Registering.seen == ["one"]
 
 
 def test_hooks_modes_and_frozenness_are_kept(inputs):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import collections
 import inspect
-import subprocess
 import tarfile
 import typing
 import zipfile
@@ -18,7 +17,17 @@ from torch import nn
 
 from limen.surgery.source import NoSourceError, read, redecorated, remake, undecorated
 
-MODULES = (argparse, collections, inspect, subprocess, tarfile, typing, zipfile, nn.modules.transformer, nasty, torch.hub)
+MODULES = (
+    argparse,
+    collections,
+    inspect,
+    tarfile,
+    typing,
+    zipfile,
+    nn.modules.transformer,
+    nasty,
+    torch.hub,
+)
 
 
 def functions(module):
