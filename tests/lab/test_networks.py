@@ -129,7 +129,9 @@ def functional(num_classes):
             super().__init__()
             self.layer = nn.Linear(64, num_classes)
         def forward(self, x):
-            return torch.relu(self.layer(x.flatten(1)))
+            for child in self.children():
+                x = torch.relu(child(x.flatten(1)))
+            return x
     return Functional()
 
 number = 3
@@ -206,8 +208,11 @@ def test_bad_networks(name: str, expected: str, own: str) -> None:
         ("another_size", "cannot take images of shape (1, 8, 8) (RuntimeError"),
         ("gives_a_tuple", "gives tuple for 2 images and 10 classes; it must give one number a class"),
         ("too_few_outputs", "gives outputs of shape (2, 9) for 2 images and 10 classes"),
-        ("no_activation", "has no activation module to replace."),
-        ("functional", "torch.relu(self.layer(x.flatten(1))) as a function, make it a module"),
+        ("no_activation", "has no activation to replace."),
+        (
+            "functional",
+            "torch.relu(child(x.flatten(1))), and this forward goes through its children); make it a module",
+        ),
     ],
 )
 def test_networks_that_do_not_fit(factory: str, expected: str, own: str) -> None:

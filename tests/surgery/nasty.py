@@ -170,7 +170,7 @@ class Child(Instances):
 
     @scaled
     def forward(self, x):
-        x = super().forward(x)
+        x = super(Child, self).forward(x)  # noqa: UP008
         x = self.__private(x)
         x = helper(x, self.a)
         x = self.still(self.b(x))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
+import typing
 
 import nasty
 import pytest
@@ -13,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import limen
-from limen.errors import LimenError
+from limen.errors import LimenError, SpecError
 
 UNTRAINED = {"Branches": ("gelu_1", "gelu_2"), "Held": ("table_relu",)}
 """Sites in branches that the examples do not take."""
@@ -32,15 +33,14 @@ def test_every_call_is_a_site(network, inputs):
 
 
 @pytest.mark.parametrize("network", nasty.ALL, ids=lambda cls: cls.__name__)
-def test_the_old_functions_as_modules_change_no_bit(network, inputs):
-    """swap_ proves its rewriting on the examples; here with a module that computes what stood there."""
+def test_a_relu_for_a_relu_changes_nothing(network, inputs):
+    """Every nn.ReLU, F.relu, x.relu_() and clamp(min=0) replaced by limen's ReLU: the same network, in place or not."""
     torch.manual_seed(0)
-    model = network().double().eval()
-    before = evaluated(model, inputs.double())
-    with limen.swapped(model, "relu", where=nn.ReLU, example_inputs=inputs.double()) as report:
-        if network.__name__ not in ("Gates",):
-            assert all("ReLU" in site.before or "relu" in site.before or site.path for site in report.sites)
-        now = evaluated(model, inputs.double())
+    model, x = network().double(), inputs.double()
+    before = evaluated(model, x)
+    with limen.swapped(model, "relu", where=nn.ReLU) as report:
+        assert report.sites
+        now = evaluated(model, x)
     for a, b in zip(before, now, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
@@ -121,6 +121,11 @@ def test_a_class_in_where_selects_calls_too(inputs):
     assert [site.before for site in report.sites] == ["LeakyReLU(negative_slope=0.2)"]
 
 
+def test_a_path_that_fits_nothing_is_an_error():
+    with pytest.raises(SpecError, match=r"where='relu_9' fits none of the model's 9 sites\. Did you mean 'relu_"):
+        limen.swap_(nasty.Functions(), "asau", where="relu_9")
+
+
 def test_gates_are_replaced_when_named(inputs):
     model = nasty.Gates()
     report = limen.swap_(model, "asau", where="sigmoid_*", example_inputs=inputs)
@@ -180,6 +185,66 @@ def test_what_cannot_be_reached_is_named(inputs):
     exec("class Typed(nn.Module):\n    def forward(self, x):\n        return F.relu(x.sum(0))", namespace)
     (named,) = limen.swap_(nn.Sequential(namespace["Typed"](), nn.ReLU()), "asau").unreached
     assert "relu in Typed.forward, and there is no source to rewrite" in named
+
+
+class Default(nn.Module):
+    """A function as a default argument."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x, act=F.gelu):
+        return act(F.relu(self.layer(x)))
+
+
+def test_more_that_is_named(inputs):
+    report = limen.swap_(Default(), "asau")
+    assert len(report.sites) == 1
+    (named,) = report.unreached
+    assert named.endswith("gelu as a default argument")
+    graph = torch.fx.symbolic_trace(nasty.Items())
+    report = limen.swap_(graph, "asau", example_inputs=inputs)
+    assert [site.path for site in report.sites] == ["1"]
+    assert any("relu at node relu" in named for named in report.unreached)
+
+
+def test_a_compiled_model(inputs):
+    model = nasty.Functions()
+    compiled = torch.compile(model, backend="eager")
+    before = compiled(inputs)
+    report = limen.swap_(compiled, "asau", example_inputs=inputs)
+    assert len(report.sites) == 9
+    assert not report.unreached
+    torch.testing.assert_close(compiled(inputs), model(inputs))
+    report.undo()
+    torch.testing.assert_close(compiled(inputs), before)
+
+
+def test_metaclasses_slots_and_registries():
+    """Deriving a class must not tell those who keep count of subclasses."""
+
+    class Registering(nn.Module):
+        __slots__ = ("slot",)
+        seen: typing.ClassVar[list] = []
+
+        def __init_subclass__(cls, *, tag, **kwargs):
+            super().__init_subclass__(**kwargs)
+            Registering.seen.append(tag)
+
+    class Registered(Registering, tag="one"):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return F.relu(self.layer(x))
+
+    model = Registered()
+    model.slot = 3
+    assert len(limen.swap_(model, "asau").sites) == 1
+    assert model.slot == 3
+    assert Registering.seen == ["one"]
 
 
 def test_hooks_modes_and_frozenness_are_kept(inputs):

@@ -40,8 +40,8 @@ def build(settings: StudySettings, data: ImageData, activation: str, seed: int) 
     report = swap_(network, activation)
     if not report.sites:
         raise StudyError(
-            f"the network {settings.network!r} has no activation module to replace"
-            + (f"; it calls {report.unreached[0]} as a function, make it a module" if report.unreached else "")
+            f"the network {settings.network!r} has no activation to replace"
+            + (f", and cannot be given one ({report.unreached[0]}); make it a module" if report.unreached else "")
             + "."
         )
     return network, report

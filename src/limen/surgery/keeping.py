@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from limen.errors import SpecError, suggest
 from limen.surgery.derive import base_of
 from limen.surgery.known import BOUNDED, GATES, SHAPE_CHANGING
 from limen.surgery.sites import Spot, Survey
@@ -28,7 +29,20 @@ class Rules:
 
     def __init__(self, where: Where | Sequence[Where] | None, keep: Where | Sequence[Where]) -> None:
         self.only = None if where is None else _matchers(where)
+        self.patterns = [one for one in _several(where or ()) if isinstance(one, str)]
         self.kept = _matchers(keep)
+
+    def check(self, paths: Sequence[str]) -> None:
+        """A path in ``where`` that fits no site would otherwise pass for a swap that was made.
+
+        Raises:
+            SpecError: naming it and the nearest site.
+        """
+        for pattern in self.patterns:
+            if not fnmatch.filter(paths, pattern):
+                raise SpecError(
+                    f"where={pattern!r} fits none of the model's {len(paths)} sites. {_nearest(pattern, paths)}"
+                )
 
     def reason_to_keep(self, spot: Spot, survey: Survey, outputs: set[tuple[int, str]]) -> str:
         """Why a site stays; empty for one that is to be replaced."""
@@ -39,6 +53,10 @@ class Rules:
         if self.only is not None:
             return "" if any(matches(spot) for matches in self.only) else "not named by where"
         return _default_reason(spot, outputs)
+
+
+def _nearest(pattern: str, paths: Sequence[str]) -> str:
+    return suggest(pattern, paths) if len(paths) <= 20 else f"The first: {', '.join(paths[:20])}."
 
 
 def _default_reason(spot: Spot, outputs: set[tuple[int, str]]) -> str:
@@ -75,8 +93,11 @@ def _is_recurrent_gate(spot: Spot) -> bool:
 
 
 def _matchers(chosen: Where | Sequence[Where]) -> list[Matcher]:
-    several: Iterable[Where] = [chosen] if isinstance(chosen, (str, type)) or callable(chosen) else chosen
-    return [_matcher(one) for one in several]
+    return [_matcher(one) for one in _several(chosen)]
+
+
+def _several(chosen: Where | Sequence[Where]) -> Iterable[Where]:
+    return [chosen] if isinstance(chosen, (str, type)) or callable(chosen) else chosen
 
 
 def _matcher(one: Where) -> Matcher:

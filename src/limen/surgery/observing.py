@@ -193,7 +193,8 @@ def _quiet(model: nn.Module) -> Iterator[None]:
 def _call(model: nn.Module, batch: Any) -> Any:
     from limen.warmstart import call
 
-    return call(model, batch)
+    # A compiled model is watched uncompiled: inside its graph, modules no longer stand apart.
+    return call(getattr(model, "_orig_mod", model), batch)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

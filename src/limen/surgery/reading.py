@@ -13,7 +13,7 @@ from torch import nn
 
 from limen.surgery.calls import Body, find_calls, names_in
 from limen.surgery.derive import base_of
-from limen.surgery.known import NAMES
+from limen.surgery.known import NAMES, function_name
 from limen.surgery.scope import Method, Scope, attribute, plain_mro
 from limen.surgery.source import NoSourceError, read, undecorated
 
@@ -22,6 +22,7 @@ CLEAN: set[Any] = set()
 
 _ASKED = NAMES - {"threshold", "clamp", "clip", "clamp_", "clip_", "clamp_min", "clamp_min_"}
 _DEEPEST_HELPER = 4
+_OURS = ("limen.activations", "limen.surgery")
 
 
 @dataclass
@@ -58,7 +59,7 @@ def read_all(modules: Iterable[nn.Module]) -> dict[int, Reading]:
 
 
 def _is_ours_or_torchs(module: nn.Module) -> bool:
-    return base_of(module).__module__.startswith(("torch.nn.", "limen.activations", "limen.surgery"))
+    return base_of(module).__module__.startswith(("torch.nn.", "torch._dynamo", *_OURS))
 
 
 def _read(module: nn.Module, entries: list[str]) -> Reading:
@@ -66,6 +67,9 @@ def _read(module: nn.Module, entries: list[str]) -> Reading:
     if isinstance(module, torch.jit.ScriptModule):
         names = sorted(name for name in _ASKED if f".{name}(" in str(getattr(module, "code", "")))
         reading.unreached += [f"{type(module).__name__}: {name} in a scripted module" for name in names]
+        return reading
+    if isinstance(module, torch.fx.GraphModule):
+        reading.unreached += _nodes(module)
         return reading
     if "forward" in vars(module):
         reading.unreached.append(f"{base_of(module).__name__}: its forward was replaced on the object itself")
@@ -88,10 +92,20 @@ def _read(module: nn.Module, entries: list[str]) -> Reading:
     return reading
 
 
+def _nodes(module: torch.fx.GraphModule) -> list[str]:
+    """Activations in a traced graph that are functions; its modules are sites like any."""
+    names = {node: _node_name(node) for node in module.graph.nodes}
+    return [f"{type(module).__name__}: {name} at node {node.name}" for node, name in names.items() if name in _ASKED]
+
+
+def _node_name(node: torch.fx.Node) -> str:
+    if node.op == "call_function":
+        return function_name(node.target)
+    return str(node.target) if node.op == "call_method" else ""
+
+
 def _is_torchs(origin: Method | FunctionType) -> bool:
-    return isinstance(origin, Method) and origin.owner.__module__.startswith(
-        ("torch.", "limen.activations", "limen.surgery")
-    )
+    return isinstance(origin, Method) and origin.owner.__module__.startswith(("torch.", *_OURS))
 
 
 def _body(reading: Reading, origin: Method | FunctionType, depth: int) -> Body | None:
@@ -109,6 +123,9 @@ def _body(reading: Reading, origin: Method | FunctionType, depth: int) -> Body |
     body = Body(Scope(source, reading.module if owner else None, owner), origin)
     find_calls(body)
     reading.unreached += [f"{body.location(node)}: {why}" for node, why in body.unreached]
+    given = (*(inner.__defaults__ or ()), *(inner.__kwdefaults__ or {}).values())
+    names = [function_name(value) for value in given if function_name(value)]
+    reading.unreached += [f"{body.location(source.node)}: {name} as a default argument" for name in names]
     if isinstance(origin, FunctionType) and not (body.calls or body.leads or body.unreached):
         CLEAN.add(function.__code__)
     return body

@@ -142,6 +142,7 @@ def _content(cell: CellType) -> Any:
 
 
 def _lines(function: FunctionType) -> list[str]:
+    linecache.checkcache(function.__code__.co_filename)
     return linecache.getlines(function.__code__.co_filename, function.__globals__)
 
 
@@ -188,6 +189,10 @@ def _compiled(source: Source, node: ast.FunctionDef) -> CodeType:
     if source.definition.class_name:
         body = [ast.ClassDef(source.definition.class_name, [], [], body, [], **_no_type_parameters())]
     arguments = ast.arguments([], [ast.arg(name) for name in free], None, [], [], None, [])
+    own_name = source.definition.class_name or node.name
+    if own_name not in free:
+        # Else a method that names its class, as in super(Net, self), would look for it in the surroundings.
+        body.insert(0, ast.Global([own_name]))
     factory = ast.FunctionDef("surroundings", arguments, body, [], **_no_type_parameters())
     module = ast.fix_missing_locations(ast.Module([*source.definition.imports, factory], []))
     flags = source.function.__code__.co_flags & _FUTURE_FLAGS
@@ -215,6 +220,13 @@ def _same(first: CodeType, second: CodeType) -> bool:
     if len(first.co_consts) != len(second.co_consts):
         return False
     return all(
-        _same(a, b) if isinstance(a, CodeType) and isinstance(b, CodeType) else type(a) is type(b) and a == b
+        _same(a, b) if isinstance(a, CodeType) and isinstance(b, CodeType) else _same_constant(a, b)
         for a, b in zip(first.co_consts, second.co_consts, strict=True)
     )
+
+
+def _same_constant(first: Any, second: Any) -> bool:
+    """Equal; Python 3.10 also keeps the full names of nested functions here, which the surroundings lengthen."""
+    if isinstance(first, str) and isinstance(second, str) and "<locals>" in first:
+        return first.endswith(second.rpartition("<locals>")[2])
+    return type(first) is type(second) and first == second

@@ -129,6 +129,7 @@ class _Operation:
 
     def choose(self, rules: Rules) -> None:
         """Part the sites into those to replace and those that stay."""
+        rules.check([spot.path for spot in self.survey.spots])
         outputs = self.survey.flow.at_output()
         for spot in self.survey.spots:
             reason = rules.reason_to_keep(spot, self.survey, outputs)
