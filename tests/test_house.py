@@ -14,6 +14,7 @@ FLOORS = (
     ("kernels",),
     ("activations",),
     ("functional", "surgery", "training", "bench", "diagnosis"),
+    ("selection",),
     ("lab",),
     ("cli",),
 )
