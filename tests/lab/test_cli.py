@@ -409,7 +409,7 @@ def test_the_command_is_kept_in_the_study(run: Command, tmp_path: Path) -> None:
     ],
 )
 def test_what_json_cannot_say_is_null(value: Any, expected: Any) -> None:
-    assert cli._finite(value) == expected
+    assert finite(value) == expected
 
 
 def test_list_names_everything(run: Command) -> None:

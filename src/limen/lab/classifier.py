@@ -117,9 +117,10 @@ class StepTimes(L.Callback):
 class Epochs(L.Callback):
     """Collects a row an epoch and tells a listener about each."""
 
-    def __init__(self, listener: Callable[[EpochRow], None]) -> None:
+    def __init__(self, listener: Callable[[EpochRow], None], test_accuracy: Callable[[], float] | None = None) -> None:
         self.rows: list[EpochRow] = []
         self.listener = listener
+        self.test_accuracy = test_accuracy
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Validation has run by now, so all four numbers are there."""
@@ -131,6 +132,7 @@ class Epochs(L.Callback):
                 train_accuracy=float(measured["train_accuracy"]),
                 heldout_loss=float(measured["val_loss"]),
                 heldout_accuracy=float(measured["val_accuracy"]),
+                test_accuracy=self.test_accuracy() if self.test_accuracy else None,
             )
         )
         self.listener(self.rows[-1])

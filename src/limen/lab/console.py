@@ -14,7 +14,9 @@ from rich.table import Table
 
 from limen.lab.records import EpochRow, RunRecord, SummaryRow
 from limen.lab.settings import StudySettings
+from limen.lab.statistics import interval
 from limen.lab.study import Result
+from limen.selection import Plan
 
 STYLES = {"better": "green", "worse": "red"}
 SHORT = {
@@ -30,7 +32,7 @@ class ProgressListener:
 
     def __init__(self, settings: StudySettings) -> None:
         self.epochs = settings.epochs
-        self.heldout = "test" if settings.protocol == "paper" else "validation"
+        self.heldout = "test" if settings.test_chooses else "validation"
         self.console = Console(stderr=True)
         # Where nothing can move (a file, a pipe), rich would end the bars with an empty line.
         self.progress = Progress(
@@ -115,11 +117,27 @@ def print_result(result: Result, console: Console) -> None:
     """The summary as a table, then where the rest is."""
     settings, data = result.study.settings, result.study.data
     console.print(summary_table(result.summary, f"{data.name} · {settings.network} · {settings.epochs} epochs"))
-    if settings.protocol == "paper":
+    if settings.test_chooses:
         console.print("The paper's protocol chooses the epoch by test accuracy: these numbers are optimistic.")
     for run in result.failed:
         console.print(f"[red]failed[/] {escape(run.activation)}, seed {run.seed}: {escape(run.failure)}")
+    if result.plan is not None:
+        _print_selection(result, result.plan, console)
     console.print(f"Report: {result.report}", soft_wrap=True)
+
+
+def _print_selection(result: Result, plan: Plan, console: Console) -> None:
+    """The plan, what to know before believing it, and the discretisation gap."""
+    console.print(str(plan), highlight=False, markup=False, soft_wrap=True)
+    gaps = [run.metrics["discretisation_gap"] for run in result.runs if "discretisation_gap" in run.metrics]
+    found = interval(gaps)
+    console.print(
+        f"Discretisation gap: baking the trained mixture changes its test accuracy by "
+        f"{with_interval(-found.mean, -found.high, -found.low, sign='+')} points.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"Plan: {result.report.with_name('plan.json')}", soft_wrap=True)
 
 
 def summary_table(rows: Sequence[SummaryRow], title: str) -> Table:

@@ -192,8 +192,8 @@ class Choice:
         if together > weights[self.winner]:
             return [
                 f"{self.path}: {self.winner} has the largest single weight ({weights[self.winner]:.2f}), but "
-                f"candidates that differ in slope only ({written}) weigh {together:.2f} together; the rule 'grouped' counts them "
-                "as one."
+                f"candidates that differ in slope only ({written}) weigh {together:.2f} together; the rule "
+                "'grouped' counts them as one."
             ]
         return []
 

@@ -34,26 +34,18 @@ def negative_slope(candidate: Activation) -> float | None:
 
 def _values(candidate: Activation) -> Tensor:
     """The function at the points, (points, channels)."""
-    channels = candidate.num_parameters
+    channels, dim = candidate.num_parameters, candidate.channel_dim
+    dims = max(2, dim + 1, -dim)
+    channel_axis = dim % dims
+    point_axis = 1 if channel_axis == 0 else 0
     reference = next(iter([*candidate.parameters(), *candidate.buffers()]), torch.empty(0))
-    x = torch.tensor(_POINTS, device=reference.device, dtype=torch.float32)
+    points = torch.tensor(_POINTS, device=reference.device).unsqueeze(-1).expand(-1, channels)
+    x = points.reshape(*points.shape, *[1] * (dims - 2)).movedim((0, 1), (point_axis, channel_axis)).contiguous()
     training = candidate.training
     candidate.eval()
     try:
-        y = candidate(_placed(x.unsqueeze(-1).expand(-1, channels), candidate.channel_dim))
+        y = candidate(x)
     finally:
         candidate.train(training)
-    found: Tensor = y.reshape(len(_POINTS), channels).double().cpu()
+    found: Tensor = y.movedim((point_axis, channel_axis), (0, 1)).reshape(points.shape).double().cpu()
     return found
-
-
-def _placed(x: Tensor, channel_dim: int) -> Tensor:
-    """Points by channels as an input whose channel axis is where the candidate wants it."""
-    if channel_dim in (1, -1):
-        return x.contiguous()
-    dims = channel_dim + 1 if channel_dim > 1 else -channel_dim
-    if channel_dim > 1:
-        return x.reshape(x.shape[0], *[1] * (dims - 2), x.shape[1]).contiguous()
-    if channel_dim == 0:
-        return x.t().contiguous()
-    return x.reshape(*x.shape, *[1] * (dims - 1)).contiguous()
