@@ -16,6 +16,7 @@ FLOORS = (
     ("functional", "surgery", "training", "bench", "diagnosis"),
     ("selection",),
     ("lab",),
+    ("commands",),
     ("cli",),
 )
 RANK = {name: rank for rank, floor in enumerate(FLOORS) for name in floor}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers_lab import ENVIRONMENT, TINY_OPTIONS, Command, Recorder, command, data_of, stored
+from helpers_lab import tiny as tiny_study
 
 import limen
 from limen.errors import SpecError, StudyError
@@ -42,7 +43,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_the_command_writes_the_contract(run: Command, tmp_path: Path):
     out = tmp_path / "first"
-    outcome = run("select", *TINY_OPTIONS, "--seeds", "2", "--epochs", "2", "--protocol", "both", "--json", "--out", out)
+    outcome = run(
+        "select", *TINY_OPTIONS, "--seeds", "2", "--epochs", "2", "--protocol", "both", "--json", "--out", out
+    )
     assert outcome.code == 0, outcome.err
     runs = rows(out / "runs.csv")
     assert [(row["activation"], row["seed"]) for row in runs] == [(name, str(s)) for name in NAMES for s in (0, 1)]
@@ -92,10 +95,6 @@ def test_the_networks_of_a_seed_start_from_the_same_weights():
 
 
 def test_noting_the_test_accuracy_changes_no_run(tmp_path: Path):
-    settings = {"activations": ("relu", "asau"), "kind": "compare"}
-    del settings["kind"]
-    from helpers_lab import tiny as tiny_study
-
     honest = study.compare(tiny_study(), tmp_path / "honest", Recorder())
     both = study.compare(tiny_study(protocol="both"), tmp_path / "both", Recorder())
     for one, other in zip(honest.runs, both.runs, strict=True):
@@ -137,8 +136,6 @@ def test_another_selection_is_refused(tmp_path: Path):
     selecting.select(tiny(seeds=(0,), epochs=1), tmp_path, Recorder())
     with pytest.raises(StudyError, match="candidates"):
         selecting.select(tiny(seeds=(0,), epochs=1, candidates=("relu", "mish")), tmp_path, Recorder())
-    from helpers_lab import tiny as tiny_study
-
     with pytest.raises(StudyError, match="made by limen select"):
         study.compare(tiny_study(epochs=1), tmp_path, Recorder())
     more = selecting.select(tiny(seeds=(0, 1), epochs=1), tmp_path, Recorder())

@@ -159,15 +159,15 @@ class AdAct(Activation):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
         # A state without a weighting was saved from a plain softmax, and is one again.
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         active = state_dict.get(f"{prefix}weighting.active")
-        if active is None and self.weighting is not None:
+        if active is None and self.weighting is not None and f"{prefix}logits" in state_dict:
             self.weighting = None
             self._alive = tuple(range(len(self.names)))
             self._rebind()
         elif active is not None and active.numel() == len(self.names):
             self.shape_weights().active.copy_(active)
             self._take_up_active()
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _rebind(self) -> None:
         if "candidates" in self._modules:
