@@ -26,6 +26,7 @@ from limen.commands.common import (
     show,
     study_settings,
 )
+from limen.commands.reproduce import reproduce
 from limen.commands.select import select
 from limen.errors import SpecError
 
@@ -116,16 +117,33 @@ def compare(
 app.command(epilog="Example: limen select --data digits --seeds 5 --out runs/selection")(select)
 
 
+app.command(epilog="Example: limen reproduce adact-table1-fmnist --quick --out runs/table1")(reproduce)
+
+
 @app.command(epilog="Example: limen report runs/first")
 @command
 def report(
-    out: Annotated[Path, typer.Argument(help="Folder of a study.")],
+    out: Annotated[list[Path], typer.Argument(help="Folder of a study; several, with --markdown.")],
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write a page of reproductions, published beside measured, to this file.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Title of that page.")] = "Published and measured",
     as_json: JsonOption = False,
 ) -> None:
     """Make the tables and the report of a study again from its stored runs, finished or not."""
     from limen.lab import study
 
-    show(study.report(out), as_json)
+    if markdown is not None:
+        from limen.lab import reproduce as reproducing
+        from limen.lab import reproduction_page
+        from limen.lab.store import write_atomically
+
+        write_atomically(markdown, reproduction_page.markdown([reproducing.read(folder) for folder in out], title))
+        print(f"Page: {markdown}")
+        return
+    if len(out) > 1:
+        raise SpecError(f"limen report makes one study's report again, and {len(out)} were named; add --markdown FILE.")
+    show(study.report(out[0]), as_json)
 
 
 @app.command("list", epilog="Example: limen list --json")

@@ -57,7 +57,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names() -> None:
-    assert names() == ("digits", "mnist", "fashion-mnist", "cifar10")
+    assert names() == ("digits", "mnist", "fashion-mnist", "cifar10", "svhn")
 
 
 def test_digits_need_no_network_and_use_the_whole_range() -> None:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from limen.lab.records import EpochRow, RunRecord, SummaryRow
+from limen.lab.reproduce import Reproduction
 from limen.lab.settings import StudySettings
 from limen.lab.statistics import interval
 from limen.lab.study import Result
@@ -138,6 +139,31 @@ def _print_selection(result: Result, plan: Plan, console: Console) -> None:
         soft_wrap=True,
     )
     console.print(f"Plan: {result.report.with_name('plan.json')}", soft_wrap=True)
+
+
+def print_reproduction(found: Reproduction, console: Console) -> None:
+    """Published and measured numbers, and a verdict for every claim."""
+    for notice in found.notices:
+        console.print(f"[yellow]{escape(notice)}[/]", highlight=False)
+    quick = " (quick, scaled down)" if found.study.quick else ""
+    table = Table(title=f"{escape(found.recipe.title)}{quick}", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("network", "published %", "as the paper %", "honest %"):
+        table.add_column(heading, justify="left" if heading == "network" else "right")
+    for row in found.numbers:
+        measured = (with_interval(value.mean, value.low, value.high) for value in (row.paper, row.honest))
+        table.add_row(row.network, f"{100 * row.published:.1f}", *measured)
+    console.print(table)
+    for claim in found.orders:
+        console.print(
+            f"{claim.claim} (published {claim.published}): [bold]{claim.honest_verdict}[/], {claim.honest} points; "
+            f"as the paper measures {claim.paper_verdict}, {claim.paper}",
+            highlight=False,
+        )
+    for layer in found.layers:
+        console.print(
+            f"layer {layer.layer}, {escape(layer.words)}: [bold]{layer.verdict}[/], measured {layer.winner}",
+            highlight=False,
+        )
 
 
 def summary_table(rows: Sequence[SummaryRow], title: str) -> Table:

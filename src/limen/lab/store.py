@@ -26,7 +26,7 @@ from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
 
 M = TypeVar("M", bound=BaseModel)
 
-OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "plan.json", "report.html")
+OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "plan.json", "report.html", "reproduction.csv")
 
 
 class Study(BaseModel):

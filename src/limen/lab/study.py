@@ -67,14 +67,16 @@ class Result:
         return tuple(run for run in self.runs if run.status == "failed")
 
 
-def compare(settings: StudySettings, out: Path, listener: Listener, *, command: str = "") -> Result:
+def compare(
+    settings: StudySettings, out: Path, listener: Listener, *, command: str = "", recipe: str = "", quick: bool = False
+) -> Result:
     """Run or continue the comparison that ``settings`` describe in the folder ``out``."""
     check(settings)
     data = prepare(settings)
     unreached = probe(settings, data)
     folder = StudyFolder(out)
     with folder.lock():
-        study = folder.open(settings, data.facts(), environment(settings), command)
+        study = folder.open(settings, data.facts(), environment(settings), command, recipe=recipe, quick=quick)
         train_missing(settings, study, folder, listener, unreached, partial(train.run, settings, data))
         if not set(study.settings.activations) <= {row.activation for row in folder.read_costs()}:
             folder.write_costs(cost.measure(study.settings, data, listener.timing))
