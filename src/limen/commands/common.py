@@ -11,7 +11,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -73,7 +73,7 @@ def share_the_processor() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
-def study_settings(kind: str = "compare", **given: Any) -> Any:
+def study_settings(kind: Literal["compare", "select"] = "compare", **given: Any) -> Any:
     """Validated settings from options as they were given; a value out of range is named as its option."""
     from pydantic import ValidationError
 

@@ -62,15 +62,20 @@ class Recipe(_Strict):
     folder: Path = RECIPES
     """Where its file is; a table of one's own lies beside it."""
 
+    @property
+    def reference(self) -> str:
+        """What :func:`load` finds it by."""
+        return self.name if self.folder == RECIPES else str((self.folder / f"{self.name}.toml").resolve())
+
     def study_settings(self, *, quick: bool = False, **changed: Any) -> StudySettings:
         """The settings of its study; ``changed`` says where to find the data, where to run, how many seeds."""
-        values = {**self.settings, **(self.quick if quick else {}), **changed}
+        values = {"baseline": "relu", **self.settings, **(self.quick if quick else {}), **changed}
         if not values.get("data"):
             raise SpecError(f"the recipe {self.name} needs --data. {self.data_help}".strip())
         values["seeds"] = tuple(range(values.get("seeds", 3)))
         if self.method == "compare":
             return StudySettings(**values)
-        names = (values.get("baseline", "relu"), SEARCHED, OPTIMIZED)
+        names = (values["baseline"], SEARCHED, OPTIMIZED)
         return SelectSettings(kind="select", activations=names, **values)
 
     def published_rows(self) -> list[Mapping[str, str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from limen.errors import StudyError
 from limen.lab import claims, recipe, selecting, study
@@ -49,11 +51,11 @@ def run(
     chosen: Recipe, settings: StudySettings, out: Path, listener: Listener, *, command: str = "", quick: bool = False
 ) -> tuple[Result, Reproduction]:
     """Run or continue a recipe in the folder ``out``."""
-    named = {"command": command, "recipe": chosen.name, "quick": quick}
+    named: dict[str, Any] = {"command": command, "recipe": chosen.reference, "quick": quick}
     if isinstance(settings, SelectSettings):
-        result = selecting.select(settings, out, listener, **named)  # type: ignore[arg-type]
+        result = selecting.select(settings, out, listener, **named)
     else:
-        result = study.compare(settings, out, listener, **named)  # type: ignore[arg-type]
+        result = study.compare(settings, out, listener, **named)
     found = _held_against(chosen, result)
     write_atomically(out / "reproduction.csv", as_csv(rows(found)))
     return result, found
@@ -79,8 +81,8 @@ def _held_against(chosen: Recipe, result: Result) -> Reproduction:
 
 def rows(found: Reproduction) -> list[dict[str, object]]:
     """Everything held against the paper as flat rows: numbers, then orders, then layers."""
-    head = {"recipe": found.recipe.name, "quick": found.study.quick}
-    numbers = (
+    head: dict[str, object] = {"recipe": found.recipe.name, "quick": found.study.quick}
+    numbers: Iterator[dict[str, object]] = (
         {
             "kind": "number",
             "subject": row.network,
@@ -91,7 +93,7 @@ def rows(found: Reproduction) -> list[dict[str, object]]:
         }
         for row in found.numbers
     )
-    orders = (
+    orders: Iterator[dict[str, object]] = (
         {
             "kind": "order",
             "subject": row.claim,
@@ -103,7 +105,7 @@ def rows(found: Reproduction) -> list[dict[str, object]]:
         }
         for row in found.orders
     )
-    layers = (
+    layers: Iterator[dict[str, object]] = (
         {
             "kind": "layer",
             "subject": f"layer {row.layer}: {row.words}",

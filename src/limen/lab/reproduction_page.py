@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from limen.lab.reproduce import Reproduction
@@ -18,14 +19,17 @@ def markdown(found: Sequence[Reproduction], title: str) -> str:
 
 
 def _explanation() -> list[str]:
-    return [
-        "Published numbers beside measured ones, made from stored runs by `limen report … --markdown`. *As the paper* is",
-        "the best test accuracy of any epoch, so the test set chooses the epoch; *honest* is the test accuracy of the epoch",
-        "that held-out training images chose. Both come from the same runs. Intervals are Student's t at 95 % over seeds,",
-        "differences are paired by seed and corrected for the number of claims (Holm). **Confirmed** and **contradicted**",
-        "mean that the difference is detected in the published direction or against it; **not detectable**, that the",
-        "interval leaves both open. The lead of a layer's named candidates is over the best of the others.",
-    ]
+    return textwrap.wrap(
+        "Published numbers beside measured ones, made from stored runs by `limen report … --markdown`. *As the paper* "
+        "is the best test accuracy of any epoch, so the test set chooses the epoch; *honest* is the test accuracy of "
+        "the epoch that held-out training images chose. Both come from the same runs. Intervals are Student's t at 95 % "
+        "over seeds, differences are paired by seed and corrected for the number of claims (Holm). **Confirmed** and "
+        "**contradicted** mean that the difference is detected in the published direction or against it; **not "
+        "detectable**, that the interval leaves both open. A layer's lead is that of the candidates named by the paper "
+        "over the best of the others.",
+        118,
+        break_on_hyphens=False,
+    )
 
 
 def _section(found: Reproduction) -> list[str]:

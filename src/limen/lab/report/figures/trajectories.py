@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -33,7 +34,7 @@ def trajectories(runs: Sequence[RunRecord]) -> list[Picture]:
         lines = [(styles[name], *_table(runs, path, name)) for name in styles]
         kept = [line for line in lines if line[2].size]
         label = f"Weights of {path} over the epochs, {counted(len(kept), 'candidate')}"
-        pictures.append(Picture(draw(SIZE, f"weights{index}-", label, lambda f, k=kept: _paint(f, k)), path))
+        pictures.append(Picture(draw(SIZE, f"weights{index}-", label, partial(_paint, kept)), path))
     return pictures
 
 
@@ -47,7 +48,7 @@ def _table(runs: Sequence[RunRecord], path: str, name: str) -> tuple[list[int], 
     return epochs, np.array([[seed[epoch] for epoch in epochs] for seed in by_seed])
 
 
-def _paint(figure: Figure, lines: Sequence[Line]) -> None:
+def _paint(lines: Sequence[Line], figure: Figure) -> None:
     axes = panel(figure, 40, 36, 8, 8)
     for look, epochs, values in lines:
         axes.fill_between(epochs, values.min(0), values.max(0), color=look.colour, alpha=0.13, linewidth=0)
