@@ -221,3 +221,25 @@ def test_a_killed_selection_continues(tmp_path: Path):
     selecting.select(settings, straight, Recorder())
     assert rows(out / "runs.csv") == rows(straight / "runs.csv")
     assert (out / "plan.json").read_text() == (straight / "plan.json").read_text()
+
+
+def test_channels_last_reaches_the_feature_maps():
+    from limen.lab import train
+
+    settings = tiny(network="convnet", channels_last=True)
+    network, _ = train.build(settings, data_of(tiny()), "relu", 0)
+    seen: list[bool] = []
+    network.features[1].register_forward_hook(
+        lambda m, x, y: seen.append(y.is_contiguous(memory_format=torch.channels_last) and not y.is_contiguous())
+    )
+    plain, _ = train.build(tiny(network="convnet"), data_of(tiny()), "relu", 0)
+    images = data_of(tiny()).train.images[:4].float()
+    assert torch.allclose(network(images), plain(images), atol=1e-3)
+    assert seen == [True]
+
+
+def test_a_larger_rate_of_the_activations_lets_the_weights_decide(tmp_path: Path):
+    slow = selecting.select(tiny(seeds=(0,)), tmp_path / "slow", Recorder())
+    fast = selecting.select(tiny(seeds=(0,), activation_lr=0.3), tmp_path / "fast", Recorder())
+    assert fast.runs[0].metrics == slow.runs[0].metrics  # ReLU has no parameters
+    assert all(a.entropy < b.entropy for a, b in zip(fast.plan.sites, slow.plan.sites, strict=True))

@@ -22,6 +22,11 @@ Protocol = Annotated[
 BatchSize = Annotated[int, typer.Option(help="Images in a training step.")]
 EvalBatchSize = Annotated[int, typer.Option(help="Images in a test step.")]
 LearningRate = Annotated[float, typer.Option("--lr", "--learning-rate", help="Adam's learning rate.")]
+ActivationRate = Annotated[
+    float | None,
+    typer.Option("--activation-lr", help="Learning rate of the activations alone. Default: --lr."),
+]
+ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Channels innermost: faster convolutions.")]
 WeightDecay = Annotated[float, typer.Option(help="Decoupled; never on activation parameters.")]
 ImageSize = Annotated[str | None, typer.Option(help="Resize images to 32 or 32x48 (height x width).")]
 Grey = Annotated[bool, typer.Option("--grey", help="Read images as grey.")]

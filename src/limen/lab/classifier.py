@@ -25,11 +25,18 @@ class NonFiniteLossError(Exception):
 class Classifier(L.LightningModule):
     """A network with cross-entropy loss, Adam, and accuracy and macro F1 on each split."""
 
-    def __init__(self, network: nn.Module, num_classes: int, learning_rate: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        learning_rate: float,
+        weight_decay: float,
+        activation_lr: float | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.loss = nn.CrossEntropyLoss()
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.learning_rate, self.weight_decay, self.activation_lr = learning_rate, weight_decay, activation_lr
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
         measures = MetricCollection(
             {
@@ -41,7 +48,8 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with decoupled weight decay (which at 0 is Adam), never on activation parameters."""
-        return torch.optim.AdamW(param_groups(self.network, self.learning_rate, self.weight_decay))
+        groups = param_groups(self.network, self.learning_rate, self.weight_decay, activation_lr=self.activation_lr)
+        return torch.optim.AdamW(groups)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Cross-entropy of a batch; a loss that is not finite ends the run."""

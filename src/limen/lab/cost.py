@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from limen.lab import networks, train
+from limen.lab import train
 from limen.lab.batches import Batches
 from limen.lab.data import ImageData
 from limen.lab.records import CostRow
@@ -33,7 +33,7 @@ def measure(
     and not the times are compared. The reference is the network as it was built, with ``torch.nn.ReLU``. ``furnish``
     gives a network its activations where that is more than a swap.
     """
-    built = {REFERENCE: networks.build(settings.network, data.image_shape, len(data.classes), seed=0)}
+    built = {REFERENCE: train.bare(settings, data, seed=0)}
     for activation in settings.activations:
         how = (furnish or {}).get(activation, settings.spec(activation))
         built[activation], _ = train.build(settings, data, how, seed=0)

@@ -22,8 +22,8 @@ def _explanation() -> list[str]:
     return textwrap.wrap(
         "Published numbers beside measured ones, made from stored runs by `limen report … --markdown`. *As the paper* "
         "is the best test accuracy of any epoch, so the test set chooses the epoch; *honest* is the test accuracy of "
-        "the epoch that held-out training images chose. Both come from the same runs. Intervals are Student's t at 95 % "
-        "over seeds, differences are paired by seed and corrected for the number of claims (Holm). **Confirmed** and "
+        "the epoch that held-out training images chose. Both come from the same runs. Intervals are Student's t at 95 "
+        "% over seeds, differences are paired by seed and corrected for the number of claims (Holm). **Confirmed** and "
         "**contradicted** mean that the difference is detected in the published direction or against it; **not "
         "detectable**, that the interval leaves both open. A layer's lead is that of the candidates named by the paper "
         "over the best of the others.",

@@ -134,9 +134,8 @@ def _optional(
         found.append(MixtureSchedule(temperature, linear(*settings.entropy) if any(settings.entropy) else None))
     if weights_data is not None:
         batches = Batches(weights_data.train, settings.batch_size, seed=seed, device=settings.device)
-        found.append(
-            LearnOnHeldout(network, batches, lambda b: F.cross_entropy(network(b[0]), b[1]), settings.learning_rate)
-        )
+        rate = settings.activation_lr or settings.learning_rate
+        found.append(LearnOnHeldout(network, batches, lambda b: F.cross_entropy(network(b[0]), b[1]), rate))
     if settings.drop_below is not None:
         found.append(DropHopeless(settings.drop_below))
     return found

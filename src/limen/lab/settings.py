@@ -31,12 +31,16 @@ class StudySettings(BaseModel):
     """At least 2, because batch normalisation has no variance over a single image."""
     eval_batch_size: int = Field(1000, ge=1)
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    activation_lr: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Learning rate of the activations' own parameters; None: that of the rest."""
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
     protocol: Literal["honest", "paper", "both"] = "honest"
     """``both``: as honest, and after every epoch the test accuracy is noted as well, which chooses nothing."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     test_fraction: float = Field(0.2, gt=0, lt=1)
     split_seed: int = Field(0, ge=0, lt=2**32)
+    channels_last: bool = False
+    """Keep weights and feature maps with channels innermost: faster convolutions, other rounding."""
     device: str = "cpu"
 
     def spec(self, name: str) -> str:

@@ -45,6 +45,14 @@ class Extra:
     """From the tested network and a function that tests another: further fields of the record."""
 
 
+def bare(settings: StudySettings, data: ImageData, seed: int) -> nn.Module:
+    """The network as it was built, with its own activations."""
+    network = networks.build(settings.network, data.image_shape, len(data.classes), seed)
+    if settings.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # feature maps follow the weights
+    return network
+
+
 def build(
     settings: StudySettings, data: ImageData, activation: str | Furnish, seed: int
 ) -> tuple[nn.Module, SwapReport]:
@@ -53,7 +61,7 @@ def build(
     For one seed every activation starts from the same weights: the network is built first, and the swap draws
     nothing from the random generator.
     """
-    network = networks.build(settings.network, data.image_shape, len(data.classes), seed)
+    network = bare(settings, data, seed)
     report = swap_(network, activation) if isinstance(activation, str) else activation(network)
     if not report.sites:
         raise StudyError(
@@ -81,7 +89,8 @@ def run(
     start = time.perf_counter()
     network, _ = build(settings, data, furnish or settings.spec(activation), seed)
     callbacks = extra.callbacks(network)
-    module = Classifier(network, len(data.classes), settings.learning_rate, settings.weight_decay)
+    rates = (settings.learning_rate, settings.weight_decay, settings.activation_lr)
+    module = Classifier(network, len(data.classes), *rates)
     noted = (lambda: accuracy_on_test(network, data, settings)) if settings.protocol == "both" else None
     best, steps, epochs = BestWeights(network), StepTimes(), Epochs(listener, noted)
     trainer = _trainer(settings, [best, steps, epochs, *callbacks])
