@@ -250,3 +250,11 @@ def test_dropping_under_ddp_has_no_unused_parameters(tmp_path: Path):
     assert "prelu" in first["dropped"]  # whose slope is the parameter that would be unused
     assert first["state"].keys() == second["state"].keys()
     assert all(torch.equal(value, second["state"][name]) for name, value in first["state"].items())
+
+
+def test_a_one_hot_mixture_is_selected_by_its_soft_weights():
+    model = nn.Sequential(nn.Linear(2, 2), mixture(0.2, 0.0))
+    sample_(model, "straight_through")
+    assert model[1].weights.tolist() == [1, 0]
+    found = limen.select(model).sites[0]
+    assert list(found.weights.values()) == pytest.approx(torch.tensor([0.2, 0.0]).softmax(0).tolist())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -354,3 +356,33 @@ def test_a_planted_activation_is_found(seed):
     plan = limen.select(student)
     assert set(plan.winners.values()) == {planted}, str(plan)
     assert loss.item() < 1e-2 * y.var().item()
+
+
+def test_selection_needs_torch_alone(tmp_path: Path):
+    """Without any package of the lab: search, plan, file, bake, apply."""
+    script = f"""
+import sys
+for name in ("pydantic", "lightning", "scipy", "sklearn", "numpy.testing", "rich", "typer", "matplotlib"):
+    sys.modules[name] = None
+import torch, limen
+model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+limen.swap_(model, "adact")
+limen.selection.drop_hopeless_(model, 0.01)
+limen.select(model).save({str(tmp_path / "plan.json")!r})
+plan = limen.Plan.load({str(tmp_path / "plan.json")!r})
+limen.bake_(model, plan)
+limen.apply_(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), plan)
+assert not any(name.startswith("limen.lab") for name in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_a_mixture_with_all_the_weight_in_one_place_can_be_traced():
+    model = with_logits(network(("relu", "silu")), [1e4, -1e4], [0.0, 0.1]).eval()
+    x = torch.randn(3, 4)
+    traced = torch.fx.symbolic_trace(model)
+    assert torch.equal(traced(x), model(x))
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    assert torch.allclose(compiled(x), model(x), atol=1e-6)
+    grads = torch.func.vmap(torch.func.grad(lambda row: model(row).sum()))(x)
+    assert grads.shape == x.shape

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = ("limen.activations", "limen.kernels.dispatch", "limen.selection", "limen.surgery", "limen.training")
+_HOMES = ("limen.activations", "limen.kernels.dispatch", "limen.surgery", "limen.training", "limen.selection")
 """The modules whose ``__all__`` together are the public names."""
 _MODULES = ("formula", "functional", "selection")
 

@@ -159,6 +159,7 @@ BROKEN = {
     "extra inputs are not permitted": ("[quick]\n", "[quick]\nepoch = 3\n"),
     "title: field required": ('title = "A tiny one"', ""),
     "candidates": ('["relu", "silu"]', '["relu"]'),
+    "settings.protocol: 'honest'": ('"both"', '"honest"'),
     "no published table": ('"tiny.csv"', '"none.csv"'),
     "has no rows of 'MNIST'": ('"DIGITS"', '"MNIST"'),
 }

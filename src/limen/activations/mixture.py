@@ -188,7 +188,8 @@ class AdAct(Activation):
         One formula of all candidates rounds differently from the candidate's own. Asked on a CPU only: on a GPU the
         answer would make every call wait.
         """
-        if not self.logits.is_cpu or type(self.logits) is not nn.Parameter or self.logits.ndim > 1:
+        plain = type(self.logits) is nn.Parameter and self.logits.is_cpu and self.logits.ndim == 1
+        if not plain or torch.jit.is_tracing():
             return None
         largest, index = self.weights.max(0)
         return self.members[int(index)] if largest.item() == 1.0 else None

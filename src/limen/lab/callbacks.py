@@ -13,7 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from limen.lab.records import WeightsRow
-from limen.selection import HeldoutWeights, add_entropy_gradient, drop_hopeless_, mixtures, set_temperature_
+from limen.selection import (
+    HeldoutWeights,
+    add_entropy_gradient,
+    drop_hopeless_,
+    mixtures,
+    set_temperature_,
+    soft_weights,
+)
 from limen.selection.schedule import Schedule
 
 
@@ -118,7 +125,7 @@ class Trajectories(L.Callback):
 
     def _note(self, epoch: int, module: L.LightningModule) -> None:
         for path, mixture in mixtures(module):
-            mean = mixture.weights.reshape(-1, len(mixture.names)).mean(0)
+            mean = soft_weights(mixture).reshape(-1, len(mixture.names)).mean(0)
             weights = {name: float(f"{w:.6g}") for name, w in zip(mixture.names, mean.tolist(), strict=True)}
             self.rows.append(WeightsRow(epoch=epoch, path=path.removeprefix("network."), weights=weights))
 

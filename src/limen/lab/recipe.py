@@ -129,6 +129,12 @@ def _parsed(path: Path, values: Mapping[str, Any]) -> Recipe:
         raise SpecError(
             f"the recipe {path}: {field}: {problem['msg'].lower()} (given: {problem['input']!r})."
         ) from None
+    protocol = recipe.study_settings(data="digits").protocol
+    if protocol != "both":
+        raise SpecError(
+            f"the recipe {path}: settings.protocol: {protocol!r} is not possible; it must be 'both', so that the paper's "
+            "number and the honest one come from the same runs."
+        )
     if not recipe.published_rows():
         raise SpecError(
             f"the recipe {path}: published.data: the table {recipe.published.table} has no rows of "

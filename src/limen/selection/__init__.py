@@ -23,5 +23,6 @@ from limen.selection.search import entropy as entropy
 from limen.selection.search import mixtures as mixtures
 from limen.selection.search import sample_ as sample_
 from limen.selection.search import set_temperature_ as set_temperature_
+from limen.selection.search import soft_weights as soft_weights
 
 __all__ = ["Plan", "apply_", "bake_", "select"]

@@ -14,7 +14,7 @@ from limen.errors import PlanError, SpecError
 from limen.selection.choice import TWO_LINES, Choice, Observation
 from limen.selection.families import negative_slope
 from limen.selection.plan import RULES, Plan
-from limen.selection.search import mixtures
+from limen.selection.search import mixtures, soft_weights
 
 
 def select(model: nn.Module | Sequence[nn.Module], *, rule: str = "largest") -> Plan:
@@ -89,7 +89,7 @@ def _specs(mixture: AdAct) -> dict[str, str]:
 
 @torch.no_grad()
 def _observe(mixture: AdAct) -> Observation:
-    weights, logits = _by_candidate(mixture, mixture.weights), _by_candidate(mixture, mixture.logits)
+    weights, logits = _by_candidate(mixture, soft_weights(mixture)), _by_candidate(mixture, mixture.logits)
     if not all(map(math.isfinite, [*weights.values(), *logits.values()])):
         raise PlanError("a mixture's weights are not finite, so nothing can be selected; was the training stable?")
     slopes = {name: negative_slope(member) for name, member in zip(mixture.names, mixture.members, strict=True)}

@@ -41,6 +41,22 @@ def mixtures(model: nn.Module) -> list[tuple[str, AdAct]]:
     return found
 
 
+def soft_weights(mixture: AdAct) -> Tensor:
+    """A mixture's softmax weights, also where it uses the largest candidate alone; detached, in float32.
+
+    >>> import limen
+    >>> mixture = limen.AdAct(("relu", "silu"))
+    >>> sample_(mixture, "straight_through")
+    >>> soft_weights(mixture)
+    tensor([0.5000, 0.5000])
+    """
+    logits = mixture.logits.detach().float()
+    if mixture.weighting is None:
+        return logits.softmax(-1)
+    scaled = logits / mixture.weighting.temperature
+    return scaled.masked_fill(~mixture.weighting.active, -torch.inf).softmax(-1)
+
+
 def set_temperature_(model: nn.Module, temperature: float) -> None:
     """Divide every mixture's logits by ``temperature`` before the softmax: below 1 is sharper.
 
@@ -131,7 +147,7 @@ def drop_hopeless_(model: nn.Module, below: float) -> dict[str, tuple[str, ...]]
         raise SpecError(f"candidates are dropped below a weight of 0 to 1, and {below!r} was given.")
     dropped: dict[str, tuple[str, ...]] = {}
     for path, mixture in _mixtures(model):
-        largest = _soft(mixture).reshape(-1, len(mixture.names)).amax(0)  # in any channel
+        largest = soft_weights(mixture).reshape(-1, len(mixture.names)).amax(0)  # in any channel
         keep = largest >= min(below, float(largest.max()))
         gone = tuple(n for i, n in enumerate(mixture.names) if i in mixture._alive and not keep[i])
         if gone:
@@ -201,15 +217,6 @@ def _mixtures(model: nn.Module) -> list[tuple[str, AdAct]]:
     if not found:
         raise PlanError(f"{type(model).__name__} has no mixture; swap one in with limen.swap_(model, 'adact').")
     return found
-
-
-def _soft(mixture: AdAct) -> Tensor:
-    """The weights before any of them is made one-hot."""
-    logits = mixture.logits.detach().float()
-    if mixture.weighting is None:
-        return logits.softmax(-1)
-    scaled = logits / mixture.weighting.temperature
-    return scaled.masked_fill(~mixture.weighting.active, -torch.inf).softmax(-1)
 
 
 def _entropy(mixture: AdAct) -> Tensor:
