@@ -132,8 +132,8 @@ def _parsed(path: Path, values: Mapping[str, Any]) -> Recipe:
     protocol = recipe.study_settings(data="digits").protocol
     if protocol != "both":
         raise SpecError(
-            f"the recipe {path}: settings.protocol: {protocol!r} is not possible; it must be 'both', so that the paper's "
-            "number and the honest one come from the same runs."
+            f"the recipe {path}: settings.protocol: {protocol!r} is not possible; it must be 'both', so that the "
+            "paper's number and the honest one come from the same runs."
         )
     if not recipe.published_rows():
         raise SpecError(
