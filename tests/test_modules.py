@@ -53,6 +53,31 @@ def test_one_parameter_a_channel(name):
 
 
 @pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["plain", "compiled"])
+def test_groups_of_channels_share_a_parameter(name, dtype):
+    grouped = activation(name, num_parameters=2, group_size=3, dtype=dtype)
+    perturb(grouped)
+    single = activation(name, num_parameters=6, dtype=dtype)
+    for many, few in zip(single.state_dict().values(), grouped.state_dict().values(), strict=True):
+        many.copy_(few.repeat_interleave(3, dim=0))
+    x = sample_input(4, 6, 5, dtype=dtype)
+    torch.testing.assert_close(grouped(x), single(x))
+    grouped(x).sin().sum().backward()
+    single(x).sin().sum().backward()
+    for many, few in zip(single.parameters(), grouped.parameters(), strict=True):
+        torch.testing.assert_close(few.grad, many.grad.unflatten(0, (2, 3)).sum(1))
+
+
+def test_groups_are_checked():
+    with pytest.raises(limen.errors.SpecError, match="needs num_parameters"):
+        limen.Swish(group_size=4)
+    with pytest.raises(limen.errors.SpecError, match="group_size=0"):
+        limen.Swish(num_parameters=2, group_size=0)
+    with pytest.raises(limen.errors.ShapeError, match="need 6 channels"):
+        limen.Swish(num_parameters=2, group_size=3)(torch.randn(2, 4))
+
+
+@pytest.mark.parametrize("name", LEARNING)
 def test_wrong_number_of_channels_is_explained(name):
     module = activation(name, num_parameters=3)
     with pytest.raises(limen.errors.ShapeError, match=r"need 3 channels in dimension 1 .* shape \(2, 4\)"):

@@ -386,3 +386,32 @@ def test_a_mixture_with_all_the_weight_in_one_place_can_be_traced():
     assert torch.allclose(compiled(x), model(x), atol=1e-6)
     grads = torch.func.vmap(torch.func.grad(lambda row: model(row).sum()))(x)
     assert grads.shape == x.shape
+
+
+class Calling(nn.Module):
+    """Activations called as functions, which a swap turns into modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(nn.functional.relu(self.first(x)).sigmoid())
+
+
+def test_activations_called_as_functions_are_selected_too():
+    searched, fresh = Calling(), Calling()
+    limen.swap_(searched, lambda: limen.AdAct(("silu", "prelu")))
+    plan = limen.select(searched)
+    assert len(plan.sites) == 1
+    limen.bake_(searched, plan)
+    x = torch.randn(3, 4)
+    before = fresh(x)
+    report = limen.apply_(fresh, plan)
+    fresh.load_state_dict(searched.state_dict())
+    assert torch.equal(fresh(x), searched(x))
+    silu = fresh.second(nn.functional.silu(fresh.first(x)).sigmoid())
+    assert torch.allclose(fresh(x), silu, atol=1e-6)
+    report.undo()
+    assert not [m for m in fresh.modules() if isinstance(m, limen.Activation)]
+    assert before.shape == fresh(x).shape

@@ -22,6 +22,10 @@ class DtypeError(LimenError, TypeError):
     """A tensor has an element type on which activations are not defined."""
 
 
+class SampleError(LimenError, ValueError):
+    """Values given to fit or refresh a part of a model do not determine it."""
+
+
 class DataError(LimenError):
     """A data set is missing, damaged or inconsistent."""
 

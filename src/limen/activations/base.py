@@ -31,6 +31,8 @@ class Activation(nn.Module):
         learned: which :class:`Param` fields are trained: ``True``, ``False``, or their names.
             Default: as each field declares.
         num_parameters: 1 to share each parameter, or the number of channels for one a channel.
+        group_size: how many neighbouring channels share each of ``num_parameters`` values; the input then has
+            num_parameters × group_size channels.
         channel_dim: the channel axis of the input; used with one parameter a channel.
         device, dtype: of the parameters. The output always has the type of the input.
 
@@ -86,6 +88,7 @@ class Activation(nn.Module):
         learned: bool | Iterable[str] | None = None,
         num_parameters: int = 1,
         channel_dim: int = 1,
+        group_size: int = 1,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         **named: Any,
@@ -94,8 +97,16 @@ class Activation(nn.Module):
         owner = type(self).__name__
         if not isinstance(num_parameters, int) or isinstance(num_parameters, bool) or num_parameters < 1:
             raise SpecError(f"{owner}: num_parameters={num_parameters!r} must be 1 or the number of channels.")
+        if not isinstance(group_size, int) or isinstance(group_size, bool) or group_size < 1:
+            raise SpecError(f"{owner}: group_size={group_size!r} must be 1 or how many channels share a parameter.")
+        if group_size > 1 and num_parameters == 1:
+            raise SpecError(
+                f"{owner}: group_size={group_size} needs num_parameters, the number of groups; "
+                "one parameter is shared by all channels as it is."
+            )
         self.num_parameters = num_parameters
         self.channel_dim = channel_dim
+        self.group_size = group_size
         self.initial = _bind(owner, self.fields, values, named)
         learned_names = self._learned_names(learned)
         for name, field in self.fields.items():
@@ -155,7 +166,12 @@ class Activation(nn.Module):
             tracer: Any = given.tracer
             traced: Any = tracer.create_proxy("call_module", tracer.path_of_module(self), (x,), {})
             return traced  # type: ignore[no-any-return]
-        return dispatch.evaluate(self._bound[self.training], x, self.tensors(), self.channel_dim)
+        tensors = self.tensors() if self.group_size == 1 else self._by_channel()
+        return dispatch.evaluate(self._bound[self.training], x, tensors, self.channel_dim)
+
+    def _by_channel(self) -> tuple[Tensor, ...]:
+        """The tensors with one value a channel, from those with one a group."""
+        return tuple(t if t.numel() == 1 else t.repeat_interleave(self.group_size) for t in self.tensors())
 
     def _rebind(self) -> None:
         # Set past nn.Module, whose attribute look-up would come before it in every forward.
@@ -191,6 +207,8 @@ class Activation(nn.Module):
                 parts.append(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value!r}")
         if self.num_parameters > 1:
             parts.append(f"num_parameters={self.num_parameters}")
+        if self.group_size > 1:
+            parts.append(f"group_size={self.group_size}")
         if self.channel_dim != 1:
             parts.append(f"channel_dim={self.channel_dim}")
         return ", ".join(parts)
@@ -236,7 +254,7 @@ def _bind(owner: str, fields: Mapping[str, Field], values: tuple[Any, ...], name
     given = dict(zip(positional, values, strict=False))
     for name, value in named.items():
         if name not in settable:
-            known = [*settable, "learned", "num_parameters", "channel_dim", "device", "dtype"]
+            known = [*settable, "learned", "num_parameters", "channel_dim", "group_size", "device", "dtype"]
             raise SpecError(f"{owner} has no argument {name!r}. {suggest(name, known)}")
         if name in given:
             raise SpecError(f"{owner}: {name} was given twice.")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
+from torch.fx import Proxy
 
 from limen.activations.base import Activation
 from limen.activations.registry import create, name_of, register
@@ -90,11 +91,13 @@ class AdAct(Activation):
         *,
         num_parameters: int = 1,
         channel_dim: int = 1,
+        group_size: int = 1,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         common: dict[str, Any] = {
-            "num_parameters": num_parameters, "channel_dim": channel_dim, "device": device, "dtype": dtype
+            "num_parameters": num_parameters, "channel_dim": channel_dim, "group_size": group_size,
+            "device": device, "dtype": dtype,
         }  # fmt: skip
         super().__init__(**common)
         chosen = [candidates] if isinstance(candidates, (str, Activation)) else list(candidates)
@@ -116,13 +119,15 @@ class AdAct(Activation):
     @property
     def members(self) -> tuple[Activation, ...]:
         """The candidates as activations."""
-        return tuple(candidate for candidate in self.candidates if isinstance(candidate, Activation))
+        # Past nn.ModuleList, whose iteration takes as long as a small call of a built-in activation.
+        found: Any = self._modules["candidates"]._modules.values()  # type: ignore[union-attr]
+        return tuple(found)
 
     @property
     def in_play(self) -> tuple[Activation, ...]:
         """The candidates that have not been dropped."""
         members = self.members
-        return tuple(members[index] for index in self._alive)
+        return members if len(self._alive) == len(members) else tuple(members[index] for index in self._alive)
 
     def shape_weights(self) -> Weighting:
         """The mixture's :class:`Weighting`, made on first use; until then the weights are the plain softmax."""
@@ -178,11 +183,11 @@ class AdAct(Activation):
         """Apply the mixture; a constant changed on a candidate since is taken up."""
         if not is_compiling() and self._bound_of_members != [member._bound for member in self.members]:
             self._rebind()
-        if not self.training and not is_compiling() and (alone := self._alone()) is not None:
+        if not self.training and not is_compiling() and (alone := self._alone(x)) is not None:
             return alone(x) if not self._learns() else held(alone(x), list(self.parameters()))
         return super().forward(x)
 
-    def _alone(self) -> Activation | None:
+    def _alone(self, x: Tensor) -> Activation | None:
         """The candidate that has all the weight, so that baking it changes not one bit.
 
         One formula of all candidates rounds differently from the candidate's own. Asked on a CPU only: on a GPU the
@@ -191,7 +196,8 @@ class AdAct(Activation):
         logits: Any = self._parameters.get("logits")
         if type(logits) is not nn.Parameter or not logits.is_cpu or logits.ndim > 1:
             return None
-        if torch._C._get_tracing_state() is not None:
+        given: Any = x
+        if type(given) is Proxy or torch._C._get_tracing_state() is not None:
             return None
         if self.weighting is None:
             values = logits.tolist()
@@ -227,7 +233,7 @@ class AdAct(Activation):
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The weights, then each candidate's own tensors."""
-        own = (tensor for candidate in self.in_play for tensor in candidate.tensors())
+        own = [tensor for member in self.in_play if member.params for tensor in member.tensors()]
         return (*self._shares(), *own)
 
     def _shares(self) -> tuple[Tensor, ...]:

@@ -6,6 +6,7 @@ The operations, over numbers or vectors of them:
 input, constant       a symbol; a number
 add sub mul div neg   arithmetic
 min max abs sign sqrt as named; min and max keep NaN
+copysign              the size of the first operand with the sign of the second
 ge gt eq ne           comparisons, false for NaN (ne: true), as conditions of ``select``
 and or not            of conditions
 select                the second operand where the first holds, else the third
@@ -57,6 +58,10 @@ class Graph:
         ordered = tuple(sorted(operands)) if op in COMMUTATIVE else operands
         return self._intern(Node(op, ordered))
 
+    def leaf(self, node: Node) -> int:
+        """An input or a constant of another graph."""
+        return self._intern(node)
+
     def _intern(self, node: Node) -> int:
         if node not in self._index:
             self._index[node] = len(self.nodes)
@@ -86,6 +91,17 @@ class Graph:
                 needed.add(index)
                 stack.extend(self.nodes[index].operands)
         return sorted(needed)
+
+
+_CHOOSING = frozenset({"select", "ge", "gt", "eq", "ne", "and", "or", "not"})
+
+
+def keeps_nan(graph: Graph, index: int) -> bool:
+    """Whether a node is NaN wherever x is."""
+    node = graph.nodes[index]
+    if node.op == "input":
+        return node.value == "x"
+    return node.op not in _CHOOSING and any(keeps_nan(graph, operand) for operand in node.operands)
 
 
 def _mul(graph: Graph, a: int, b: int) -> int | None:
@@ -186,7 +202,7 @@ def share_divisions(graph: Graph, outputs: list[int], reciprocals: set[int]) -> 
             elif node.operands:
                 done[index] = rebuilt.add(node.op, *(copy(operand) for operand in node.operands))
             else:
-                done[index] = rebuilt._intern(node)
+                done[index] = rebuilt.leaf(node)
         return done[index]
 
     return rebuilt, [copy(output) for output in outputs]

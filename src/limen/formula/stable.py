@@ -13,6 +13,7 @@ from typing import Any
 import sympy
 
 from limen.formula import symbolic as s
+from limen.formula.branches import merge_branches
 from limen.formula.graph import Graph, share_divisions
 from limen.formula.symbolic import UntraceableError
 
@@ -21,8 +22,10 @@ DECAYING = (s.exp, s.sigmoid_slope, s.tanh_slope)
 LARGEST_POWER = 64
 
 
-def lower(expressions: Iterable[Any]) -> tuple[Graph, list[int]]:
+def lower(expressions: Iterable[Any], noise: Iterable[str] = ()) -> tuple[Graph, list[int]]:
     """Turn expressions into one graph; return it with the node of each expression.
+
+    ``noise`` names the symbols that differ from element to element, as x does.
 
     Raises:
         UntraceableError: for a function or power that has no elementary form here.
@@ -35,7 +38,8 @@ def lower(expressions: Iterable[Any]) -> tuple[Graph, list[int]]:
     """
     lowering = _Lowering(Graph())
     outputs = [lowering.lower(expression) for expression in expressions]
-    return share_divisions(lowering.graph, outputs, lowering.reciprocals)
+    graph, outputs = share_divisions(lowering.graph, outputs, lowering.reciprocals)
+    return merge_branches(graph, outputs, ("x", *noise))
 
 
 class _Lowering:
@@ -169,8 +173,10 @@ class _Lowering:
             self.known = before
 
     def condition(self, c: Any) -> int:
-        if c in (sympy.true, sympy.false):
-            return self.const(1.0 if c == sympy.true else 0.0)
+        if c == sympy.true or self._is_known(c):
+            return self.const(1.0)
+        if c == sympy.false:
+            return self.const(0.0)
         if isinstance(c, (sympy.And, sympy.Or)):
             name = "and" if isinstance(c, sympy.And) else "or"
             first, *others = sorted(self.condition(part) for part in c.args)
@@ -187,6 +193,20 @@ class _Lowering:
             return self.op(direct[c.func], self.lower(c.lhs), self.lower(c.rhs))
         raise UntraceableError(f"there is no kernel for the condition {c}")
 
+    def _is_known(self, c: Any) -> bool:
+        """Whether a comparison with 0 holds in the branch being lowered. For NaN it may not, and need not be asked:
+        what is lowered there is NaN as well."""
+        facts = {sympy.GreaterThan: "nonnegative", sympy.LessThan: "nonpositive"}
+        return c.func in facts and c.rhs == 0 and self._has_sign(c.lhs, facts[c.func])
+
+    def _has_sign(self, u: Any, sign: str) -> bool:
+        coefficient, rest = u.as_coeff_Mul()
+        if coefficient < 0:
+            return False
+        clipped: Any = {"nonnegative": s.maximum, "nonpositive": s.minimum}[sign]
+        always = isinstance(rest, clipped) and rest.args[1] == 0
+        return always or (rest, sign) in self.known or (u, sign) in self.known
+
     def maximum(self, e: Any) -> int:
         return self._extreme("max", e, "nonnegative", "nonpositive")
 
@@ -195,9 +215,9 @@ class _Lowering:
 
     def _extreme(self, op: str, e: Any, keeps: str, clips: str) -> int:
         u, v = e.args
-        if v == 0 and (u, keeps) in self.known:
+        if v == 0 and self._has_sign(u, keeps):
             return self.lower(u)
-        if v == 0 and (u, clips) in self.known:
+        if v == 0 and self._has_sign(u, clips):
             return self.const(0)
         return self.op(op, self.lower(u), self.lower(v))
 
@@ -208,6 +228,8 @@ class _Lowering:
         return self.op("exp_neg", self.op("abs", self.lower(u)))
 
     def is_nonnegative(self, u: Any) -> int:
+        if self._has_sign(u, "nonnegative"):
+            return self.const(1)
         return self.op("ge", self.lower(u), self.const(0))
 
     def reciprocal(self, small: int) -> int:
@@ -238,9 +260,7 @@ class _Lowering:
             numerator, denominator, _ = self._mish_gate(e.args[0].args[0])
             return self.op("mul", numerator, self.reciprocal(denominator))
         em, r = self._tanh_parts(e.args[0])
-        size = self.op("mul", em, r)
-        # |size| and not −size, which at 0 would be −0.
-        return self.op("select", self.is_nonnegative(e.args[0]), self.op("abs", size), size)
+        return self.op("copysign", self.op("mul", em, r), self.lower(e.args[0]))
 
     def tanh_slope(self, e: Any) -> int:
         if isinstance(e.args[0], s.softplus):
@@ -315,7 +335,7 @@ class _Lowering:
 
     def _is_nonpositive(self, u: Any) -> bool:
         if isinstance(u, s.minimum) and u.args[1] == 0:
-            return (u.args[0], "nonpositive") in self.known
+            return self._has_sign(u.args[0], "nonpositive")
         coefficient, rest = u.as_coeff_Mul()
         if coefficient < 0 and rest.is_Pow and rest.args[1].is_Integer and rest.args[1] % 2 == 0:
             return True

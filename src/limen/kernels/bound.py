@@ -26,6 +26,9 @@ class BoundFormula:
     """Why this formula is known to have no kernel; empty if it may have one."""
     few: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     """By element type, the compiled function for few elements: kept here to be found without hashing the formula."""
+    prepared: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """By shape, layout and type of the input, the forward call with every decision made, for formulas with statistics
+    and one value a parameter: to decide anew takes as long as three small calls."""
     contexts: frozenset[Context] = field(init=False, compare=False, repr=False)
     """The contexts over which the formula takes statistics."""
     simple: bool = field(init=False, compare=False, repr=False)
@@ -118,7 +121,7 @@ def derive(bound: BoundFormula, wanted: tuple[str, ...]) -> Derivation:
     expression = traced.subs(statistics)
     if expression.has(symbolic.mean, symbolic.std, symbolic.uniform):
         raise symbolic.UntraceableError("it takes statistics of something other than its input, or draws noise itself")
-    forward, (value,) = lower([expression])
+    forward, (value,) = lower([expression], bound.noise)
     by = ("x", *((MEAN, STD) if used else ()), *wanted)
-    backward, nodes = lower([expression.diff(symbolic.symbol(name)) for name in by])
+    backward, nodes = lower([expression.diff(symbolic.symbol(name)) for name in by], bound.noise)
     return Derivation(forward, value, bool(used), backward, tuple(zip(by, nodes, strict=True)))

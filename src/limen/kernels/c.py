@@ -179,6 +179,32 @@ def run_backward(
     return gx, grads if by_lane else grads.t()
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A forward call that needs no more decisions: for inputs of one shape, layout and type."""
+
+    function: Any
+    sizes: tuple[int, int, int, int, int]
+    samples: int
+    """How many samples there are to take statistics of; 0 for formulas without."""
+    elements: int
+
+    def __call__(self, x: Tensor, pointers: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """The result and the statistics; ``x`` is dense and the pointers are those of float32 parameters."""
+        y = torch.empty_like(x)
+        statistics = torch.empty(self.samples, 2, dtype=torch.float32) if self.samples else None
+        place = None if statistics is None else statistics.data_ptr()
+        threads = _threads(self.elements)
+        self.function(x.data_ptr(), y.data_ptr(), place, *self.sizes, None, threads, *pointers)
+        return y, statistics
+
+
+def prepare(bound: BoundFormula, x: Tensor, plan: Plan) -> Prepared:
+    """Make every decision of a forward call without noise once."""
+    function = forward_function(bound, DTYPES[x.dtype], plan.layout)
+    return Prepared(function, plan.sizes, plan.outer if plan.layout == "sample" else 0, x.numel())
+
+
 def _threads(elements: int) -> int:
     return 1 if elements < SERIAL_BELOW or _forked else torch.get_num_threads()
 

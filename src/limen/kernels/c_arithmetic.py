@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from limen.formula.graph import Graph
+from limen.formula.graph import Graph, Node
 
 
 class Statements:
     """C statements, and the names of their results."""
 
-    def __init__(self, text: str, results: list[str]) -> None:
-        self.text, self.results = text, results
+    def __init__(self, lines: list[str], results: list[str]) -> None:
+        self.lines, self.results = lines, results
 
 
-def arithmetic(graph: Graph, outputs: Iterable[int], names: dict[str, str]) -> Statements:
-    """One C statement for each operation that the outputs need."""
+def arithmetic(graph: Graph, outputs: Iterable[int], names: dict[str, str], tag: str = "") -> Statements:
+    """One C statement for each operation that the outputs need; the names of their results end in ``tag``."""
     outputs = list(outputs)
     lines: list[str] = []
     written: dict[int, str] = {}
@@ -29,9 +30,23 @@ def arithmetic(graph: Graph, outputs: Iterable[int], names: dict[str, str]) -> S
         else:
             kind = "int" if node.op in _CONDITIONS else "float"
             operands = [written[operand] for operand in node.operands]
-            written[index] = f"v{index}"
-            lines.append(f"const {kind} v{index} = {_C[node.op].format(*operands)};")
-    return Statements("\n".join(lines), [written[output] for output in outputs])
+            template = _C[node.op]
+            if node.op in _AGAINST_CONSTANT and (limit := _finite_constant(graph, node)) is not None:
+                operands = sorted(operands, key=lambda operand: operand != written[limit])
+                template = _AGAINST_CONSTANT[node.op]
+            written[index] = f"v{index}{tag}"
+            lines.append(f"const {kind} v{index}{tag} = {template.format(*operands)};")
+    return Statements(lines, [written[output] for output in outputs])
+
+
+def _finite_constant(graph: Graph, node: Node) -> int | None:
+    return next((o for o in node.operands if math.isfinite(graph.number(o) or 0) and graph.number(o) is not None), None)
+
+
+def instructions(graph: Graph, outputs: Iterable[int]) -> int:
+    """About how many vector instructions the outputs take."""
+    operations = [graph.nodes[index].op for index in graph.live(outputs)]
+    return sum(_INSTRUCTIONS.get(op, 1) for op in operations)
 
 
 def literal(value: float) -> str:
@@ -48,14 +63,25 @@ def literal(value: float) -> str:
     return f"({text})" if value < 0 else text
 
 
+# The limit first: false for NaN, which is so handed on, in the one instruction that a processor has for it.
+_AGAINST_CONSTANT = {"min": "{0} < {1} ? {0} : {1}", "max": "{0} > {1} ? {0} : {1}"}
+
 _CONDITIONS = frozenset({"ge", "gt", "eq", "ne", "and", "or", "not"})
 
 _C: dict[str, str] = {
     "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "neg": "-{}",
     "min": "vm_min({}, {})", "max": "vm_max({}, {})", "abs": "__builtin_fabsf({})", "sign": "vm_sign({})",
+    "copysign": "__builtin_copysignf({}, {})",
     "sqrt": "__builtin_sqrtf({})", "ge": "{} >= {}", "gt": "{} > {}", "eq": "{} == {}", "ne": "{} != {}",
     "and": "{} & {}", "or": "{} | {}", "not": "!{}", "select": "{} ? {} : {}",
     "exp_neg": "vm_exp_np({})", "expm1_neg": "vm_expm1_np({})", "log1p_unit": "vm_log1p_01({})",
     "exp": "vm_exp({})", "log": "vm_log({})", "log1p": "vm_log1p({})", "sin": "vm_sin({})", "cos": "vm_cos({})",
     "erf": "vm_erf({})",
 }  # fmt: skip
+
+# As counted in what GCC makes of vector_math.h; a function that shares another's exponential adds only its last step.
+_INSTRUCTIONS = {
+    "input": 0, "constant": 0, "neg": 0, "abs": 0, "min": 3, "max": 3,
+    "exp_neg": 14, "expm1_neg": 2, "log1p_unit": 10, "exp": 20, "log": 22, "log1p": 25, "sin": 24, "cos": 24, "erf": 26,
+}  # fmt: skip
+NOISE_INSTRUCTIONS = 14

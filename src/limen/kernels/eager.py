@@ -48,11 +48,15 @@ def forward(
     y = _forward_few(bound, x, parameters)
     if y is not None:
         return y, None
+    if bound.prepared and (found := _forward_prepared(bound, x, parameters)) is not None:
+        return found
     try:
         if bound.simple and x.dtype not in bound.few:
             bound.few[x.dtype] = c.few_function(bound, x.dtype)
         walked, plan = planned(bound, x, parameters, channel_dim)
         if plan is not None:
+            if plan.layout == "sample" and plan.channels == 1 and seed is None and walked is x:
+                _remember(bound, x, plan)
             return c.run_forward(bound, walked, _values(parameters, plan.channels), plan, seed)
     except NoCompilerError as error:
         _say_once(bound, error)
@@ -65,14 +69,44 @@ def _forward_few(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -
     function = bound.few.get(x.dtype)
     if function is None or elements >= SERIAL_BELOW or not x.is_contiguous():
         return None
+    pointers = _pointers(parameters)
+    if pointers is None:
+        return None
+    y = torch.empty_like(x)
+    function(x.data_ptr(), y.data_ptr(), elements, *pointers)
+    return y
+
+
+def _pointers(parameters: Sequence[Tensor]) -> list[int] | None:
+    """Where float32 parameters of one value each are; None if some are of another kind."""
     pointers = []
     for parameter in parameters:
         if parameter.dtype is not torch.float32 or parameter.numel() != 1 or not parameter.is_cpu:
             return None
         pointers.append(parameter.data_ptr())
-    y = torch.empty_like(x)
-    function(x.data_ptr(), y.data_ptr(), elements, *pointers)
-    return y
+    return pointers
+
+
+PREPARED_SHAPES = 64
+"""Shapes that are remembered for a formula; from then on it starts anew, as inputs of ever new sizes would fill it."""
+
+
+def _remember(bound: BoundFormula, x: Tensor, plan: Plan) -> None:
+    if len(bound.prepared) >= PREPARED_SHAPES:
+        bound.prepared.clear()
+    bound.prepared[x.shape, x.stride(), x.dtype] = c.prepare(bound, x, plan)
+
+
+def _forward_prepared(
+    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]
+) -> tuple[Tensor, Tensor | None] | None:
+    """The result for an input of a shape that has been seen, with shared float32 parameters; else None."""
+    call = bound.prepared.get((x.shape, x.stride(), x.dtype))
+    pointers = None if call is None else _pointers(parameters)
+    if call is None or pointers is None:
+        return None
+    found: tuple[Tensor, Tensor | None] = call(x, pointers)
+    return found
 
 
 def backward(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from limen.errors import PlanError, suggest
 from limen.selection.choice import TWO_LINES, Choice
 from limen.selection.choose import select
 from limen.selection.plan import Plan
-from limen.surgery import Site, SwapReport
+from limen.surgery import Site, SwapReport, swap_
 
 Place = tuple[nn.Module, str, nn.Module]
 """A parent, the name below it, and the module there."""
@@ -81,14 +82,27 @@ def apply_(model: nn.Module, plan: Plan, *, keep_learned: bool = False) -> SwapR
     1 replaced, 0 kept, 0 not reached
       1: ReLU() -> SiLU()
     """
+    made = [create(choice.activation) for choice in plan.sites]
+    calls = _reach_calls(model, {choice.path for choice in plan.sites})
     planned = []
-    for choice in plan.sites:
-        place = _place(model, choice.path)
-        new = create(choice.activation)
-        if keep_learned:
-            _take_over(new, choice)
-        planned.append((choice.path, place, _like(new, place[2], model)))
-    return _replace(planned)
+    try:
+        for choice, new in zip(plan.sites, made, strict=True):
+            place = _place(model, choice.path)
+            if keep_learned:
+                _take_over(new, choice)
+            planned.append((choice.path, place, _like(new, place[2], model)))
+    except PlanError:
+        calls.undo()
+        raise
+    report = _replace(planned)
+    report._undo.insert(0, calls.undo)
+    return report
+
+
+def _reach_calls(model: nn.Module, paths: set[str]) -> SwapReport:
+    """Give sites that a fresh model calls as functions a module, as the swap of the searched model did."""
+    missing = paths - {path for path, _ in model.named_modules(remove_duplicate=False)}
+    return swap_(model, "relu", where=lambda path, *_: path in missing) if missing else SwapReport()
 
 
 def _place(model: nn.Module, path: str) -> Place:
@@ -112,7 +126,7 @@ def _replace(planned: list[tuple[str, Place, nn.Module]]) -> SwapReport:
     report = SwapReport()
     for path, (parent, name, old), new in planned:
         setattr(parent, name, new)
-        report._originals.append((parent, name, old))
+        report._undo.append(partial(setattr, parent, name, old))
         report.sites.append(Site(path, _said(old), _said(new)))
     return report
 

@@ -1,0 +1,20 @@
+"""Activations by name in other libraries.
+
+========================= ======================================================================================
+library                   after one call
+========================= ======================================================================================
+Hugging Face Transformers ``adapters.transformers.register()``: ``BertConfig(hidden_act="limen:asau")``
+timm                      ``adapters.timm.register()``: ``timm.create_model("resnet18", act_layer="limen:asau")``
+MONAI                     ``adapters.monai.register()``: ``UNet(..., act="limen:asau")``
+torchvision, any other    no call: ``MLP(..., activation_layer=limen.adapters.layer("asau"))``
+========================= ======================================================================================
+
+What follows ``limen:`` is any spec that :func:`limen.create` takes, with options, your own registered classes included.
+Each layer gets an activation of its own. The prefix keeps these libraries' own names (``relu``, ``gelu``) theirs. A
+registration lasts for the process, so a program that loads a saved configuration with such a name registers first;
+``unregister()`` ends it. Models that let nobody choose their activation are changed by :func:`limen.swap_`.
+"""
+
+from limen.adapters.specs import PREFIX, layer
+
+__all__ = ["PREFIX", "layer"]

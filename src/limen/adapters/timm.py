@@ -1,0 +1,43 @@
+"""timm: ``act_layer="limen:asau"`` in every model that takes ``act_layer``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from limen.adapters.specs import import_library, prefixed_layer
+
+_TABLE = "_ACT_LAYER_DEFAULT"
+"""timm's table of layer classes, asked last; it has no public way to add to it."""
+
+
+class _WithLimen(dict[str, Any]):
+    """timm's own table, answering for ``limen:`` names too."""
+
+    def __missing__(self, key: str) -> Any:
+        made = prefixed_layer(key)
+        if made is None:
+            raise KeyError(key)
+        return made
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or prefixed_layer(key) is not None
+
+
+def register() -> None:
+    """Let timm's look-up of activation layers take ``limen:`` names; a second call does nothing.
+
+    >>> register()  # doctest: +SKIP
+    >>> timm.create_model("resnet18", act_layer="limen:asau:beta=2")  # doctest: +SKIP
+    """
+    module = import_library("timm.layers.create_act", "timm")
+    table = getattr(module, _TABLE)
+    if not isinstance(table, _WithLimen):
+        setattr(module, _TABLE, _WithLimen(table))
+
+
+def unregister() -> None:
+    """Leave timm as it was before; models made meanwhile keep their activations."""
+    module = import_library("timm.layers.create_act", "timm")
+    table = getattr(module, _TABLE)
+    if isinstance(table, _WithLimen):
+        setattr(module, _TABLE, dict(table))

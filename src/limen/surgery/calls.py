@@ -1,0 +1,378 @@
+"""Find the activation calls in what the ``forward`` of a module runs: its methods, and functions it calls.
+
+A call is found by what its callee stands for (``F.relu``, an alias, ``partial``, ``getattr(F, "relu")``, a method of a
+tensor, a child module, a helper that computes an activation), or by what a written-out formula computes.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limen.surgery import formulas
+from limen.surgery.known import ACTIVATIONS, GATES, METHODS, UNKNOWN, all_known, equivalent, function_name, is_in_place
+from limen.surgery.recognise import Called, recognise, takes_one
+from limen.surgery.scope import Method, Scope, is_super, plain_mro
+from limen.surgery.source import Source
+
+WALKS_CHILDREN = frozenset({"children", "named_children", "modules", "named_modules", "_modules"})
+"""Attributes by which a ``forward`` would meet a module that surgery registers beside the others."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One activation in a function's source."""
+
+    node: ast.expr
+    """What a rewrite replaces."""
+    how: str
+    """Where the input is: ``first`` argument, ``keyword``, ``owner`` of a method, ``name``; or a ``reference``."""
+    original: nn.Module
+    """Computes what stands here."""
+    label: str
+    detail: str = ""
+    """The keyword or the name."""
+    in_place: bool = False
+    child: str = ""
+    """The owner's attribute that is called, if it is one."""
+    extra: bool = False
+    """Whether the call passes more than the input."""
+    exact: bool = True
+    """Whether every argument is known before running."""
+
+    @property
+    def argument(self) -> ast.expr | None:
+        """The expression of the input."""
+        if isinstance(self.node, ast.Call):
+            if self.how == "first":
+                return self.node.args[0]
+            if self.how == "keyword":
+                return next(k.value for k in self.node.keywords if k.arg == self.detail)
+            if self.how == "owner" and isinstance(self.node.func, ast.Attribute):
+                return self.node.func.value
+        return ast.copy_location(ast.Name(self.detail, ast.Load()), self.node) if self.how == "name" else None
+
+
+@dataclass
+class Body:
+    """One function that a forward runs."""
+
+    scope: Scope
+    origin: Method | FunctionType
+    calls: list[Call] = field(default_factory=list)
+    leads: list[tuple[ast.expr, Method | FunctionType]] = field(default_factory=list)
+    """Other functions it refers to, by node."""
+    elsewhere: list[tuple[nn.Module, str]] = field(default_factory=list)
+    """Methods of other modules that it calls, beside their ``forward``."""
+    unreached: list[tuple[ast.AST, str]] = field(default_factory=list)
+    walks_children: bool = False
+
+    @property
+    def source(self) -> Source:
+        """The function's source."""
+        return self.scope.source
+
+    def location(self, node: ast.AST) -> str:
+        """``file:line``."""
+        return f"{self.source.file}:{getattr(node, 'lineno', 0)}"
+
+
+def find_calls(body: Body) -> None:
+    """Fill in what the body's function calls."""
+    finder = _Finder(body)
+    for statement in body.source.node.body:
+        finder.visit(statement)
+
+
+class _Finder(ast.NodeVisitor):
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self.scope = body.scope
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if self._formula(node):
+            return
+        found = self._activation_call(node)
+        if found is None:
+            self._lead(node.func)
+            self.generic_visit(node)
+            return
+        for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+            self.visit(argument)
+        if isinstance(node.func, ast.Attribute) and found.how == "owner":
+            self.visit(node.func.value)
+        self.body.calls.append(found)
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        if not self._formula(node):
+            self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        """An alias is followed to its calls; the assignment itself runs nothing."""
+        target = node.targets[0]
+        alias = isinstance(target, ast.Name) and self.scope.bindings.get(target.id) is node.value
+        if not (alias and _function(self.scope.resolve(node.value))):
+            self.generic_visit(node)
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        """``act is F.relu`` asks which function it is and runs none."""
+        for side in (node.left, *node.comparators):
+            if not (isinstance(side, (ast.Name, ast.Attribute)) and _function(self.scope.resolve(side))):
+                self.visit(side)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        self._reference(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if self.scope.self_name and isinstance(node.value, ast.Name) and node.value.id == self.scope.self_name:
+            self.body.walks_children |= node.attr in WALKS_CHILDREN
+        if not self._reference(node):
+            self._lead(node)
+            self.visit(node.value)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        for statement in node.body:
+            self.visit(statement)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self.visit(node.body)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self.visit(node.value)
+
+    def _reference(self, node: ast.Name | ast.Attribute) -> bool:
+        """A function that is handed on rather than called here."""
+        if not isinstance(node.ctx, ast.Load) or self._own_child(node):
+            return False
+        described = _function(self.scope.resolve(node))
+        module = equivalent(*described) if described else None
+        if module is None or described is None:
+            return False
+        name, values, named = described
+        in_place = is_in_place(name, values, named)
+        self.body.calls.append(Call(node, "reference", module, name.rstrip("_"), in_place=in_place, exact=False))
+        return True
+
+    def _formula(self, node: ast.expr) -> bool:
+        found = formulas.recognise_expression(node, self.scope)
+        if found is None:
+            return False
+        function, variable, like = found
+        label = type(like).__name__.lower()
+        self.body.calls.append(Call(node, "name", FormulaModule(function, like, ast.unparse(node)), label, variable))
+        return True
+
+    def _activation_call(self, node: ast.Call) -> Call | None:
+        child = self._own_child(node.func)
+        if child:
+            return self._child_call(node, child)
+        callee = self.scope.resolve(node.func)
+        described = _function(callee)
+        if isinstance(node.func, ast.Subscript) and self._is_of_self(node.func):
+            return None  # what the module's list or dictionary holds is replaced there
+        if described:
+            return self._function_call(node, *described)
+        if callee is UNKNOWN and isinstance(node.func, ast.Call):
+            return self._made_here(node, node.func)
+        if self._is_tensor_method(node.func):
+            return self._method_call(node)
+        return self._helper_call(node, callee)
+
+    def _own_child(self, function: ast.expr) -> str:
+        """The name of the attribute of ``self`` that is called, by that name or by an alias of it."""
+        while isinstance(function, ast.Name):
+            bound = self.scope.bindings.get(function.id)
+            if not isinstance(bound, ast.expr):
+                return ""
+            function = bound
+        owned = isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)
+        instance = self.scope.instance
+        if not owned or instance is None or function.value.id != self.scope.self_name:  # type: ignore[attr-defined]
+            return ""
+        name: str = function.attr  # type: ignore[attr-defined]
+        held = instance._modules.get(name, instance.__dict__.get(name))
+        return name if isinstance(held, nn.Module) or callable(held) else ""
+
+    def _is_of_self(self, expression: ast.expr) -> bool:
+        while isinstance(expression, (ast.Subscript, ast.Attribute)):
+            expression = expression.value
+        return isinstance(expression, ast.Name) and expression.id == self.scope.self_name
+
+    def _child_call(self, node: ast.Call, name: str) -> Call | None:
+        instance = self.scope.instance
+        held: Any = instance._modules.get(name, instance.__dict__.get(name)) if instance is not None else None
+        where = _input(node)
+        described = _function(held)
+        if where is None:
+            return None
+        extra = len(node.args) + len(node.keywords) > 1
+        if described:
+            as_function = self._function_call(node, *described)
+            return as_function and replace(as_function, label=name, child=name, extra=extra)
+        module = held if isinstance(held, nn.Module) else as_module(held)
+        if module is None:
+            return None
+        in_place = isinstance(module, ACTIVATIONS) and bool(getattr(module, "inplace", False))
+        return Call(node, where[0], module, name, where[1], in_place, name, extra)
+
+    def _function_call(self, node: ast.Call, name: str, values: Sequence[Any], named: Mapping[str, Any]) -> Call | None:
+        where = _input(node)
+        given = [self.scope.resolve(argument) for argument in node.args[1:]]
+        keywords = {k.arg: self.scope.resolve(k.value) for k in node.keywords if k.arg and k.arg not in ("input",)}
+        if where is None:
+            return None  # its callee is then found as a reference
+        module = equivalent(name, [*values, *given], {**named, **keywords})
+        if module is None:
+            return None
+        in_place = is_in_place(name, given, {**named, **keywords})
+        exact = all_known((*given, *keywords.values()))
+        label = "relu" if type(module) is nn.ReLU else name.rstrip("_")
+        return Call(node, where[0], module, label, where[1], in_place, exact=exact)
+
+    def _made_here(self, node: ast.Call, maker: ast.Call) -> Call | None:
+        """``nn.ReLU()(x)``: a module made at each call."""
+        cls = self.scope.resolve(maker.func)
+        where = _input(node)
+        if not (isinstance(cls, type) and issubclass(cls, (*ACTIVATIONS, *GATES))) or where is None:
+            return None
+        values = [self.scope.resolve(argument) for argument in maker.args]
+        named = {k.arg: self.scope.resolve(k.value) for k in maker.keywords if k.arg}
+        exact = all_known((*values, *named.values()))
+        made: Any = cls
+        module: nn.Module = made(*values, **named) if exact else made()
+        return Call(
+            node, where[0], module, cls.__name__.lower(), where[1], getattr(module, "inplace", False), exact=exact
+        )
+
+    def _is_tensor_method(self, function: ast.expr) -> bool:
+        if not isinstance(function, ast.Attribute) or function.attr not in METHODS:
+            return False
+        if is_super(function.value):
+            return False
+        owner = self.scope.resolve(function.value)
+        return owner is UNKNOWN or isinstance(owner, Tensor)
+
+    def _method_call(self, node: ast.Call) -> Call | None:
+        name: str = node.func.attr  # type: ignore[attr-defined]
+        values = [self.scope.resolve(argument) for argument in node.args]
+        named = {k.arg: self.scope.resolve(k.value) for k in node.keywords if k.arg}
+        module = equivalent(name, values, named)
+        if module is None:
+            return None
+        label = "relu" if type(module) is nn.ReLU else name.rstrip("_")
+        exact = all_known((*values, *named.values()))
+        return Call(node, "owner", module, label, in_place=name.endswith("_"), exact=exact)
+
+    def _helper_call(self, node: ast.Call, callee: Any) -> Call | None:
+        """A function of someone's own that computes an activation, called with the input alone."""
+        if callee is UNKNOWN or len(node.args) != 1 or node.keywords or isinstance(node.args[0], ast.Starred):
+            if not self._is_autograd_function(node.func):
+                return None
+            callee = getattr(self.scope.resolve(node.func.value), "apply", None)  # type: ignore[attr-defined]
+        module = as_module(callee)
+        if module is None:
+            return None
+        label = getattr(callee, "__name__", "").strip("_") or "activation"
+        return Call(node, "first", module, label, in_place=bool(getattr(module, "in_place", False)))
+
+    def _is_autograd_function(self, function: ast.expr) -> bool:
+        if not isinstance(function, ast.Attribute) or function.attr != "apply":
+            return False
+        cls = self.scope.resolve(function.value)
+        return isinstance(cls, type) and issubclass(cls, torch.autograd.Function)
+
+    def _lead(self, function: ast.expr) -> None:
+        """Another function whose source is part of what runs."""
+        callee = _as_method(self.scope.resolve(function), self.scope.instance)
+        if isinstance(callee, Method) and isinstance(function, ast.Attribute):
+            target = self.scope.resolve(function.value)
+            if isinstance(target, nn.Module) and target is not self.scope.instance:
+                self.body.elsewhere.append((target, callee.name))
+            else:
+                self.body.leads.append((function, callee))
+        elif isinstance(callee, FunctionType) and _is_of_the_user(callee):
+            self.body.leads.append((function, callee))
+        elif isinstance(callee, torch.jit.ScriptFunction):
+            self.body.unreached.append((function, "a scripted function"))
+
+
+class FormulaModule(Called):
+    """A written-out formula as a module; ``like`` is the known function it equals."""
+
+    def __init__(self, function: Any, like: nn.Module, text: str, in_place: bool = False) -> None:
+        super().__init__(function)
+        self.like = like
+        self.text = text
+        self.in_place = in_place
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def as_module(value: Any) -> nn.Module | None:
+    """The module that computes what a callable held or named somewhere computes, if that is an activation."""
+    described = _function(value)
+    if described:
+        return equivalent(*described)
+    is_plain = isinstance(value, FunctionType) and bool(formulas.TRIGGERS & names_in(value.__code__))
+    is_opaque = isinstance(value, torch.jit.ScriptFunction) or _is_apply(value)
+    if not (is_opaque or (is_plain and takes_one(value))):
+        return None
+    found = recognise(value)
+    if found is None or found.like is None:
+        return None
+    name = getattr(value, "__name__", type(value).__name__)
+    return FormulaModule(value, found.like, "lambda" if name == "<lambda>" else name, found.in_place)
+
+
+def _as_method(callee: Any, instance: nn.Module | None) -> Any:
+    """A method bound to the instance and kept in an attribute, as the method it is."""
+    if isinstance(callee, MethodType) and callee.__self__ is instance:
+        owners = [
+            cls for cls in plain_mro(type(instance)) if vars(cls).get(callee.__func__.__name__) is callee.__func__
+        ]
+        return Method(owners[0], callee.__func__.__name__) if owners else callee
+    return callee
+
+
+def names_in(code: Any) -> frozenset[str]:
+    """The global names and attributes that a function and those within it use."""
+    inner = [constant for constant in code.co_consts if hasattr(constant, "co_names")]
+    return frozenset(code.co_names).union(*(names_in(constant) for constant in inner))
+
+
+def _is_apply(value: Any) -> bool:
+    owner = getattr(value, "__self__", None)
+    return isinstance(owner, type) and issubclass(owner, torch.autograd.Function)
+
+
+def _function(value: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]] | None:
+    """Name and arguments of an activation function of torch's, itself or under ``functools.partial``."""
+    if isinstance(value, functools.partial):
+        name = function_name(value.func)
+        return (name, (), dict(value.keywords)) if name and not value.args else None
+    name = function_name(value)
+    return (name, (), {}) if name else None
+
+
+def _input(node: ast.Call) -> tuple[str, str] | None:
+    """Where the input stands in a call; nothing if only running would tell."""
+    if any(isinstance(argument, ast.Starred) for argument in node.args):
+        return None
+    if node.args:
+        return "first", ""
+    named = [keyword.arg for keyword in node.keywords if keyword.arg in ("input", "x", "hidden_states")]
+    return ("keyword", str(named[0])) if named else None
+
+
+def _is_of_the_user(function: FunctionType) -> bool:
+    home = (function.__module__ or "").partition(".")[0]
+    return home not in ("torch", "limen", "numpy", "math", "functools", "typing", "warnings", "collections", "einops")

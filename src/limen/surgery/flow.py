@@ -1,0 +1,280 @@
+"""Where the input of an activation comes from and where its result goes, as far as source and structure show."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from limen.surgery.calls import Body, Call
+from limen.surgery.reading import Reading
+
+PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+"""Modules that may hand on the very tensor they are given, at least in evaluation."""
+
+POOLING = (
+    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.Upsample,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool2d,
+)  # fmt: skip
+"""Modules that keep the channels where they are."""
+
+CONVOLUTIONS = (
+    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+)  # fmt: skip
+NORMS = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm,
+    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Channels:
+    """How many channels a tensor has, and on which axis."""
+
+    count: int
+    dim: int
+
+
+def channels_of(module: nn.Module) -> Channels | None:
+    """The channels of a layer's output; nothing for a layer that has none of its own.
+
+    >>> channels_of(nn.Linear(3, 5))
+    Channels(count=5, dim=-1)
+    """
+    if isinstance(module, CONVOLUTIONS):
+        return Channels(module.out_channels, 1)
+    if isinstance(module, nn.GroupNorm):
+        return Channels(module.num_channels, 1)
+    if isinstance(module, NORMS):
+        return Channels(int(module.num_features), 1)
+    if isinstance(module, (nn.Linear, nn.Bilinear)):
+        return Channels(module.out_features, -1)
+    if isinstance(module, nn.LayerNorm):
+        return Channels(int(module.normalized_shape[-1]), -1)
+    if isinstance(module, nn.Embedding):
+        return Channels(module.embedding_dim, -1)
+    if isinstance(module, nn.MultiheadAttention):
+        return Channels(module.embed_dim, -1)
+    width = getattr(module, "nf", None)  # transformers' Conv1D, a linear layer
+    return Channels(width, -1) if isinstance(width, int) else None
+
+
+class Flow:
+    """The structure of one model, asked about single sites."""
+
+    def __init__(self, model: nn.Module, readings: Mapping[int, Reading]) -> None:
+        self.model = model
+        self.readings = readings
+        self.parents: dict[int, tuple[nn.Module, str]] = {}
+        for parent in model.modules():
+            for name, child in parent._modules.items():
+                if child is not None:
+                    self.parents.setdefault(id(child), (parent, name))
+
+    def before_child(self, owner: nn.Module, name: str, depth: int = 0) -> nn.Module | None:
+        """The layer whose result reaches the child ``name`` of a Sequential."""
+        if not isinstance(owner, nn.Sequential) or depth > 8:
+            return None
+        names = list(owner._modules)
+        for previous in reversed(names[: names.index(name)]):
+            found = self.last_layer(owner._modules[previous])
+            if found is not None:
+                return found
+        parent = self.parents.get(id(owner))
+        if parent is None:
+            return None
+        if isinstance(parent[0], nn.Sequential):
+            return self.before_child(*parent, depth + 1)
+        for body, call in self._calls_of_child(*parent):
+            if call.args:
+                return self.before_expression(body, call.args[0], call)
+        return None
+
+    def before_call(self, body: Body, call: Call) -> nn.Module | None:
+        """The layer whose result is the input of a call."""
+        argument = call.argument
+        return None if argument is None else self.before_expression(body, argument, call.node)
+
+    def before_expression(self, body: Body, expression: ast.AST, at: ast.AST, depth: int = 0) -> nn.Module | None:
+        """The layer whose result an expression hands on."""
+        if depth > 12:
+            return None
+        if isinstance(expression, ast.Name):
+            value = last_assigned(body, expression.id, at)
+            if value is not None:
+                return self.before_expression(body, value, value, depth + 1)
+            return self._before_argument(body, expression.id, depth)
+        if isinstance(expression, ast.BinOp):
+            left = self.before_expression(body, expression.left, at, depth + 1)
+            return left or self.before_expression(body, expression.right, at, depth + 1)
+        if isinstance(expression, ast.Call):
+            callee = body.scope.resolve(expression.func)
+            if isinstance(callee, nn.Module):
+                found = self.last_layer(callee)
+                if found is not None:
+                    return found
+            keeps = isinstance(callee, nn.Module) or _keeps_channels(body, expression)
+            if keeps and expression.args:
+                return self.before_expression(body, expression.args[0], at, depth + 1)
+        return None
+
+    def _before_argument(self, body: Body, name: str, depth: int) -> nn.Module | None:
+        """The input of a whole module comes from what stands before the module."""
+        arguments = [argument.arg for argument in body.source.node.args.args]
+        module = body.scope.instance
+        if body.source.function.__name__ != "forward" or arguments[1:2] != [name] or module is None:
+            return None
+        parent = self.parents.get(id(module))
+        return None if parent is None else self.before_child(*parent, depth + 1)
+
+    def _calls_of_child(self, parent: nn.Module, name: str) -> Iterator[tuple[Body, ast.Call]]:
+        child = parent._modules.get(name)
+        reading = self.readings.get(id(parent))
+        for body in reading.bodies if reading else ():
+            for node in ast.walk(body.source.node):
+                if isinstance(node, ast.Call) and child is not None and body.scope.resolve(node.func) is child:
+                    yield body, node
+
+    def last_layer(self, module: nn.Module | None, depth: int = 0) -> nn.Module | None:
+        """The layer with channels that a module's result comes from; nothing for one that hands its input on."""
+        if module is None or depth > 8:
+            return None
+        if channels_of(module) is not None:
+            return module
+        if isinstance(module, nn.Sequential):
+            layers = (self.last_layer(child, depth + 1) for child in reversed(list(module)))
+            return next((layer for layer in layers if layer is not None), None)
+        for body, value in self._returns(module):
+            found = self.before_expression(body, value, value, depth + 1)
+            if found is not None:
+                return found
+        return None
+
+    def _returns(self, module: nn.Module) -> Iterator[tuple[Body, ast.expr]]:
+        reading = self.readings.get(id(module))
+        for body in reading.bodies if reading else ():
+            if body.source.function.__name__ == "forward":
+                yield from (
+                    (body, n.value) for n in ast.walk(body.source.node) if isinstance(n, ast.Return) and n.value
+                )
+
+    def at_output(self) -> set[tuple[int, str]]:
+        """What computes the model's own result: (``id`` of the owner, child name), or (``id`` of a call's node, "")."""
+        found: set[tuple[int, str]] = set()
+        self._mark_output(self.model, found, 0)
+        return found
+
+    def _mark_output(self, module: nn.Module, found: set[tuple[int, str]], depth: int) -> None:
+        if depth > 8:
+            return
+        if isinstance(module, nn.Sequential):
+            names = [name for name, child in module._modules.items() if not isinstance(child, PASSING)]
+            if names:
+                found.add((id(module), names[-1]))
+                self._mark_output(module._modules[names[-1]], found, depth + 1)
+            return
+        for body, value in self._returns(module):
+            for part in value.elts if isinstance(value, ast.Tuple) else [value]:
+                self._mark_expression(module, body, part, found, depth)
+
+    def _mark_expression(
+        self, module: nn.Module, body: Body, value: ast.expr, found: set[tuple[int, str]], depth: int
+    ) -> None:
+        if isinstance(value, ast.Name):
+            assigned = last_assigned(body, value.id, value)
+            if assigned is None:
+                return
+            value = assigned
+        found.add((id(value), ""))
+        if isinstance(value, ast.Call):
+            callee = body.scope.resolve(value.func)
+            if isinstance(callee, nn.Module):
+                own = [name for name, child in module._modules.items() if child is callee]
+                found.update((id(module), name) for name in own)
+                self._mark_output(callee, found, depth + 1)
+
+    def is_fresh(self, body: Body, call: Call) -> bool:
+        """Whether nothing else can hold the tensor that a call overwrites."""
+        argument = call.argument
+        if isinstance(argument, (ast.Call, ast.BinOp)):
+            return self._makes_new(body, argument)
+        if not isinstance(argument, ast.Name):
+            return False
+        statement = _statement_of(body, call.node)
+        rebinds = isinstance(statement, ast.Assign) and [argument.id] == [
+            t.id for t in statement.targets if isinstance(t, ast.Name)
+        ]
+        if not (rebinds or isinstance(statement, ast.Return)):
+            return False
+        value = last_assigned(body, argument.id, call.node)
+        return value is not None and self._makes_new(body, value) and not _is_aliased(body, argument.id)
+
+    def _makes_new(self, body: Body, expression: ast.expr) -> bool:
+        if isinstance(expression, ast.BinOp):
+            return True
+        if not isinstance(expression, ast.Call):
+            return False
+        callee = body.scope.resolve(expression.func)
+        return isinstance(callee, nn.Module) and self.makes_new(callee)
+
+    def makes_new(self, module: nn.Module | None) -> bool:
+        """Whether a module's result is a tensor that nothing else holds."""
+        if isinstance(module, nn.Sequential):
+            return self.is_fresh_after(module, len(module._modules))
+        return module is not None and (type(module) in _MAKERS)
+
+    def is_fresh_after(self, owner: nn.Sequential, index: int) -> bool:
+        """Whether what reaches position ``index`` of a Sequential is held by nothing else."""
+        for child in reversed(list(owner._modules.values())[:index]):
+            if isinstance(child, PASSING):
+                continue
+            return self.makes_new(child)
+        parent = self.parents.get(id(owner))
+        if parent is None or type(parent[0]).forward is not nn.Sequential.forward:
+            return False
+        return self.is_fresh_after(parent[0], list(parent[0]._modules).index(parent[1]))  # type: ignore[arg-type]
+
+
+_MAKERS = {*CONVOLUTIONS, *NORMS, *POOLING, nn.Linear, nn.GroupNorm, nn.LayerNorm, nn.Embedding} - {nn.Upsample}
+
+
+def last_assigned(body: Body, name: str, at: ast.AST) -> ast.expr | None:
+    """The value last bound to a name before a place in the text."""
+    line = (getattr(at, "lineno", 0), getattr(at, "col_offset", 0))
+    best: tuple[tuple[int, int], ast.expr] | None = None
+    for node in ast.walk(body.source.node):
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
+            end = (node.end_lineno or 0, node.end_col_offset or 0)
+            if end < line and (best is None or end > best[0]):
+                best = (end, node.value)
+    return best[1] if best else None
+
+
+def _is_aliased(body: Body, name: str) -> bool:
+    """Whether the bare name is bound to another name or kept in a collection anywhere in the function."""
+    holders = (ast.Assign, ast.Tuple, ast.List, ast.Dict, ast.NamedExpr, ast.Starred)
+    for node in ast.walk(body.source.node):
+        values = [getattr(node, "value", None), *getattr(node, "elts", ()), *(getattr(node, "values", None) or ())]
+        if isinstance(node, holders) and any(isinstance(v, ast.Name) and v.id == name for v in values):
+            return True
+        appends = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append"
+        if appends and any(isinstance(a, ast.Name) and a.id == name for a in node.args):  # type: ignore[attr-defined]
+            return True
+    return False
+
+
+def _statement_of(body: Body, node: ast.AST) -> ast.stmt | None:
+    found = None
+    for statement in ast.walk(body.source.node):
+        if isinstance(statement, ast.stmt) and any(part is node for part in ast.walk(statement)):
+            found = statement  # walk goes outside in, so the last one is the innermost
+    return found
+
+
+def _keeps_channels(body: Body, call: ast.Call) -> bool:
+    """Whether a function call hands the channels of its first argument on: dropout, pooling, another activation."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    known = any(found.node is call for found in body.calls)
+    return known or "dropout" in name or "pool" in name or name in ("checkpoint", "interpolate", "contiguous")

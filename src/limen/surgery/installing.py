@@ -1,0 +1,133 @@
+"""Put modules at sites, and remember how to take them out again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from limen.surgery.derive import Derived, base_of, derive
+from limen.surgery.fastpath import switch_off
+from limen.surgery.rewriting import Edit, edit, plan, rewritten
+from limen.surgery.sites import Spot, Survey
+from limen.surgery.state import settle
+
+Undo = list[Callable[[], None]]
+
+
+def install(model: nn.Module, survey: Survey, new: list[tuple[Spot, nn.Module]]) -> Undo:
+    """Put each module at its site. If anything goes wrong, everything is put back before the error goes on."""
+    undo: Undo = []
+    try:
+        _register(new, undo)
+        _rewrite(survey, [spot for spot, _ in new], undo)
+        changed = {id(spot.owner) for spot, _ in new if spot.name == "activation" and spot.place != "root"}
+        switch_off(model, changed, undo)
+    except BaseException:
+        while undo:
+            undo.pop()()
+        raise
+    return undo
+
+
+def _register(new: list[tuple[Spot, nn.Module]], undo: Undo) -> None:
+    by_place: Mapping[str, Callable[[Spot, nn.Module, Undo], None]] = {
+        "child": _replace_child,
+        "attribute": _replace_attribute,
+        "item": _replace_item,
+        "call": _add_child,
+        "root": _delegate,
+    }
+    for spot, module in new:
+        by_place[spot.place](spot, module, undo)
+
+
+def _replace_child(spot: Spot, module: nn.Module, undo: Undo) -> None:
+    undo.append(partial(_put_back, spot.owner, spot.name, spot.original))
+    spot.owner._modules[spot.name] = module
+
+
+def _put_back(owner: nn.Module, name: str, old: nn.Module) -> None:
+    now = owner._modules[name]
+    if now is not None:
+        settle(old, now)
+    owner._modules[name] = old
+
+
+def _replace_attribute(spot: Spot, module: nn.Module, undo: Undo) -> None:
+    undo.append(partial(_restore_attribute, spot.owner, spot.name, vars(spot.owner)[spot.name]))
+    del vars(spot.owner)[spot.name]
+    spot.owner._modules[spot.name] = module
+
+
+def _restore_attribute(owner: nn.Module, name: str, value: Any) -> None:
+    del owner._modules[name]
+    vars(owner)[name] = value
+
+
+def _replace_item(spot: Spot, module: nn.Module, undo: Undo) -> None:
+    """The list or dictionary is copied, since other objects may hold it too."""
+    attribute, key = spot.item
+    held = vars(spot.owner)[attribute]
+    undo.append(partial(vars(spot.owner).__setitem__, attribute, held))
+    vars(spot.owner)[attribute] = _with_item(held, key, module)
+    _add_child(spot, module, undo)
+
+
+def _with_item(held: Any, key: Any, module: nn.Module) -> Any:
+    if isinstance(held, tuple):
+        items: Any = [module if index == key else item for index, item in enumerate(held)]
+        return type(held)(*items) if hasattr(held, "_fields") else type(held)(items)
+    changed = held.copy()
+    changed[key] = module
+    return changed
+
+
+def _add_child(spot: Spot, module: nn.Module, undo: Undo) -> None:
+    undo.append(partial(delattr, spot.owner, spot.name))
+    spot.owner._modules[spot.name] = module
+
+
+def _delegate(spot: Spot, module: nn.Module, undo: Undo) -> None:
+    """A model that is itself an activation cannot be replaced, so it hands its input on."""
+    undo.append(partial(setattr, spot.owner, "__class__", type(spot.owner)))
+    spot.owner.__class__ = derive(type(spot.owner), delegating)
+    _add_child(spot, module, undo)
+
+
+def delegating(base: type) -> dict[str, Any]:
+    """A forward that calls the registered activation, and nothing of the old one's description."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return self.activation(x)  # type: ignore[no-any-return]
+
+    return {"forward": forward, "extra_repr": lambda self: ""}
+
+
+def _rewrite(survey: Survey, spots: list[Spot], undo: Undo) -> None:
+    """Give each owner of calls a class whose methods call the registered modules."""
+    edits: dict[int, dict[int, list[Edit]]] = {}
+    names: dict[int, list[str]] = {}
+    owners = {id(spot.owner): spot.owner for spot in spots}
+    for spot in spots:
+        of_owner = edits.setdefault(id(spot.owner), {})
+        if spot.place in ("call", "item"):
+            names.setdefault(id(spot.owner), []).append(spot.name)
+        calls = [spot.call] if spot.place == "call" and spot.call else spot.trimmed
+        for body, call in calls:
+            of_owner.setdefault(id(body), []).append(edit(body, call, spot.name))
+    for key, of_owner in edits.items():
+        if of_owner or names.get(key):
+            _derive_class(survey, owners[key], of_owner, names.get(key, []), undo)
+
+
+def _derive_class(survey: Survey, owner: nn.Module, edits: dict[int, list[Edit]], names: list[str], undo: Undo) -> None:
+    reading = survey.readings.get(id(owner))
+    if reading is None:
+        return
+    before, hidden = getattr(type(owner), "limen_recipe", ((), ())) if isinstance(owner, Derived) else ((), ())
+    rewrites = plan(reading.bodies, edits, before)
+    undo.append(partial(setattr, owner, "__class__", type(owner)))
+    owner.__class__ = derive(base_of(owner), rewritten, rewrites, (*hidden, *names))

@@ -1,0 +1,101 @@
+"""Which sites stay as they are, and why."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import inspect
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from torch import nn
+
+from limen.surgery.derive import base_of
+from limen.surgery.known import BOUNDED, GATES, SHAPE_CHANGING
+from limen.surgery.sites import Spot, Survey
+
+Where = str | type[nn.Module] | Callable[..., bool]
+"""Which sites: a path with wildcards, a class, or a predicate on (path, module) or (path, module, parent)."""
+
+Matcher = Callable[[Spot], bool]
+
+_RECURRENT = re.compile(r"LSTM|GRU|RNN|Recurrent|Cell(?![a-z])")
+
+
+class Rules:
+    """``where`` and ``keep`` as given, then what is kept by default."""
+
+    def __init__(self, where: Where | Sequence[Where] | None, keep: Where | Sequence[Where]) -> None:
+        self.only = None if where is None else _matchers(where)
+        self.kept = _matchers(keep)
+
+    def reason_to_keep(self, spot: Spot, survey: Survey, outputs: set[tuple[int, str]]) -> str:
+        """Why a site stays; empty for one that is to be replaced."""
+        if any(matches(spot) for matches in self.kept):
+            return "named by keep"
+        if isinstance(spot.like, SHAPE_CHANGING):
+            return "a gate that changes the shape of its input"
+        if self.only is not None:
+            return "" if any(matches(spot) for matches in self.only) else "not named by where"
+        return _default_reason(spot, outputs)
+
+
+def _default_reason(spot: Spot, outputs: set[tuple[int, str]]) -> str:
+    if isinstance(spot.like, (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin)):
+        return "a gate, not an activation: it weighs several values against one another"
+    if isinstance(spot.like, GATES):
+        return "a gate, not an activation"
+    if not spot.known:
+        return "a function of each element that is no known activation; name it in where"
+    if isinstance(spot.like, BOUNDED) and not isinstance(spot.like, nn.ReLU6):
+        if _at_output(spot, outputs):
+            return "an output head, whose range is part of the answer"
+        if _is_recurrent_gate(spot):
+            return "a gate in a recurrent cell"
+    return ""
+
+
+def _at_output(spot: Spot, outputs: set[tuple[int, str]]) -> bool:
+    if spot.place == "child" and (id(spot.owner), spot.name) in outputs:
+        return True
+    return spot.call is not None and (id(spot.call[1].node), "") in outputs
+
+
+def _is_recurrent_gate(spot: Spot) -> bool:
+    """In a class named after one, or a tanh beside sigmoids whose results are multiplied."""
+    if _RECURRENT.search(base_of(spot.owner).__name__):
+        return True
+    if spot.call is None or not isinstance(spot.like, nn.Tanh):
+        return False
+    body = spot.call[0]
+    gates = any(isinstance(call.original, (nn.Sigmoid, nn.Hardsigmoid)) for call in body.calls)
+    products = any(isinstance(n, ast.BinOp) and isinstance(n.op, ast.Mult) for n in ast.walk(body.source.node))
+    return gates and products
+
+
+def _matchers(chosen: Where | Sequence[Where]) -> list[Matcher]:
+    several: Iterable[Where] = [chosen] if isinstance(chosen, (str, type)) or callable(chosen) else chosen
+    return [_matcher(one) for one in several]
+
+
+def _matcher(one: Where) -> Matcher:
+    if isinstance(one, str):
+        return lambda spot: fnmatch.fnmatchcase(spot.path, one)
+    if isinstance(one, type):
+        # A call of F.relu is a ReLU to whoever names the class.
+        return lambda spot: isinstance(spot.original, one) or isinstance(spot.like, one)
+    predicate: Any = one
+    if _takes_parent(predicate):
+        return lambda spot: bool(predicate(spot.path, spot.original, spot.owner))
+    return lambda spot: bool(predicate(spot.path, spot.original))
+
+
+def _takes_parent(predicate: Callable[..., bool]) -> bool:
+    try:
+        inspect.signature(predicate).bind("", None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        pass
+    return True

@@ -1,0 +1,77 @@
+"""What is to stand at the sites: a spec, a class, an object to copy, or a function that makes one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from limen.activations.base import Activation
+from limen.activations.registry import create, parse
+from limen.activations.registry import find as find_class
+from limen.errors import SpecError
+from limen.surgery.flow import Channels
+
+Target = str | type[nn.Module] | nn.Module | Callable[..., nn.Module]
+"""What :func:`swap_` puts at the sites."""
+
+Maker = Callable[[Channels | None], nn.Module]
+
+
+def maker(to: Target) -> Maker:
+    """A function that makes one new activation, for so many channels if asked.
+
+    Raises:
+        SpecError: for an unknown activation, one that changes the shape of its input, or what makes no module.
+    """
+    if isinstance(to, str):
+        if not find_class(parse(to)[0]).keeps_shape:
+            raise _wrong_shape(to)
+        create(to)  # an error in the spec is raised before anything is replaced
+        return lambda channels: create(to, **_sharing(channels))
+    if isinstance(to, nn.Module):
+        _check(to, to)
+        return lambda channels: _copied(to, channels)
+    if not callable(to):
+        raise SpecError(
+            f"swap_ needs a spec such as 'asau', a class, a module to copy, or a function that makes a module, and "
+            f"{to!r} was given."
+        )
+    make: Any = to
+    return lambda channels: _made(make, channels)
+
+
+def _sharing(channels: Channels | None) -> dict[str, int]:
+    return {} if channels is None else {"num_parameters": channels.count, "channel_dim": channels.dim}
+
+
+def _copied(to: nn.Module, channels: Channels | None) -> nn.Module:
+    if channels is not None:
+        raise SpecError(
+            f"num_parameters was given, and {to!r} is a finished module; give a spec, a class or a function instead."
+        )
+    return copy.deepcopy(to)
+
+
+def _made(make: Callable[..., Any], channels: Channels | None) -> nn.Module:
+    """A module from the user's function, or what is wrong with it."""
+    takes = "with num_parameters= and channel_dim=" if channels else "without arguments"
+    try:
+        new: Any = make(**_sharing(channels))
+    except TypeError as error:
+        raise SpecError(f"the function given to swap_ must make a module {takes}: {error}.") from error
+    if not isinstance(new, nn.Module):
+        raise SpecError(f"the function given to swap_ must make a module, and it made {type(new).__name__}.")
+    _check(new, make)
+    return new
+
+
+def _check(module: nn.Module, given: Any) -> None:
+    if isinstance(module, Activation) and not module.keeps_shape:
+        raise _wrong_shape(given)
+
+
+def _wrong_shape(given: Any) -> SpecError:
+    return SpecError(f"{given!r} changes the shape of its input, so it cannot take another activation's place.")

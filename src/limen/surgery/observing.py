@@ -1,0 +1,208 @@
+"""Run a model on example inputs to see what its sites receive, and which activations still run elsewhere."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from limen.errors import LimenError
+from limen.surgery.flow import Channels, channels_of
+from limen.surgery.known import function_name
+
+MOST_ROWS, MOST_VALUES = 256, 2**18
+"""Of a site's inputs at most so many rows, and values, are kept from each batch."""
+
+_TORCH = str(Path(torch.__file__).parent)
+
+
+@dataclass
+class Seen:
+    """What arrived at one site."""
+
+    samples: list[Tensor] = field(default_factory=list)
+    channels: Channels | None = None
+
+
+def batches(model: nn.Module, example_inputs: Any) -> list[Any]:
+    """Example inputs as a list of batches, each as :func:`limen.warmstart.call` takes it."""
+    if example_inputs is None:
+        return []
+    if isinstance(example_inputs, (Tensor, Mapping)):
+        return [example_inputs]
+    if isinstance(example_inputs, tuple):
+        bound = inspect.signature(model.forward).bind(*example_inputs)
+        return [_unpacked(bound)]
+    if not isinstance(example_inputs, Iterable):
+        raise LimenError(
+            f"example_inputs must be a tensor, a tuple of the model's arguments, a mapping of them, or an iterable of "
+            f"batches, and {type(example_inputs).__name__} was given."
+        )
+    found = list(example_inputs)
+    if not found:
+        raise LimenError("example_inputs holds no batch; an iterator can be used only once.")
+    return found
+
+
+def _unpacked(bound: inspect.BoundArguments) -> Any:
+    """Positional arguments by name; a single one as it is."""
+    values = dict(bound.arguments)
+    if len(values) == 1 and len(bound.args) == 1:
+        return bound.args[0]
+    return values
+
+
+def outputs(model: nn.Module, given: list[Any]) -> list[Tensor]:
+    """All floating-point tensors of the model's results in evaluation, without a trace in modes or random state."""
+    with _quiet(model):
+        return [tensor.clone() for batch in given for tensor in _tensors(_call(model, batch))]
+
+
+def observe(model: nn.Module, sites: Mapping[str, nn.Module], given: list[Any]) -> dict[str, Seen]:
+    """What arrives at each of these modules of the model."""
+    seen = {path: Seen() for path in sites}
+    last: list[Channels] = []
+    layers = [module for module in model.modules() if channels_of(module) is not None]
+    handles = [module.register_forward_hook(lambda m, *_: last.append(channels_of(m))) for module in layers]  # type: ignore[arg-type]
+    handles += [site.register_forward_pre_hook(_watcher(seen[path], last)) for path, site in sites.items()]
+    try:
+        with _quiet(model):
+            for batch in given:
+                _call(model, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def _watcher(seen: Seen, last: list[Channels]) -> Callable[..., None]:
+    def watch(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        x = inputs[0] if inputs else None
+        if isinstance(x, Tensor) and x.is_floating_point():
+            seen.samples.append(_some(x.detach()))
+            seen.channels = seen.channels or _channels(x, last)
+
+    return watch
+
+
+def _some(x: Tensor) -> Tensor:
+    """Some rows, spread over the batch: enough to know the distribution by."""
+    if x.ndim == 0:
+        return x.clone()
+    rows = max(1, min(MOST_ROWS, MOST_VALUES // max(1, x[:1].numel())))
+    return x[:: max(1, -(-len(x) // rows))].clone()
+
+
+def _channels(x: Tensor, last: list[Channels]) -> Channels | None:
+    """As the layer that ran last has them, if the shape agrees."""
+    for layer in reversed(last):
+        if layer.dim < x.ndim and x.shape[layer.dim] == layer.count:
+            return layer
+    return Channels(x.shape[1], 1) if x.ndim in (2, 4, 5) else None
+
+
+def still_running(model: nn.Module, ours: Iterable[nn.Module], known: set[str], given: list[Any]) -> list[str]:
+    """Activation functions that a run calls outside these modules, as ``file:line: function``.
+
+    Calls inside torch's own modules are theirs; those at a location in ``known`` are accounted for.
+    """
+    watch = _Watch(known)
+    handles = []
+    for module in ours:
+        handles.append(module.register_forward_pre_hook(watch.enter))
+        handles.append(module.register_forward_hook(watch.leave, always_call=True))
+    try:
+        with _quiet(model), watch:
+            for batch in given:
+                _call(model, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sorted(watch.found)
+
+
+class _Watch(TorchFunctionMode):
+    def __init__(self, known: set[str]) -> None:
+        super().__init__()
+        self.known = known
+        self.found: set[str] = set()
+        self.inside = 0
+
+    def enter(self, *_: Any) -> None:
+        self.inside += 1
+
+    def leave(self, *_: Any) -> None:
+        self.inside -= 1
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function_name(func) or (
+            func.__name__ if getattr(func, "__objclass__", None) is torch._C.TensorBase else ""
+        )
+        if name and not self.inside and name in _WATCHED:
+            self._note(name)
+        return func(*args, **(kwargs or {}))
+
+    def _note(self, name: str) -> None:
+        frame: Any = sys._getframe(2)
+        while frame is not None and frame.f_code.co_filename.endswith(("torch/overrides.py", "nn/functional.py")):
+            frame = frame.f_back
+        if frame is None or frame.f_code.co_filename.startswith(_TORCH):
+            return
+        location = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        if location not in self.known:
+            self.found.add(f"{location}: {name}, seen while the model ran")
+
+
+_WATCHED = frozenset(
+    spelled
+    for name in ("relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish",
+                 "softplus", "hardswish", "hardtanh", "tanh", "softsign", "sigmoid", "hardsigmoid", "softmax", "glu")
+    for spelled in (name, f"{name}_")
+)  # fmt: skip
+
+
+def drift(before: list[Tensor], after: list[Tensor]) -> float:
+    """Root mean square of the change, relative to the root mean square before; over all outputs together."""
+    change = sum(float((a.double() - b.double()).square().sum()) for a, b in zip(after, before, strict=True))
+    size = sum(float(b.double().square().sum()) for b in before)
+    return float((change / size) ** 0.5) if size else float(change**0.5)
+
+
+@contextmanager
+def _quiet(model: nn.Module) -> Iterator[None]:
+    """Evaluation without gradients; modes and random state are put back."""
+    modes = {module: module.training for module in model.modules()}
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            model.eval()
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _call(model: nn.Module, batch: Any) -> Any:
+    from limen.warmstart import call
+
+    return call(model, batch)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        if value.is_floating_point():
+            yield value.detach()
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)

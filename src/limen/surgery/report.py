@@ -1,0 +1,82 @@
+"""What a swap did, site by site, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from limen.surgery.state import StateMap
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place in the model."""
+
+    path: str
+    before: str
+    after: str
+    reason: str = ""
+    """Why it was kept; empty for a replaced site."""
+    location: str = ""
+    """``file:line`` of the call, where the site is one."""
+    fit_before: float | None = None
+    """With a warm start: how far the new function was from the old one over the site's own inputs, before fitting."""
+    drift: float | None = None
+    """The same after fitting: root mean square of the difference over that of the old function's values."""
+
+
+@dataclass
+class SwapReport:
+    """What a swap did: ``sites`` replaced, ``skipped`` with the reason, ``unreached`` calls with file and line."""
+
+    sites: list[Site] = field(default_factory=list)
+    skipped: list[Site] = field(default_factory=list)
+    unreached: list[str] = field(default_factory=list)
+    """Activations that were seen and could not be replaced, as ``file:line: call``."""
+    drift: float | None = None
+    """With example inputs: root mean square of the change of the model's outputs, relative to theirs."""
+    renormalised: int = 0
+    """How many BatchNorm layers had their statistics estimated anew."""
+    _undo: list[Callable[[], None]] = field(default_factory=list, repr=False)
+    _state: StateMap | None = field(default=None, repr=False)
+
+    def undo(self) -> None:
+        """Put the very objects back that were replaced; a second call does nothing.
+
+        Of several swaps of one model, undo the last one first.
+        """
+        while self._undo:
+            self._undo.pop()()
+
+    def original_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict of the swapped model as one of the model before, which loads there with ``strict=True``."""
+        return dict(state) if self._state is None else self._state.original(state)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "sites": [_plain(site) for site in self.sites],
+            "skipped": [_plain(site) for site in self.skipped],
+            "unreached": self.unreached,
+            "drift": self.drift,
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.sites)} replaced, {len(self.skipped)} kept, {len(self.unreached)} not reached"]
+        lines += [f"  {site.path or '(the model)'}: {site.before} -> {site.after}{_fit(site)}" for site in self.sites]
+        lines += [f"  {site.path or '(the model)'}: {site.before} kept ({site.reason})" for site in self.skipped]
+        lines += [f"  not reached: {call}" for call in self.unreached]
+        if self.drift is not None:
+            lines.append(f"  the model's output changed by {self.drift:.2%}")
+        return "\n".join(lines)
+
+
+def _fit(site: Site) -> str:
+    return "" if site.drift is None else f" (drift {site.drift:.2%})"
+
+
+def _plain(site: Site) -> dict[str, Any]:
+    return {key: value for key, value in vars(site).items() if value not in ("", None)}

@@ -1,0 +1,214 @@
+"""What the names in a function mean, as far as that can be told without running it."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
+from typing import Any
+
+from torch import nn
+
+from limen.surgery.derive import Derived
+from limen.surgery.known import UNKNOWN
+from limen.surgery.source import Source
+
+_DEEPEST = 12
+
+
+@dataclass(frozen=True)
+class Method:
+    """A function that a class holds under a name."""
+
+    owner: type
+    name: str
+
+
+class Scope:
+    """The names of one function, seen from the instance whose method it is."""
+
+    def __init__(self, source: Source, instance: nn.Module | None, owner: type | None) -> None:
+        self.source = source
+        self.instance = instance
+        self.owner = owner
+        arguments = source.node.args
+        positional = [*arguments.posonlyargs, *arguments.args]
+        self.self_name = positional[0].arg if positional and instance is not None and owner is not None else ""
+        self.bindings = _bindings(source.node)
+
+    def resolve(self, expression: ast.AST | None, depth: int = 0) -> Any:
+        """The object an expression stands for, or :data:`UNKNOWN`."""
+        if depth > _DEEPEST:
+            return UNKNOWN
+        if isinstance(expression, ast.Constant):
+            return expression.value
+        if isinstance(expression, ast.Name):
+            return self._name(expression.id, depth)
+        if isinstance(expression, ast.Attribute):
+            return self._attribute(expression, depth)
+        if isinstance(expression, ast.UnaryOp) and isinstance(expression.op, ast.USub):
+            value = self.resolve(expression.operand, depth + 1)
+            return -value if isinstance(value, (int, float)) else UNKNOWN
+        if isinstance(expression, ast.Subscript):
+            return _item(self.resolve(expression.value, depth + 1), self.resolve(expression.slice, depth + 1))
+        if isinstance(expression, ast.Call):
+            return self._call(expression, depth)
+        return UNKNOWN
+
+    def _name(self, name: str, depth: int) -> Any:
+        if name == self.self_name and self.bindings.get(name) is None:
+            return self.instance
+        if name in self.bindings:
+            return self._local(self.bindings[name], depth)
+        function = self.source.function
+        if name in function.__code__.co_freevars:
+            cell = (function.__closure__ or ())[function.__code__.co_freevars.index(name)]
+            try:
+                return cell.cell_contents
+            except ValueError:
+                return UNKNOWN
+        return function.__globals__.get(name, getattr(builtins, name, UNKNOWN))
+
+    def _local(self, binding: Any, depth: int) -> Any:
+        if isinstance(binding, tuple):
+            return _imported(*binding)
+        return UNKNOWN if binding is None else self.resolve(binding, depth + 1)
+
+    def _attribute(self, expression: ast.Attribute, depth: int) -> Any:
+        name = self._mangled(expression.attr)
+        if is_super(expression.value) and self.owner is not None and self.instance is not None:
+            return _above(type(self.instance), self.owner, name)
+        return attribute(self.resolve(expression.value, depth + 1), name)
+
+    def _mangled(self, name: str) -> str:
+        """Private names as Python stores them."""
+        home = self.source.definition.class_name.lstrip("_")
+        return f"_{home}{name}" if home and name.startswith("__") and not name.endswith("__") else name
+
+    def _call(self, call: ast.Call, depth: int) -> Any:
+        """Only calls that choose a function: ``partial(F.elu, alpha=2)`` and ``getattr(F, "relu")``."""
+        function = self.resolve(call.func, depth + 1)
+        if function not in (functools.partial, getattr) if _hashable(function) else True:
+            return UNKNOWN
+        values = [self.resolve(argument, depth + 1) for argument in call.args]
+        named = {key.arg: self.resolve(key.value, depth + 1) for key in call.keywords if key.arg}
+        if any(value is UNKNOWN for value in (*values, *named.values())) or not values:
+            return UNKNOWN
+        if function is getattr:
+            return attribute(values[0], values[1]) if len(values) > 1 and isinstance(values[1], str) else UNKNOWN
+        chosen: Any = values[0]
+        return functools.partial(chosen, *values[1:], **named) if callable(chosen) else UNKNOWN
+
+
+def attribute(value: Any, name: str) -> Any:
+    """An attribute, looked up without running a property."""
+    if isinstance(value, nn.Module):
+        for store in (value.__dict__, value._modules, value._parameters, value._buffers):
+            if name in store:
+                return store[name]
+        return _of_class(type(value), name)
+    if isinstance(value, ModuleType):
+        found = vars(value).get(name, UNKNOWN)
+        return getattr(value, name, UNKNOWN) if found is UNKNOWN and value.__name__.startswith("torch") else found
+    if isinstance(value, type):
+        return _of_class(value, name)
+    return getattr(value, "__dict__", {}).get(name, UNKNOWN) if value is not UNKNOWN else UNKNOWN
+
+
+def _of_class(cls: type, name: str) -> Any:
+    for owner in plain_mro(cls):
+        if name in vars(owner):
+            found = vars(owner)[name]
+            if isinstance(found, staticmethod):
+                return found.__func__
+            if isinstance(found, FunctionType):
+                return Method(owner, name)
+            return UNKNOWN if hasattr(found, "__get__") and not inspect.isbuiltin(found) else found
+    return UNKNOWN
+
+
+def plain_mro(cls: type) -> list[type]:
+    """The classes a class inherits from, without those that surgery has put in front."""
+    return [owner for owner in cls.__mro__ if not issubclass(owner, Derived)]
+
+
+def _above(cls: type, owner: type, name: str) -> Any:
+    """What ``super().name`` is in a method written in ``owner``."""
+    order = plain_mro(cls)
+    for above in order[order.index(owner) + 1 :] if owner in order else ():
+        if isinstance(vars(above).get(name), FunctionType):
+            return Method(above, name)
+    return UNKNOWN
+
+
+def is_super(expression: ast.AST) -> bool:
+    """Whether an expression is a call of ``super``."""
+    is_call = isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name)
+    return is_call and expression.func.id == "super"  # type: ignore[attr-defined]
+
+
+def _item(value: Any, key: Any) -> Any:
+    if isinstance(value, (list, tuple, dict, nn.ModuleList, nn.Sequential, nn.ModuleDict)) and key is not UNKNOWN:
+        try:
+            return value[key]
+        except (LookupError, TypeError):
+            return UNKNOWN
+    return UNKNOWN
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _imported(module: str, name: str) -> Any:
+    """What an ``import`` inside the function binds, if that module is there already."""
+    if module not in sys.modules and not module.startswith("torch"):
+        return UNKNOWN
+    found = importlib.import_module(module)
+    return attribute(found, name) if name else found
+
+
+def _bindings(node: ast.FunctionDef) -> Mapping[str, Any]:
+    """Local name → the one expression or import it is bound to, or nothing if it is bound otherwise or often."""
+    found: dict[str, Any] = {}
+    for name, value in _bound(node):
+        found[name] = None if name in found else value
+    return found
+
+
+def _bound(node: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
+    simple: set[int] = set()
+    for item in ast.walk(node):
+        if isinstance(item, ast.arg):
+            yield item.arg, None
+        elif isinstance(item, ast.Assign) and len(item.targets) == 1 and isinstance(item.targets[0], ast.Name):
+            simple.add(id(item.targets[0]))
+            yield item.targets[0].id, item.value
+        elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.value:
+            simple.add(id(item.target))
+            yield item.target.id, item.value
+        elif isinstance(item, ast.ImportFrom) and item.module and not item.level:
+            yield from ((alias.asname or alias.name, (item.module, alias.name)) for alias in item.names)
+        elif isinstance(item, ast.Import):
+            yield from (_import(alias) for alias in item.names)
+        elif isinstance(item, ast.Name) and not isinstance(item.ctx, ast.Load) and id(item) not in simple:
+            yield item.id, None
+        elif isinstance(item, ast.FunctionDef) and item is not node:
+            yield item.name, None
+
+
+def _import(alias: ast.alias) -> tuple[str, tuple[str, str]]:
+    if alias.asname:
+        return alias.asname, (alias.name, "")
+    top = alias.name.partition(".")[0]
+    return top, (top, "")

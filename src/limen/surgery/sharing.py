@@ -1,0 +1,57 @@
+"""How many parameters each new activation has: a given number, or one for each channel of what feeds the site."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from limen.errors import LimenError, SpecError
+from limen.surgery.flow import Channels, Flow, channels_of
+from limen.surgery.observing import Seen
+from limen.surgery.sites import Spot
+
+
+def channels_for(
+    spots: Sequence[Spot], flow: Flow, seen: Mapping[str, Seen], wanted: int | str | None
+) -> dict[str, Channels | None]:
+    """The channels of each site by its path; nothing where none were asked for.
+
+    Raises:
+        LimenError: naming the sites of which they cannot be told.
+    """
+    if wanted is None:
+        return {spot.path: None for spot in spots}
+    if wanted != "channel":
+        if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+            raise SpecError(f"num_parameters={wanted!r} is not possible: give a number from 1, or 'channel'.")
+        return {spot.path: _at_axis(spot, flow, seen, wanted) for spot in spots}
+    found = {spot.path: _observed(spot, seen) or _inferred(spot, flow) for spot in spots}
+    missing = [path or "(the model)" for path, channels in found.items() if channels is None]
+    if missing:
+        raise LimenError(
+            f"the number of channels at {', '.join(missing)} cannot be told from the layers before; give "
+            "example_inputs=, name other sites in where=, or keep these."
+        )
+    return dict(found)
+
+
+def _at_axis(spot: Spot, flow: Flow, seen: Mapping[str, Seen], count: int) -> Channels:
+    """A given number, on the axis that the layers before suggest."""
+    near = _observed(spot, seen) or _inferred(spot, flow)
+    return Channels(count, near.dim if near else 1)
+
+
+def _observed(spot: Spot, seen: Mapping[str, Seen]) -> Channels | None:
+    return seen[spot.path].channels if spot.path in seen else None
+
+
+def _inferred(spot: Spot, flow: Flow) -> Channels | None:
+    layer: nn.Module | None = None
+    if spot.call is not None:
+        layer = flow.before_call(*spot.call)
+    elif spot.place == "child":
+        layer = flow.before_child(spot.owner, spot.name)
+    if layer is None and isinstance(spot.owner, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
+        layer = spot.owner.linear1
+    return None if layer is None else channels_of(layer)

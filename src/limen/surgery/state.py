@@ -1,0 +1,75 @@
+"""What a new module takes over from the place it comes to, and state dicts from before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_HOOKS = (
+    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs",
+    "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called",
+)  # fmt: skip
+
+
+def take_over(new: nn.Module, old: nn.Module, owner: nn.Module, model: nn.Module, hooks: bool) -> nn.Module:
+    """Give a new module the device, type, mode, hooks and frozenness of what it replaces."""
+    own = list(old.parameters())
+    near = (t for source in (old, owner, model) for t in (*source.parameters(), *source.buffers()))
+    reference = next((t for t in near if t.is_floating_point()), None)
+    if reference is not None and not reference.is_meta:
+        new = new.to(device=reference.device, dtype=reference.dtype)
+    if own and not any(parameter.requires_grad for parameter in own):
+        new.requires_grad_(False)
+    if hooks:
+        for name in _HOOKS:
+            # The same dictionaries, so that the handles users keep still remove their hooks.
+            if hasattr(old, name):
+                setattr(new, name, getattr(old, name))
+    return new.train(old.training if own or hooks else owner.training)
+
+
+class StateMap:
+    """Lets a swapped model load state dicts from before the swap, and makes such dicts of its own.
+
+    A state dict counts as one from before if it has no key of any new activation; those then keep their values. Else
+    every key is asked for, as always.
+    """
+
+    def __init__(self, new: Sequence[str], old: Mapping[str, Tensor]) -> None:
+        self.new = tuple(new)
+        """Prefixes of the new modules, such as ``layer1.relu.``."""
+        self.old = dict(old)
+        """Keys and values that only the original had."""
+
+    def __call__(self, module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+        """Before loading: add what a state dict from before lacks, and drop what it has beyond."""
+        own = {prefix + key: value for key, value in module.state_dict().items() if key.startswith(self.new)}
+        if not own or any(key in state for key in own):
+            return
+        if not any(key.startswith(prefix) for key in state) and prefix:
+            return
+        for key in self.old:
+            state.pop(prefix + key, None)
+        state.update(own)
+
+    def original(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Without the new activations, with what the old ones held at the swap."""
+        kept = {key: value for key, value in state.items() if not key.startswith(self.new)}
+        return {**kept, **self.old}
+
+
+def old_state(path: str, module: nn.Module) -> dict[str, Tensor]:
+    """What a replaced module put into the state dict."""
+    return {f"{path}.{key}" if path else key: value.detach().clone() for key, value in module.state_dict().items()}
+
+
+def settle(old: nn.Module, new: nn.Module) -> None:
+    """Bring a module that comes back to where its place has moved since: mode, device and type."""
+    old.train(new.training)
+    before, now = next(old.parameters(), None), next(new.parameters(), None)
+    if before is not None and now is not None and not now.is_meta:
+        wanted: torch.dtype = now.dtype
+        old.to(device=now.device, dtype=wanted)

@@ -1,0 +1,299 @@
+"""Replace the activations of a model: survey, choose, make, install."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from limen.errors import LimenError, SpecError
+from limen.surgery.inplace import must_write_back, writing_back
+from limen.surgery.installing import Undo, install
+from limen.surgery.keeping import Rules, Where
+from limen.surgery.making import Maker, Target, maker
+from limen.surgery.observing import Seen, batches, drift, observe, outputs, still_running
+from limen.surgery.report import Site, SwapReport
+from limen.surgery.sharing import channels_for
+from limen.surgery.sites import Spot, Survey, survey
+from limen.surgery.state import StateMap, old_state, take_over
+
+Share = Literal["site", "instance"]
+
+
+def swap_(
+    model: nn.Module,
+    to: Target,
+    *,
+    where: Where | Sequence[Where] | None = None,
+    keep: Where | Sequence[Where] = (),
+    warm_start: bool = False,
+    share: Share = "site",
+    example_inputs: Any = None,
+    num_parameters: int | Literal["channel"] | None = None,
+    reestimate_batch_norm: bool = False,
+) -> SwapReport:
+    """Replace the activations of ``model`` in place, each site by an object of its own.
+
+    A site is an activation module, a function that a module holds (``self.act = F.gelu``, also in lists and
+    dictionaries), or an activation call in what a ``forward`` runs: ``F.relu(x)``, ``x.relu_()``, ``x.clamp(min=0)``,
+    an alias, ``partial``, a helper function, a written-out ``x * torch.sigmoid(x)``. Calls are reached by rewriting
+    the function's source, so they survive control flow, ``torch.compile`` and export, and their modules are children
+    of the module whose ``forward`` it is. Where one module is called at several places, each gets its own.
+
+    New modules take over device, type, mode, hooks and frozenness; weights elsewhere are untouched. State dicts from
+    before the swap still load with ``strict=True``. The model still copies and pickles.
+
+    Kept by default, and listed with the reason: gates (sigmoid, softmax, GLU), what lies in recurrent cells, and
+    bounded functions at the model's output.
+
+    Args:
+        to: a spec such as ``"asau:beta=2"``, a class, a module (copied for each site), or a function that makes one.
+        where: only these sites: a path with wildcards (``"layer1.*"``), a class, a predicate on ``(path, module)`` or
+            ``(path, module, parent)``, or several of them. What is kept by default is replaced only if named here.
+        keep: sites to leave as they are, named likewise.
+        warm_start: fit the new parameters to the old function, over the inputs that the site receives from
+            ``example_inputs``, or over N(0, 1) without them.
+        share: ``"site"``: one object a site. ``"instance"``: one object for all sites that held one object.
+        example_inputs: a tensor, a tuple of the model's arguments, a mapping of them, or an iterable of batches. The
+            model is run on them in evaluation mode: the report then names activations that still run unreached.
+        num_parameters: how many parameters each new activation has; ``"channel"``: one for each channel of what feeds
+            the site, found from the layers before it or seen on the example inputs.
+        reestimate_batch_norm: afterwards estimate BatchNorm statistics anew on the example inputs.
+
+    Raises:
+        SpecError: for an unknown activation, or one that changes the shape of its input.
+        LimenError: if the channels of a site cannot be told. Nothing has been replaced then.
+
+    >>> import limen
+    >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2), nn.Sigmoid())
+    >>> print(limen.swap_(model, "asau"))
+    1 replaced, 1 kept, 0 not reached
+      1: ReLU() -> ASAU(a=0.01, b=1, alpha=1, beta=1)
+      3: Sigmoid() kept (a gate, not an activation)
+    """
+    if share not in ("site", "instance"):
+        raise SpecError(f"share={share!r} is not possible: give 'site' or 'instance'.")
+    make = maker(to)
+    given = batches(model, example_inputs)
+    if reestimate_batch_norm and not given:
+        raise SpecError("reestimate_batch_norm=True needs example_inputs to estimate from.")
+    rules = Rules(where, keep)
+    operation = _Operation(model, survey(model, split_calls=share == "site"), given)
+    operation.choose(rules)
+    operation.look(observing=warm_start or num_parameters == "channel")
+    operation.make(make, num_parameters, tied=share == "instance")
+    operation.install(warm_start)
+    return operation.finish(reestimate_batch_norm)
+
+
+@contextmanager
+def swapped(model: nn.Module, to: Target, **options: Any) -> Iterator[SwapReport]:
+    """Swap for the length of a ``with`` block; takes what :func:`swap_` takes.
+
+    >>> import limen
+    >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    >>> with limen.swapped(model, "asau") as report:
+    ...     model[1]
+    ASAU(a=0.01, b=1, alpha=1, beta=1)
+    >>> model[1]
+    ReLU()
+    """
+    report = swap_(model, to, **options)
+    try:
+        yield report
+    finally:
+        report.undo()
+
+
+@dataclass
+class _Operation:
+    """One swap, step by step."""
+
+    model: nn.Module
+    survey: Survey
+    given: list[Any]
+    chosen: list[Spot] = field(default_factory=list)
+    skipped: list[Site] = field(default_factory=list)
+    seen: dict[str, Seen] = field(default_factory=dict)
+    before: list[Tensor] = field(default_factory=list)
+    running: list[str] = field(default_factory=list)
+    new: list[nn.Module] = field(default_factory=list)
+    fits: dict[str, tuple[float, float]] = field(default_factory=dict)
+    undo: Undo = field(default_factory=list)
+    state: StateMap | None = None
+
+    def choose(self, rules: Rules) -> None:
+        """Part the sites into those to replace and those that stay."""
+        outputs = self.survey.flow.at_output()
+        for spot in self.survey.spots:
+            reason = rules.reason_to_keep(spot, self.survey, outputs)
+            if reason:
+                text = one_line(spot.original)
+                self.skipped.append(Site(spot.path, text, text, reason, spot.location))
+            else:
+                self.chosen.append(spot)
+        self.skipped += [Site(path, what, what, reason) for path, what, reason in self.survey.kept]
+
+    def look(self, observing: bool) -> None:
+        """Run the example inputs through the model, its functions at their sites as modules.
+
+        This also proves the rewriting: the outputs must be the same to the bit.
+        """
+        if not self.given:
+            return
+        self.before = outputs(self.model, self.given)
+        repeatable = _equal(self.before, outputs(self.model, self.given))
+        exact = all(spot.call is None or spot.call[1].exact for spot in self.chosen)
+        stand_ins = [(spot, self._stand_in(spot)) for spot in self.chosen]
+        undo = install(self.model, self.survey, stand_ins)
+        try:
+            now = outputs(self.model, self.given)
+            if repeatable and exact and not _equal(self.before, now):
+                raise LimenError(
+                    "calling this model's activations as modules changed its outputs, so it was left as it was; keep "
+                    f"some sites ({', '.join(s.path for s, _ in stand_ins if s.place == 'call')}) and please report it."
+                )
+            sites = {spot.path: module for spot, module in stand_ins}
+            if observing:
+                self.seen = observe(self.model, sites, self.given)
+            held = [spot.owner._modules.get(spot.name) for spot in self.survey.spots]
+            ours = [*sites.values(), *(module for module in held if module is not None)]
+            known = {site.location for site in self.skipped if site.location}
+            self.running = still_running(self.model, ours, known, self.given)
+        finally:
+            while undo:
+                undo.pop()()
+
+    def _stand_in(self, spot: Spot) -> nn.Module:
+        """The old function as a module of its own; one that overwrites its input where that may matter."""
+        if spot.place == "child":
+            return spot.original
+        module = _Standing(spot.original)
+        return writing_back(module) if must_write_back(spot, self.survey.flow) else module
+
+    def make(self, make: Maker, num_parameters: int | str | None, tied: bool) -> None:
+        """Make the new activations, before anything is replaced."""
+        by_tie: dict[int, nn.Module] = {}
+        channels = channels_for(self.chosen, self.survey.flow, self.seen, num_parameters)
+        for spot in self.chosen:
+            if tied and spot.tie in by_tie:
+                self.new.append(by_tie[spot.tie])
+                continue
+            new = make(channels[spot.path])
+            take_over(new, spot.original, spot.owner, self.model, hooks=spot.was_module)
+            self.new.append(writing_back(new) if must_write_back(spot, self.survey.flow) else new)
+            by_tie[spot.tie] = self.new[-1]
+
+    def install(self, warm_start: bool) -> None:
+        """Fit, replace, and let old state dicts load."""
+        if warm_start:
+            self._fit()
+        old: dict[str, Tensor] = {}
+        for spot in self.chosen:
+            if spot.place == "child":
+                old.update(old_state(spot.path, spot.original))
+        self.undo = install(self.model, self.survey, list(zip(self.chosen, self.new, strict=True)))
+        prefixes = [f"{spot.path or spot.name}." for spot in self.chosen]
+        self.state = StateMap(prefixes, old)
+        root: Any = self.model
+        handle = root.register_load_state_dict_pre_hook(self.state)
+        self.undo.append(handle.remove)
+
+    def _fit(self) -> None:
+        from limen.warmstart import fit_
+
+        done: set[int] = set()
+        for spot, new in zip(self.chosen, self.new, strict=True):
+            if id(new) in done:
+                continue
+            done.add(id(new))
+            same = [s for s, other in zip(self.chosen, self.new, strict=True) if other is new]
+            fit = fit_(new, _target(spot), self._samples(same, new))
+            self.fits.update({s.path: (fit.before, fit.after) for s in same})
+
+    def _samples(self, spots: list[Spot], new: nn.Module) -> Tensor:
+        found = [sample for spot in spots for sample in self.seen.get(spot.path, Seen()).samples]
+        reference = next((p for p in new.parameters()), torch.empty(0))
+        if found:
+            rest = found[0].shape[1:]
+            return torch.cat([sample for sample in found if sample.shape[1:] == rest])
+        count = getattr(new, "num_parameters", 1)
+        shape = (4096,) if count == 1 else (512, count)
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(shape, generator=generator).to(device=reference.device, dtype=reference.dtype)
+
+    def finish(self, reestimate: bool) -> SwapReport:
+        """Statistics of norms, what changed, and the report."""
+        report = SwapReport(skipped=self.skipped, unreached=sorted({*self.survey.unreached, *self.running}))
+        report._undo, report._state = self.undo, self.state
+        if reestimate:
+            from limen.warmstart import reestimate_batch_norm_
+
+            norms = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+            report._undo.append(partial(_restore_buffers, [(m, _buffers(m)) for m in norms]))
+            report.renormalised = reestimate_batch_norm_(self.model, self.given)
+        for spot, new in zip(self.chosen, self.new, strict=True):
+            site = Site(spot.path, one_line(spot.original), one_line(new), "", spot.location)
+            if spot.path in self.fits:
+                site = replace(site, fit_before=self.fits[spot.path][0], drift=self.fits[spot.path][1])
+            report.sites.append(site)
+        if self.given:
+            report.drift = drift(self.before, outputs(self.model, self.given))
+        return report
+
+
+class _Standing(nn.Module):
+    """An old function at its place, called out of place."""
+
+    def __init__(self, original: nn.Module) -> None:
+        super().__init__()
+        self.compute = _target_of(original)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.compute(x.clone())
+
+
+def _target(spot: Spot) -> Callable[[Tensor], Tensor]:
+    return _target_of(spot.original)
+
+
+def _target_of(original: nn.Module) -> Callable[[Tensor], Tensor]:
+    """What the old activation computes in evaluation, leaving its own mode alone."""
+    forward: Any = type(original).forward  # as it is now: a model that is its own site gets another
+
+    def compute(x: Tensor) -> Tensor:
+        training = original.training
+        original.training = False
+        try:
+            with torch.no_grad():
+                return forward(original, x)  # type: ignore[no-any-return]
+        finally:
+            original.training = training
+
+    return compute
+
+
+def one_line(module: nn.Module) -> str:
+    """A module's description, cut to its own line."""
+    text = repr(module)
+    return text if "\n" not in text else f"{type(module).__name__}({module.extra_repr()})"
+
+
+def _equal(first: list[Tensor], second: list[Tensor]) -> bool:
+    return len(first) == len(second) and all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _buffers(module: nn.Module) -> dict[str, Tensor]:
+    return {name: buffer.clone() for name, buffer in module.named_buffers(recurse=False)}
+
+
+def _restore_buffers(saved: list[tuple[nn.Module, dict[str, Tensor]]]) -> None:
+    with torch.no_grad():
+        for module, buffers in saved:
+            for name, value in buffers.items():
+                getattr(module, name).copy_(value)

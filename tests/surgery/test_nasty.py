@@ -1,0 +1,263 @@
+"""Every way of calling an activation is reached, and the model stays a model: gradients, copies, states, undo."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+
+import nasty
+import pytest
+import torch
+from checks import assert_same, check_swap, evaluated
+from torch import nn
+from torch.nn import functional as F
+
+import limen
+from limen.errors import LimenError
+
+UNTRAINED = {"Branches": ("gelu_1", "gelu_2"), "Held": ("table_relu",)}
+"""Sites in branches that the examples do not take."""
+
+
+@pytest.fixture
+def inputs():
+    return torch.randn(3, nasty.WIDTH)
+
+
+@pytest.mark.parametrize("network", nasty.ALL, ids=lambda cls: cls.__name__)
+def test_every_call_is_a_site(network, inputs):
+    untrained = UNTRAINED.get(network.__name__, ())
+    report = check_swap(network, inputs, sites=network.sites, untrained=untrained)
+    assert len(report.skipped) == getattr(network, "kept", 0)
+
+
+@pytest.mark.parametrize("network", nasty.ALL, ids=lambda cls: cls.__name__)
+def test_the_old_functions_as_modules_change_no_bit(network, inputs):
+    """swap_ proves its rewriting on the examples; here with a module that computes what stood there."""
+    torch.manual_seed(0)
+    model = network().double().eval()
+    before = evaluated(model, inputs.double())
+    with limen.swapped(model, "relu", where=nn.ReLU, example_inputs=inputs.double()) as report:
+        if network.__name__ not in ("Gates",):
+            assert all("ReLU" in site.before or "relu" in site.before or site.path for site in report.sites)
+        now = evaluated(model, inputs.double())
+    for a, b in zip(before, now, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("network", nasty.ALL, ids=lambda cls: cls.__name__)
+def test_compile_without_graph_breaks(network, inputs):
+    model = network().eval()
+    limen.swap_(model, "asau")
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(inputs), model(inputs))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("network", nasty.ALL, ids=lambda cls: cls.__name__)
+def test_export(network, strict, inputs):
+    model = network().eval()
+    if network is nasty.Child and strict:
+        with pytest.raises(RuntimeError):  # checkpoint: no better before the swap
+            torch.export.export(model, (inputs,), strict=strict)
+        return
+    limen.swap_(model, "asau")
+    program = torch.export.export(model, (inputs,), strict=strict)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(inputs), model(inputs))
+
+
+def test_locations_name_file_and_line(inputs):
+    model = nasty.Functions()
+    report = limen.swap_(model, "asau")
+    lines = inspect.getsource(nasty).splitlines()
+    for site in report.sites:
+        file, _, line = site.location.rpartition(":")
+        assert file == nasty.__file__
+        assert "self." in lines[int(line) - 1]
+    assert "F.relu(self.a(x))" in lines[int(report.sites[0].location.rpartition(":")[2]) - 1]
+
+
+def test_tracebacks_and_source_stay_right():
+    model = nasty.Functions()
+    limen.swap_(model, "asau")
+    with pytest.raises(RuntimeError) as caught:
+        model(torch.randn(3, 5))
+    frame = next(f for f in traceback.extract_tb(caught.value.__traceback__) if f.filename == nasty.__file__)
+    assert frame.line == "x = F.relu(self.a(x))"
+    assert inspect.getsource(type(model).forward) == inspect.getsource(nasty.Functions.forward)
+    assert isinstance(model, nasty.Functions)
+    assert type(model).__name__ == "Functions"
+
+
+def test_share_instance_keeps_the_tie(inputs):
+    model = nasty.Instances()
+    report = limen.swap_(model, "asau", share="instance", example_inputs=inputs)
+    assert [site.path for site in report.sites] == ["relu", "loop", "acts.gelu"]
+    tied = nn.ReLU()
+    pair = nn.Sequential(tied, nn.Linear(2, 2), tied)
+    limen.swap_(pair, "asau", share="instance")
+    assert pair[0] is pair[2]
+
+
+def test_one_class_may_be_swapped_in_one_place_only(inputs):
+    model = nn.Sequential(nasty.Functions(), nasty.Functions())
+    report = limen.swap_(model, "asau", where="0.*", example_inputs=inputs)
+    assert len(report.sites) == 9
+    assert {site.reason for site in report.skipped} == {"not named by where"}
+    assert type(model[1]) is nasty.Functions
+    second = limen.swap_(model, "swish", where=["1.relu*", "0.relu_1"])
+    assert {site.path for site in second.sites} == {"0.relu_1", "1.relu_1", "1.relu_2", "1.relu_3", "1.relu_4",
+                                                    "1.relu_5"}  # fmt: skip
+    assert isinstance(model[0].relu_1, limen.Swish)
+    second.undo()
+    report.undo()
+    assert type(model[0]) is nasty.Functions
+
+
+def test_a_class_in_where_selects_calls_too(inputs):
+    report = limen.swap_(nasty.Functions(), "asau", where=nn.LeakyReLU)
+    assert [site.before for site in report.sites] == ["LeakyReLU(negative_slope=0.2)"]
+
+
+def test_gates_are_replaced_when_named(inputs):
+    model = nasty.Gates()
+    report = limen.swap_(model, "asau", where="sigmoid_*", example_inputs=inputs)
+    assert len(report.sites) == 3
+
+
+def test_gates_are_kept_with_the_reason():
+    reasons = [site.reason for site in limen.swap_(nasty.Gates(), "asau").skipped]
+    assert sum("output head" in reason for reason in reasons) == 1
+    assert sum("recurrent" in reason for reason in reasons) == 1
+    assert sum("weighs several" in reason for reason in reasons) == 1
+    assert sum(reason == "a gate, not an activation" for reason in reasons) == 3
+
+
+class Iterating(nn.Module):
+    """Its forward would meet a registered activation among its children."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        for child in self.children():
+            x = F.relu(child(x))
+        return x
+
+
+class Unknown(nn.Module):
+    """Activations behind what only a run can tell."""
+
+    def __init__(self):
+        super().__init__()
+        self.name = "relu"
+        self.layer = nn.Linear(4, 4)
+
+    @property
+    def act(self):
+        return F.gelu
+
+    def forward(self, x):
+        return self.act(self.layer(x))
+
+    def predict(self, x):
+        return torch.sigmoid(self(x))
+
+
+def test_what_cannot_be_reached_is_named(inputs):
+    (named,) = limen.swap_(Iterating(), "asau").unreached
+    assert "F.relu(child(x))" in named
+    assert f"{__file__}:" in named
+    report = limen.swap_(Unknown(), "asau", example_inputs=inputs)
+    (named,) = report.unreached
+    assert "gelu, seen while the model ran" in named
+    (kept,) = report.skipped
+    assert "Unknown.predict: sigmoid" in kept.before
+    namespace = {"nn": nn, "F": F, "__name__": "typed"}
+    exec("class Typed(nn.Module):\n    def forward(self, x):\n        return F.relu(x.sum(0))", namespace)
+    (named,) = limen.swap_(nn.Sequential(namespace["Typed"](), nn.ReLU()), "asau").unreached
+    assert "relu in Typed.forward, and there is no source to rewrite" in named
+
+
+def test_hooks_modes_and_frozenness_are_kept(inputs):
+    model = nn.Sequential(nn.Linear(4, 4), nn.PReLU()).eval()
+    model[1].requires_grad_(False)
+    calls = []
+    handle = model[1].register_forward_hook(lambda *_: calls.append(1))
+    limen.swap_(model, "asau")
+    assert not model[1].training
+    assert not any(p.requires_grad for p in model[1].parameters())
+    model(inputs)
+    handle.remove()
+    model(inputs)
+    assert calls == [1]
+
+
+def test_the_model_itself(inputs):
+    model = nn.ReLU()
+    report = limen.swap_(model, "asau", example_inputs=inputs)
+    assert torch.equal(model(inputs), limen.ASAU()(inputs))
+    assert list(model.state_dict()) == ["activation.alpha", "activation.beta", "activation.a", "activation.b"]
+    report.undo()
+    assert type(model) is nn.ReLU
+    assert torch.equal(model(inputs), inputs.relu())
+
+
+@pytest.mark.parametrize("to", ["asau:beta=2", limen.ASAU(beta=2.0), lambda: limen.ASAU(beta=2.0), limen.ASAU])
+def test_all_that_an_activation_may_be_given_as(to, inputs):
+    model = nasty.Instances()
+    report = limen.swap_(model, to, example_inputs=inputs)
+    assert len({id(m) for m in model.modules() if isinstance(m, limen.ASAU)}) == len(report.sites) == 5
+
+
+def test_a_parameter_a_channel(inputs):
+    model = nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(), nn.ReLU(), nn.Flatten(),
+        nn.LazyLinear(5), nn.GELU(),
+    )  # fmt: skip
+    images = torch.randn(2, 1, 8, 8)
+    model(images)
+    limen.swap_(model, "asau", num_parameters="channel")
+    shapes = [(m.num_parameters, m.channel_dim) for m in model if isinstance(m, limen.ASAU)]
+    assert shapes == [(6, 1), (6, 1), (5, -1)]
+    nested = nasty.Functions()
+    limen.swap_(nested, "asau", num_parameters="channel")
+    assert {(m.num_parameters, m.channel_dim) for m in nested.modules() if isinstance(m, limen.ASAU)} == {(4, -1)}
+    nested(inputs).sum().backward()
+
+
+def test_channels_that_cannot_be_told_stop_before_anything_is_replaced(inputs):
+    model = nn.Sequential(nn.Flatten(), nn.ReLU())
+    with pytest.raises(LimenError, match="example_inputs"):
+        limen.swap_(model, "asau", num_parameters="channel")
+    assert type(model[1]) is nn.ReLU
+    limen.swap_(model, "asau", num_parameters="channel", example_inputs=inputs)
+    assert model[1].num_parameters == 4
+
+
+def test_warm_start_comes_near_and_says_how_far(inputs):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    x = torch.randn(256, 4)
+    before = evaluated(model, x)
+    with limen.swapped(model, "asau", example_inputs=x) as cold:
+        pass
+    assert_same(evaluated(model, x), before)
+    warm = limen.swap_(model, "asau", warm_start=True, example_inputs=x)
+    assert all(site.drift < site.fit_before for site in warm.sites)
+    assert warm.drift < cold.drift / 3
+    alone = nn.Sequential(nn.ReLU())
+    assert limen.swap_(alone, "swish", warm_start=True).sites[0].drift < 0.05
+
+
+def test_batch_norm_statistics_are_estimated_anew_and_restored():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.BatchNorm1d(4)).eval()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    report = limen.swap_(model, "asau", example_inputs=torch.randn(64, 4), reestimate_batch_norm=True)
+    assert report.renormalised == 1
+    assert not torch.equal(model[2].running_mean, before["2.running_mean"])
+    report.undo()
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
