@@ -237,8 +237,23 @@ def train_in_process(rank: int, folder: str) -> None:
         (wrapped(x) - x.sum(1, keepdim=True).sin()).square().mean().backward()
         optimiser.step()
         dropped += [name for names in drop_hopeless_(model, 0.05).values() for name in names]
-    torch.save({"state": model.state_dict(), "dropped": dropped}, f"{folder}/rank{rank}.pt")
+    found = {"state": model.state_dict(), "dropped": dropped, "heldout": heldout_in_process()}
+    torch.save(found, f"{folder}/rank{rank}.pt")
     torch.distributed.destroy_process_group()
+
+
+def heldout_in_process() -> torch.Tensor:
+    model = network(("relu", "silu"))
+    search = HeldoutWeights(model, lr=0.1)
+    wrapped = nn.parallel.DistributedDataParallel(model)
+    optimiser = torch.optim.Adam(limen.param_groups(model, 1e-2))
+    for _ in range(5):
+        x = torch.randn(32, 4)
+        optimiser.zero_grad()
+        wrapped(x).square().mean().backward()
+        optimiser.step()
+        search.step(lambda x=x: (model(x) - 1).square().mean())
+    return model[1].logits.detach()
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
@@ -248,6 +263,8 @@ def test_dropping_under_ddp_has_no_unused_parameters(tmp_path: Path):
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert first["dropped"] == second["dropped"]
     assert "prelu" in first["dropped"]  # whose slope is the parameter that would be unused
+    assert torch.equal(first["heldout"], second["heldout"])
+    assert (first["heldout"] != 0).all()
     assert first["state"].keys() == second["state"].keys()
     assert all(torch.equal(value, second["state"][name]) for name, value in first["state"].items())
 
