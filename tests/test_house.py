@@ -16,7 +16,9 @@ FLOORS = (
     ("least_squares", "quadrature"),
     ("warmstart",),
     ("functional", "surgery", "training", "initialization", "adapters", "bench", "diagnosis"),
+    ("selection",),
     ("lab",),
+    ("commands",),
     ("cli",),
 )
 RANK = {name: rank for rank, floor in enumerate(FLOORS) for name in floor}

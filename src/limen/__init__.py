@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from limen import adapters as adapters
     from limen import formula as formula
     from limen import functional as functional
+    from limen import selection as selection
     from limen.activations import *  # noqa: F403
     from limen.initialization import *  # noqa: F403
     from limen.kernels.dispatch import *  # noqa: F403
+    from limen.selection import *  # noqa: F403
     from limen.surgery import *  # noqa: F403
     from limen.training import *  # noqa: F403
     from limen.warmstart import *  # noqa: F403
@@ -33,9 +35,10 @@ _HOMES = (
     "limen.surgery",
     "limen.training",
     "limen.warmstart",
+    "limen.selection",
 )
 """The modules whose ``__all__`` together are the public names."""
-_MODULES = ("adapters", "formula", "functional")
+_MODULES = ("adapters", "formula", "functional", "selection")
 
 
 def __getattr__(name: str) -> Any:

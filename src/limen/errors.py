@@ -30,6 +30,10 @@ class DataError(LimenError):
     """A data set is missing, damaged or inconsistent."""
 
 
+class PlanError(LimenError, ValueError):
+    """A plan cannot be made, read or applied to this model."""
+
+
 class StudyError(LimenError):
     """A study cannot be started, continued or read as asked."""
 

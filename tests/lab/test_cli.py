@@ -20,6 +20,7 @@ from PIL import Image
 
 import limen
 from limen import cli
+from limen.commands.common import finite
 from limen.errors import SpecError
 from limen.lab import data, networks, store, study
 
@@ -63,7 +64,7 @@ BAD = {
     "--seeds 0": "--seeds 0 is not possible: give the number of runs of each activation, 1 or more.",
     "--seeds -2": "--seeds -2 is not possible",
     "--epochs 0": "--epochs 0 is not possible: input should be greater than or equal to 1.",
-    "--protocol foo": "--protocol 'foo' is not possible: input should be 'honest' or 'paper'.",
+    "--protocol foo": "--protocol 'foo' is not possible: input should be 'honest', 'paper' or 'both'.",
     "--image-size foo": "--image-size 'foo' is not a size; give 32, or 32x48 for height x width.",
     "--image-size 8x8x8": "--image-size '8x8x8' is not a size",
     "--image-size 0": "--image-size '0' is not a size",
@@ -427,7 +428,7 @@ def test_the_command_is_kept_in_the_study(run: Command, tmp_path: Path) -> None:
     ],
 )
 def test_what_json_cannot_say_is_null(value: Any, expected: Any) -> None:
-    assert cli._finite(value) == expected
+    assert finite(value) == expected
 
 
 def test_list_names_everything(run: Command) -> None:

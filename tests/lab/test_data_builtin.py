@@ -57,7 +57,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names() -> None:
-    assert names() == ("digits", "mnist", "fashion-mnist", "cifar10")
+    assert names() == ("digits", "mnist", "fashion-mnist", "cifar10", "svhn")
 
 
 def test_digits_need_no_network_and_use_the_whole_range() -> None:
@@ -284,3 +284,35 @@ def test_no_server_at_all(tmp_path: Path) -> None:
 def test_unknown_names_are_not_looked_up_in_the_data_folder(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="'mnist'"):
         load("mnits", data_dir=write_folder(tmp_path, idx_files()))
+
+
+def svhn_files(folder: Path, labels: list[int], **changed: object) -> Path:
+    from scipy.io import savemat
+
+    folder.mkdir(parents=True, exist_ok=True)
+    images = np.arange(32 * 32 * 3 * len(labels), dtype=np.uint32).astype(np.uint8).reshape(32, 32, 3, len(labels))
+    for name in ("train_32x32.mat", "test_32x32.mat"):
+        savemat(folder / name, {"X": images, "y": np.array(labels, dtype=np.uint8)[:, None], **changed})
+    return folder
+
+
+def test_svhn_reads_its_matlab_files(tmp_path: Path) -> None:
+    svhn_files(tmp_path / "SVHN", [1, 10, 9])
+    data = load("svhn", data_dir=tmp_path)
+    assert data.image_shape == (3, 32, 32)
+    assert data.train.labels.tolist() == [1, 0, 9]  # 10 stands for the digit 0
+    assert data.test is not None
+    wanted = np.arange(32 * 32 * 3 * 3, dtype=np.uint32).astype(np.uint8).reshape(32, 32, 3, 3)
+    assert data.train.images[2, 1, 5, 7].item() == wanted[5, 7, 1, 2]
+
+
+def test_damaged_svhn_files_are_one_sentence(tmp_path: Path) -> None:
+    (svhn_files(tmp_path / "svhn", [1]) / "train_32x32.mat").write_bytes(b"no matlab file, just text" * 20)
+    with pytest.raises(DataError, match="cannot be read as a MATLAB file"):
+        load("svhn", data_dir=tmp_path)
+    svhn_files(tmp_path / "svhn", [1, 2], y=np.array([[1]], dtype=np.uint8))
+    with pytest.raises(DataError, match="2 images and 1 labels"):
+        load("svhn", data_dir=tmp_path)
+    svhn_files(tmp_path / "svhn", [1], X=np.zeros((2, 2), dtype=np.uint8))
+    with pytest.raises(DataError, match="32, 32, 3, N"):
+        load("svhn", data_dir=tmp_path)

@@ -251,6 +251,8 @@ OTHER = {
     "eval_batch_size": 10,
     "learning_rate": 0.1,
     "weight_decay": 0.1,
+    "activation_lr": 0.2,
+    "channels_last": True,
     "protocol": "paper",
     "validation_fraction": 0.2,
     "test_fraction": 0.3,

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
+from torch.fx import Proxy
 
 from limen.activations.base import Activation
 from limen.activations.registry import create, name_of, register
-from limen.errors import SpecError
+from limen.activations.weighting import Weighting, held
+from limen.errors import SpecError, suggest
 from limen.kernels.bound import BoundFormula
 
 PAPER_CANDIDATES = ("relu", "elu", "leaky_relu", "prelu", "rrelu", "silu", "mish")
@@ -77,6 +79,9 @@ class AdAct(Activation):
     """
 
     _bound_of_members: list[tuple[BoundFormula, BoundFormula]]
+    weighting: Weighting | None
+    """Temperature, sampling and dropped candidates; None for the plain softmax."""
+    _alive: tuple[int, ...]
     source = "Maiti 2024, ICLR Tiny Papers (OpenReview M7d5k4AxCE), §2"
     written = "sum_i softmax(logits)_i * candidate_i(x)"
 
@@ -102,6 +107,8 @@ class AdAct(Activation):
         for candidate in self.candidates:
             _check_candidate(candidate)
         self.names = _unique([c if isinstance(c, str) else name_of(c) for c in chosen])
+        self.weighting = None
+        self._alive = tuple(range(len(chosen)))
         shape = (len(chosen),) if num_parameters == 1 else (num_parameters, len(chosen))
         self.logits = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.formula = MixtureFormula(candidate.formula for candidate in self.members)
@@ -116,6 +123,57 @@ class AdAct(Activation):
         found: Any = self._modules["candidates"]._modules.values()  # type: ignore[union-attr]
         return tuple(found)
 
+    @property
+    def in_play(self) -> tuple[Activation, ...]:
+        """The candidates that have not been dropped."""
+        members = self.members
+        return members if len(self._alive) == len(members) else tuple(members[index] for index in self._alive)
+
+    def shape_weights(self) -> Weighting:
+        """The mixture's :class:`Weighting`, made on first use; until then the weights are the plain softmax."""
+        if self.weighting is None:
+            self.weighting = Weighting(len(self.names), device=self.logits.device)
+        return self.weighting
+
+    def drop_(self, names: Iterable[str]) -> None:
+        """Take candidates out for good: weight 0, and no longer computed. The logits keep their shape.
+
+        >>> mixture = AdAct(("relu", "silu", "mish"))
+        >>> mixture.drop_(["relu"])
+        >>> mixture.weights
+        tensor([0.0000, 0.5000, 0.5000])
+        """
+        gone = {names} if isinstance(names, str) else set(names)
+        for name in sorted(gone - set(self.names)):
+            raise SpecError(f"the mixture has no candidate {name!r}. {suggest(name, self.names)}")
+        left = [index for index in self._alive if self.names[index] not in gone]
+        if not left:
+            raise SpecError(
+                f"a mixture keeps at least one candidate, and dropping {', '.join(sorted(gone))} leaves none."
+            )
+        weighting = self.shape_weights()
+        weighting.active = torch.zeros_like(weighting.active).index_fill_(
+            0, torch.tensor(left, device=weighting.active.device), True
+        )
+        self._take_up_active()
+
+    def _take_up_active(self) -> None:
+        """Compute only what the weighting still lets in."""
+        self._alive = self.shape_weights().alive()
+        self._rebind()
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
+        # A state without a weighting was saved from a plain softmax, and is one again.
+        active = state_dict.get(f"{prefix}weighting.active")
+        if active is None and self.weighting is not None and f"{prefix}logits" in state_dict:
+            self.weighting = None
+            self._alive = tuple(range(len(self.names)))
+            self._rebind()
+        elif active is not None and active.numel() == len(self.names):
+            self.shape_weights().active.copy_(active)
+            self._take_up_active()
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
     def _rebind(self) -> None:
         if "candidates" in self._modules:
             super()._rebind()
@@ -125,7 +183,32 @@ class AdAct(Activation):
         """Apply the mixture; a constant changed on a candidate since is taken up."""
         if not is_compiling() and self._bound_of_members != [member._bound for member in self.members]:
             self._rebind()
+        if not self.training and not is_compiling() and (alone := self._alone(x)) is not None:
+            return alone(x) if not self._learns() else held(alone(x), list(self.parameters()))
         return super().forward(x)
+
+    def _alone(self, x: Tensor) -> Activation | None:
+        """The candidate that has all the weight, so that baking it changes not one bit.
+
+        One formula of all candidates rounds differently from the candidate's own. Asked on a CPU only: on a GPU the
+        answer would make every call wait.
+        """
+        logits: Any = self._parameters.get("logits")
+        if type(logits) is not nn.Parameter or not logits.is_cpu or logits.ndim > 1:
+            return None
+        given: Any = x
+        if type(given) is Proxy or torch._C._get_tracing_state() is not None:
+            return None
+        if self.weighting is None:
+            values = logits.tolist()
+            near = max(values) - 16.0  # e^-16 is more than float32 rounds away beside 1
+            if sum([value > near for value in values]) > 1:  # a list: cheaper than a generator, in every call
+                return None
+        largest, index = self.weights.max(0)
+        return self.members[int(index)] if largest.item() == 1.0 else None
+
+    def _learns(self) -> bool:
+        return torch.is_grad_enabled() and self.logits.requires_grad
 
     def reset_parameters(self) -> None:
         """Equal weights, and every candidate at its initial values."""
@@ -140,18 +223,28 @@ class AdAct(Activation):
         """softmax(logits): the share of each candidate; detached, at least float32."""
         return self._softmax().detach()
 
-    def _softmax(self) -> Tensor:
+    def _softmax(self, sample: bool = False) -> Tensor:
         logits = self.logits.float() if self.logits.dtype in (torch.float16, torch.bfloat16) else self.logits
-        return logits.softmax(-1)
+        return logits.softmax(-1) if self.weighting is None else self.weighting(logits, sample)
 
     def bind(self, training: bool) -> BoundFormula:
         """The candidates' formulas joined with the weights."""
-        return MixtureFormula.bind([candidate.bind(training) for candidate in self.members])
+        return MixtureFormula.bind([candidate.bind(training) for candidate in self.in_play])
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The weights, then each candidate's own tensors."""
-        weights = self._softmax().unbind(-1)
-        return (*weights, *[tensor for member in self.members if member.params for tensor in member.tensors()])
+        own = [tensor for member in self.in_play if member.params for tensor in member.tensors()]
+        return (*self._shares(), *own)
+
+    def _shares(self) -> tuple[Tensor, ...]:
+        """The weights of the candidates in play, as the kernel takes them."""
+        weights = self._softmax(self.training)
+        if len(self._alive) == len(self.names):
+            return weights.unbind(-1)
+        dropped = [m for index, m in enumerate(self.members) if index not in self._alive]
+        unused = [p for member in dropped for p in member.parameters() if p.requires_grad]
+        shares = held(weights, unused).unbind(-1)
+        return tuple(shares[index] for index in self._alive)
 
     def parameter_values(self) -> dict[str, Tensor]:
         """The weights by candidate, then each candidate's own parameters as ``candidate.parameter``."""

@@ -25,11 +25,18 @@ class NonFiniteLossError(Exception):
 class Classifier(L.LightningModule):
     """A network with cross-entropy loss, Adam, and accuracy and macro F1 on each split."""
 
-    def __init__(self, network: nn.Module, num_classes: int, learning_rate: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        learning_rate: float,
+        weight_decay: float,
+        activation_lr: float | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.loss = nn.CrossEntropyLoss()
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.learning_rate, self.weight_decay, self.activation_lr = learning_rate, weight_decay, activation_lr
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
         measures = MetricCollection(
             {
@@ -41,7 +48,8 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with decoupled weight decay (which at 0 is Adam), never on activation parameters."""
-        return torch.optim.AdamW(param_groups(self.network, self.learning_rate, self.weight_decay))
+        groups = param_groups(self.network, self.learning_rate, self.weight_decay, activation_lr=self.activation_lr)
+        return torch.optim.AdamW(groups)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Cross-entropy of a batch; a loss that is not finite ends the run."""
@@ -117,9 +125,10 @@ class StepTimes(L.Callback):
 class Epochs(L.Callback):
     """Collects a row an epoch and tells a listener about each."""
 
-    def __init__(self, listener: Callable[[EpochRow], None]) -> None:
+    def __init__(self, listener: Callable[[EpochRow], None], test_accuracy: Callable[[], float] | None = None) -> None:
         self.rows: list[EpochRow] = []
         self.listener = listener
+        self.test_accuracy = test_accuracy
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Validation has run by now, so all four numbers are there."""
@@ -131,6 +140,7 @@ class Epochs(L.Callback):
                 train_accuracy=float(measured["train_accuracy"]),
                 heldout_loss=float(measured["val_loss"]),
                 heldout_accuracy=float(measured["val_accuracy"]),
+                test_accuracy=self.test_accuracy() if self.test_accuracy else None,
             )
         )
         self.listener(self.rows[-1])

@@ -13,8 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from limen.lab.records import EpochRow, RunRecord, SummaryRow
+from limen.lab.reproduce import Reproduction
 from limen.lab.settings import StudySettings
+from limen.lab.statistics import interval
 from limen.lab.study import Result
+from limen.selection import Plan
 
 STYLES = {"better": "green", "worse": "red"}
 SHORT = {
@@ -30,7 +33,7 @@ class ProgressListener:
 
     def __init__(self, settings: StudySettings) -> None:
         self.epochs = settings.epochs
-        self.heldout = "test" if settings.protocol == "paper" else "validation"
+        self.heldout = "test" if settings.test_chooses else "validation"
         self.console = Console(stderr=True)
         # Where nothing can move (a file, a pipe), rich would end the bars with an empty line.
         self.progress = Progress(
@@ -115,11 +118,52 @@ def print_result(result: Result, console: Console) -> None:
     """The summary as a table, then where the rest is."""
     settings, data = result.study.settings, result.study.data
     console.print(summary_table(result.summary, f"{data.name} · {settings.network} · {settings.epochs} epochs"))
-    if settings.protocol == "paper":
+    if settings.test_chooses:
         console.print("The paper's protocol chooses the epoch by test accuracy: these numbers are optimistic.")
     for run in result.failed:
         console.print(f"[red]failed[/] {escape(run.activation)}, seed {run.seed}: {escape(run.failure)}")
+    if result.plan is not None:
+        _print_selection(result, result.plan, console)
     console.print(f"Report: {result.report}", soft_wrap=True)
+
+
+def _print_selection(result: Result, plan: Plan, console: Console) -> None:
+    """The plan, what to know before believing it, and the discretisation gap."""
+    console.print(str(plan), highlight=False, markup=False, soft_wrap=True)
+    gaps = [run.metrics["discretisation_gap"] for run in result.runs if "discretisation_gap" in run.metrics]
+    found = interval(gaps)
+    console.print(
+        f"Discretisation gap: baking the trained mixture changes its test accuracy by "
+        f"{with_interval(-found.mean, -found.high, -found.low, sign='+')} points.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"Plan: {result.report.with_name('plan.json')}", soft_wrap=True)
+
+
+def print_reproduction(found: Reproduction, console: Console) -> None:
+    """Published and measured numbers, and a verdict for every claim."""
+    for notice in found.notices:
+        console.print(f"[yellow]{escape(notice)}[/]", highlight=False)
+    quick = " (quick, scaled down)" if found.study.quick else ""
+    table = Table(title=f"{escape(found.recipe.title)}{quick}", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("network", "published %", "as the paper %", "honest %"):
+        table.add_column(heading, justify="left" if heading == "network" else "right")
+    for row in found.numbers:
+        measured = (with_interval(value.mean, value.low, value.high) for value in (row.paper, row.honest))
+        table.add_row(row.network, f"{100 * row.published:.1f}", *measured)
+    console.print(table)
+    for claim in found.orders:
+        console.print(
+            f"{claim.claim} (published {claim.published}): [bold]{claim.honest_verdict}[/], {claim.honest} points; "
+            f"as the paper measures {claim.paper_verdict}, {claim.paper}",
+            highlight=False,
+        )
+    for layer in found.layers:
+        console.print(
+            f"layer {layer.layer}, {escape(layer.words)}: [bold]{layer.verdict}[/], measured {layer.winner}",
+            highlight=False,
+        )
 
 
 def summary_table(rows: Sequence[SummaryRow], title: str) -> Table:

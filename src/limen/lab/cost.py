@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import nn
 
-from limen.lab import networks, train
+from limen.lab import train
 from limen.lab.batches import Batches
 from limen.lab.data import ImageData
 from limen.lab.records import CostRow
@@ -22,16 +22,21 @@ REFERENCE = "torch.nn.ReLU"
 
 
 def measure(
-    settings: StudySettings, data: ImageData, listener: Callable[[int, int], None] = lambda done, total: None
+    settings: StudySettings,
+    data: ImageData,
+    listener: Callable[[int, int], None] = lambda done, total: None,
+    furnish: Mapping[str, train.Furnish] | None = None,
 ) -> tuple[CostRow, ...]:
     """Time a training step of each activation, interleaved: every round times each of them once, in turn.
 
     The ratio of two steps of one round is hardly touched by what else the machine is doing, so the rounds' ratios
-    and not the times are compared. The reference is the network as it was built, with ``torch.nn.ReLU``.
+    and not the times are compared. The reference is the network as it was built, with ``torch.nn.ReLU``. ``furnish``
+    gives a network its activations where that is more than a swap.
     """
-    built = {REFERENCE: networks.build(settings.network, data.image_shape, len(data.classes), seed=0)}
+    built = {REFERENCE: train.bare(settings, data, seed=0)}
     for activation in settings.activations:
-        built[activation], _ = train.build(settings, data, activation, seed=0)
+        how = (furnish or {}).get(activation, settings.spec(activation))
+        built[activation], _ = train.build(settings, data, how, seed=0)
     steps = {name: _step(network, settings, data) for name, network in built.items()}
     times = {name: np.empty(ROUNDS) for name in steps}
     for done in range(-WARM_UP, ROUNDS):

@@ -5,7 +5,7 @@ A record holds everything the tables and the report show, so both can be made ag
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -38,6 +38,16 @@ class EpochRow(Record):
     train_accuracy: float
     heldout_loss: float
     heldout_accuracy: float
+    test_accuracy: float | None = None
+    """Noted under the protocol ``both`` only, and used for nothing in the run."""
+
+
+class WeightsRow(Record):
+    """A mixture's weights after an epoch (0: before training)."""
+
+    epoch: int
+    path: str
+    weights: dict[str, float]
 
 
 class LayerShape(Record):
@@ -83,6 +93,10 @@ class RunRecord(Record):
     activation_parameters: int
     curves: tuple[EpochRow, ...] = ()
     layers: tuple[LayerShape, ...] = ()
+    weights: tuple[WeightsRow, ...] = ()
+    """For the search of a selection: how its mixtures' weights went."""
+    plan: dict[str, Any] | None = None
+    """For the search: the plan it came to; for the optimised network: the plan it was built by."""
 
 
 class CostRow(Record):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 EXTENDABLE = frozenset({"activations", "seeds", "device", "data_dir"})
 """Settings that may differ when a study is resumed: they add runs or say where to run, and change no run."""
@@ -30,9 +31,55 @@ class StudySettings(BaseModel):
     """At least 2, because batch normalisation has no variance over a single image."""
     eval_batch_size: int = Field(1000, ge=1)
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    activation_lr: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Learning rate of the activations' own parameters; None: that of the rest."""
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
-    protocol: Literal["honest", "paper"] = "honest"
+    protocol: Literal["honest", "paper", "both"] = "honest"
+    """``both``: as honest, and after every epoch the test accuracy is noted as well, which chooses nothing."""
     validation_fraction: float = Field(0.1, gt=0, lt=1)
     test_fraction: float = Field(0.2, gt=0, lt=1)
     split_seed: int = Field(0, ge=0, lt=2**32)
+    channels_last: bool = False
+    """Keep weights and feature maps with channels innermost: faster convolutions, other rounding."""
     device: str = "cpu"
+
+    def spec(self, name: str) -> str:
+        """The activation's spec behind one of ``activations``."""
+        return name
+
+    @property
+    def test_chooses(self) -> bool:
+        """Whether the test set chooses the epoch, as the AdAct paper lets it."""
+        return self.protocol == "paper"
+
+
+SEARCHED, OPTIMIZED = "adact", "optimized"
+"""What the mixture's and the optimised network's runs are called, whatever the candidates."""
+
+
+class SelectSettings(StudySettings):
+    """The settings of a selection: a baseline, a mixture of candidates, and the network optimised by it."""
+
+    kind: Literal["select"]
+    candidates: tuple[str, ...] = Field(min_length=2)
+    rule: Literal["largest", "grouped"] = "largest"
+    temperature: tuple[float, float] | None = None
+    """Start and end of a geometric schedule."""
+    entropy: tuple[float, float] = (0.0, 0.0)
+    """Start and end of the factor of the weights' entropy in the loss, a straight line."""
+    sampling: Literal["none", "gumbel", "straight_through", "gumbel_straight_through"] = "none"
+    weights_from: float | None = Field(None, gt=0, lt=1)
+    """The fraction of the training images on which the weights learn, and the network does not; None: both from all."""
+    drop_below: float | None = Field(None, gt=0, lt=1)
+    """After each epoch candidates with less weight are taken out."""
+
+    @field_validator("temperature")
+    @classmethod
+    def _above_zero(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not all(math.isfinite(end) and end > 0 for end in value):
+            raise ValueError("temperatures are finite numbers above 0")
+        return value
+
+    def spec(self, name: str) -> str:
+        """The baseline's own spec; the mixture's is its name."""
+        return SEARCHED if name in (SEARCHED, OPTIMIZED) else name

@@ -22,20 +22,24 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from limen.errors import StudyError
 from limen.lab.records import CostRow, DataFacts, RunRecord, SummaryRow
-from limen.lab.settings import EXTENDABLE, StudySettings
+from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
 
 M = TypeVar("M", bound=BaseModel)
 
-OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "report.html")
+OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "plan.json", "report.html", "reproduction.csv")
 
 
 class Study(BaseModel):
     """What ``study.json`` holds."""
 
-    settings: StudySettings
+    settings: SelectSettings | StudySettings
     data: DataFacts
     environment: dict[str, str]
     command: str = ""
+    recipe: str = ""
+    """The recipe it follows, if any."""
+    quick: bool = False
+    """Whether the recipe was scaled down."""
 
 
 class StudyFolder:
@@ -61,9 +65,21 @@ class StudyFolder:
             ) from None
         return lock
 
-    def open(self, settings: StudySettings, data: DataFacts, environment: dict[str, str], command: str) -> Study:
+    def open(
+        self,
+        settings: StudySettings,
+        data: DataFacts,
+        environment: dict[str, str],
+        command: str,
+        *,
+        recipe: str = "",
+        quick: bool = False,
+    ) -> Study:
         """Start a study here, or continue the one that is here if it is the same; else say what differs."""
         known = self.read_study()
+        study = Study(
+            settings=settings, data=data, environment=environment, command=command, recipe=recipe, quick=quick
+        )
         if known is None:
             foreign = [name for name in OURS if (self.path / name).exists()]
             if foreign:
@@ -71,24 +87,27 @@ class StudyFolder:
                     f"{self.path} holds {foreign[0]!r} but no study.json, so it is not a study to continue; "
                     "choose another --out."
                 )
-            study = Study(settings=settings, data=data, environment=environment, command=command)
         else:
-            self._check_same(known, settings, data)
+            self._check_same(known, study)
             union = {
                 "activations": tuple(dict.fromkeys([*known.settings.activations, *settings.activations])),
                 "seeds": tuple(sorted({*known.settings.seeds, *settings.seeds})),
             }
-            study = Study(
-                settings=settings.model_copy(update=union), data=data, environment=environment, command=command
-            )
+            study = study.model_copy(update={"settings": settings.model_copy(update=union)})
         self._write_json("study.json", study)
         return study
 
-    def _check_same(self, known: Study, settings: StudySettings, data: DataFacts) -> None:
-        before, now = known.settings.model_dump(), settings.model_dump()
-        differing = [f"{key} {before[key]!r} there, {now[key]!r} now" for key in now if _differs(key, before, now)]
-        if not differing and known.data.fingerprint != data.fingerprint:
-            differing = [f"the images of {data.name!r} have changed since"]
+    def _check_same(self, known: Study, study: Study) -> None:
+        before, now = ({"kind": "compare", **one.settings.model_dump()} for one in (known, study))
+        before, now = (one | {"recipe": which.recipe} for one, which in ((before, known), (now, study)))
+        keys = dict.fromkeys([*now, *before])
+        differing = [
+            f"{key} {before.get(key)!r} there, {now.get(key)!r} now" for key in keys if _differs(key, before, now)
+        ]
+        if before["kind"] != now["kind"]:
+            differing = [f"made by limen {before['kind']}"]
+        if not differing and known.data.fingerprint != study.data.fingerprint:
+            differing = [f"the images of {study.data.name!r} have changed since"]
         if differing:
             raise StudyError(
                 f"{self.path} holds another study ({'; '.join(differing)}); choose another --out or the same settings."
@@ -149,13 +168,17 @@ class StudyFolder:
         write_atomically(path, html)
         return path
 
+    def write_plan(self, text: str) -> None:
+        """``plan.json``."""
+        write_atomically(self.path / "plan.json", text)
+
     def _write_json(self, name: str, model: BaseModel) -> None:
         write_atomically(self.path / name, model.model_dump_json(indent=1))
 
 
 def run_row(run: RunRecord) -> dict[str, Any]:
     """A run as a flat row: what it is, its metrics, its cost."""
-    flat = run.model_dump(exclude={"metrics", "curves", "layers", "failure"})
+    flat = run.model_dump(exclude={"metrics", "curves", "layers", "weights", "plan", "failure"})
     return {**flat, **run.metrics, "failure": run.failure}
 
 
@@ -198,7 +221,7 @@ def _umask() -> int:
 
 
 def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    return key not in EXTENDABLE and before[key] != now[key]
+    return key not in EXTENDABLE and before.get(key) != now.get(key)
 
 
 def _parsed(path: Path, model: type[M]) -> M:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
@@ -20,10 +21,11 @@ from limen.lab import cost, networks, train
 from limen.lab.data import ImageData, divide, load
 from limen.lab.records import CostRow, EpochRow, RunRecord, SummaryRow
 from limen.lab.report import Contents, render
-from limen.lab.settings import StudySettings
+from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.statistics import compare as compare_paired
 from limen.lab.statistics import correct, interval
 from limen.lab.store import Study, StudyFolder
+from limen.selection import Plan, merge
 
 METRIC = "test_accuracy"
 
@@ -56,6 +58,8 @@ class Result:
     costs: tuple[CostRow, ...]
     summary: tuple[SummaryRow, ...]
     report: Path
+    plan: Plan | None = None
+    """What a selection chose, over all its seeds."""
 
     @property
     def failed(self) -> tuple[RunRecord, ...]:
@@ -63,15 +67,17 @@ class Result:
         return tuple(run for run in self.runs if run.status == "failed")
 
 
-def compare(settings: StudySettings, out: Path, listener: Listener, *, command: str = "") -> Result:
+def compare(
+    settings: StudySettings, out: Path, listener: Listener, *, command: str = "", recipe: str = "", quick: bool = False
+) -> Result:
     """Run or continue the comparison that ``settings`` describe in the folder ``out``."""
     check(settings)
     data = prepare(settings)
     unreached = probe(settings, data)
     folder = StudyFolder(out)
     with folder.lock():
-        study = folder.open(settings, data.facts(), environment(settings), command)
-        _train_missing(settings, study, data, folder, listener, unreached)
+        study = folder.open(settings, data.facts(), environment(settings), command, recipe=recipe, quick=quick)
+        train_missing(settings, study, folder, listener, unreached, partial(train.run, settings, data))
         if not set(study.settings.activations) <= {row.activation for row in folder.read_costs()}:
             folder.write_costs(cost.measure(study.settings, data, listener.timing))
         return conclude(folder, study)
@@ -119,7 +125,7 @@ def prepare(settings: StudySettings) -> ImageData:
         validation_fraction=settings.validation_fraction,
         test_fraction=settings.test_fraction,
         seed=settings.split_seed,
-        with_validation=settings.protocol == "honest",
+        with_validation=not settings.test_chooses,
         limit_train=settings.limit_train,
         limit_test=settings.limit_test,
     )
@@ -148,14 +154,19 @@ def probe(settings: StudySettings, data: ImageData) -> list[str]:
     return report.unreached
 
 
-def _train_missing(
+Runner = Callable[[str, int, Callable[[EpochRow], None]], RunRecord]
+"""Trains one of the study's networks: its name, the seed, whom to tell about epochs."""
+
+
+def train_missing(
     settings: StudySettings,
     study: Study,
-    data: ImageData,
     folder: StudyFolder,
     listener: Listener,
     unreached: list[str],
+    run_one: Runner,
 ) -> None:
+    """Train every run that the folder does not have; each is stored when it ends."""
     # Seeds outermost: an interrupted study has every activation for the seeds it has.
     wanted = [(activation, seed) for seed in settings.seeds for activation in settings.activations]
     missing = [pair for pair in wanted if folder.read_run(*pair) is None]
@@ -163,7 +174,7 @@ def _train_missing(
     listener.planned(len(wanted), len(wanted) - len(missing), notes)
     for activation, seed in missing:
         listener.run_started(activation, seed)
-        run = train.run(settings, data, activation, seed, listener.epoch)
+        run = run_one(activation, seed, listener.epoch)
         folder.write_run(run)
         runs = folder.read_runs(study.settings)
         folder.write_tables(runs, summarise(study.settings, runs, folder.read_costs()))
@@ -175,6 +186,9 @@ def conclude(folder: StudyFolder, study: Study) -> Result:
     runs, costs = folder.read_runs(study.settings), folder.read_costs()
     summary = summarise(study.settings, runs, costs)
     folder.write_tables(runs, summary)
+    plan = searched_plan(runs)
+    if plan is not None:
+        folder.write_plan(plan.as_json())
     contents = Contents(
         settings=study.settings,
         data=study.data,
@@ -183,9 +197,23 @@ def conclude(folder: StudyFolder, study: Study) -> Result:
         costs=costs,
         summary=summary,
         command=study.command,
-        formulas={spec: formula_text(find(parse(spec)[0])) for spec in study.settings.activations},
+        formulas=_formulas(study.settings),
+        plan=plan,
+        recipe=study.recipe,
+        quick=study.quick,
     )
-    return Result(study, runs, costs, summary, folder.write_report(render(contents)))
+    return Result(study, runs, costs, summary, folder.write_report(render(contents)), plan)
+
+
+def _formulas(settings: StudySettings) -> dict[str, str]:
+    named = [name for name in settings.activations if not (isinstance(settings, SelectSettings) and name == OPTIMIZED)]
+    return {name: formula_text(find(parse(settings.spec(name))[0])) for name in named}
+
+
+def searched_plan(runs: Sequence[RunRecord]) -> Plan | None:
+    """The plan of all searches that finished, over their seeds; None where none did."""
+    plans = [Plan.from_dict(run.plan) for run in runs if run.plan and run.activation == SEARCHED]
+    return merge(plans) if plans else None
 
 
 def report(out: Path) -> Result:

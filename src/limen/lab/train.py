@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
@@ -30,14 +31,38 @@ OBSERVED_IMAGES = 500
 """Held-out images over which the learned shapes are described."""
 
 
-def build(settings: StudySettings, data: ImageData, activation: str, seed: int) -> tuple[nn.Module, SwapReport]:
+Furnish = Callable[[nn.Module], SwapReport]
+"""Gives a network its activations."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a study adds to an ordinary run."""
+
+    callbacks: Callable[[nn.Module], Sequence[L.Callback]] = lambda network: ()
+    """Made for the network before its optimiser is."""
+    conclude: Callable[[nn.Module, Callable[[nn.Module], dict[str, float]]], dict[str, Any]] = lambda *_: {}
+    """From the tested network and a function that tests another: further fields of the record."""
+
+
+def bare(settings: StudySettings, data: ImageData, seed: int) -> nn.Module:
+    """The network as it was built, with its own activations."""
+    network = networks.build(settings.network, data.image_shape, len(data.classes), seed)
+    if settings.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # feature maps follow the weights
+    return network
+
+
+def build(
+    settings: StudySettings, data: ImageData, activation: str | Furnish, seed: int
+) -> tuple[nn.Module, SwapReport]:
     """The network with its activations swapped.
 
     For one seed every activation starts from the same weights: the network is built first, and the swap draws
     nothing from the random generator.
     """
-    network = networks.build(settings.network, data.image_shape, len(data.classes), seed)
-    report = swap_(network, activation)
+    network = bare(settings, data, seed)
+    report = swap_(network, activation) if isinstance(activation, str) else activation(network)
     if not report.sites:
         raise StudyError(
             f"the network {settings.network!r} has no activation to replace"
@@ -53,13 +78,22 @@ def run(
     activation: str,
     seed: int,
     listener: Callable[[EpochRow], None] = lambda row: None,
+    *,
+    furnish: Furnish | None = None,
+    extra: Extra = Extra(),  # immutable
 ) -> RunRecord:
-    """Train and test; a loss that is not finite gives a record with status ``failed``."""
+    """Train and test; a loss that is not finite gives a record with status ``failed``.
+
+    ``activation`` names the run; ``furnish`` gives the network its activations where that is more than a swap.
+    """
     start = time.perf_counter()
-    network, _ = build(settings, data, activation, seed)
-    module = Classifier(network, len(data.classes), settings.learning_rate, settings.weight_decay)
-    best, steps, epochs = BestWeights(network), StepTimes(), Epochs(listener)
-    trainer = _trainer(settings, [best, steps, epochs])
+    network, _ = build(settings, data, furnish or settings.spec(activation), seed)
+    callbacks = extra.callbacks(network)
+    rates = (settings.learning_rate, settings.weight_decay, settings.activation_lr)
+    module = Classifier(network, len(data.classes), *rates)
+    noted = (lambda: accuracy_on_test(network, data, settings)) if settings.protocol == "both" else None
+    best, steps, epochs = BestWeights(network), StepTimes(), Epochs(listener, noted)
+    trainer = _trainer(settings, [best, steps, epochs, *callbacks])
     torch.manual_seed(seed)
     failure = _fit(trainer, module, settings, data, seed)
     counts = {
@@ -78,22 +112,28 @@ def run(
         seconds = time.perf_counter() - start
         return RunRecord(status="failed", failure=failure, seconds=seconds, peak_memory_mb=float("nan"), **common)
     network.load_state_dict(best.state)
+    chosen = best.epoch  # testing validates once more, which BestWeights hears
     metrics = _test(trainer, module, settings, data)
     module.to(settings.device)
+    if settings.protocol == "both":
+        metrics |= _best_test_epoch(epochs.rows)
+    further = extra.conclude(network, lambda other: _test_other(trainer, module, other, settings, data))
+    metrics |= further.pop("metrics", {})
     return RunRecord(
         status="finished",
-        best_epoch=best.epoch,
+        best_epoch=chosen,
         metrics=metrics,
         layers=layer_shapes(network, _observed(data, settings)),
         peak_memory_mb=step_memory(network, data, settings) / 1e6,
         seconds=time.perf_counter() - start,
         **common,
+        **further,
     )
 
 
 def heldout(data: ImageData, settings: StudySettings) -> Split:
     """What chooses the epoch: the validation split, or the test set under the paper's protocol."""
-    split = data.test if settings.protocol == "paper" else data.validation
+    split = data.test if settings.test_chooses else data.validation
     assert split is not None
     return split
 
@@ -146,11 +186,42 @@ def _test(trainer: L.Trainer, module: Classifier, settings: StudySettings, data:
     test = Batches(data.test, settings.eval_batch_size, device=settings.device)
     found: dict[str, float] = {}
     with _lightning():
-        if settings.protocol == "honest":
+        if not settings.test_chooses:
             watched = Batches(heldout(data, settings), settings.eval_batch_size, device=settings.device)
             found.update(trainer.validate(module, watched, verbose=False)[0])
         found.update(trainer.test(module, test, verbose=False)[0])
     return {name: float(value) for name, value in sorted(found.items())}
+
+
+def _test_other(
+    trainer: L.Trainer, module: Classifier, other: nn.Module, settings: StudySettings, data: ImageData
+) -> dict[str, float]:
+    """Test another network in the place of the trained one."""
+    network, module.network = module.network, other
+    try:
+        return _test(trainer, module, settings, data)
+    finally:
+        module.network = network
+        module.to(settings.device)
+
+
+@torch.no_grad()
+def accuracy_on_test(network: nn.Module, data: ImageData, settings: StudySettings) -> float:
+    """The fraction of test images classified correctly, beside the training."""
+    assert data.test is not None
+    training = network.training
+    network.eval()
+    correct = torch.zeros((), dtype=torch.int64, device=settings.device)
+    for images, labels in Batches(data.test, settings.eval_batch_size, device=settings.device):
+        correct += (network(images).argmax(1) == labels).sum()
+    network.train(training)
+    return correct.item() / len(data.test)
+
+
+def _best_test_epoch(rows: Sequence[EpochRow]) -> dict[str, float]:
+    """What the paper would have reported: the best test accuracy of any epoch, and the first epoch with it."""
+    accuracies = [row.test_accuracy or 0.0 for row in rows]
+    return {"best_test_accuracy": max(accuracies), "best_test_epoch": float(1 + accuracies.index(max(accuracies)))}
 
 
 def _observed(data: ImageData, settings: StudySettings) -> torch.Tensor:

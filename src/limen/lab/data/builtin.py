@@ -1,7 +1,7 @@
 """The data sets known by name: where their files may lie, where they are published, how they are read.
 
 MNIST: LeCun, Cortes, Burges. Fashion-MNIST: Xiao et al. 2017, https://arxiv.org/abs/1708.07747.
-CIFAR-10: Krizhevsky 2009. digits: UCI optical digits, part of scikit-learn.
+CIFAR-10: Krizhevsky 2009. SVHN: Netzer et al. 2011. digits: UCI optical digits, part of scikit-learn.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pooch
 import torch
 
 from limen.errors import DataError
-from limen.lab.data import cifar
+from limen.lab.data import cifar, svhn
 from limen.lab.data.download import RemoteFile, fetch
 from limen.lab.data.files import open_files, path_kind
 from limen.lab.data.idx import read_idx_split, read_payload
@@ -83,6 +83,18 @@ CIFAR10 = Published(
 )
 
 
+SVHN = Published(
+    "svhn",
+    _DIGITS,
+    "http://ufldl.stanford.edu/housenumbers/",
+    (
+        RemoteFile("train_32x32.mat", "md5:e26dedcc434d2e4c54c9b2d4a06d8373"),
+        RemoteFile("test_32x32.mat", "md5:eb5a983be6a315427106f1b164d9cef3"),
+    ),
+    ("svhn", "SVHN"),
+)
+
+
 def load_digits() -> ImageData:
     """Read the 1,797 digits of 8×8 pixels that come with scikit-learn; its 0 to 16 become 0 to 255."""
     from sklearn import datasets  # slow to import, and only this set needs it
@@ -117,11 +129,28 @@ def load_cifar10(published: Published, root: Path) -> ImageData:
     return ImageData(published.name, published.classes, train, None, test)
 
 
+def load_svhn(published: Published, root: Path) -> ImageData:
+    """Read the cropped digits of SVHN from below ``root``, or download them there."""
+    places = (place for place in _places(published, root) if all(_is_there(place / f.name) for f in published.files))
+    folder = next(places, root / published.folders[0])
+    paths = [
+        folder / file.name if _is_there(folder / file.name) else fetch(file, published.base_url, folder)
+        for file in published.files
+    ]
+    train, test = (svhn.read_svhn(path, len(published.classes)) for path in paths)
+    return ImageData(published.name, published.classes, train, None, test)
+
+
+def _is_there(path: Path) -> bool:
+    return path_kind(path) == "file"
+
+
 BUILTIN: dict[str, Callable[[Path], ImageData]] = {
     "digits": lambda _: load_digits(),
     "mnist": lambda root: load_idx_set(MNIST, root),
     "fashion-mnist": lambda root: load_idx_set(FASHION_MNIST, root),
     "cifar10": lambda root: load_cifar10(CIFAR10, root),
+    "svhn": lambda root: load_svhn(SVHN, root),
 }
 
 
@@ -129,7 +158,7 @@ def names() -> tuple[str, ...]:
     """Return the names of the built-in data sets.
 
     >>> names()
-    ('digits', 'mnist', 'fashion-mnist', 'cifar10')
+    ('digits', 'mnist', 'fashion-mnist', 'cifar10', 'svhn')
     """
     return tuple(BUILTIN)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from limen.lab.records import CostRow, DataFacts, RunRecord, SummaryRow
 from limen.lab.settings import StudySettings
+from limen.selection import Plan
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,12 @@ class Contents:
     """The command line that made the study."""
     formulas: dict[str, str] = field(default_factory=dict)
     """Formula of each activation spec, as text; optional."""
+    plan: Plan | None = None
+    """What a selection chose, over all its seeds."""
+    recipe: str = ""
+    """The recipe that the study follows."""
+    quick: bool = False
+    """Whether that recipe was scaled down."""
 
     @property
     def activations(self) -> tuple[str, ...]:
@@ -37,7 +44,7 @@ class Contents:
     @property
     def heldout(self) -> str:
         """What the curves were watched on: the paper's protocol looks at the test set after every epoch."""
-        return "test" if self.settings.protocol == "paper" else "validation"
+        return "test" if self.settings.test_chooses else "validation"
 
     def finished(self, activation: str) -> tuple[RunRecord, ...]:
         """The finished runs of one activation, by seed."""

@@ -17,6 +17,7 @@ from limen.lab.report.figures.cost import costs
 from limen.lab.report.figures.curves import curves
 from limen.lab.report.figures.palette import Look, looks
 from limen.lab.report.figures.shapes import shape
+from limen.lab.report.selection import selection
 from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_table, sites, weight_table
 from limen.lab.report.wording import Scale, counted
 
@@ -69,6 +70,7 @@ def render(study: Contents) -> str:
             name: formula for name, formula in study.formulas.items() if name in study.activations and name not in drawn
         },
         costs=costs(study),
+        selection=selection(study),
         settings=tables.settings_rows(study),
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold what UTF-8 cannot

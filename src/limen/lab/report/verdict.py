@@ -27,7 +27,12 @@ def notices(study: Contents) -> list[str]:
     """Warnings that change how every number on the page should be read."""
     settings = study.settings
     found = []
-    if settings.protocol == "paper":
+    if study.quick:
+        found.append(
+            f"Scaled down. This is the quick form of the recipe {study.recipe}: it shows that everything runs, and its "
+            "numbers are not to be compared with the published ones."
+        )
+    if settings.test_chooses:
         found.append(
             "The test set chose the epoch. Under the paper’s protocol every run reports its best epoch as judged "
             "on the test set itself, so the accuracies are optimistic: expect less on new data."

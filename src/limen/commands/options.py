@@ -1,0 +1,38 @@
+"""The options of every command that runs a study, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[str, typer.Option(help="Built-in name, or a folder / .zip / .tar.gz of class folders.")]
+DataDir = Annotated[Path | None, typer.Option(help="Where built-in sets lie or are downloaded to.")]
+Network = Annotated[str, typer.Option(help="convnet, mlp, resnet20, or package.module:factory.")]
+Epochs = Annotated[int, typer.Option(help="Epochs of each run.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the study; resumed if there. Default: runs/DATA-NETWORK.")]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        help="honest: a validation split chooses the epoch; paper: the test set does; both: as honest, and the best "
+        "test epoch is noted beside."
+    ),
+]
+BatchSize = Annotated[int, typer.Option(help="Images in a training step.")]
+EvalBatchSize = Annotated[int, typer.Option(help="Images in a test step.")]
+LearningRate = Annotated[float, typer.Option("--lr", "--learning-rate", help="Adam's learning rate.")]
+ActivationRate = Annotated[
+    float | None,
+    typer.Option("--activation-lr", help="Learning rate of the activations alone. Default: --lr."),
+]
+ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Channels innermost: faster convolutions.")]
+WeightDecay = Annotated[float, typer.Option(help="Decoupled; never on activation parameters.")]
+ImageSize = Annotated[str | None, typer.Option(help="Resize images to 32 or 32x48 (height x width).")]
+Grey = Annotated[bool, typer.Option("--grey", help="Read images as grey.")]
+LimitTrain = Annotated[int | None, typer.Option(help="Use only so many training images, drawn by class.")]
+LimitTest = Annotated[int | None, typer.Option(help="Use only so many test images, drawn by class.")]
+ValidationFraction = Annotated[float, typer.Option(help="Part of the training images held out.")]
+TestFraction = Annotated[float, typer.Option(help="Part held out for testing where the data has no test set.")]
+SplitSeed = Annotated[int, typer.Option(help="Seed of these splits.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]

@@ -1,0 +1,80 @@
+"""``limen reproduce``: a published experiment, its numbers beside the measured ones, a verdict for every claim."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from limen.commands import options
+from limen.commands.common import JsonOption, command, command_line, device_of, finite, share_the_processor
+from limen.errors import SpecError
+
+
+@command
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="A recipe's name, or a recipe file of your own (.toml).")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the recipes.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Scaled down to minutes; labelled so everywhere, and no evidence.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; resumed if there. Default: runs/NAME.")] = None,
+    data: Annotated[str | None, typer.Option(help="The data, where they are not the recipe's built-in ones.")] = None,
+    data_dir: options.DataDir = None,
+    seeds: Annotated[int | None, typer.Option(help="More or fewer seeds than the recipe's.")] = None,
+    device: options.Device = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Run a published experiment and hold its numbers against the paper's.
+
+    Writes what the study writes, and reproduction.csv; limen report DIR … --markdown FILE makes a page of several.
+    """
+    if list_:
+        _list(as_json)
+        return
+    if name is None:
+        raise SpecError("name a recipe, such as adact-table1-fmnist; limen reproduce --list shows them.")
+    share_the_processor()
+    from limen.lab import console, recipe
+    from limen.lab import reproduce as reproducing
+
+    chosen = recipe.load(name)
+    settings = chosen.study_settings(quick=quick, **_changed(data, data_dir, seeds, device))
+    out = out or Path("runs") / (f"{chosen.name}-quick" if quick else chosen.name)
+    with console.ProgressListener(settings) as listener:
+        result, found = reproducing.run(chosen, settings, out, listener, command=command_line(), quick=quick)
+    if as_json:
+        rows = reproducing.rows(found)
+        head = {"recipe": chosen.name, "quick": quick, "notices": found.notices, "report": str(result.report)}
+        print(json.dumps(finite({**head, "rows": rows}), indent=1))
+        return
+    from rich.console import Console
+
+    console.print_result(result, Console())
+    console.print_reproduction(found, Console())
+
+
+def _changed(data: str | None, data_dir: Path | None, seeds: int | None, device: str) -> dict[str, Any]:
+    """What the command line says about where and how often, in the words of the settings."""
+    if seeds is not None and seeds < 1:
+        raise SpecError(f"--seeds {seeds} is not possible: give 1 or more.")
+    given = {"data": data, "data_dir": None if data_dir is None else str(data_dir), "seeds": seeds}
+    return {**{key: value for key, value in given.items() if value is not None}, "device": device_of(device)}
+
+
+def _list(as_json: bool) -> None:
+    from limen.lab import recipe
+
+    found = [recipe.load(name) for name in recipe.names()]
+    if as_json:
+        print(json.dumps([r.model_dump(mode="json", include=_SHOWN) for r in found], indent=1, ensure_ascii=False))
+        return
+    for r in found:
+        print(f"{r.name}\n    {r.title} ({r.task}). {r.about}\n    source: {r.source}")
+        if r.data_help:
+            print(f"    data: {r.data_help}")
+
+
+_SHOWN = {"name", "title", "task", "method", "source", "about", "departures", "data_help", "settings", "published"}

@@ -1,0 +1,117 @@
+"""Running a recipe, and holding its published numbers against the measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from limen.errors import StudyError
+from limen.lab import claims, recipe, selecting, study
+from limen.lab.recipe import Recipe
+from limen.lab.settings import SelectSettings, StudySettings
+from limen.lab.statistics import Interval, interval
+from limen.lab.store import Study, StudyFolder, as_csv, write_atomically
+from limen.lab.study import Listener, Result
+
+NO_VERDICT = "none, quick"
+"""In the place of a verdict where the recipe was scaled down."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A recipe's study with the published numbers beside it."""
+
+    recipe: Recipe
+    study: Study
+    numbers: tuple[claims.NumberRow, ...]
+    orders: tuple[claims.ClaimRow, ...]
+    layers: tuple[claims.LayerRow, ...]
+    gap: Interval
+
+    @property
+    def notices(self) -> list[str]:
+        """What must be known before the numbers are compared."""
+        data, published = self.study.data, self.recipe.published
+        found = []
+        if self.study.quick:
+            found.append("Scaled down (--quick): these numbers show that everything runs, and support no verdict.")
+        used = data.train + data.validation
+        if (used, data.test) != (published.train_images, published.test_images):
+            found.append(
+                f"Not the paper's amount of data: {used:,} training images (of which {data.validation:,} held out) and "
+                f"{data.test:,} test images here, {published.train_images:,} and {published.test_images:,} there. The "
+                "values are not comparable; the orders are."
+            )
+        return found
+
+
+def run(
+    chosen: Recipe, settings: StudySettings, out: Path, listener: Listener, *, command: str = "", quick: bool = False
+) -> tuple[Result, Reproduction]:
+    """Run or continue a recipe in the folder ``out``."""
+    named: dict[str, Any] = {"command": command, "recipe": chosen.reference, "quick": quick}
+    if isinstance(settings, SelectSettings):
+        result = selecting.select(settings, out, listener, **named)
+    else:
+        result = study.compare(settings, out, listener, **named)
+    found = _held_against(chosen, result)
+    write_atomically(out / "reproduction.csv", as_csv(rows(found)))
+    return result, found
+
+
+def read(out: Path) -> Reproduction:
+    """The reproduction that a folder holds, worked out from its stored runs."""
+    known = StudyFolder(out).read_study()
+    if known is None or not known.recipe:
+        raise StudyError(f"{out} holds no reproduction of a recipe; make one with 'limen reproduce NAME --out {out}'.")
+    return _held_against(recipe.load(known.recipe), study.report(out))
+
+
+def _held_against(chosen: Recipe, result: Result) -> Reproduction:
+    gaps = [run.metrics["discretisation_gap"] for run in result.runs if "discretisation_gap" in run.metrics]
+    orders, layers = claims.order_rows(chosen, result.runs), claims.layer_rows(chosen, result.plan)
+    if result.study.quick:
+        orders = [replace(row, paper_verdict=NO_VERDICT, honest_verdict=NO_VERDICT) for row in orders]
+        layers = [replace(row, verdict=NO_VERDICT) for row in layers]
+    numbers = claims.number_rows(chosen, result.runs)
+    return Reproduction(chosen, result.study, tuple(numbers), tuple(orders), tuple(layers), interval(gaps))
+
+
+def rows(found: Reproduction) -> list[dict[str, object]]:
+    """Everything held against the paper as flat rows: numbers, then orders, then layers."""
+    head: dict[str, object] = {"recipe": found.recipe.name, "quick": found.study.quick}
+    numbers: Iterator[dict[str, object]] = (
+        {
+            "kind": "number",
+            "subject": row.network,
+            "published": row.published,
+            "measured_as_the_paper": row.paper.mean,
+            "measured_honestly": row.honest.mean,
+            "verdict": "",
+        }
+        for row in found.numbers
+    )
+    orders: Iterator[dict[str, object]] = (
+        {
+            "kind": "order",
+            "subject": row.claim,
+            "published": row.published,
+            "measured_as_the_paper": row.paper,
+            "measured_honestly": row.honest,
+            "verdict": row.honest_verdict,
+            "verdict_as_the_paper": row.paper_verdict,
+        }
+        for row in found.orders
+    )
+    layers: Iterator[dict[str, object]] = (
+        {
+            "kind": "layer",
+            "subject": f"layer {row.layer}: {row.words}",
+            "measured_honestly": f"{row.winner}; {row.margin}",
+            "verdict": row.verdict,
+        }
+        for row in found.layers
+    )
+    return [{**head, **row} for row in (*numbers, *orders, *layers)]

@@ -1,0 +1,102 @@
+"""The page of reproductions in Markdown: published and measured numbers, and a verdict for every claim."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+from limen.lab.reproduce import Reproduction
+from limen.lab.statistics import Interval
+
+
+def markdown(found: Sequence[Reproduction], title: str) -> str:
+    """The page of several recipes: published and measured numbers, and a verdict for every claim."""
+    lines = [f"# {title}", "", *_explanation(), ""]
+    for one in found:
+        lines += [*_section(one), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _explanation() -> list[str]:
+    return textwrap.wrap(
+        "Published numbers beside measured ones, made from stored runs by `limen report … --markdown`. *As the paper* "
+        "is the best test accuracy of any epoch, so the test set chooses the epoch; *honest* is the test accuracy of "
+        "the epoch that held-out training images chose. Both come from the same runs. Intervals are Student's t at 95 "
+        "% over seeds, differences are paired by seed and corrected for the number of claims (Holm). **Confirmed** and "
+        "**contradicted** mean that the difference is detected in the published direction or against it; **not "
+        "detectable**, that the interval leaves both open. A layer's lead is that of the candidates named by the paper "
+        "over the best of the others.",
+        118,
+        break_on_hyphens=False,
+    )
+
+
+def _section(found: Reproduction) -> list[str]:
+    """One recipe: how it was run, numbers, orders, layers, the gap, what was decided."""
+    blocks = [_head(found), _numbers(found), _orders(found), _layers(found), _gap(found), _departures(found)]
+    return [line for block in blocks if block for line in (*block, "")]
+
+
+def _head(found: Reproduction) -> list[str]:
+    chosen, settings, data = found.recipe, found.study.settings, found.study.data
+    lines = [f"## {chosen.title}{' (quick, scaled down)' if found.study.quick else ''}", ""]
+    lines += [f"{chosen.about} {chosen.source}.", ""]
+    lines += [
+        f"{data.name}: {data.train:,} training, {data.validation:,} held-out and {data.test:,} test images; "
+        f"{settings.epochs} epochs, batch {settings.batch_size}, Adam {settings.learning_rate:g}, "
+        f"{len(settings.seeds)} seeds."
+    ]
+    for notice in found.notices:
+        lines += ["", f"**{notice}**"]
+    if found.study.command:
+        lines += ["", "```console", f"$ {found.study.command}", "```"]
+    return lines
+
+
+def _numbers(found: Reproduction) -> list[str]:
+    rows = [(r.network, f"{100 * r.published:.1f}", _percent(r.paper), _percent(r.honest)) for r in found.numbers]
+    return _table(("test accuracy, %", "published", "as the paper", "honest"), rows)
+
+
+def _orders(found: Reproduction) -> list[str]:
+    heading = ("claim", "published", "as the paper, points", "verdict", "honest, points", "verdict")
+    return _table(
+        heading,
+        [(r.claim, r.published, r.paper, r.paper_verdict, r.honest, f"**{r.honest_verdict}**") for r in found.orders],
+    )
+
+
+def _layers(found: Reproduction) -> list[str]:
+    heading = ("layer", "the paper's words", "largest weight measured", "lead of the named", "verdict")
+    rows = [(r.layer, r.words, r.winner, r.margin, f"**{r.verdict}**") for r in found.layers]
+    return _table(heading, rows) if rows else []
+
+
+def _gap(found: Reproduction) -> list[str]:
+    if math.isnan(found.gap.mean):
+        return []
+    baked = Interval(-found.gap.mean, -found.gap.high, -found.gap.low)
+    return [f"Discretisation gap: baking the trained mixture changes its test accuracy by {_points(baked)} points."]
+
+
+def _departures(found: Reproduction) -> list[str]:
+    texts = [f"- {text}" for text in found.recipe.departures]
+    return ["Decided by us, or different from the paper:", "", *texts] if texts else []
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    ruled = [heading, ["---"] * len(heading), *rows]
+    return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in ruled]
+
+
+def _percent(value: Interval) -> str:
+    if math.isnan(value.mean):
+        return "–"
+    text = f"{100 * value.mean:.2f}"
+    return text if math.isnan(value.low) else f"{text} ({100 * value.low:.2f} to {100 * value.high:.2f})"
+
+
+def _points(value: Interval) -> str:
+    text = f"{100 * value.mean:+.2f}"
+    return text if math.isnan(value.low) else f"{text} ({100 * value.low:+.2f} to {100 * value.high:+.2f})"

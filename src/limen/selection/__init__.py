@@ -1,0 +1,28 @@
+"""From a trained mixture to an optimised network: choose each site's activation, keep the choice, build it in.
+
+The algorithm of AdAct (Maiti 2024, ICLR Tiny Papers, OpenReview M7d5k4AxCE, §2): swap a mixture in, train, take the
+candidate with the largest weight at every site. What the paper leaves open is optional here and off by default:
+annealing, sampling, weights learned on held-out batches, candidates dropped while training.
+"""
+
+from limen.selection.bake import apply_, bake_
+from limen.selection.choice import Choice as Choice
+from limen.selection.choice import Observation as Observation
+from limen.selection.choose import merge as merge
+from limen.selection.choose import select
+from limen.selection.gap import Gap as Gap
+from limen.selection.gap import discretisation_gap as discretisation_gap
+from limen.selection.plan import Plan
+from limen.selection.schedule import cosine as cosine
+from limen.selection.schedule import geometric as geometric
+from limen.selection.schedule import linear as linear
+from limen.selection.search import HeldoutWeights as HeldoutWeights
+from limen.selection.search import add_entropy_gradient as add_entropy_gradient
+from limen.selection.search import drop_hopeless_ as drop_hopeless_
+from limen.selection.search import entropy as entropy
+from limen.selection.search import mixtures as mixtures
+from limen.selection.search import sample_ as sample_
+from limen.selection.search import set_temperature_ as set_temperature_
+from limen.selection.search import soft_weights as soft_weights
+
+__all__ = ["Plan", "apply_", "bake_", "select"]

@@ -1,0 +1,49 @@
+"""The discretisation gap: what is lost when a mixture is replaced by its winner."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from limen.selection.bake import bake_
+from limen.selection.plan import Plan
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A measure of the mixture, of the same network baked, and their difference."""
+
+    mixture: float
+    baked: float
+
+    @property
+    def gap(self) -> float:
+        """Mixture minus baked: how much the measure falls by building the choice in."""
+        return self.mixture - self.baked
+
+
+def discretisation_gap(model: nn.Module, evaluate: Callable[[nn.Module], float], plan: Plan | None = None) -> Gap:
+    """Evaluate a trained model with its mixtures and a baked copy of it; the model is left as it is.
+
+    A large gap says that the mixture, and not its winner, is what was trained: train the optimised network anew, or
+    anneal the temperature so that the weights become one-hot.
+
+    >>> import limen, torch
+    >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    >>> report = limen.swap_(model, "adact")
+    >>> discretisation_gap(model, lambda network: float(network(torch.ones(1, 2)).sum())).baked >= 0
+    True
+    """
+    training = model.training
+    model.eval()
+    try:
+        baked = copy.deepcopy(model)
+        bake_(baked, plan)
+        with torch.no_grad():
+            return Gap(evaluate(model), evaluate(baked))
+    finally:
+        model.train(training)

@@ -1,0 +1,122 @@
+"""A plan: the chosen activation of every site of a model, as readable, versioned JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limen.errors import PlanError
+from limen.selection.checks import Fields
+from limen.selection.choice import Choice
+
+FORMAT = "limen.plan"
+VERSION = 1
+RULES = ("largest", "grouped")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The chosen activation of every site of a model.
+
+    >>> import limen, torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+    >>> report = limen.swap_(model, lambda: limen.AdAct(("relu", "silu")))
+    >>> with torch.no_grad():
+    ...     _ = model[1].logits.copy_(torch.tensor([0.0, 1.0]))
+    >>> print(limen.select(model))
+    1 site, 1 seed, the candidate with the largest weight
+      1: silu 0.73, then relu (margin +0.4621, entropy 0.84, one seed)
+    One seed cannot tell a margin from noise; select over several networks trained with different seeds.
+    """
+
+    sites: tuple[Choice, ...]
+    rule: str = "largest"
+    """``largest``: the largest single weight, as the paper; ``grouped``: two-line candidates count as one."""
+
+    @property
+    def seeds(self) -> int:
+        """How many networks the choice was made from."""
+        return len(self.sites[0].seeds) if self.sites else 0
+
+    @property
+    def winners(self) -> dict[str, str]:
+        """Site to winner."""
+        return {site.path: site.winner for site in self.sites}
+
+    def warnings(self) -> list[str]:
+        """What must be known before believing the plan, in sentences."""
+        one = "One seed cannot tell a margin from noise; select over several networks trained with different seeds."
+        return [w for site in self.sites for w in site.warnings()] + ([one] if self.seeds == 1 else [])
+
+    def __str__(self) -> str:
+        how = "the candidate with the largest weight" if self.rule == "largest" else "candidates of one shape grouped"
+        lines = [f"{_counted(len(self.sites), 'site')}, {_counted(self.seeds, 'seed')}, {how}"]
+        return "\n".join([*lines, *(f"  {site}" for site in self.sites), *self.warnings()])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The stored form."""
+        head = {"format": FORMAT, "version": VERSION, "rule": self.rule, "warnings": self.warnings()}
+        return {**head, "sites": [site.as_dict() for site in self.sites]}
+
+    @classmethod
+    def from_dict(cls, value: Any, where: str = "the plan") -> Plan:
+        """Read the stored form, every field checked.
+
+        Raises:
+            PlanError: naming the field that is missing, unknown or out of range.
+        """
+        fields = Fields(value, where, ignored=frozenset({"warnings"}))
+        if fields.text("format") != FORMAT:
+            raise PlanError(f"{where} is not a plan: its format is {value['format']!r}, and {FORMAT!r} is read.")
+        version = fields.whole("version")
+        if version != VERSION:
+            raise PlanError(f"{where} has version {version}, and this limen reads version {VERSION}; update limen.")
+        rule = fields.text("rule")
+        if rule not in RULES:
+            raise PlanError(f"{where}: the rule {rule!r} is not one of {', '.join(RULES)}.")
+        sites = tuple(Choice.from_dict(site, f"{where}, site {n}") for n, site in enumerate(fields.items("sites")))
+        fields.nothing_else()
+        if not sites or len({len(site.seeds) for site in sites}) > 1:
+            raise PlanError(f"{where}: there must be sites, each with the same number of seeds.")
+        if len({site.path for site in sites}) < len(sites):
+            raise PlanError(f"{where}: a site is named twice.")
+        return cls(sites, rule)
+
+    def as_json(self) -> str:
+        """The stored form as text."""
+        return json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan as JSON, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(self.as_json())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Plan:
+        """Read a plan that :meth:`save` wrote.
+
+        Raises:
+            PlanError: if it is not a plan, with what is wrong.
+        """
+        try:
+            value = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise PlanError(f"{os.fspath(path)} is not JSON ({error}); give a file that Plan.save wrote.") from None
+        return cls.from_dict(value, os.fspath(path))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
