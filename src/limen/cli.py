@@ -289,7 +289,7 @@ def bench(
         print(text)
         return
     print(timing.table(rows, bandwidth))
-    for note in timing.kernel_notes(specs, _device(device)):
+    for note in timing.kernel_notes(specs, device_of(device)):
         print(note)
 
 
