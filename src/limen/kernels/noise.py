@@ -32,8 +32,11 @@ def uniform_of(index: Tensor, seed: Tensor) -> Tensor:
     """The float in [0, 1) that ``vm_uniform`` makes of an index and a seed."""
     first = _mix((_mix(seed ^ (index >> 32)) + STREAM_STEP) & _MASK)
     second = _mix((first + STREAM_STEP) & _MASK)
-    mixed = _mix((index & _MASK) ^ first, second)
-    return (mixed >> 8).to(torch.float32) * 2.0**-24
+    h = (((index & _MASK) ^ first) * 0x9E3779B1) & _MASK
+    h = h ^ (h >> 15)
+    h = (h * 0x21F0AAAD + second) & _MASK
+    h = ((h ^ (h >> 16)) * 0xD35A2D97) & _MASK
+    return (h >> 8).to(torch.float32) * 2.0**-24
 
 
 def in_memory_order(values: Tensor, x: Tensor) -> Tensor:
@@ -44,9 +47,9 @@ def in_memory_order(values: Tensor, x: Tensor) -> Tensor:
     return values.reshape([x.shape[axis] for axis in order]).permute(inverse)
 
 
-def _mix(h: Tensor, key: Tensor | int = 0) -> Tensor:
+def _mix(h: Tensor) -> Tensor:
     h = h ^ (h >> 16)
     h = (h * 0x21F0AAAD) & _MASK
-    h = ((h ^ (h >> 15)) + key) & _MASK
+    h = h ^ (h >> 15)
     h = (h * 0xD35A2D97) & _MASK
     return h ^ (h >> 15)

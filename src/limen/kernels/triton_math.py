@@ -215,11 +215,9 @@ def uniform(place, seed, WIDE: tl.constexpr):
         seed = seed ^ (place >> 32).to(tl.uint32)
     first = mix(mix(seed) + GOLDEN)
     second = mix(first + GOLDEN)
-    h = place.to(tl.uint32) ^ first
+    h = (place.to(tl.uint32) ^ first) * 0x9E3779B1
+    h = h ^ (h >> 15)
+    h = h * 0x21F0AAAD + second
     h = h ^ (h >> 16)
-    h = h * 0x21F0AAAD
-    h = h ^ (h >> 15)
-    h = h + second
     h = h * 0xD35A2D97
-    h = h ^ (h >> 15)
     return (h >> 8).to(tl.float32) * 5.9604644775390625e-08
