@@ -240,10 +240,10 @@ class AdAct(Activation):
         """The weights of the candidates in play, as the kernel takes them."""
         weights = self._softmax(self.training)
         if len(self._alive) == len(self.names):
-            return weights.unbind(-1)
+            return _apart(weights)
         dropped = [m for index, m in enumerate(self.members) if index not in self._alive]
         unused = [p for member in dropped for p in member.parameters() if p.requires_grad]
-        shares = held(weights, unused).unbind(-1)
+        shares = _apart(held(weights, unused))
         return tuple(shares[index] for index in self._alive)
 
     def parameter_values(self) -> dict[str, Tensor]:
@@ -253,6 +253,12 @@ class AdAct(Activation):
         for name, candidate in zip(self.names, self.members, strict=True):
             found.update({f"{name}.{key}": value for key, value in candidate.parameter_values().items()})
         return found
+
+
+def _apart(weights: Tensor) -> tuple[Tensor, ...]:
+    """Each candidate's weight as other parameters are: 1-D."""
+    apart: Any = weights
+    return tuple(apart.split(1) if weights.ndim == 1 else apart.unbind(-1))
 
 
 def _check_candidate(candidate: nn.Module) -> None:

@@ -112,12 +112,15 @@ def values_of(x: Tensor, parameters: Sequence[Tensor], channels: int) -> list[Te
     """The parameters as the kernels read them: float32, contiguous, one value a channel."""
     values = []
     for parameter in parameters:
-        value = parameter.detach()
-        if value.device != x.device:
+        if parameter.device != x.device:
             raise LimenError(
-                f"the input is on {x.device} and the activation's parameters are on {value.device}; "
+                f"the input is on {x.device} and the activation's parameters are on {parameter.device}; "
                 "move one to the other."
             )
+        if parameter.dtype is torch.float32 and parameter.numel() == channels and parameter.is_contiguous():
+            values.append(parameter)  # as it is: a detached alias takes as long as all these questions
+            continue
+        value = parameter.detach()
         if value.dtype != torch.float32:
             value = value.float()
         if value.numel() != channels:
@@ -128,6 +131,8 @@ def values_of(x: Tensor, parameters: Sequence[Tensor], channels: int) -> list[Te
 
 def as_parameter(gradient: Tensor, parameter: Tensor) -> Tensor:
     """The gradient of a parameter from that of its values; a shared one among others a channel sums over them."""
+    if gradient.shape == parameter.shape and gradient.dtype is parameter.dtype:
+        return gradient
     if parameter.numel() == 1 and gradient.numel() > 1:
         gradient = gradient.sum()
     return gradient.reshape(parameter.shape).to(parameter.dtype)
