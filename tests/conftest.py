@@ -19,6 +19,14 @@ settings.register_profile("limen", deadline=None, derandomize=bool(os.environ.ge
 settings.load_profile("limen")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_inductor_cache(tmp_path_factory):
+    """What torch.compile builds is not kept: a process that was killed would leave broken files to the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _same_random_state():
     torch.manual_seed(0)

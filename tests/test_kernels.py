@@ -90,7 +90,7 @@ def test_a_large_mean_does_not_cancel_the_deviation():
     torch.testing.assert_close(slope, torch.full_like(slope, 0.5))
 
 
-@pytest.mark.parametrize("shape", [(8, 20_000), (64, 32, 40)], ids=str)
+@pytest.mark.parametrize("shape", [(8, 20_000), (64, 32, 40), (2, 3, 25_000)], ids=str)
 @pytest.mark.parametrize("channels", [1, "all"])
 @pytest.mark.parametrize("name", [name for name in LEARNING if name in COMPILED])
 def test_the_same_bits_for_any_number_of_threads(name, channels, shape):

@@ -124,7 +124,9 @@ class Prepared:
         statistics = torch.empty(self.samples, 2, dtype=torch.float32) if self.samples else None
         place = None if statistics is None else statistics.data_ptr()
         threads = _threads(self.elements)
-        self.function(x.data_ptr(), y.data_ptr(), place, *self.sizes, None, threads, *pointers)
+        failed = self.function(x.data_ptr(), y.data_ptr(), place, *self.sizes, None, threads, *pointers)
+        if failed:
+            raise MemoryError(_NO_MEMORY.format(self.elements))
         return y, statistics
 
 
@@ -132,6 +134,9 @@ def prepare(bound: BoundFormula, x: Tensor, plan: Plan) -> Prepared:
     """Make every decision of a forward call without noise once."""
     function = forward_function(bound, DTYPES[x.dtype], plan.layout)
     return Prepared(function, plan.sizes, plan.outer if plan.layout == "sample" else 0, x.numel())
+
+
+_NO_MEMORY = "no memory for the partial sums over {} elements."
 
 
 def _threads(elements: int) -> int:
@@ -169,4 +174,4 @@ def _call(
         *[value.data_ptr() for value in values],
     )
     if failed:
-        raise MemoryError(f"no memory for the partial sums of a gradient over {elements} elements.")
+        raise MemoryError(_NO_MEMORY.format(elements))

@@ -69,12 +69,12 @@ def backward_source(bound: BoundFormula, derivation: Derivation, dtype: str, lay
 
 
 @functools.cache
-def _vector_math() -> str:
-    return resources.files("limen.kernels").joinpath("vector_math.h").read_text(encoding="utf-8")
+def _header(name: str) -> str:
+    return resources.files("limen.kernels").joinpath(name).read_text(encoding="utf-8")
 
 
 def _preamble(dtype: str) -> str:
-    return f"""{_vector_math()}
+    return f"""{_header("vector_math.h")}
 #include <stdlib.h>
 #include <string.h>
 typedef {ELEMENT_TYPES[dtype]} T;
@@ -163,73 +163,57 @@ def _forward_lane(body: Body) -> str:
 """
 
 
-_MOMENTS = """
-/* Mean and deviation of n elements in memory order: each span about its own mean, the spans joined exactly
-   (Chan et al. 1979). No square of a large mean is ever taken from a square of the same size. */
-static void moments(const T *restrict x, int64_t n, float *restrict mean, float *restrict deviation) {
-  double total = 0, centre = 0, spread = 0;
-  for (int64_t at = 0; at < n; at += SPAN) {
-    const int64_t m = smaller(SPAN, n - at);
-    const T *restrict span = x + at;
-    const float one = LOAD(span[0]);
-    const int64_t q = m / 4;
-    /* Four sums at a time: one would wait four cycles for each addition. */
-    float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    int differs = 0;
-    #pragma omp simd reduction(+:s0,s1,s2,s3) reduction(|:differs)
-    for (int64_t i = 0; i < q; i++) {
-      const float a = LOAD(span[i]), b = LOAD(span[q + i]), c = LOAD(span[2 * q + i]), d = LOAD(span[3 * q + i]);
-      s0 += a; s1 += b; s2 += c; s3 += d;
-      differs |= (a != one) | (b != one) | (c != one) | (d != one);
-    }
-    for (int64_t i = 4 * q; i < m; i++) { s0 += LOAD(span[i]); differs |= LOAD(span[i]) != one; }
-    /* A constant span has its value as mean, to the last bit, and so no spread. */
-    const float about = differs ? ((s0 + s1) + (s2 + s3)) / (float)m : one;
-    float f0 = 0, f1 = 0, v0 = 0, v1 = 0;
-    #pragma omp simd reduction(+:f0,f1,v0,v1)
-    for (int64_t i = 0; i < 2 * q; i++) {
-      const float a = LOAD(span[i]) - about, b = LOAD(span[2 * q + i]) - about;
-      f0 += a; f1 += b; v0 += a * a; v1 += b * b;
-    }
-    for (int64_t i = 4 * q; i < m; i++) { const float a = LOAD(span[i]) - about; f0 += a; v0 += a * a; }
-    double first = (double)f0 + (double)f1, second = (double)v0 + (double)v1;
-    if (!(second < (double)VM_INFINITY)) { /* squares beyond float32: once more in doubles */
-      first = second = 0;
-      for (int64_t i = 0; i < m; i++) {
-        const double a = (double)LOAD(span[i]) - (double)about;
-        first += a; second += a * a;
-      }
-    }
-    const double here = (double)about + first / (double)m;
-    const double own = second - first * first / (double)m;
-    const double apart = here - centre, joined = total + (double)m;
-    spread += (own < 0 ? 0 : own) + (total > 0 ? apart * apart * total * (double)m / joined : 0);
-    centre += total > 0 ? apart * (double)m / joined : here;
-    total = joined;
-  }
-  *mean = (float)centre;
-  *deviation = (float)__builtin_sqrt(n > 0 ? spread / (double)n : 0);
-}
-"""
+WITHIN = 65536
+"""Elements of a sample from which its own spans are shared among the threads, where there are fewer samples than
+threads."""
+
+_WITHIN = f"const int within = outer < threads && size >= {WITHIN};"
+_PARALLEL_SAMPLES = _PARALLEL.replace("if (threads > 1)", "if (threads > 1 && !within)")
+_PLACE = """const int64_t row = k / across, at = k % across * SPAN;
+        const int64_t c = (s * rows + row) / every % channels, first = (s * rows + row) * inner + at;"""
 
 
 def _forward_sample(body: Body) -> str:
-    return f"""{_MOMENTS}
+    return f"""{_header("moments.h")}
 {_signature(body, False)} {{
   {_SEED}
-  const int64_t size = rows * inner;
-  {_PARALLEL}
+  const int64_t size = rows * inner, spans = blocks_of(size, SPAN), across = blocks_of(inner, SPAN);
+  {_WITHIN}
+  double *found = within ? malloc((size_t)spans * 2 * sizeof(double)) : 0;
+  if (within && !found) return 1;
+  {_PARALLEL_SAMPLES}
   for (int64_t s = 0; s < outer; s++) {{
-    moments(x + s * size, size, &statistics[2 * s], &statistics[2 * s + 1]);
-    for (int64_t row = 0; row < rows; row++) {{
-      const int64_t c = (s * rows + row) / every % channels;
-      for (int64_t at = 0; at < inner; at += SPAN) {{
-        const int64_t first = (s * rows + row) * inner + at;
-        span(x + first, y + first, smaller(SPAN, inner - at), first, seed,
-             c{body.passed}, statistics[2 * s], statistics[2 * s + 1]);
+    const T *from = x + s * size;
+    float *own = statistics + 2 * s;
+    moments all = {{0, 0, 0}};
+    if (within) {{
+      {_PARALLEL}
+      for (int64_t b = 0; b < spans; b++)
+        moments_of_span(from + b * SPAN, smaller(SPAN, size - b * SPAN), found + 2 * b, found + 2 * b + 1);
+      for (int64_t b = 0; b < spans; b++) join(&all, smaller(SPAN, size - b * SPAN), found[2 * b], found[2 * b + 1]);
+      finish(&all, own);
+      {_PARALLEL}
+      for (int64_t k = 0; k < rows * across; k++) {{
+        {_PLACE}
+        span(x + first, y + first, smaller(SPAN, inner - at), first, seed, c{body.passed}, own[0], own[1]);
+      }}
+    }} else {{
+      for (int64_t at = 0; at < size; at += SPAN) {{
+        double mean, spread;
+        moments_of_span(from + at, smaller(SPAN, size - at), &mean, &spread);
+        join(&all, smaller(SPAN, size - at), mean, spread);
+      }}
+      finish(&all, own);
+      for (int64_t row = 0; row < rows; row++) {{
+        const int64_t c = (s * rows + row) / every % channels;
+        for (int64_t at = 0; at < inner; at += SPAN) {{
+          const int64_t first = (s * rows + row) * inner + at;
+          span(x + first, y + first, smaller(SPAN, inner - at), first, seed, c{body.passed}, own[0], own[1]);
+        }}
       }}
     }}
   }}
+  free(found);
   return 0;
 }}
 """
@@ -351,11 +335,14 @@ def _backward_sample(body: Body) -> str:
     return f"""
 {_signature(body, True)} {{
   {_SEED}
-  const int64_t size = rows * inner, each = larger(1, {BLOCK} / larger(1, size));
+  const int64_t size = rows * inner, each = larger(1, {BLOCK} / larger(1, size)), across = blocks_of(inner, SPAN);
+  {_WITHIN}
   const int64_t blocks = blocks_of(outer, each), sums = channels * {sums};
   {_partial_sums("double", "blocks * sums")}
   int failed = 0;
-  {_PARALLEL} reduction(|:failed)
+  double *chunks = within ? malloc((size_t)(rows * across * {body.count}) * sizeof(double)) : 0;
+  if (within && !chunks) {{ free(partial); return 1; }}
+  {_PARALLEL_SAMPLES} reduction(|:failed)
   for (int64_t b = 0; b < blocks; b++) {{
     {"float *slopes;" if body.in_place else "float *slopes = malloc((size_t)size * sizeof(float));"}
     {"" if body.in_place else "if (!slopes) { failed = 1; continue; }"}
@@ -363,10 +350,22 @@ def _backward_sample(body: Body) -> str:
       const float mean = statistics[2 * s], deviation = statistics[2 * s + 1];
       {"slopes = gx + s * size;" if body.in_place else ""}
       double by_mean = 0, by_deviation = 0;
+      if (within) {{
+        {_PARALLEL}
+        for (int64_t k = 0; k < rows * across; k++) {{
+          {_PLACE}
+          double *here = chunks + k * {body.count};
+          for (int j = 0; j < {body.count}; j++) here[j] = 0;
+          span(g + first, x + first, slopes + row * inner + at, here, smaller(SPAN, inner - at),
+               first, seed, c{body.passed}, mean, deviation);
+        }}
+      }}
       for (int64_t row = 0; row < rows; row++) {{
         const int64_t c = (s * rows + row) / every % channels;
         double found[{body.count}] = {{0}};
-        for (int64_t at = 0; at < inner; at += SPAN) {{
+        for (int64_t at = 0; within && at < inner; at += SPAN)
+          for (int j = 0; j < {body.count}; j++) found[j] += chunks[(row * across + at / SPAN) * {body.count} + j];
+        for (int64_t at = 0; !within && at < inner; at += SPAN) {{
           const int64_t first = (s * rows + row) * inner + at;
           span(g + first, x + first, slopes + row * inner + at, found, smaller(SPAN, inner - at),
                first, seed, c{body.passed}, mean, deviation);
@@ -379,12 +378,19 @@ def _backward_sample(body: Body) -> str:
       const float tilt = deviation == 0 ? 0 : (float)(by_deviation / ((double)size * (double)deviation));
       const T *restrict from = x + s * size;
       T *to = gx + s * size;
-      #pragma omp simd
-      for (int64_t i = 0; i < size; i++)
-        to[i] = STORE(slopes[i] + level + tilt * (LOAD(from[i]) - mean));
+      if (within) {{
+        #pragma omp parallel for simd schedule(static) num_threads(threads)
+        for (int64_t i = 0; i < size; i++)
+          to[i] = STORE(slopes[i] + level + tilt * (LOAD(from[i]) - mean));
+      }} else {{
+        #pragma omp simd
+        for (int64_t i = 0; i < size; i++)
+          to[i] = STORE(slopes[i] + level + tilt * (LOAD(from[i]) - mean));
+      }}
     }}
     {"" if body.in_place else "free(slopes);"}
   }}
+  free(chunks);
   if (failed) {{ free(partial); return 1; }}
   {_join("sums")}
 }}
