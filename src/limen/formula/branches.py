@@ -76,10 +76,8 @@ class _Merging:
             node = self.graph.nodes[index]
             if self.selects[index] and node.op != "select":
                 self.done[index] = self._written(self._sum(index))
-            elif node.operands:
-                self.done[index] = self.rebuilt.add(node.op, *(self.copy(operand) for operand in node.operands))
             else:
-                self.done[index] = self.rebuilt.leaf(node)
+                self.done[index] = self.rebuilt.carry(node, map(self.copy, node.operands))
         return self.done[index]
 
     def _sum(self, index: int) -> _Sum:
@@ -232,10 +230,8 @@ def _with_argument(
             if node.op in _EXPONENTIALS and node.operands[0] in (when, otherwise):
                 argument = rebuilt.add("select", copy(condition), copy(when), copy(otherwise))
                 done[index] = rebuilt.add(node.op, argument)
-            elif node.operands:
-                done[index] = rebuilt.add(node.op, *(copy(operand) for operand in node.operands))
             else:
-                done[index] = rebuilt.leaf(node)
+                done[index] = rebuilt.carry(node, map(copy, node.operands))
         return done[index]
 
     return rebuilt, [copy(output) for output in outputs]

@@ -58,9 +58,10 @@ class Graph:
         ordered = tuple(sorted(operands)) if op in COMMUTATIVE else operands
         return self._intern(Node(op, ordered))
 
-    def leaf(self, node: Node) -> int:
-        """An input or a constant of another graph."""
-        return self._intern(node)
+    def carry(self, node: Node, operands: Iterable[int]) -> int:
+        """A node of another graph over operands of this one."""
+        given = tuple(operands)
+        return self.add(node.op, *given) if given else self._intern(node)
 
     def _intern(self, node: Node) -> int:
         if node not in self._index:
@@ -199,10 +200,8 @@ def share_divisions(graph: Graph, outputs: list[int], reciprocals: set[int]) -> 
                 own, its = (copy(graph.nodes[i].operands[1]) for i in (index, partner[index]))
                 both = rebuilt.add("div", rebuilt.constant(1), rebuilt.add("mul", own, its))
                 done[index] = rebuilt.add("mul", both, its)
-            elif node.operands:
-                done[index] = rebuilt.add(node.op, *(copy(operand) for operand in node.operands))
             else:
-                done[index] = rebuilt.leaf(node)
+                done[index] = rebuilt.carry(node, map(copy, node.operands))
         return done[index]
 
     return rebuilt, [copy(output) for output in outputs]

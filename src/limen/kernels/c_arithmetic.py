@@ -6,41 +6,30 @@ import math
 from collections.abc import Iterable
 
 from limen.formula.graph import Graph, Node
+from limen.kernels.straight_line import write_out
 
 
-class Statements:
-    """C statements, and the names of their results."""
+def arithmetic(
+    graph: Graph, outputs: Iterable[int], names: dict[str, str], tag: str = ""
+) -> tuple[list[str], list[str]]:
+    """One C statement for each operation that the outputs need, and the expressions of the outputs."""
 
-    def __init__(self, lines: list[str], results: list[str]) -> None:
-        self.lines, self.results = lines, results
+    def statement(node: Node, name: str, operands: list[str]) -> str:
+        template = _C[node.op]
+        limit = _finite_constant(graph, node) if node.op in _AGAINST_CONSTANT else None
+        if limit is not None:
+            template = _AGAINST_CONSTANT[node.op]
+            operands = [operands[limit], operands[1 - limit]]
+        kind = "int" if node.op in _CONDITIONS else "float"
+        return f"const {kind} {name} = {template.format(*operands)};"
 
-
-def arithmetic(graph: Graph, outputs: Iterable[int], names: dict[str, str], tag: str = "") -> Statements:
-    """One C statement for each operation that the outputs need; the names of their results end in ``tag``."""
-    outputs = list(outputs)
-    lines: list[str] = []
-    written: dict[int, str] = {}
-    for index in graph.live(outputs):
-        node = graph.nodes[index]
-        if node.op == "constant":
-            assert isinstance(node.value, float)
-            written[index] = literal(node.value)
-        elif node.op == "input":
-            written[index] = names[str(node.value)]
-        else:
-            kind = "int" if node.op in _CONDITIONS else "float"
-            operands = [written[operand] for operand in node.operands]
-            template = _C[node.op]
-            if node.op in _AGAINST_CONSTANT and (limit := _finite_constant(graph, node)) is not None:
-                operands = sorted(operands, key=lambda operand: operand != written[limit])
-                template = _AGAINST_CONSTANT[node.op]
-            written[index] = f"v{index}{tag}"
-            lines.append(f"const {kind} v{index}{tag} = {template.format(*operands)};")
-    return Statements(lines, [written[output] for output in outputs])
+    return write_out(graph, outputs, names, literal, statement, tag)
 
 
 def _finite_constant(graph: Graph, node: Node) -> int | None:
-    return next((o for o in node.operands if math.isfinite(graph.number(o) or 0) and graph.number(o) is not None), None)
+    """Which of the operands is a finite number."""
+    values = [graph.number(operand) for operand in node.operands]
+    return next((place for place, value in enumerate(values) if value is not None and math.isfinite(value)), None)
 
 
 def instructions(graph: Graph, outputs: Iterable[int]) -> int:

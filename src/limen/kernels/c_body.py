@@ -80,9 +80,9 @@ class Body:
                 lines.append(
                     f"const float {names[name]} = vm_uniform((uint32_t)place + (uint32_t)({at}), seed{stream}_);"
                 )
-        statements = arithmetic(self.graph, self.outputs, names, tag)
+        statements, results = arithmetic(self.graph, self.outputs, names, tag)
         upstream = [f"g{tag}_"] if "g" in self.tensors else []
-        return [*lines, *statements.lines, *self.finish([*upstream, *statements.results], at)]
+        return [*lines, *statements, *self.finish([*upstream, *results], at)]
 
     def loops(self, clause: str = "") -> str:
         """The loop over the ``n`` elements of a span; in a long kernel one over groups and one over the rest."""

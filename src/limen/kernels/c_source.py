@@ -229,13 +229,13 @@ def _backward_span(body: Body) -> str:
     elif accumulators:
         declare = f"float {', '.join(f'{a} = 0' for a in accumulators)};"
         clause = f" reduction(+:{','.join(accumulators)})"
-        factors = arithmetic(body.graph, body.sums.coefficients, body.uniform_names, "_")
-        results = iter(factors.results)
+        statements, factors = arithmetic(body.graph, body.sums.coefficients, body.uniform_names, "_")
+        results = iter(factors)
         added = [
             f"sums[{k}] += {' + '.join(f'(double){next(results)} * (double)a{basis}' for basis, _ in parts)};"
             for k, parts in enumerate(body.sums.parts)
         ]
-        store = "\n".join([*factors.lines, *added])
+        store = "\n".join([*statements, *added])
     out = "float *restrict slope_" if sample else "T *restrict gx"
     return f"""
 static inline void span(

@@ -7,24 +7,18 @@ import struct
 from collections.abc import Iterable
 
 from limen.formula.graph import Graph
+from limen.kernels.straight_line import write_out
 
 
 def arithmetic(graph: Graph, outputs: Iterable[int], names: dict[str, str]) -> tuple[list[str], list[str]]:
     """One statement for each operation that the outputs need, and the expressions of the outputs."""
-    outputs = list(outputs)
-    lines: list[str] = []
-    written: dict[int, str] = {}
-    for index in graph.live(outputs):
-        node = graph.nodes[index]
-        if node.op == "constant":
-            assert isinstance(node.value, float)
-            written[index] = literal(node.value)
-        elif node.op == "input":
-            written[index] = names[str(node.value)]
-        else:
-            written[index] = f"v{index}"
-            lines.append(f"v{index} = {_TRITON[node.op].format(*(written[o] for o in node.operands))}")
-    return lines, [written[output] for output in outputs]
+    return write_out(
+        graph,
+        outputs,
+        names,
+        literal,
+        lambda node, name, operands: f"{name} = {_TRITON[node.op].format(*operands)}",
+    )
 
 
 def literal(value: float) -> str:
