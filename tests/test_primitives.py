@@ -118,6 +118,16 @@ class TestSharing:
         graph, outputs = lower([f.sigmoid(self.X) + f.sigmoid(2 * self.X)])
         assert count(graph, outputs, "div") == 1
 
+    def test_a_sigmoid_written_out_is_one(self):
+        """x/(1 + e^−x): by parts, its slope at −88 would be ∞/∞."""
+        bound = BoundFormula(lambda x, k: k * x / (1 + f.exp(-x)), ("k",))
+        x = torch.tensor([-100.0, -88.0, -50.0, 0.5, 100.0], requires_grad=True)
+        with limen.use_backend("c"):
+            (slope,) = torch.autograd.grad(dispatch.evaluate(bound, x, (torch.ones(1),), 1).sum(), x)
+        exact = x.detach().double().requires_grad_()
+        (want,) = torch.autograd.grad(torch.nn.functional.silu(exact).sum(), exact)
+        torch.testing.assert_close(slope.double(), want, rtol=1e-5, atol=1e-36)  # e^−88 is flushed to 0
+
     def test_a_vanishing_factor_meets_each_large_one_by_itself(self):
         """x²·σ'(x) at 1e30 is 0, and 1e30² is infinite in float32."""
         bound = BoundFormula(lambda x, k: x**2 * f.sigmoid(k * x) * f.sigmoid(-k * x), ("k",))

@@ -223,7 +223,21 @@ def trace(formula: Callable[..., Any], constants: Mapping[str, Any], symbols: tu
         traced = sympy.sympify(formula(symbol("x"), **named, **constants))
     except (TypeError, AttributeError, ValueError, NotImplementedError, sympy.SympifyError) as error:
         raise UntraceableError(f"the formula does not become an expression: {error}") from error
-    return traced.replace(sympy.Abs, absolute)  # Python's abs() on a symbol
+    traced = traced.replace(sympy.Abs, absolute)  # Python's abs() on a symbol
+    return traced.replace(_is_written_out_sigmoid, _as_sigmoid)
+
+
+def _is_written_out_sigmoid(e: Any) -> bool:
+    """Whether an expression is (1 + e^u)^−n, whose slope by parts is ∞/∞ for large u."""
+    if not (isinstance(e, sympy.Pow) and e.exp.is_Integer and e.exp < 0 and isinstance(e.base, sympy.Add)):
+        return False
+    terms = e.base.args
+    return len(terms) == 2 and S.One in terms and any(isinstance(term, exp) for term in terms)
+
+
+def _as_sigmoid(e: Any) -> Any:
+    (power,) = [term for term in e.base.args if isinstance(term, exp)]
+    return sigmoid(-power.args[0]) ** -e.exp
 
 
 def symbol(name: str) -> Any:
