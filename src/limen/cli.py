@@ -51,8 +51,10 @@ def main() -> None:
 @command
 def compare(
     data: options.Data = "digits",
+    task: options.Task = "classification",
+    target: options.Target = None,
     data_dir: options.DataDir = None,
-    network: options.Network = "convnet",
+    network: options.TaskNetwork = None,
     activations: Annotated[
         str, typer.Option(help="Activations to compare, such as relu,asau:beta=2.")
     ] = "relu,ash,asau,apalu,adact",
@@ -63,8 +65,8 @@ def compare(
     epochs: options.Epochs = 15,
     out: options.Out = None,
     protocol: options.Protocol = "honest",
-    batch_size: options.BatchSize = 64,
-    eval_batch_size: options.EvalBatchSize = 1000,
+    batch_size: options.TaskBatchSize = None,
+    eval_batch_size: options.TaskEvalBatchSize = None,
     learning_rate: options.LearningRate = 1e-3,
     activation_lr: options.ActivationRate = None,
     weight_decay: options.WeightDecay = 0.0,
@@ -79,17 +81,21 @@ def compare(
     device: options.Device = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train every activation with the same seeds and batches, and compare accuracy and cost honestly.
+    """Train every activation with the same seeds and batches, and compare test scores and cost honestly.
 
     Writes runs.csv, summary.csv and report.html to the folder of the study, and resumes where it stopped.
     """
     share_the_processor()
     from limen.activations.registry import split_list
-    from limen.lab import console, study
+    from limen.lab import console, study, tasks
 
     specs = split_list(activations)
+    defaults = tasks.find(task).defaults
+    network = network or str(defaults["network"])
     settings = study_settings(
+        task=task,
         data=data,
+        target=target,
         data_dir=data_dir,
         image_size=image_size,
         grey=grey,
@@ -100,8 +106,8 @@ def compare(
         baseline=baseline or ("relu" if "relu" in specs else next(iter(specs), "")),
         seeds=seeds,
         epochs=epochs,
-        batch_size=batch_size,
-        eval_batch_size=eval_batch_size,
+        batch_size=defaults["batch_size"] if batch_size is None else batch_size,
+        eval_batch_size=defaults["eval_batch_size"] if eval_batch_size is None else eval_batch_size,
         learning_rate=learning_rate,
         activation_lr=activation_lr,
         weight_decay=weight_decay,

@@ -154,7 +154,7 @@ def test_a_plain_study_is_no_reproduction(run: Command, tmp_path: Path):
 BROKEN = {
     "is not TOML": ("title =", "title"),
     "epochs": ("epochs = 2\n", "epochs = 0\n"),
-    "task: input should be 'classification'": ('"classification"', '"origami"'),
+    "no task is called 'origami'": ('"classification"', '"origami"'),
     "published.train_images": ("train_images = 300", 'train_images = "many"'),
     "extra inputs are not permitted": ("[quick]\n", "[quick]\nepoch = 3\n"),
     "title: field required": ('title = "A tiny one"', ""),

@@ -239,6 +239,8 @@ def test_where_a_study_runs_may_change(folder: StudyFolder) -> None:
 
 
 OTHER = {
+    "task": "regression",
+    "target": "price",
     "data": "mnist",
     "image_size": (8, 9),
     "grey": True,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limen.errors import SpecError, suggest
+from limen.lab import tasks
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 
 if sys.version_info >= (3, 11):
@@ -47,7 +48,7 @@ class Recipe(_Strict):
 
     name: str
     title: str
-    task: Literal["classification"]
+    task: str
     method: Literal["select", "compare"]
     source: str
     about: str
@@ -69,7 +70,15 @@ class Recipe(_Strict):
 
     def study_settings(self, *, quick: bool = False, **changed: Any) -> StudySettings:
         """The settings of its study; ``changed`` says where to find the data, where to run, how many seeds."""
-        values = {"baseline": "relu", **self.settings, **(self.quick if quick else {}), **changed}
+        defaults = tasks.find(self.task).defaults
+        values = {
+            "task": self.task,
+            "baseline": "relu",
+            **defaults,
+            **self.settings,
+            **(self.quick if quick else {}),
+            **changed,
+        }
         if not values.get("data"):
             raise SpecError(f"the recipe {self.name} needs --data. {self.data_help}".strip())
         values["seeds"] = tuple(range(values.get("seeds", 3)))

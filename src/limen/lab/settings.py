@@ -16,10 +16,13 @@ class StudySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    task: str = "classification"
     data: str
     data_dir: str | None = None
     image_size: tuple[int, int] | None = None
     grey: bool = False
+    target: str | None = None
+    """The column to predict."""
     limit_train: int | None = Field(None, ge=1)
     limit_test: int | None = Field(None, ge=1)
     network: str = "convnet"

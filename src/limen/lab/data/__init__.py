@@ -3,6 +3,6 @@
 from limen.lab.data.builtin import names
 from limen.lab.data.source import load
 from limen.lab.data.splits import divide
-from limen.lab.data.types import ImageData, Progress, Split
+from limen.lab.data.types import ImageData, Progress, Samples, Split, TaskData, fingerprint
 
-__all__ = ["ImageData", "Progress", "Split", "divide", "load", "names"]
+__all__ = ["ImageData", "Progress", "Samples", "Split", "TaskData", "divide", "fingerprint", "load", "names"]
