@@ -53,6 +53,8 @@ def compare(
     data: options.Data = "digits",
     task: options.Task = "classification",
     target: options.Target = None,
+    time: options.Time = None,
+    window: options.Window = 20,
     data_dir: options.DataDir = None,
     network: options.TaskNetwork = None,
     activations: Annotated[
@@ -96,6 +98,8 @@ def compare(
         task=task,
         data=data,
         target=target,
+        time=time,
+        window=window,
         data_dir=data_dir,
         image_size=image_size,
         grey=grey,

@@ -241,6 +241,8 @@ def test_where_a_study_runs_may_change(folder: StudyFolder) -> None:
 OTHER = {
     "task": "regression",
     "target": "price",
+    "time": "day",
+    "window": 5,
     "data": "mnist",
     "image_size": (8, 9),
     "grey": True,

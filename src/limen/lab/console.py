@@ -188,7 +188,9 @@ def summary_table(rows: Sequence[SummaryRow], title: str) -> Table:
             with_interval(row.mean, row.low, row.high, scale=scale),
             ""
             if row.verdict == "baseline"
-            else with_interval(row.difference, row.difference_low, row.difference_high, sign="+", scale=scale),
+            else with_interval(
+                row.difference, row.difference_low, row.difference_high, sign="+", scale=Scale(row.metric, row.mean)
+            ),
             number(row.p_holm, ".3f"),
             f"[{style}]{SHORT.get(row.verdict, row.verdict)}[/]",
             number(row.ms_ratio, ".2f"),

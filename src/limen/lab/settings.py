@@ -23,6 +23,10 @@ class StudySettings(BaseModel):
     grey: bool = False
     target: str | None = None
     """The column to predict."""
+    time: str | None = None
+    """The column that orders the rows; None: found by its name or its values."""
+    window: int = Field(20, ge=2)
+    """Rows before the one to forecast that the network sees."""
     limit_train: int | None = Field(None, ge=1)
     limit_test: int | None = Field(None, ge=1)
     network: str = "convnet"

@@ -48,7 +48,7 @@ def summary_lines(study: Contents) -> list[SummaryLine]:
 
 
 def _summary_line(row: SummaryRow) -> SummaryLine:
-    scale = Scale(row.metric)
+    scale = Scale(row.metric, row.mean)
     badge, sign = BADGES.get(row.verdict, ("untested", "?"))
     is_baseline = badge == "baseline"
     trained = badge != "reference"

@@ -95,7 +95,7 @@ def _differences(study: Contents) -> list[Markup]:
 
 
 def _difference(row: SummaryRow) -> Markup:
-    scale = Scale(row.metric)
+    scale = Scale(row.metric, row.mean)
     bounds = sorted((row.difference_low, row.difference_high))
     if row.difference < 0:
         bounds = [-bounds[1], -bounds[0]]

@@ -118,6 +118,8 @@ class Scale:
     """How one metric is shown: fractions in percent with differences in points, anything else as it is."""
 
     metric: str
+    size: float = 0.0
+    """How large the values are beside which this one stands: a difference has the decimals of what it is between."""
 
     @property
     def is_accuracy(self) -> bool:
@@ -142,7 +144,8 @@ class Scale:
         """
         if self.is_fraction:
             return 2
-        return 4 if not abs(value) >= 100 else 2 if abs(value) < 10_000 else 0
+        size = max(abs(known) for known in (value, self.size, 0.0) if not math.isnan(known))
+        return 4 if size < 100 else 2 if size < 10_000 else 0
 
     @property
     def name(self) -> str:
