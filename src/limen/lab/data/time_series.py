@@ -10,6 +10,7 @@ later rows, and a level that training has never seen (a price that has trebled) 
 
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import datetime
 
@@ -50,8 +51,8 @@ def load_time_series(
     count = len(series) - window
     if count < FEWEST_WINDOWS:
         raise DataError(
-            f"{table.path} has {len(series)} rows from the first without a blank, which makes {max(count, 0)} windows of "
-            f"{window}; {FEWEST_WINDOWS} or more are needed: give more rows, or a smaller --window."
+            f"{table.path} has {len(series)} rows from the first without a blank, which makes "
+            f"{max(count, 0)} windows of {window}; {FEWEST_WINDOWS} or more are needed: give more rows, or a smaller --window."
         )
     every = _windows(series, window)
     tested = max(2, round(test_fraction * count))
@@ -100,7 +101,7 @@ def _ordered(table: Table, when: str) -> Table:
             )
         moments.append(moment)
     order = sorted(range(len(table)), key=moments.__getitem__)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         if moments[before] == moments[after]:
             raise DataError(
                 f"{table.path}, lines {table.lines[before]} and {table.lines[after]}: {when} is "
@@ -135,7 +136,7 @@ _NO_TIME = _EPOCH - _EPOCH
 
 
 def _filled(table: Table, names: list[str]) -> tuple[Numbers, list[str], int]:
-    """The columns as numbers, blanks filled from the row before; rows before every column's first value are left out."""
+    """The columns as numbers from the first row that has them all; later blanks are filled from the row before."""
     series = np.array([table.numbers(name) for name in names]).T
     known = ~np.isnan(series)
     first = int(known.argmax(axis=0).max())

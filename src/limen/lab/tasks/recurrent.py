@@ -31,8 +31,8 @@ class RNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Predictions (N, out_features) from sequences (N, T, in_features)."""
         driven = self.input(x)
-        state = self.activation(driven[:, 0])
-        for step in range(1, x.shape[1]):
+        state = x.new_zeros(len(x), self.WIDTH)
+        for step in range(x.shape[1]):
             state = self.activation(driven[:, step] + self.recurrent(state))
         return self.head(state)
 
