@@ -55,6 +55,8 @@ def compare(
     target: options.Target = None,
     time: options.Time = None,
     window: options.Window = 20,
+    ignore_label: options.IgnoreLabel = None,
+    split: options.SplitBy = "random",
     data_dir: options.DataDir = None,
     network: options.TaskNetwork = None,
     activations: Annotated[
@@ -100,6 +102,8 @@ def compare(
         target=target,
         time=time,
         window=window,
+        ignore_label=ignore_label,
+        split=split,
         data_dir=data_dir,
         image_size=image_size,
         grey=grey,

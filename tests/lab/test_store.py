@@ -243,6 +243,8 @@ OTHER = {
     "target": "price",
     "time": "day",
     "window": 5,
+    "ignore_label": 11,
+    "split": "blocks",
     "data": "mnist",
     "image_size": (8, 9),
     "grey": True,

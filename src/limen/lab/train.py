@@ -17,7 +17,7 @@ from torch import nn
 from limen.errors import StudyError
 from limen.lab import tasks
 from limen.lab.batches import Batches
-from limen.lab.data import Samples, TaskData
+from limen.lab.data import Samples, TaskData, evenly
 from limen.lab.memory import peak_memory
 from limen.lab.observe import layer_shapes
 from limen.lab.records import EpochRow, RunRecord
@@ -229,11 +229,6 @@ def _observed(data: TaskData, settings: StudySettings) -> torch.Tensor:
     count = tasks.find(settings.task).observed
     inputs, _ = next(iter(Batches(evenly(heldout(data, settings), count), count, device=settings.device)))
     return inputs
-
-
-def evenly(split: Samples, count: int) -> Samples:
-    """Some examples of every kind: evenly spaced, because a split may be ordered by class."""
-    return split.take(torch.linspace(0, len(split) - 1, min(count, len(split))).long())
 
 
 def _quiet() -> None:

@@ -4,7 +4,7 @@ from limen.lab.data.builtin import names
 from limen.lab.data.numbers import NumberData, NumberSplit
 from limen.lab.data.source import load
 from limen.lab.data.splits import divide
-from limen.lab.data.types import ImageData, Progress, Samples, Split, TaskData, fingerprint
+from limen.lab.data.types import ImageData, Progress, Samples, Split, TaskData, evenly, fingerprint
 
 __all__ = [
     "ImageData",
@@ -15,6 +15,7 @@ __all__ = [
     "Split",
     "TaskData",
     "divide",
+    "evenly",
     "fingerprint",
     "load",
     "names",

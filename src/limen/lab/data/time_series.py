@@ -51,8 +51,8 @@ def load_time_series(
     count = len(series) - window
     if count < FEWEST_WINDOWS:
         raise DataError(
-            f"{table.path} has {len(series)} rows from the first without a blank, which makes "
-            f"{max(count, 0)} windows of {window}; {FEWEST_WINDOWS} or more are needed: give more rows, or a smaller --window."
+            f"{table.path} has {len(series)} rows from the first without a blank, which makes {max(count, 0)} windows "
+            f"of {window}; {FEWEST_WINDOWS} or more are needed: give more rows, or a smaller --window."
         )
     every = _windows(series, window)
     tested = max(2, round(test_fraction * count))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -119,6 +119,14 @@ class ImageData:
             test=0 if self.test is None else len(self.test),
             fingerprint=fingerprint({"train": self.train, "validation": self.validation, "test": self.test}),
         )
+
+
+S = TypeVar("S", bound=Samples)
+
+
+def evenly(split: S, count: int) -> S:
+    """Some examples of every kind: evenly spaced, because a split may be ordered by class."""
+    return cast("S", split.take(torch.linspace(0, len(split) - 1, min(count, len(split))).long()))
 
 
 def fingerprint(parts: Mapping[str, Samples | None]) -> str:

@@ -7,11 +7,12 @@ from limen.lab.settings import StudySettings
 from limen.lab.tasks.classification import Classification
 from limen.lab.tasks.forecasting import Forecasting
 from limen.lab.tasks.regression import Regression
+from limen.lab.tasks.segmentation import Segmentation
 from limen.lab.tasks.task import Measure, Task
 
 __all__ = ["Measure", "Task", "check_options", "find", "hidden_options", "names"]
 
-_TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), Forecasting())}
+_TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), Forecasting(), Segmentation())}
 
 
 def names() -> tuple[str, ...]:
