@@ -214,15 +214,20 @@ def swap(
 @app.command("list", epilog="Example: limen list --json")
 @command
 def list_(as_json: JsonOption = False) -> None:
-    """List the activations (formula, learned parameters, source), networks and built-in data sets."""
+    """List the activations (formula, learned parameters, source), tasks with their networks, built-in data sets."""
     from dataclasses import asdict
 
     from limen.activations.describe import describe_all
 
     described = describe_all()
-    networks, data = _networks_and_data()
+    networks, data, known_tasks = _lab_names()
     if as_json:
-        everything = {"activations": [asdict(d) for d in described], "networks": networks, "data": data}
+        everything = {
+            "activations": [asdict(d) for d in described],
+            "networks": networks,
+            "data": data,
+            "tasks": known_tasks,
+        }
         print(json.dumps(everything, indent=1, ensure_ascii=False))
         return
     for item in described:
@@ -230,6 +235,8 @@ def list_(as_json: JsonOption = False) -> None:
         print(f"{item.name}\n    {item.formula}")
         print(f"    learned: {learned or 'nothing'}   source: {item.source}")
     print(f"networks: {', '.join(networks)}, or package.module:factory")
+    for task in known_tasks:
+        print(f"task {task['name']}: {task['about']}; networks {', '.join(task['networks'])}")
     print(f"data: {', '.join(data)}, or a folder, .zip or .tar.gz of class folders")
 
 
@@ -326,13 +333,15 @@ def _dtype(name: str) -> Any:
     return known[name]
 
 
-def _networks_and_data() -> tuple[list[str], list[str]]:
+def _lab_names() -> tuple[list[str], list[str], list[dict[str, Any]]]:
     """Empty without the lab's packages: the activations can be listed all the same."""
     try:
-        from limen.lab import data, networks
+        from limen.lab import data, networks, tasks
     except ModuleNotFoundError:
-        return [], []
-    return list(networks.NETWORKS), list(data.names())
+        return [], [], []
+    known = (tasks.find(name) for name in tasks.names())
+    described = [{"name": task.name, "about": task.about, "networks": list(task.networks)} for task in known]
+    return list(networks.NETWORKS), list(data.names()), described
 
 
 if __name__ == "__main__":

@@ -158,7 +158,8 @@ def print_reproduction(found: Reproduction, console: Console) -> None:
     for row in found.numbers:
         measured = (with_interval(value.mean, value.low, value.high) for value in (row.paper, row.honest))
         table.add_row(row.network, f"{100 * row.published:.1f}", *measured)
-    console.print(table)
+    if found.numbers:
+        console.print(table)
     for claim in found.orders:
         console.print(
             f"{claim.claim} (published {claim.published}): [bold]{claim.honest_verdict}[/], {claim.honest} points; "
