@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from limen.lab import tasks
 from limen.lab.report.wording import Scale
-from limen.lab.reproduce import Reproduction
+from limen.lab.reproduce import NO_VERDICT, Reproduction
 from limen.lab.statistics import Interval
 
 
@@ -71,7 +71,9 @@ def _measured(found: Reproduction) -> list[str]:
     for row in found.summary:
         difference = "" if row.verdict == "baseline" else Scale(row.metric, row.mean).difference(row.difference)
         value = " ".join((scale.value(row.mean), f"({scale.span(row.low, row.high)})" if row.low == row.low else ""))
-        rows.append((row.activation, value.strip(), difference, f"**{row.verdict}**"))
+        decided = row.verdict not in ("baseline", "reference")
+        verdict = NO_VERDICT if found.study.quick and decided else row.verdict
+        rows.append((row.activation, value.strip(), difference, f"**{verdict}**"))
     return _table((scale.title, "honest", f"minus {found.study.settings.baseline}", "verdict"), rows)
 
 
