@@ -138,9 +138,10 @@ def _print_selection(result: Result, plan: Plan, console: Console) -> None:
     console.print(str(plan), highlight=False, markup=False, soft_wrap=True)
     gaps = [run.metrics["discretisation_gap"] for run in result.runs if "discretisation_gap" in run.metrics]
     found = interval(gaps)
+    scale = Scale(tasks.find(result.study.settings.task).measure.on_test)
     console.print(
-        f"Discretisation gap: baking the trained mixture changes its test accuracy by "
-        f"{with_interval(-found.mean, -found.high, -found.low, sign='+')} points.",
+        f"Discretisation gap: baking the trained mixture changes its {scale.name} by "
+        f"{with_interval(-found.mean, -found.high, -found.low, sign='+', scale=scale)}{scale.points}.",
         highlight=False,
         soft_wrap=True,
     )

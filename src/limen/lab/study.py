@@ -298,10 +298,11 @@ def environment(settings: StudySettings) -> dict[str, str]:
     """Versions and devices, for the record."""
     device = torch.device(settings.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    packages = ("torch", "lightning", "torchmetrics", "scipy", *tasks.find(settings.task).packages)
     return {
         "limen": limen.__version__,
         "python": platform.python_version(),
-        **{package: metadata.version(package) for package in ("torch", "lightning", "torchmetrics", "scipy")},
+        **{package: metadata.version(package) for package in packages},
         "system": f"{platform.system()} {platform.machine()}",
         "device": f"{settings.device} ({name})",
         "threads": str(torch.get_num_threads()),

@@ -85,6 +85,7 @@ class Segmentation(Task):
     defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
     options = frozenset({"image_size", "grey", "channels_last", "ignore_label", "split"})
     observed = 8
+    packages: ClassVar[tuple[str, ...]] = ("monai",)
     tabled: ClassVar[tuple[str, ...]] = ("dice", "iou", "miou", "precision", "recall")
 
     def check(self, settings: StudySettings) -> None:

@@ -54,6 +54,8 @@ class Task(ABC):
     """Held-out examples over which the learned shapes are described."""
     tabled: ClassVar[tuple[str, ...]] = ()
     """Test metrics that the report tabulates beside the measure that decides."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Libraries that it needs beyond the lab's, whose versions are noted."""
     reference: ClassVar[str] = ""
     """What needs no network and is shown beside the activations, such as the naive forecast."""
 
