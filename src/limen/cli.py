@@ -51,8 +51,14 @@ def main() -> None:
 @command
 def compare(
     data: options.Data = "digits",
+    task: options.Task = "classification",
+    target: options.Target = None,
+    time: options.Time = None,
+    window: options.Window = 20,
+    ignore_label: options.IgnoreLabel = None,
+    split: options.SplitBy = "random",
     data_dir: options.DataDir = None,
-    network: options.Network = "convnet",
+    network: options.TaskNetwork = None,
     activations: Annotated[
         str, typer.Option(help="Activations to compare, such as relu,asau:beta=2.")
     ] = "relu,ash,asau,apalu,adact",
@@ -63,8 +69,8 @@ def compare(
     epochs: options.Epochs = 15,
     out: options.Out = None,
     protocol: options.Protocol = "honest",
-    batch_size: options.BatchSize = 64,
-    eval_batch_size: options.EvalBatchSize = 1000,
+    batch_size: options.TaskBatchSize = None,
+    eval_batch_size: options.TaskEvalBatchSize = None,
     learning_rate: options.LearningRate = 1e-3,
     activation_lr: options.ActivationRate = None,
     weight_decay: options.WeightDecay = 0.0,
@@ -79,17 +85,25 @@ def compare(
     device: options.Device = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train every activation with the same seeds and batches, and compare accuracy and cost honestly.
+    """Train every activation with the same seeds and batches, and compare test scores and cost honestly.
 
     Writes runs.csv, summary.csv and report.html to the folder of the study, and resumes where it stopped.
     """
     share_the_processor()
     from limen.activations.registry import split_list
-    from limen.lab import console, study
+    from limen.lab import console, study, tasks
 
     specs = split_list(activations)
+    defaults = tasks.find(task).defaults
+    network = network or str(defaults["network"])
     settings = study_settings(
+        task=task,
         data=data,
+        target=target,
+        time=time,
+        window=window,
+        ignore_label=ignore_label,
+        split=split,
         data_dir=data_dir,
         image_size=image_size,
         grey=grey,
@@ -100,8 +114,8 @@ def compare(
         baseline=baseline or ("relu" if "relu" in specs else next(iter(specs), "")),
         seeds=seeds,
         epochs=epochs,
-        batch_size=batch_size,
-        eval_batch_size=eval_batch_size,
+        batch_size=defaults["batch_size"] if batch_size is None else batch_size,
+        eval_batch_size=defaults["eval_batch_size"] if eval_batch_size is None else eval_batch_size,
         learning_rate=learning_rate,
         activation_lr=activation_lr,
         weight_decay=weight_decay,
@@ -200,15 +214,20 @@ def swap(
 @app.command("list", epilog="Example: limen list --json")
 @command
 def list_(as_json: JsonOption = False) -> None:
-    """List the activations (formula, learned parameters, source), networks and built-in data sets."""
+    """List the activations (formula, learned parameters, source), tasks with their networks, built-in data sets."""
     from dataclasses import asdict
 
     from limen.activations.describe import describe_all
 
     described = describe_all()
-    networks, data = _networks_and_data()
+    networks, data, known_tasks = _lab_names()
     if as_json:
-        everything = {"activations": [asdict(d) for d in described], "networks": networks, "data": data}
+        everything = {
+            "activations": [asdict(d) for d in described],
+            "networks": networks,
+            "data": data,
+            "tasks": known_tasks,
+        }
         print(json.dumps(everything, indent=1, ensure_ascii=False))
         return
     for item in described:
@@ -216,6 +235,8 @@ def list_(as_json: JsonOption = False) -> None:
         print(f"{item.name}\n    {item.formula}")
         print(f"    learned: {learned or 'nothing'}   source: {item.source}")
     print(f"networks: {', '.join(networks)}, or package.module:factory")
+    for task in known_tasks:
+        print(f"task {task['name']}: {task['about']}; networks {', '.join(task['networks'])}")
     print(f"data: {', '.join(data)}, or a folder, .zip or .tar.gz of class folders")
 
 
@@ -312,13 +333,15 @@ def _dtype(name: str) -> Any:
     return known[name]
 
 
-def _networks_and_data() -> tuple[list[str], list[str]]:
+def _lab_names() -> tuple[list[str], list[str], list[dict[str, Any]]]:
     """Empty without the lab's packages: the activations can be listed all the same."""
     try:
-        from limen.lab import data, networks
+        from limen.lab import data, networks, tasks
     except ModuleNotFoundError:
-        return [], []
-    return list(networks.NETWORKS), list(data.names())
+        return [], [], []
+    known = (tasks.find(name) for name in tasks.names())
+    described = [{"name": task.name, "about": task.about, "networks": list(task.networks)} for task in known]
+    return list(networks.NETWORKS), list(data.names()), described
 
 
 if __name__ == "__main__":

@@ -126,13 +126,13 @@ def test_a_run_repeats_exactly(activation: str) -> None:
 
 def test_two_activations_see_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[Tensor]] = {}
-    step = train.Classifier.training_step
+    step = train.Supervised.training_step
 
     def spying(self, batch, index):
         seen[activation].append(batch[0].clone())
         return step(self, batch, index)
 
-    monkeypatch.setattr(train.Classifier, "training_step", spying)
+    monkeypatch.setattr(train.Supervised, "training_step", spying)
     settings = tiny(epochs=2)
     for activation in ("relu", "adact"):
         seen[activation] = []
@@ -153,13 +153,13 @@ def test_what_an_activation_draws_when_it_is_made_moves_nothing_else(monkeypatch
             return x
 
     states = []
-    step = train.Classifier.training_step
+    step = train.Supervised.training_step
 
     def spying(self: Any, batch: Any, index: int) -> Tensor:
         states.append(torch.get_rng_state())
         return step(self, batch, index)
 
-    monkeypatch.setattr(train.Classifier, "training_step", spying)
+    monkeypatch.setattr(train.Supervised, "training_step", spying)
     settings = tiny(epochs=1, batch_size=1000)
     for activation in ("relu", "drawing"):
         train.run(settings, data_of(settings), activation, 0)

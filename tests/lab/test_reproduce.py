@@ -10,7 +10,7 @@ import pytest
 from helpers_lab import Command, Recorder, command
 
 from limen.errors import SpecError, StudyError
-from limen.lab import claims, recipe, reproduce, reproduction_page
+from limen.lab import claims, recipe, reproduce, reproduction_page, tasks
 from limen.lab.records import RunRecord
 from limen.lab.statistics import compare, correct
 from limen.selection import Choice, Observation, Plan
@@ -69,7 +69,20 @@ def written(folder: Path, text: str = RECIPE, table: str = TABLE) -> Path:
 
 
 @pytest.mark.parametrize("name", recipe.names())
-def test_every_recipe_is_valid_and_follows_the_paper(name: str):
+def test_every_recipe_is_valid_and_says_what_is_ours(name: str):
+    found = recipe.load(name)
+    assert found.departures
+    settings, quick = (found.study_settings(data="somewhere", quick=quick) for quick in (False, True))
+    assert settings.task == found.task
+    tasks.check_options(settings)
+    assert settings.network in tasks.find(found.task).networks
+    assert quick.epochs < settings.epochs
+    assert {row["network"] for row in found.published_rows()} <= set(settings.activations)
+    assert all(0 < float(row["value"]) < 1 for row in found.published_rows())
+
+
+@pytest.mark.parametrize("name", [name for name in recipe.names() if name.startswith("adact-table1")])
+def test_the_recipes_of_adacts_table_follow_the_paper(name: str):
     found = recipe.load(name)
     assert found.departures
     rows = found.published_rows()
@@ -154,7 +167,7 @@ def test_a_plain_study_is_no_reproduction(run: Command, tmp_path: Path):
 BROKEN = {
     "is not TOML": ("title =", "title"),
     "epochs": ("epochs = 2\n", "epochs = 0\n"),
-    "task: input should be 'classification'": ('"classification"', '"origami"'),
+    "no task is called 'origami'": ('"classification"', '"origami"'),
     "published.train_images": ("train_images = 300", 'train_images = "many"'),
     "extra inputs are not permitted": ("[quick]\n", "[quick]\nepoch = 3\n"),
     "title: field required": ('title = "A tiny one"', ""),

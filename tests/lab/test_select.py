@@ -99,11 +99,11 @@ def test_noting_the_test_accuracy_changes_no_run(tmp_path: Path):
     both = study.compare(tiny_study(protocol="both"), tmp_path / "both", Recorder())
     for one, other in zip(honest.runs, both.runs, strict=True):
         assert one.metrics == {name: other.metrics[name] for name in one.metrics}
-        noted = [row.test_accuracy for row in other.curves]
+        noted = [row.test_score for row in other.curves]
         assert other.metrics["best_test_accuracy"] == max(noted)
         assert noted[int(other.metrics["best_test_epoch"]) - 1] == max(noted)
         assert noted[other.best_epoch - 1] == pytest.approx(other.metrics["test_accuracy"], abs=1e-6)
-        assert all(row.test_accuracy is None for row in one.curves)
+        assert all(row.test_score is None for row in one.curves)
 
 
 @pytest.mark.parametrize(

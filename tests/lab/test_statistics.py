@@ -219,3 +219,9 @@ def test_a_failed_run_leaves_its_pair_and_is_counted() -> None:
     assert ash.verdict == "not tested: no finished pair"
     assert math.isnan(ash.mean)
     assert math.isnan(asau.ms_ratio)
+
+
+def test_where_lower_is_better_a_smaller_value_is_better() -> None:
+    smaller = compare({0: 1.0, 1: 1.02, 2: 0.99}, {0: 2.0, 1: 2.01, 2: 2.02})
+    assert correct([smaller], higher_is_better=False)[0].verdict == "better"
+    assert correct([smaller])[0].verdict == "worse"

@@ -239,6 +239,12 @@ def test_where_a_study_runs_may_change(folder: StudyFolder) -> None:
 
 
 OTHER = {
+    "task": "regression",
+    "target": "price",
+    "time": "day",
+    "window": 5,
+    "ignore_label": 11,
+    "split": "blocks",
     "data": "mnist",
     "image_size": (8, 9),
     "grey": True,

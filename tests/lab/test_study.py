@@ -21,6 +21,7 @@ from limen.lab import study, train
 from limen.lab.batches import Batches
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.study import Result
+from limen.lab.tasks import Measure
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -106,9 +107,9 @@ def test_a_record_has_its_curves_and_shapes(done: tuple[Result, Recorder, Path])
     result, _, _ = done
     for run in result.runs:
         assert [row.epoch for row in run.curves] == [1, 2]
-        best = max(run.curves, key=lambda row: (row.heldout_accuracy, -row.heldout_loss))
+        best = max(run.curves, key=lambda row: (row.heldout_score, -row.heldout_loss))
         assert run.best_epoch == best.epoch
-        assert run.metrics["val_accuracy"] == pytest.approx(best.heldout_accuracy, abs=1e-6)
+        assert run.metrics["val_accuracy"] == pytest.approx(best.heldout_score, abs=1e-6)
         assert run.metrics["val_loss"] == pytest.approx(best.heldout_loss, rel=1e-4)
         assert [layer.path for layer in run.layers] == ["layers.2", "layers.4"]
     asau = result.runs[-1]
@@ -259,7 +260,7 @@ class Spying(Batches):
     names: dict[int, str]
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        self.passes.append((self.names.get(len(self.labels), "?"), self.seed is not None))
+        self.passes.append((self.names.get(len(self.targets), "?"), self.seed is not None))
         yield from super().__iter__()  # reached when the first batch is asked for
 
 
@@ -291,7 +292,7 @@ def test_honest_does_not_even_hold_the_test_set_while_training(monkeypatch: pyte
     def fit(trainer: Any, module: Any, *arguments: Any) -> None:
         loaders = [argument for argument in arguments if isinstance(argument, Batches)]
         assert len(loaders) == 2
-        assert not any(torch.equal(loader.labels, data.test.labels) for loader in loaders)
+        assert not any(torch.equal(loader.targets, data.test.labels) for loader in loaders)
         raise StudyError("seen enough")
 
     monkeypatch.setattr(train.L.Trainer, "fit", fit)
@@ -306,9 +307,9 @@ def test_the_paper_protocol_picks_the_epoch_by_the_test_set(monkeypatch: pytest.
     assert len(data.train) == 200  # nothing is held out
     seen, run = passes("paper", monkeypatch)
     assert [name for name, _ in seen][:7] == ["train", "test"] * 3 + ["test"]
-    best = max(run.curves, key=lambda row: (row.heldout_accuracy, -row.heldout_loss))
+    best = max(run.curves, key=lambda row: (row.heldout_score, -row.heldout_loss))
     assert run.best_epoch == best.epoch
-    assert run.metrics["test_accuracy"] == pytest.approx(best.heldout_accuracy, abs=1e-6)
+    assert run.metrics["test_accuracy"] == pytest.approx(best.heldout_score, abs=1e-6)
     assert not any(name.startswith("val_") for name in run.metrics)
 
 
@@ -332,7 +333,7 @@ def test_the_paper_protocol_is_noted_in_the_report(tmp_path: Path) -> None:
 )
 def test_the_best_epoch_and_its_weights_are_kept(epochs: list[tuple[float, float]], best: int) -> None:
     network = torch.nn.Linear(1, 1)
-    keeper = train.BestWeights(network)
+    keeper = train.BestWeights(network, Measure("accuracy"))
     for index, (accuracy, loss) in enumerate(epochs):
         torch.nn.init.constant_(network.weight, index + 1)
         measured = {"val_accuracy": torch.tensor(accuracy), "val_loss": torch.tensor(loss)}
@@ -344,20 +345,20 @@ def test_the_best_epoch_and_its_weights_are_kept(epochs: list[tuple[float, float
 
 @pytest.mark.parametrize("protocol", ["honest", "paper"])
 def test_the_weights_of_the_best_epoch_are_tested(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ruin_the_last_epoch(module: train.Classifier) -> None:
+    def ruin_the_last_epoch(module: train.Supervised) -> None:
         if module.current_epoch == 2:
             for parameter in module.network.parameters():
                 torch.nn.init.zeros_(parameter)
 
-    monkeypatch.setattr(train.Classifier, "on_train_epoch_start", ruin_the_last_epoch)
+    monkeypatch.setattr(train.Supervised, "on_train_epoch_start", ruin_the_last_epoch)
     settings = tiny(protocol=protocol, epochs=3)
     run = train.run(settings, data_of(settings), "relu", 0)
     assert run.best_epoch in (1, 2)
-    assert run.curves[2].heldout_accuracy < 0.3
+    assert run.curves[2].heldout_score < 0.3
     assert run.metrics["test_accuracy"] > 0.5
     best = run.curves[run.best_epoch - 1]
     heldout = run.metrics["test_accuracy" if protocol == "paper" else "val_accuracy"]
-    assert heldout == pytest.approx(best.heldout_accuracy, abs=1e-6)
+    assert heldout == pytest.approx(best.heldout_score, abs=1e-6)
 
 
 # --- interruptions ---
@@ -398,7 +399,7 @@ def test_ctrl_c_while_testing_is_ctrl_c_too(monkeypatch: pytest.MonkeyPatch) -> 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train.Classifier, "test_step", interrupt)
+    monkeypatch.setattr(train.Supervised, "test_step", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train.run(tiny(epochs=1), data_of(tiny()), "relu", 0)
 

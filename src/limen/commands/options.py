@@ -10,6 +10,15 @@ import typer
 Data = Annotated[str, typer.Option(help="Built-in name, or a folder / .zip / .tar.gz of class folders.")]
 DataDir = Annotated[Path | None, typer.Option(help="Where built-in sets lie or are downloaded to.")]
 Network = Annotated[str, typer.Option(help="convnet, mlp, resnet20, or package.module:factory.")]
+Task = Annotated[str, typer.Option(help="classification, regression, forecasting or segmentation.")]
+Target = Annotated[str | None, typer.Option(help="Column of the CSV file to predict.")]
+Time = Annotated[str | None, typer.Option(help="Column of dates that orders the rows. Default: found.")]
+Window = Annotated[int, typer.Option(help="Rows that a forecast is made from.")]
+IgnoreLabel = Annotated[int | None, typer.Option(help="Value of mask pixels that do not count, such as 255.")]
+SplitBy = Annotated[str, typer.Option("--split", help="random, or blocks of consecutive names (slices, frames).")]
+TaskNetwork = Annotated[
+    str | None, typer.Option("--network", help="One of limen list, or package.module:factory. Default: the task's.")
+]
 Epochs = Annotated[int, typer.Option(help="Epochs of each run.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the study; resumed if there. Default: runs/DATA-NETWORK.")]
 Protocol = Annotated[
@@ -21,6 +30,12 @@ Protocol = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(help="Images in a training step.")]
 EvalBatchSize = Annotated[int, typer.Option(help="Images in a test step.")]
+TaskBatchSize = Annotated[
+    int | None, typer.Option("--batch-size", help="Examples in a training step. Default: the task's (64 images).")
+]
+TaskEvalBatchSize = Annotated[
+    int | None, typer.Option("--eval-batch-size", help="Examples in a test step. Default: the task's (1000 images).")
+]
 LearningRate = Annotated[float, typer.Option("--lr", "--learning-rate", help="Adam's learning rate.")]
 ActivationRate = Annotated[
     float | None,

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from limen.lab.data import Split
+from limen.lab.data import Samples
 
 
 class Batches:
-    """Normalised batches of a split, shuffled anew in each epoch by ``seed`` alone.
+    """Batches of a split as its network takes them, shuffled anew in each epoch by ``seed`` alone.
 
-    Pixels are scaled to mean 0.5, deviation 0.5 (−1 to 1), as in the AdAct paper. A last batch of a single image is
-    left out of a shuffled pass, because batch normalisation has no variance there.
+    A last batch of a single example is left out of a shuffled pass, because batch normalisation has no variance there.
 
+    >>> from limen.lab.data import Split
     >>> split = Split(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.arange(5))
     >>> [labels.tolist() for _, labels in Batches(split, 2)]
     [[0, 1], [2, 3], [4]]
@@ -23,14 +23,15 @@ class Batches:
     2
     """
 
-    def __init__(self, split: Split, batch_size: int, *, seed: int | None = None, device: str = "cpu") -> None:
-        self.images, self.labels = split.images.to(device), split.labels.to(device)
+    def __init__(self, split: Samples, batch_size: int, *, seed: int | None = None, device: str = "cpu") -> None:
+        self.inputs, self.targets = (tensor.to(device) for tensor in split.tensors)
+        self.batch = split.batch
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.labels), self.batch_size)
+        full, rest = divmod(len(self.targets), self.batch_size)
         lonely = rest == 1 and self.seed is not None and full > 0
         return full + (rest > 0 and not lonely)
 
@@ -38,11 +39,11 @@ class Batches:
         order = self._order()
         for index in range(len(self)):
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-            yield self.images[chosen].float().sub_(127.5).div_(127.5), self.labels[chosen]
+            yield self.batch(self.inputs[chosen], self.targets[chosen])
 
     def _order(self) -> Tensor:
         if self.seed is None:
-            return torch.arange(len(self.labels), device=self.labels.device)
+            return torch.arange(len(self.targets), device=self.targets.device)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         self.epoch += 1
-        return torch.randperm(len(self.labels), generator=generator).to(self.labels.device)
+        return torch.randperm(len(self.targets), generator=generator).to(self.targets.device)

@@ -11,13 +11,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from limen.lab import tasks
 from limen.lab.recipe import Recipe
 from limen.lab.records import RunRecord
 from limen.lab.statistics import Comparison, Interval, compare, correct, interval
 from limen.selection import Choice, Plan
-
-PAPER_METRIC, HONEST_METRIC = "best_test_accuracy", "test_accuracy"
-"""The best test epoch, as the paper reports it; the test accuracy of the epoch that held-out images chose."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +53,17 @@ class LayerRow:
     verdict: str
 
 
+def paper_and_honest(recipe: Recipe) -> tuple[str, str]:
+    """The best test epoch, as the papers report it; the test score of the epoch that held-out examples chose."""
+    measure = tasks.find(recipe.task).measure.on_test
+    return f"best_{measure}", measure
+
+
 def number_rows(recipe: Recipe, runs: Sequence[RunRecord]) -> list[NumberRow]:
     """The published table beside the measured numbers."""
     rows = []
     for row in recipe.published_rows():
-        paper, honest = (_by_seed(runs, row["network"], metric) for metric in (PAPER_METRIC, HONEST_METRIC))
+        paper, honest = (_by_seed(runs, row["network"], metric) for metric in paper_and_honest(recipe))
         measured = (interval(list(paper.values())), interval(list(honest.values())))
         rows.append(NumberRow(row["network"], float(row["value"]), *measured, len(honest)))
     return rows
@@ -71,12 +75,13 @@ def order_rows(recipe: Recipe, runs: Sequence[RunRecord]) -> list[ClaimRow]:
     pairs = [(b, a) for a, b in itertools.combinations(published, 2)]
     differences = [published[one] - published[other] for one, other in pairs]
     judged = {}
-    for metric in (PAPER_METRIC, HONEST_METRIC):
+    metrics = paper_and_honest(recipe)
+    for metric in metrics:
         found = [compare(_by_seed(runs, a, metric), _by_seed(runs, b, metric)) for a, b in pairs]
         judged[metric] = correct(found)
     rows = []
     for index, ((one, other), difference) in enumerate(zip(pairs, differences, strict=True)):
-        paper, honest = judged[PAPER_METRIC][index], judged[HONEST_METRIC][index]
+        paper, honest = (judged[metric][index] for metric in metrics)
         rows.append(
             ClaimRow(
                 _said(one, other, difference),

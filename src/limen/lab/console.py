@@ -12,7 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from limen.lab import tasks
 from limen.lab.records import EpochRow, RunRecord, SummaryRow
+from limen.lab.report.wording import Scale
 from limen.lab.reproduce import Reproduction
 from limen.lab.settings import StudySettings
 from limen.lab.statistics import interval
@@ -33,6 +35,8 @@ class ProgressListener:
 
     def __init__(self, settings: StudySettings) -> None:
         self.epochs = settings.epochs
+        self.measure = tasks.find(settings.task).measure
+        self.scale = Scale(self.measure.on_test)
         self.heldout = "test" if settings.test_chooses else "validation"
         self.console = Console(stderr=True)
         # Where nothing can move (a file, a pipe), rich would end the bars with an empty line.
@@ -75,7 +79,7 @@ class ProgressListener:
 
     def epoch(self, row: EpochRow) -> None:
         """Move the epochs' bar."""
-        shown = f"{self.name} · {self.heldout} {100 * row.heldout_accuracy:.1f} %"
+        shown = f"{self.name} · {self.heldout} {self.scale.said(row.heldout_score)}"
         self.progress.update(self.run, completed=row.epoch, description=shown)
 
     def run_ended(self, run: RunRecord) -> None:
@@ -85,7 +89,7 @@ class ProgressListener:
         if run.status == "failed":
             outcome = f"[red]failed: {escape(run.failure)}[/]"
         else:
-            outcome = f"test {100 * run.metrics['test_accuracy']:.2f} % (best epoch {run.best_epoch})"
+            outcome = f"test {self.scale.said(run.metrics[self.measure.on_test])} (best epoch {run.best_epoch})"
         self.console.print(
             f"[dim]{self.done}/{self.total}[/] {self.name}: {outcome} [dim]{run.seconds:.1f} s[/]", highlight=False
         )
@@ -118,8 +122,10 @@ def print_result(result: Result, console: Console) -> None:
     """The summary as a table, then where the rest is."""
     settings, data = result.study.settings, result.study.data
     console.print(summary_table(result.summary, f"{data.name} · {settings.network} · {settings.epochs} epochs"))
+    for note in data.notes:
+        console.print(escape(note), highlight=False)
     if settings.test_chooses:
-        console.print("The paper's protocol chooses the epoch by test accuracy: these numbers are optimistic.")
+        console.print("The paper's protocol chooses the epoch on the test set: these numbers are optimistic.")
     for run in result.failed:
         console.print(f"[red]failed[/] {escape(run.activation)}, seed {run.seed}: {escape(run.failure)}")
     if result.plan is not None:
@@ -132,9 +138,10 @@ def _print_selection(result: Result, plan: Plan, console: Console) -> None:
     console.print(str(plan), highlight=False, markup=False, soft_wrap=True)
     gaps = [run.metrics["discretisation_gap"] for run in result.runs if "discretisation_gap" in run.metrics]
     found = interval(gaps)
+    scale = Scale(tasks.find(result.study.settings.task).measure.on_test)
     console.print(
-        f"Discretisation gap: baking the trained mixture changes its test accuracy by "
-        f"{with_interval(-found.mean, -found.high, -found.low, sign='+')} points.",
+        f"Discretisation gap: baking the trained mixture changes its {scale.name} by "
+        f"{with_interval(-found.mean, -found.high, -found.low, sign='+', scale=scale)}{scale.points}.",
         highlight=False,
         soft_wrap=True,
     )
@@ -152,7 +159,8 @@ def print_reproduction(found: Reproduction, console: Console) -> None:
     for row in found.numbers:
         measured = (with_interval(value.mean, value.low, value.high) for value in (row.paper, row.honest))
         table.add_row(row.network, f"{100 * row.published:.1f}", *measured)
-    console.print(table)
+    if found.numbers:
+        console.print(table)
     for claim in found.orders:
         console.print(
             f"{claim.claim} (published {claim.published}): [bold]{claim.honest_verdict}[/], {claim.honest} points; "
@@ -167,21 +175,24 @@ def print_reproduction(found: Reproduction, console: Console) -> None:
 
 
 def summary_table(rows: Sequence[SummaryRow], title: str) -> Table:
-    """Accuracy with interval, difference with interval, corrected p, verdict and cost."""
+    """The measure with interval, difference with interval, corrected p, verdict and cost."""
     baseline = rows[0].baseline if rows else "baseline"
+    scale = Scale(rows[0].metric if rows else "test_accuracy")
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("activation", overflow="fold")
-    for heading in ("accuracy %", f"minus {escape(baseline)}", "p (Holm)", "verdict", "time ×", "MB"):
+    for heading in (scale.column, f"minus {escape(baseline)}", "p (Holm)", "verdict", "time ×", "MB"):
         left = heading == "verdict"
         table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
     for row in rows:
         style = STYLES.get(row.verdict, "dim")
         table.add_row(
             escape(row.activation),
-            with_interval(row.mean, row.low, row.high),
+            with_interval(row.mean, row.low, row.high, scale=scale),
             ""
             if row.verdict == "baseline"
-            else with_interval(row.difference, row.difference_low, row.difference_high, sign="+"),
+            else with_interval(
+                row.difference, row.difference_low, row.difference_high, sign="+", scale=Scale(row.metric, row.mean)
+            ),
             number(row.p_holm, ".3f"),
             f"[{style}]{SHORT.get(row.verdict, row.verdict)}[/]",
             number(row.ms_ratio, ".2f"),
@@ -190,14 +201,21 @@ def summary_table(rows: Sequence[SummaryRow], title: str) -> Table:
     return table
 
 
-def with_interval(mean: float, low: float, high: float, sign: str = "") -> str:
-    """A fraction in percent, with half the width of its interval.
+def with_interval(
+    mean: float,
+    low: float,
+    high: float,
+    sign: str = "",
+    scale: Scale = Scale("test_accuracy"),  # noqa: B008 - immutable
+) -> str:
+    """A fraction in percent, or another value as it is, with half the width of its interval.
 
     >>> with_interval(0.912, 0.902, 0.922)
     '91.20 ± 1.00'
     """
-    half = "" if math.isnan(low) else f" ± {50 * (high - low):.2f}"
-    return number(100 * mean, f"{sign}.2f") + half
+    decimals = scale.decimals_of(mean)
+    half = "" if math.isnan(low) else f" ± {scale.factor * (high - low) / 2:.{decimals}f}"
+    return number(scale.factor * mean, f"{sign}.{decimals}f") + half
 
 
 def number(value: float, form: str) -> str:

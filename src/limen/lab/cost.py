@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from limen.lab import train
+from limen.lab import tasks, train
 from limen.lab.batches import Batches
-from limen.lab.data import ImageData
+from limen.lab.data import TaskData
 from limen.lab.records import CostRow
 from limen.lab.settings import StudySettings
 from limen.training import param_groups
@@ -23,7 +23,7 @@ REFERENCE = "torch.nn.ReLU"
 
 def measure(
     settings: StudySettings,
-    data: ImageData,
+    data: TaskData,
     listener: Callable[[int, int], None] = lambda done, total: None,
     furnish: Mapping[str, train.Furnish] | None = None,
 ) -> tuple[CostRow, ...]:
@@ -50,14 +50,15 @@ def measure(
     )
 
 
-def _step(network: nn.Module, settings: StudySettings, data: ImageData) -> Callable[[], None]:
+def _step(network: nn.Module, settings: StudySettings, data: TaskData) -> Callable[[], None]:
     network.to(settings.device).train()
-    images, labels = next(iter(Batches(data.train, settings.batch_size, seed=0, device=settings.device)))
+    loss = tasks.find(settings.task).loss
+    inputs, targets = next(iter(Batches(data.train, settings.batch_size, seed=0, device=settings.device)))
     optimiser = torch.optim.AdamW(param_groups(network, settings.learning_rate, settings.weight_decay))
 
     def step() -> None:
         optimiser.zero_grad()
-        torch.autograd.backward(nn.functional.cross_entropy(network(images), labels))
+        torch.autograd.backward(loss(network(inputs), targets))
         optimiser.step()
 
     return step
@@ -81,7 +82,7 @@ def _rotated(names: list[str], by: int) -> Iterable[str]:
 
 
 def _row(
-    name: str, times: np.ndarray, reference: np.ndarray, network: nn.Module, settings: StudySettings, data: ImageData
+    name: str, times: np.ndarray, reference: np.ndarray, network: nn.Module, settings: StudySettings, data: TaskData
 ) -> CostRow:
     low, middle, high = np.quantile(times / reference, [0.25, 0.5, 0.75])
     return CostRow(

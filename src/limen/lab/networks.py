@@ -10,7 +10,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -140,11 +140,16 @@ def build(name: str, image_shape: ImageShape, num_classes: int, seed: int) -> nn
     >>> all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
     True
     """
-    factory = find(name)
+    return construct(name, described(image_shape, num_classes), seed)
+
+
+def construct(
+    name: str, offered: Mapping[str, Any], seed: int, known: Mapping[str, Callable[..., nn.Module]] = NETWORKS
+) -> nn.Module:
+    """Build one of the known networks or anyone's own, from what its factory takes of the arguments offered."""
+    factory = find(name, known)
     torch.manual_seed(seed)
-    if name in NETWORKS:
-        return factory(image_shape, num_classes)
-    arguments = _wanted(factory, image_shape, num_classes)
+    arguments = _wanted(factory, offered)
     try:
         network = factory(**arguments)
     except Exception as error:  # anything may happen in code that is not ours
@@ -154,19 +159,19 @@ def build(name: str, image_shape: ImageShape, num_classes: int, seed: int) -> nn
     return network
 
 
-def find(name: str) -> Callable[..., nn.Module]:
+def find(name: str, known: Mapping[str, Callable[..., nn.Module]] = NETWORKS) -> Callable[..., nn.Module]:
     """The factory of a built-in name or of ``package.module:factory``.
 
     >>> find("convnett")
     Traceback (most recent call last):
     limen.errors.SpecError: no network is called 'convnett'. Did you mean 'convnet'? ...
     """
-    if name in NETWORKS:
-        return NETWORKS[name]
+    if name in known:
+        return known[name]
     module_name, colon, attribute = name.partition(":")
     if not colon:
         raise SpecError(
-            f"no network is called {name!r}. {suggest(name, NETWORKS)} Your own is given as package.module:factory."
+            f"no network is called {name!r}. {suggest(name, known)} Your own is given as package.module:factory."
         )
     return _imported(name, module_name, attribute)
 
@@ -191,10 +196,10 @@ def _in_short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
 
 
-def _wanted(factory: Callable[..., Any], image_shape: ImageShape, num_classes: int) -> dict[str, Any]:
-    """The arguments that a factory takes, of those that describe the data."""
+def described(image_shape: ImageShape, num_classes: int) -> dict[str, Any]:
+    """Images and classes by the names under which factories take them."""
     channels, height, width = image_shape
-    offered = {
+    return {
         "image_shape": image_shape,
         "in_channels": channels,
         "in_chans": channels,
@@ -202,6 +207,10 @@ def _wanted(factory: Callable[..., Any], image_shape: ImageShape, num_classes: i
         "num_classes": num_classes,
         "n_classes": num_classes,
     }
+
+
+def _wanted(factory: Callable[..., Any], offered: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that a factory takes, of those that describe the data."""
     parameters = inspect.signature(factory).parameters.values()
     required = [
         p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)

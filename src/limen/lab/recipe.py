@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limen.errors import SpecError, suggest
+from limen.lab import tasks
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 
 if sys.version_info >= (3, 11):
@@ -47,7 +48,7 @@ class Recipe(_Strict):
 
     name: str
     title: str
-    task: Literal["classification"]
+    task: str
     method: Literal["select", "compare"]
     source: str
     about: str
@@ -58,7 +59,8 @@ class Recipe(_Strict):
     settings: dict[str, Any]
     quick: dict[str, Any]
     """Settings that the scaled-down form changes."""
-    published: PublishedTable
+    published: PublishedTable | None = None
+    """None where the paper gives no number for the experiment, or none that was found."""
     folder: Path = RECIPES
     """Where its file is; a table of one's own lies beside it."""
 
@@ -69,7 +71,15 @@ class Recipe(_Strict):
 
     def study_settings(self, *, quick: bool = False, **changed: Any) -> StudySettings:
         """The settings of its study; ``changed`` says where to find the data, where to run, how many seeds."""
-        values = {"baseline": "relu", **self.settings, **(self.quick if quick else {}), **changed}
+        defaults = tasks.find(self.task).defaults
+        values = {
+            "task": self.task,
+            "baseline": "relu",
+            **defaults,
+            **self.settings,
+            **(self.quick if quick else {}),
+            **changed,
+        }
         if not values.get("data"):
             raise SpecError(f"the recipe {self.name} needs --data. {self.data_help}".strip())
         values["seeds"] = tuple(range(values.get("seeds", 3)))
@@ -80,11 +90,13 @@ class Recipe(_Strict):
 
     def published_rows(self) -> list[Mapping[str, str]]:
         """The published numbers of its data."""
-        return _rows(self, self.published.table, TABLE_COLUMNS)
+        return _rows(self, self.published.table, self.published.data, TABLE_COLUMNS) if self.published else []
 
     def published_layers(self) -> list[Mapping[str, str]]:
         """What was published about single layers."""
-        return _rows(self, self.published.layers, LAYER_COLUMNS) if self.published.layers else []
+        if not self.published or not self.published.layers:
+            return []
+        return _rows(self, self.published.layers, self.published.data, LAYER_COLUMNS)
 
 
 def names() -> tuple[str, ...]:
@@ -135,7 +147,7 @@ def _parsed(path: Path, values: Mapping[str, Any]) -> Recipe:
             f"the recipe {path}: settings.protocol: {protocol!r} is not possible; it must be 'both', so that the "
             "paper's number and the honest one come from the same runs."
         )
-    if not recipe.published_rows():
+    if recipe.published and not recipe.published_rows():
         raise SpecError(
             f"the recipe {path}: published.data: the table {recipe.published.table} has no rows of "
             f"{recipe.published.data!r}."
@@ -143,8 +155,8 @@ def _parsed(path: Path, values: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def _rows(recipe: Recipe, table: str, columns: tuple[str, ...]) -> list[Mapping[str, str]]:
-    """The rows of the recipe's data in a published table, which lies beside the recipe or with limen."""
+def _rows(recipe: Recipe, table: str, data: str, columns: tuple[str, ...]) -> list[Mapping[str, str]]:
+    """The rows of one data set in a published table, which lies beside the recipe or with limen."""
     path = next((folder / table for folder in (recipe.folder, PUBLISHED) if (folder / table).is_file()), None)
     if path is None or Path(table).name != table:
         known = sorted(file.name for file in PUBLISHED.glob("*.csv"))
@@ -156,7 +168,7 @@ def _rows(recipe: Recipe, table: str, columns: tuple[str, ...]) -> list[Mapping[
             raise SpecError(f"{path}, line {number}: the columns must be {', '.join(columns)}.")
         if "value" in row and not _is_number(row["value"]):
             raise SpecError(f"{path}, line {number}: the value {row['value']!r} is not a number.")
-    return [row for row in rows if row["data"] == recipe.published.data]
+    return [row for row in rows if row["data"] == data]
 
 
 def _is_number(text: str) -> bool:

@@ -5,9 +5,9 @@ A record holds everything the tables and the report show, so both can be made ag
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 
 class Record(BaseModel):
@@ -21,24 +21,33 @@ class DataFacts(Record):
 
     name: str
     classes: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    """Channels, height, width."""
+    image_shape: tuple[int, ...]
+    """Shape of one input; of an image channels, height, width."""
     train: int
     validation: int
     test: int
     fingerprint: str
-    """SHA-256 over all images and labels in the order used."""
+    """SHA-256 over all inputs and targets in the order used."""
+    unit: str = "images"
+    """What is counted."""
+    description: tuple[str, ...] = ()
+    """The data in a few words; empty: its classes and image shape say it."""
+    notes: tuple[str, ...] = ()
+    """What was done to the data that a reader must know, such as how blanks were filled."""
 
 
 class EpochRow(Record):
-    """One epoch of one run. ``heldout`` is the validation split, or the test set under the paper's protocol."""
+    """One epoch of one run. ``heldout`` is the validation split, or the test set under the paper's protocol.
+
+    A score is the task's measure: accuracy for classification, by which name the first studies stored it.
+    """
 
     epoch: int
     train_loss: float
-    train_accuracy: float
+    train_score: float = Field(validation_alias=AliasChoices("train_score", "train_accuracy"))
     heldout_loss: float
-    heldout_accuracy: float
-    test_accuracy: float | None = None
+    heldout_score: float = Field(validation_alias=AliasChoices("heldout_score", "heldout_accuracy"))
+    test_score: float | None = Field(None, validation_alias=AliasChoices("test_score", "test_accuracy"))
     """Noted under the protocol ``both`` only, and used for nothing in the run."""
 
 
@@ -69,6 +78,46 @@ class LayerShape(Record):
     """Mixture weight of each candidate, for mixtures (AdAct) only; sums to 1."""
 
 
+class Scatter(Record):
+    """Predicted against true values, for the report; a sample of the test set, evenly spaced."""
+
+    kind: Literal["scatter"] = "scatter"
+    quantity: str
+    true: tuple[float, ...]
+    predicted: tuple[float, ...]
+
+
+class Series(Record):
+    """A forecast beside what came, over the test span."""
+
+    kind: Literal["series"] = "series"
+    quantity: str
+    times: tuple[str, ...]
+    true: tuple[float, ...]
+    predicted: tuple[float, ...]
+
+
+class Overlay(Record):
+    """One image with its true mask and its predicted one laid over it."""
+
+    name: str
+    picture: str
+    """A JPEG in base64: the image, the true mask, the predicted mask, side by side."""
+
+
+class Overlays(Record):
+    """Some test images with their masks."""
+
+    kind: Literal["overlays"] = "overlays"
+    legend: tuple[tuple[str, str], ...]
+    """Class and colour (``#rrggbb``) of what is laid over."""
+    images: tuple[Overlay, ...]
+
+
+Shown = Annotated[Scatter | Series | Overlays, Field(discriminator="kind")]
+"""What the report draws of a tested network."""
+
+
 class RunRecord(Record):
     """One activation trained with one seed."""
 
@@ -97,6 +146,8 @@ class RunRecord(Record):
     """For the search of a selection: how its mixtures' weights went."""
     plan: dict[str, Any] | None = None
     """For the search: the plan it came to; for the optimised network: the plan it was built by."""
+    shown: Shown | None = None
+    """What the report draws of this run's predictions."""
 
 
 class CostRow(Record):
@@ -130,7 +181,8 @@ class SummaryRow(Record):
     p: float
     p_holm: float
     verdict: str
-    """``baseline``, ``better``, ``worse``, ``no detectable difference``, or why it could not be tested."""
+    """``baseline``, ``better``, ``worse``, ``no detectable difference``, ``reference`` for what is no activation but
+    stands beside them (the naive forecast), or why it could not be tested."""
     ms_ratio: float
     ms_per_step: float
     peak_memory_mb: float

@@ -10,6 +10,7 @@ from typing import Any
 from limen.errors import StudyError
 from limen.lab import claims, recipe, selecting, study
 from limen.lab.recipe import Recipe
+from limen.lab.records import SummaryRow
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.statistics import Interval, interval
 from limen.lab.store import Study, StudyFolder, as_csv, write_atomically
@@ -29,6 +30,7 @@ class Reproduction:
     orders: tuple[claims.ClaimRow, ...]
     layers: tuple[claims.LayerRow, ...]
     gap: Interval
+    summary: tuple[SummaryRow, ...] = ()
 
     @property
     def notices(self) -> list[str]:
@@ -38,11 +40,13 @@ class Reproduction:
         if self.study.quick:
             found.append("Scaled down (--quick): these numbers show that everything runs, and support no verdict.")
         used = data.train + data.validation
-        if (used, data.test) != (published.train_images, published.test_images):
+        if published is None:
+            found.append("The paper's numbers for this experiment are not known; what is measured stands alone.")
+        elif (used, data.test) != (published.train_images, published.test_images):
             found.append(
-                f"Not the paper's amount of data: {used:,} training images (of which {data.validation:,} held out) and "
-                f"{data.test:,} test images here, {published.train_images:,} and {published.test_images:,} there. The "
-                "values are not comparable; the orders are."
+                f"Not the paper's amount of data: {used:,} training {data.unit} (of which {data.validation:,} held "
+                f"out) and {data.test:,} test {data.unit} here, {published.train_images:,} and "
+                f"{published.test_images:,} there. The values are not comparable; the orders are."
             )
         return found
 
@@ -76,7 +80,9 @@ def _held_against(chosen: Recipe, result: Result) -> Reproduction:
         orders = [replace(row, paper_verdict=NO_VERDICT, honest_verdict=NO_VERDICT) for row in orders]
         layers = [replace(row, verdict=NO_VERDICT) for row in layers]
     numbers = claims.number_rows(chosen, result.runs)
-    return Reproduction(chosen, result.study, tuple(numbers), tuple(orders), tuple(layers), interval(gaps))
+    return Reproduction(
+        chosen, result.study, tuple(numbers), tuple(orders), tuple(layers), interval(gaps), result.summary
+    )
 
 
 def rows(found: Reproduction) -> list[dict[str, object]]:

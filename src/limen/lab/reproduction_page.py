@@ -6,7 +6,9 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from limen.lab.reproduce import Reproduction
+from limen.lab import tasks
+from limen.lab.report.wording import Scale
+from limen.lab.reproduce import NO_VERDICT, Reproduction
 from limen.lab.statistics import Interval
 
 
@@ -43,7 +45,7 @@ def _head(found: Reproduction) -> list[str]:
     lines = [f"## {chosen.title}{' (quick, scaled down)' if found.study.quick else ''}", ""]
     lines += [f"{chosen.about} {chosen.source}.", ""]
     lines += [
-        f"{data.name}: {data.train:,} training, {data.validation:,} held-out and {data.test:,} test images; "
+        f"{data.name}: {data.train:,} training, {data.validation:,} held-out and {data.test:,} test {data.unit}; "
         f"{settings.epochs} epochs, batch {settings.batch_size}, Adam {settings.learning_rate:g}, "
         f"{len(settings.seeds)} seeds."
     ]
@@ -56,14 +58,37 @@ def _head(found: Reproduction) -> list[str]:
 
 def _numbers(found: Reproduction) -> list[str]:
     rows = [(r.network, f"{100 * r.published:.1f}", _percent(r.paper), _percent(r.honest)) for r in found.numbers]
-    return _table(("test accuracy, %", "published", "as the paper", "honest"), rows)
+    if not rows:
+        return _measured(found)
+    measure = Scale(tasks.find(found.recipe.task).measure.on_test).name
+    return _table((f"{measure}, %", "published", "as the paper", "honest"), rows)
+
+
+def _measured(found: Reproduction) -> list[str]:
+    """The summary, where nothing was published to hold it against."""
+    scale = Scale(tasks.find(found.recipe.task).measure.on_test)
+    rows = []
+    for row in found.summary:
+        difference = "" if row.verdict == "baseline" else Scale(row.metric, row.mean).difference(row.difference)
+        value = " ".join((scale.value(row.mean), f"({scale.span(row.low, row.high)})" if row.low == row.low else ""))
+        decided = row.verdict not in ("baseline", "reference")
+        verdict = NO_VERDICT if found.study.quick and decided else row.verdict
+        rows.append((row.activation, value.strip(), difference, f"**{verdict}**"))
+    return _table((scale.title, "honest", f"minus {found.study.settings.baseline}", "verdict"), rows)
 
 
 def _orders(found: Reproduction) -> list[str]:
     heading = ("claim", "published", "as the paper, points", "verdict", "honest, points", "verdict")
-    return _table(
-        heading,
-        [(r.claim, r.published, r.paper, r.paper_verdict, r.honest, f"**{r.honest_verdict}**") for r in found.orders],
+    return (
+        _table(
+            heading,
+            [
+                (r.claim, r.published, r.paper, r.paper_verdict, r.honest, f"**{r.honest_verdict}**")
+                for r in found.orders
+            ],
+        )
+        if found.orders
+        else []
     )
 
 

@@ -7,25 +7,24 @@ plan of all seeds together is ``plan.json``.
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from limen.activations.mixture import AdAct
 from limen.activations.registry import create, find, parse
 from limen.activations.spec import spec_of
 from limen.errors import SpecError, StudyError
-from limen.lab import cost, networks, study, train
+from limen.lab import cost, study, tasks, train
 from limen.lab.batches import Batches
 from limen.lab.callbacks import DropHopeless, LearnOnHeldout, MixtureSchedule, Trajectories
-from limen.lab.data import ImageData
+from limen.lab.data import Samples, TaskData
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
 from limen.lab.store import StudyFolder
@@ -60,13 +59,13 @@ def check(settings: SelectSettings) -> None:
     create(settings.baseline)
     if not find(parse(settings.baseline)[0]).keeps_shape:
         raise SpecError(f"{settings.baseline!r} changes the shape of its input, so it cannot be swapped in.")
-    networks.find(settings.network)
+    study.check_task(settings)
     study.check_device(settings.device)
 
 
 def _run(
     settings: SelectSettings,
-    data: ImageData,
+    data: TaskData,
     folder: StudyFolder,
     name: str,
     seed: int,
@@ -80,7 +79,7 @@ def _run(
     return train.run(settings, data, name, seed, listener)
 
 
-def _search(settings: SelectSettings, data: ImageData, seed: int, listener: Callable[[EpochRow], None]) -> RunRecord:
+def _search(settings: SelectSettings, data: TaskData, seed: int, listener: Callable[[EpochRow], None]) -> RunRecord:
     """Train the network with mixtures; the record holds how the weights went, the plan, and the discretisation gap."""
     data, weights_data = _divided(settings, data)
     trajectories = Trajectories()
@@ -99,7 +98,8 @@ def _search(settings: SelectSettings, data: ImageData, seed: int, listener: Call
     run = train.run(settings, data, SEARCHED, seed, listener, furnish=partial(_mix, settings), extra=extra)
     if run.status == "failed":
         return run
-    gap = run.metrics["test_accuracy"] - run.metrics["baked_test_accuracy"]
+    measure = tasks.find(settings.task).measure.on_test
+    gap = run.metrics[measure] - run.metrics[f"baked_{measure}"]
     return run.model_copy(update={"metrics": {**run.metrics, "discretisation_gap": gap}})
 
 
@@ -110,7 +110,7 @@ def _mix(settings: SelectSettings, network: nn.Module) -> SwapReport:
     return report
 
 
-def _divided(settings: SelectSettings, data: ImageData) -> tuple[ImageData, ImageData | None]:
+def _divided(settings: SelectSettings, data: TaskData) -> tuple[TaskData, TaskData | None]:
     """The data of the network's weights, and that of the mixtures' weights if they learn on their own."""
     if settings.weights_from is None:
         return data, None
@@ -118,14 +118,18 @@ def _divided(settings: SelectSettings, data: ImageData) -> tuple[ImageData, Imag
     count = round(settings.weights_from * len(order))
     if not 0 < count < len(order):
         raise StudyError(
-            f"--weights-from {settings.weights_from} of {len(order)} training images leaves none for one side."
+            f"--weights-from {settings.weights_from} of {len(order)} training examples leaves none for one side."
         )
     kept, taken = order[count:].sort().values, order[:count].sort().values
-    return replace(data, train=data.train.take(kept)), replace(data, train=data.train.take(taken))
+    return _with_train(data, data.train.take(kept)), _with_train(data, data.train.take(taken))
+
+
+def _with_train(data: TaskData, train: Samples) -> TaskData:
+    return dataclasses.replace(cast("Any", data), train=train)
 
 
 def _optional(
-    settings: SelectSettings, weights_data: ImageData | None, network: nn.Module, seed: int
+    settings: SelectSettings, weights_data: TaskData | None, network: nn.Module, seed: int
 ) -> list[L.Callback]:
     """What goes beyond the paper, as far as it was asked for."""
     found: list[L.Callback] = []
@@ -133,9 +137,10 @@ def _optional(
         temperature = geometric(*settings.temperature) if settings.temperature else None
         found.append(MixtureSchedule(temperature, linear(*settings.entropy) if any(settings.entropy) else None))
     if weights_data is not None:
+        loss = tasks.find(settings.task).loss
         batches = Batches(weights_data.train, settings.batch_size, seed=seed, device=settings.device)
         rate = settings.activation_lr or settings.learning_rate
-        found.append(LearnOnHeldout(network, batches, lambda b: F.cross_entropy(network(b[0]), b[1]), rate))
+        found.append(LearnOnHeldout(network, batches, lambda b: loss(network(b[0]), b[1]), rate))
     if settings.drop_below is not None:
         found.append(DropHopeless(settings.drop_below))
     return found
@@ -143,7 +148,7 @@ def _optional(
 
 def _optimized(
     settings: SelectSettings,
-    data: ImageData,
+    data: TaskData,
     search: RunRecord | None,
     seed: int,
     listener: Callable[[EpochRow], None],
@@ -172,7 +177,7 @@ def _apply(plan: Plan, network: nn.Module) -> SwapReport:
     return apply_(network, plan)
 
 
-def _measure_cost(settings: SelectSettings, data: ImageData, folder: StudyFolder, listener: Listener) -> None:
+def _measure_cost(settings: SelectSettings, data: TaskData, folder: StudyFolder, listener: Listener) -> None:
     """Time the three networks, unless it was done; the optimised one as all seeds together chose it."""
     plan = study.searched_plan(folder.read_runs(settings))
     if plan is None or set(settings.activations) <= {row.activation for row in folder.read_costs()}:

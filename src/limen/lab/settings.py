@@ -16,10 +16,21 @@ class StudySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    task: str = "classification"
     data: str
     data_dir: str | None = None
     image_size: tuple[int, int] | None = None
     grey: bool = False
+    target: str | None = None
+    """The column to predict."""
+    time: str | None = None
+    """The column that orders the rows; None: found by its name or its values."""
+    window: int = Field(20, ge=2)
+    """Rows before the one to forecast that the network sees."""
+    ignore_label: int | None = Field(None, ge=0, le=255)
+    """The value of a mask's pixels that are neither learned nor counted; None: 255 where masks have several classes."""
+    split: Literal["random", "blocks"] = "random"
+    """How images that come undivided are divided: at random, or by blocks of consecutive names."""
     limit_train: int | None = Field(None, ge=1)
     limit_test: int | None = Field(None, ge=1)
     network: str = "convnet"

@@ -11,7 +11,7 @@ from scipy import stats
 
 LEVEL = 0.95
 ROUNDING = 1e-6
-"""Differences of accuracies nearer to each other than this are equal: the accuracies were computed in float32."""
+"""Differences nearer to each other than this part of the largest value are equal: metrics are computed in float32."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,17 @@ def compare(values: Mapping[int, float], baseline: Mapping[int, float]) -> Compa
     if len(seeds) < 2:
         reason = "not tested: needs 2 seeds" if seeds else "not tested: no finished pair"
         return Comparison(found, len(seeds), math.nan, math.nan, reason)
-    if np.ptp(differences) <= ROUNDING:
+    rounding = ROUNDING * max(abs(value) for of in (values, baseline) for value in of.values())
+    if np.ptp(differences) <= rounding:
         # Equal differences (few seeds, few test images) leave no spread to judge the difference by.
-        same = all(abs(difference) <= ROUNDING for difference in differences)
+        same = all(abs(difference) <= rounding for difference in differences)
         reason = "no detectable difference" if same else "not tested: no spread between seeds"
         return Comparison(found, len(seeds), 1.0 if same else math.nan, math.nan, reason)
     p = float(stats.ttest_1samp(differences, 0.0).pvalue)
     return Comparison(found, len(seeds), p, math.nan, "")
 
 
-def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def correct(comparisons: Sequence[Comparison], *, higher_is_better: bool = True) -> list[Comparison]:
     """Correct the p of several comparisons (Holm 1979) and say for each what was found.
 
     Only what could be tested counts as a comparison.
@@ -83,7 +84,7 @@ def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
     tested = [index for index, comparison in enumerate(comparisons) if not math.isnan(comparison.p)]
     adjusted = dict(zip(tested, holm([comparisons[index].p for index in tested]), strict=True))
     return [
-        comparison if index not in adjusted else _judged(comparison, adjusted[index])
+        comparison if index not in adjusted else _judged(comparison, adjusted[index], higher_is_better)
         for index, comparison in enumerate(comparisons)
     ]
 
@@ -103,8 +104,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _judged(comparison: Comparison, p_holm: float) -> Comparison:
+def _judged(comparison: Comparison, p_holm: float, higher_is_better: bool) -> Comparison:
     detected = p_holm < 1 - LEVEL
-    direction = "better" if comparison.difference.mean > 0 else "worse"
+    direction = "better" if (comparison.difference.mean > 0) == higher_is_better else "worse"
     verdict = direction if detected else "no detectable difference"
     return Comparison(comparison.difference, comparison.pairs, comparison.p, p_holm, verdict)

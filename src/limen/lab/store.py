@@ -178,7 +178,7 @@ class StudyFolder:
 
 def run_row(run: RunRecord) -> dict[str, Any]:
     """A run as a flat row: what it is, its metrics, its cost."""
-    flat = run.model_dump(exclude={"metrics", "curves", "layers", "weights", "plan", "failure"})
+    flat = run.model_dump(exclude={"metrics", "curves", "layers", "weights", "plan", "shown", "failure"})
     return {**flat, **run.metrics, "failure": run.failure}
 
 

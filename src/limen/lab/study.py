@@ -17,8 +17,9 @@ import limen
 from limen.activations.describe import formula_text
 from limen.activations.registry import create, find, parse
 from limen.errors import SpecError, StudyError
-from limen.lab import cost, networks, train
-from limen.lab.data import ImageData, divide, load
+from limen.lab import cost, networks, tasks, train
+from limen.lab.batches import Batches
+from limen.lab.data import TaskData
 from limen.lab.records import CostRow, EpochRow, RunRecord, SummaryRow
 from limen.lab.report import Contents, render
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
@@ -27,7 +28,8 @@ from limen.lab.statistics import correct, interval
 from limen.lab.store import Study, StudyFolder
 from limen.selection import Plan, merge
 
-METRIC = "test_accuracy"
+REFERENCE = "reference"
+"""The verdict of a row that is no activation."""
 
 
 class Listener(Protocol):
@@ -96,8 +98,14 @@ def check(settings: StudySettings) -> None:
             f"the baseline {settings.baseline!r} is not among the activations "
             f"{', '.join(settings.activations)}; add it."
         )
-    networks.find(settings.network)
+    check_task(settings)
     check_device(settings.device)
+
+
+def check_task(settings: StudySettings) -> None:
+    """Raise for a task, an option or a network that does not exist."""
+    tasks.check_options(settings)
+    networks.find(settings.network, tasks.find(settings.task).networks)
 
 
 def check_device(name: str) -> None:
@@ -112,45 +120,33 @@ def check_device(name: str) -> None:
         raise SpecError(f"the device {name!r} cannot be used here ({reason}); use --device cpu.") from None
 
 
-def prepare(settings: StudySettings) -> ImageData:
+def prepare(settings: StudySettings) -> TaskData:
     """Load and divide the data."""
-    data = load(
-        settings.data,
-        data_dir=Path(settings.data_dir) if settings.data_dir else None,
-        image_size=settings.image_size,
-        grey=settings.grey,
-    )
-    return divide(
-        data,
-        validation_fraction=settings.validation_fraction,
-        test_fraction=settings.test_fraction,
-        seed=settings.split_seed,
-        with_validation=not settings.test_chooses,
-        limit_train=settings.limit_train,
-        limit_test=settings.limit_test,
-    )
+    return tasks.find(settings.task).load(settings)
 
 
-def probe(settings: StudySettings, data: ImageData) -> list[str]:
-    """Build the network once and run one image through it; return the activations that a swap cannot reach."""
+def probe(settings: StudySettings, data: TaskData) -> list[str]:
+    """Build the network once and run two examples through it; return the activations that a swap cannot reach."""
     network, report = train.build(settings, data, settings.baseline, seed=0)
-    images = data.train.images[:2].float()
+    inputs, _ = next(iter(Batches(data.train, 2)))
+    unit, task = data.facts().unit, tasks.find(settings.task)
     try:
         with torch.no_grad():
-            logits = network.eval()(images)
+            outputs = network.eval()(inputs)
     except Exception as error:  # anything may happen in a network that is not ours
         reason = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
         raise StudyError(
-            f"the network {settings.network!r} cannot take images of shape {data.image_shape} ({reason}); "
-            "try another --image-size or --network."
+            f"the network {settings.network!r} cannot take {unit} of shape {tuple(inputs.shape[1:])} ({reason}); "
+            f"try another {'--image-size or ' if 'image_size' in task.options else ''}--network."
         ) from error
-    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else None
-    if shape != (len(images), len(data.classes)):
-        given = type(logits).__name__ if shape is None else f"outputs of shape {shape}"
-        raise StudyError(
-            f"the network {settings.network!r} gives {given} for {len(images)} images and {len(data.classes)} classes; "
-            "it must give one number a class."
-        )
+    shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else None
+    wanted = (len(inputs), *task.output_shape(data))
+    if shape != wanted:
+        given = type(outputs).__name__ if shape is None else f"outputs of shape {shape}"
+        classes = len(data.facts().classes)
+        of = f"{len(inputs)} {unit}" + (f" and {classes} classes" if classes else "")
+        must = "one number a class" if wanted[1:] == (classes,) else f"outputs of shape {wanted}"
+        raise StudyError(f"the network {settings.network!r} gives {given} for {of}; it must give {must}.")
     return report.unreached
 
 
@@ -230,9 +226,13 @@ def report(out: Path) -> Result:
 
 def summarise(settings: StudySettings, runs: Sequence[RunRecord], costs: Sequence[CostRow]) -> tuple[SummaryRow, ...]:
     """One row an activation: mean and interval, paired difference to the baseline, corrected p, verdict, cost."""
-    by_seed = {name: _metric_by_seed(runs, name) for name in settings.activations}
+    measure = tasks.find(settings.task).measure
+    by_seed = {name: _metric_by_seed(runs, name, measure.on_test) for name in settings.activations}
     others = [name for name in settings.activations if name != settings.baseline]
-    compared = correct([compare_paired(by_seed[name], by_seed[settings.baseline]) for name in others])
+    compared = correct(
+        [compare_paired(by_seed[name], by_seed[settings.baseline]) for name in others],
+        higher_is_better=measure.higher_is_better,
+    )
     comparisons = dict(zip(others, compared, strict=True))
     cost_of = {row.activation: row for row in costs}
     rows = []
@@ -244,7 +244,7 @@ def summarise(settings: StudySettings, runs: Sequence[RunRecord], costs: Sequenc
                 activation=name,
                 runs=len(by_seed[name]),
                 failed=sum(run.status == "failed" for run in mine),
-                metric=METRIC,
+                metric=measure.on_test,
                 mean=found.mean,
                 low=found.low,
                 high=found.high,
@@ -261,21 +261,48 @@ def summarise(settings: StudySettings, runs: Sequence[RunRecord], costs: Sequenc
                 parameters=mine[0].parameters if mine else 0,
             )
         )
-    return tuple(rows)
+    return (*rows, *_reference_rows(settings, runs, interval(list(by_seed[settings.baseline].values())).mean))
 
 
-def _metric_by_seed(runs: Sequence[RunRecord], activation: str) -> dict[int, float]:
-    return {run.seed: run.metrics[METRIC] for run in runs if run.activation == activation and run.status == "finished"}
+def _reference_rows(settings: StudySettings, runs: Sequence[RunRecord], baseline: float) -> list[SummaryRow]:
+    """What needs no network, beside the activations; it is the same in every run, and takes part in no test."""
+    task = tasks.find(settings.task)
+    name = f"reference_{task.measure.name}"
+    value = next((run.metrics[name] for run in runs if name in run.metrics), None)
+    if not task.reference or value is None:
+        return []
+    nothing = dict.fromkeys(("low", "high", "difference_low", "difference_high", "p", "p_holm"), math.nan)
+    costless = dict.fromkeys(("ms_ratio", "ms_per_step", "peak_memory_mb"), math.nan)
+    return [
+        SummaryRow(
+            activation=task.reference,
+            runs=0,
+            failed=0,
+            metric=task.measure.on_test,
+            mean=value,
+            baseline=settings.baseline,
+            difference=value - baseline,
+            verdict=REFERENCE,
+            parameters=0,
+            **nothing,
+            **costless,
+        )
+    ]
+
+
+def _metric_by_seed(runs: Sequence[RunRecord], activation: str, metric: str) -> dict[int, float]:
+    return {run.seed: run.metrics[metric] for run in runs if run.activation == activation and run.status == "finished"}
 
 
 def environment(settings: StudySettings) -> dict[str, str]:
     """Versions and devices, for the record."""
     device = torch.device(settings.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    packages = ("torch", "lightning", "torchmetrics", "scipy", *tasks.find(settings.task).packages)
     return {
         "limen": limen.__version__,
         "python": platform.python_version(),
-        **{package: metadata.version(package) for package in ("torch", "lightning", "torchmetrics", "scipy")},
+        **{package: metadata.version(package) for package in packages},
         "system": f"{platform.system()} {platform.machine()}",
         "device": f"{settings.device} ({name})",
         "threads": str(torch.get_num_threads()),

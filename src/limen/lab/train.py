@@ -13,23 +13,19 @@ from typing import Any
 import lightning as L
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from limen.errors import StudyError
-from limen.lab import networks
+from limen.lab import tasks
 from limen.lab.batches import Batches
-from limen.lab.classifier import BestWeights, Classifier, Epochs, NonFiniteLossError, StepTimes
-from limen.lab.data import ImageData, Split
+from limen.lab.data import Samples, TaskData, evenly
 from limen.lab.memory import peak_memory
 from limen.lab.observe import layer_shapes
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.settings import StudySettings
+from limen.lab.supervised import BestWeights, Epochs, NonFiniteLossError, StepTimes, Supervised
+from limen.lab.tasks import Measure
 from limen.surgery import SwapReport, swap_
 from limen.training import activation_parameters
-
-OBSERVED_IMAGES = 500
-"""Held-out images over which the learned shapes are described."""
-
 
 Furnish = Callable[[nn.Module], SwapReport]
 """Gives a network its activations."""
@@ -45,16 +41,16 @@ class Extra:
     """From the tested network and a function that tests another: further fields of the record."""
 
 
-def bare(settings: StudySettings, data: ImageData, seed: int) -> nn.Module:
+def bare(settings: StudySettings, data: TaskData, seed: int) -> nn.Module:
     """The network as it was built, with its own activations."""
-    network = networks.build(settings.network, data.image_shape, len(data.classes), seed)
+    network = tasks.find(settings.task).build(settings.network, data, seed)
     if settings.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # feature maps follow the weights
     return network
 
 
 def build(
-    settings: StudySettings, data: ImageData, activation: str | Furnish, seed: int
+    settings: StudySettings, data: TaskData, activation: str | Furnish, seed: int
 ) -> tuple[nn.Module, SwapReport]:
     """The network with its activations swapped.
 
@@ -74,7 +70,7 @@ def build(
 
 def run(
     settings: StudySettings,
-    data: ImageData,
+    data: TaskData,
     activation: str,
     seed: int,
     listener: Callable[[EpochRow], None] = lambda row: None,
@@ -87,12 +83,12 @@ def run(
     ``activation`` names the run; ``furnish`` gives the network its activations where that is more than a swap.
     """
     start = time.perf_counter()
+    task = tasks.find(settings.task)
     network, _ = build(settings, data, furnish or settings.spec(activation), seed)
     callbacks = extra.callbacks(network)
-    rates = (settings.learning_rate, settings.weight_decay, settings.activation_lr)
-    module = Classifier(network, len(data.classes), *rates)
-    noted = (lambda: accuracy_on_test(network, data, settings)) if settings.protocol == "both" else None
-    best, steps, epochs = BestWeights(network), StepTimes(), Epochs(listener, noted)
+    module = Supervised(network, task, data, settings)
+    noted = (lambda: score_on_test(network, data, settings)) if settings.protocol == "both" else None
+    best, steps, epochs = BestWeights(network, task.measure), StepTimes(), Epochs(listener, task.measure, noted)
     trainer = _trainer(settings, [best, steps, epochs, *callbacks])
     torch.manual_seed(seed)
     failure = _fit(trainer, module, settings, data, seed)
@@ -116,14 +112,16 @@ def run(
     metrics = _test(trainer, module, settings, data)
     module.to(settings.device)
     if settings.protocol == "both":
-        metrics |= _best_test_epoch(epochs.rows)
+        metrics |= _best_test_epoch(epochs.rows, task.measure)
     further = extra.conclude(network, lambda other: _test_other(trainer, module, other, settings, data))
     metrics |= further.pop("metrics", {})
+    metrics |= {f"reference_{name}": value for name, value in task.reference_metrics(data).items()}
     return RunRecord(
         status="finished",
         best_epoch=chosen,
         metrics=metrics,
         layers=layer_shapes(network, _observed(data, settings)),
+        shown=task.show(network, data, settings),
         peak_memory_mb=step_memory(network, data, settings) / 1e6,
         seconds=time.perf_counter() - start,
         **common,
@@ -131,21 +129,22 @@ def run(
     )
 
 
-def heldout(data: ImageData, settings: StudySettings) -> Split:
+def heldout(data: TaskData, settings: StudySettings) -> Samples:
     """What chooses the epoch: the validation split, or the test set under the paper's protocol."""
     split = data.test if settings.test_chooses else data.validation
     assert split is not None
     return split
 
 
-def step_memory(network: nn.Module, data: ImageData, settings: StudySettings) -> int:
+def step_memory(network: nn.Module, data: TaskData, settings: StudySettings) -> int:
     """Peak bytes of a training step without the optimiser; gradients are left at zero."""
-    images, labels = next(iter(Batches(_first(data.train, settings.batch_size), settings.batch_size)))
-    images, labels = images.to(settings.device), labels.to(settings.device)
+    task = tasks.find(settings.task)
+    first = Batches(evenly(data.train, settings.batch_size), settings.batch_size, device=settings.device)
+    inputs, targets = next(iter(first))
     state = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
     network.zero_grad(set_to_none=True)
-    peak = peak_memory(lambda: torch.autograd.backward(F.cross_entropy(network(images), labels)), settings.device)
+    peak = peak_memory(lambda: torch.autograd.backward(task.loss(network(inputs), targets)), settings.device)
     network.zero_grad(set_to_none=True)
     network.load_state_dict(state)  # batch normalisation has counted the step
     return peak
@@ -168,7 +167,7 @@ def _trainer(settings: StudySettings, callbacks: list[L.Callback]) -> L.Trainer:
     )
 
 
-def _fit(trainer: L.Trainer, module: Classifier, settings: StudySettings, data: ImageData, seed: int) -> str:
+def _fit(trainer: L.Trainer, module: Supervised, settings: StudySettings, data: TaskData, seed: int) -> str:
     """Train; return why it failed, or nothing."""
     train = Batches(data.train, settings.batch_size, seed=seed, device=settings.device)
     watched = Batches(heldout(data, settings), settings.eval_batch_size, device=settings.device)
@@ -180,8 +179,8 @@ def _fit(trainer: L.Trainer, module: Classifier, settings: StudySettings, data: 
     return ""
 
 
-def _test(trainer: L.Trainer, module: Classifier, settings: StudySettings, data: ImageData) -> dict[str, float]:
-    """Measures on the held-out images and, read once, on the test images."""
+def _test(trainer: L.Trainer, module: Supervised, settings: StudySettings, data: TaskData) -> dict[str, float]:
+    """Measures on the held-out examples and, read once, on the test examples."""
     assert data.test is not None
     test = Batches(data.test, settings.eval_batch_size, device=settings.device)
     found: dict[str, float] = {}
@@ -194,7 +193,7 @@ def _test(trainer: L.Trainer, module: Classifier, settings: StudySettings, data:
 
 
 def _test_other(
-    trainer: L.Trainer, module: Classifier, other: nn.Module, settings: StudySettings, data: ImageData
+    trainer: L.Trainer, module: Supervised, other: nn.Module, settings: StudySettings, data: TaskData
 ) -> dict[str, float]:
     """Test another network in the place of the trained one."""
     network, module.network = module.network, other
@@ -206,32 +205,30 @@ def _test_other(
 
 
 @torch.no_grad()
-def accuracy_on_test(network: nn.Module, data: ImageData, settings: StudySettings) -> float:
-    """The fraction of test images classified correctly, beside the training."""
+def score_on_test(network: nn.Module, data: TaskData, settings: StudySettings) -> float:
+    """The task's measure on the test examples, beside the training."""
     assert data.test is not None
+    task = tasks.find(settings.task)
+    metric = task.metrics(data)[task.measure.name].to(settings.device)
     training = network.training
     network.eval()
-    correct = torch.zeros((), dtype=torch.int64, device=settings.device)
-    for images, labels in Batches(data.test, settings.eval_batch_size, device=settings.device):
-        correct += (network(images).argmax(1) == labels).sum()
+    for inputs, targets in Batches(data.test, settings.eval_batch_size, device=settings.device):
+        metric.update(*task.answer(network(inputs), targets, data))
     network.train(training)
-    return correct.item() / len(data.test)
+    return float(metric.compute())
 
 
-def _best_test_epoch(rows: Sequence[EpochRow]) -> dict[str, float]:
-    """What the paper would have reported: the best test accuracy of any epoch, and the first epoch with it."""
-    accuracies = [row.test_accuracy or 0.0 for row in rows]
-    return {"best_test_accuracy": max(accuracies), "best_test_epoch": float(1 + accuracies.index(max(accuracies)))}
+def _best_test_epoch(rows: Sequence[EpochRow], measure: Measure) -> dict[str, float]:
+    """What the paper would have reported: the best test score of any epoch, and the first epoch with it."""
+    scores = [row.test_score for row in rows if row.test_score is not None]
+    best = max(scores, key=measure.goodness)
+    return {f"best_{measure.on_test}": best, "best_test_epoch": float(1 + scores.index(best))}
 
 
-def _observed(data: ImageData, settings: StudySettings) -> torch.Tensor:
-    images, _ = next(iter(Batches(_first(heldout(data, settings), OBSERVED_IMAGES), OBSERVED_IMAGES)))
-    return images.to(settings.device)
-
-
-def _first(split: Split, count: int) -> Split:
-    """Some images of every class: evenly spaced, because a split may be ordered by class."""
-    return split.take(torch.linspace(0, len(split) - 1, min(count, len(split))).long())
+def _observed(data: TaskData, settings: StudySettings) -> torch.Tensor:
+    count = tasks.find(settings.task).observed
+    inputs, _ = next(iter(Batches(evenly(heldout(data, settings), count), count, device=settings.device)))
+    return inputs
 
 
 def _quiet() -> None:

@@ -68,8 +68,8 @@ class _Folder:
 def find_splits(path: Path) -> dict[str, ClassFolders]:
     """Return the splits found at ``path``, by ``train``, ``validation`` and ``test``; train is always there."""
     files = open_files(path)
-    archives = _split_archives(files)
-    if not archives and (archive := _only_archive(files)):
+    archives = split_archives(files)
+    if not archives and (archive := only_archive(files)):
         return find_splits(archive)
     splits = _from_archives(files, archives) if archives else _from_one(files)
     if _WHOLE in splits:
@@ -147,15 +147,15 @@ def _add(splits: dict[str, ClassFolders], name: str, found: ClassFolders, path: 
     splits[split] = found
 
 
-def _only_archive(files: Files) -> Path | None:
+def only_archive(files: Files) -> Path | None:
     """Return the archive of a folder that holds nothing else to read: it is what the folder stands for."""
     if path_kind(files.path) != "folder" or _grow(files).first_image():
         return None
-    archives = [name for name in files.files if archive_suffix(name) and _is_visible(name)]
+    archives = [name for name in files.files if archive_suffix(name) and is_visible(name)]
     return files.path / archives[0] if len(archives) == 1 and "/" not in archives[0] else None
 
 
-def _split_archives(files: Files) -> dict[str, Path]:
+def split_archives(files: Files) -> dict[str, Path]:
     """Return the archives of a folder that are named after splits, by their names without the suffix."""
     if path_kind(files.path) != "folder":
         return {}
@@ -185,11 +185,11 @@ def _grow(files: Files) -> _Folder:
     """Make the tree of folders and images, without hidden files, __MACOSX and files that are no images."""
     root = _Folder("")
     for name in sorted(files.folders):
-        if _is_visible(name):
+        if is_visible(name):
             _reach(root, name.split("/"))
     for name in files.files:
         *parents, last = name.split("/")
-        if _is_visible(name) and Path(last).suffix.lower() in image_suffixes():
+        if is_visible(name) and Path(last).suffix.lower() in image_suffixes():
             _reach(root, parents).images.append(name)
     return root
 
@@ -201,7 +201,8 @@ def _reach(root: _Folder, parts: list[str]) -> _Folder:
     return folder
 
 
-def _is_visible(name: str) -> bool:
+def is_visible(name: str) -> bool:
+    """Return whether no part of a name is hidden or a Macintosh's own."""
     return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 

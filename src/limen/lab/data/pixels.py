@@ -58,7 +58,7 @@ def decode(content: bytes, where: str, *, image_size: tuple[int, int] | None, gr
             upright = _to_8_bits(image)
             if grey:
                 upright = upright.convert("L")
-            return np.asarray(_resize(upright, image_size))
+            return np.asarray(resize(upright, image_size))
     except _UNDECODABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
@@ -86,7 +86,8 @@ def _scale_16_bits(values: NDArray[np.generic]) -> Pixels:
     return ((wide * 255 + 32767) // 65535).astype(np.uint8)
 
 
-def _resize(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+def resize(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+    """Return the image in this height and width; None leaves it as it is."""
     if size is None or size == (image.height, image.width):
         return image
     height, width = size
@@ -107,7 +108,7 @@ def adapt(images: Tensor, *, image_size: tuple[int, int] | None, grey: bool) -> 
         Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
         for pixels in images.permute(0, 2, 3, 1).contiguous().numpy()
     )
-    return stack([np.asarray(_resize(picture.convert(mode), image_size)) for picture in pictures])
+    return stack([np.asarray(resize(picture.convert(mode), image_size)) for picture in pictures])
 
 
 def stack(pictures: list[Pixels]) -> Tensor:

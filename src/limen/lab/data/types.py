@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +15,38 @@ from limen.lab.records import DataFacts
 
 Progress = Callable[[int, int], None]
 """Called as ``progress(done, total)`` while images are read."""
+
+
+class Samples(Protocol):
+    """Inputs and targets of one split, as any task stores them."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets as they are kept, the examples along the first axis."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Tensor) -> Samples:
+        """Return a copy with only the examples at ``indices``, in that order."""
+
+    @staticmethod
+    def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Some of the tensors as the network and the loss take them."""
+
+
+class TaskData(Protocol):
+    """A divided data set of any task; each is a dataclass."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def train(self) -> Samples: ...  # noqa: D102
+    @property
+    def validation(self) -> Samples | None: ...  # noqa: D102
+    @property
+    def test(self) -> Samples | None: ...  # noqa: D102
+    def facts(self) -> DataFacts:
+        """Describe the data for a study's records."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +72,19 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Images and labels."""
+        return self.images, self.labels
+
     def take(self, indices: Tensor) -> Split:
         """Return a copy with only the images at ``indices``, in that order."""
         return Split(self.images[indices], self.labels[indices])
+
+    @staticmethod
+    def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels scaled to mean 0.5, deviation 0.5 (−1 to 1), as in the AdAct paper."""
+        return inputs.float().sub_(127.5).div_(127.5), targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +117,26 @@ class ImageData:
             train=len(self.train),
             validation=0 if self.validation is None else len(self.validation),
             test=0 if self.test is None else len(self.test),
-            fingerprint=self._fingerprint(),
+            fingerprint=fingerprint({"train": self.train, "validation": self.validation, "test": self.test}),
         )
 
-    def _fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for part in ("train", "validation", "test"):
-            split: Split | None = getattr(self, part)
-            # The shape is hashed too, so that the same bytes divided otherwise give another fingerprint.
-            digest.update(f"{part}:{None if split is None else tuple(split.images.shape)};".encode())
-            if split is not None:
-                digest.update(split.images.contiguous().numpy().reshape(-1).data)
-                digest.update(split.labels.numpy().astype("<i8").data)
-        return digest.hexdigest()
+
+S = TypeVar("S", bound=Samples)
+
+
+def evenly(split: S, count: int) -> S:
+    """Some examples of every kind: evenly spaced, because a split may be ordered by class."""
+    return cast("S", split.take(torch.linspace(0, len(split) - 1, min(count, len(split))).long()))
+
+
+def fingerprint(parts: Mapping[str, Samples | None]) -> str:
+    """SHA-256 over the tensors of every split."""
+    digest = hashlib.sha256()
+    for part, split in parts.items():
+        # The shape is hashed too, so that the same bytes divided otherwise give another fingerprint.
+        digest.update(f"{part}:{None if split is None else tuple(split.tensors[0].shape)};".encode())
+        if split is not None:
+            for tensor in split.tensors:
+                values = tensor.contiguous().numpy().reshape(-1)
+                digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
+    return digest.hexdigest()

@@ -15,6 +15,7 @@ from limen.lab.report.contents import Contents
 from limen.lab.report.figures.accuracy import intervals
 from limen.lab.report.figures.cost import costs
 from limen.lab.report.figures.curves import curves
+from limen.lab.report.figures.examples import examples
 from limen.lab.report.figures.palette import Look, looks
 from limen.lab.report.figures.shapes import shape
 from limen.lab.report.selection import selection
@@ -62,6 +63,8 @@ def render(study: Contents) -> str:
         facts=tables.facts(study),
         scale=Scale(study.summary[0].metric if study.summary else "accuracy"),
         summary=tables.summary_lines(study),
+        measures=tables.measure_table(study),
+        examples=examples(study),
         accuracy=intervals(study),
         curves=curves(study),
         looks=looks(study.activations, study.settings.baseline),

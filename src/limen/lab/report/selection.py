@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from limen.lab import tasks
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.palette import Look
 from limen.lab.report.figures.svg import Picture
@@ -81,10 +82,10 @@ def _gap(study: Contents) -> str:
     gaps = [r.metrics["discretisation_gap"] for r in study.finished(SEARCHED) if "discretisation_gap" in r.metrics]
     if not gaps:
         return ""
-    found, scale = interval(gaps), Scale("test_accuracy")
+    found, scale = interval(gaps), Scale(tasks.find(study.settings.task).measure.on_test)
     span = scale.span(-found.high, -found.low, signed=True)
     within = "" if span == MISSING else f" (95 % interval {span})"
     return (
-        f"Discretisation gap: replacing each trained mixture by its winner, with all weights kept, changes the test "
-        f"accuracy by {scale.difference(-found.mean)} points{within}."
+        f"Discretisation gap: replacing each trained mixture by its winner, with all weights kept, changes the "
+        f"{scale.name} by {scale.difference(-found.mean)}{scale.points}{within}."
     )

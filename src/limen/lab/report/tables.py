@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from limen.lab import tasks
 from limen.lab.records import SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.wording import MISSING, Scale, counted, fixed, probability, significant, whole, with_unit
+from limen.lab.statistics import interval
 
 BADGES = {
     "baseline": ("baseline", "—"),
     "better": ("better", "▲"),
     "worse": ("worse", "▼"),
     "no detectable difference": ("same", "≈"),
+    "reference": ("reference", "·"),
 }
 """CSS class and sign of each verdict; any other verdict is a reason why there was no test."""
 CLASSES_SHOWN = 20
@@ -45,9 +48,10 @@ def summary_lines(study: Contents) -> list[SummaryLine]:
 
 
 def _summary_line(row: SummaryRow) -> SummaryLine:
-    scale = Scale(row.metric)
+    scale = Scale(row.metric, row.mean)
     badge, sign = BADGES.get(row.verdict, ("untested", "?"))
     is_baseline = badge == "baseline"
+    trained = badge != "reference"
     return SummaryLine(
         activation=row.activation,
         mean=scale.value(row.mean),
@@ -63,29 +67,64 @@ def _summary_line(row: SummaryRow) -> SummaryLine:
         ratio=fixed(row.ms_ratio),
         ms_per_step=with_unit(significant(row.ms_per_step), " ms"),
         memory=significant(row.peak_memory_mb, 4),
-        parameters=whole(row.parameters),
-        runs=str(row.runs),
+        parameters=whole(row.parameters) if trained else MISSING,
+        runs=str(row.runs) if trained else MISSING,
         failed=row.failed,
     )
+
+
+@dataclass(frozen=True)
+class MeasureTable:
+    """Other test metrics of the task, a row an activation."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    """Activation, and for each metric its mean and interval."""
+
+
+def measure_table(study: Contents) -> MeasureTable | None:
+    """Tabulate the test metrics of the task, what needs no network last; None where the task has but one."""
+    task = tasks.find(study.settings.task)
+    if not task.tabled or not study.summary:
+        return None
+    scales = [Scale(f"test_{name}") for name in task.tabled]
+    rows = [(row.activation, tuple(_measured(study, row, scale) for scale in scales)) for row in study.summary]
+    return MeasureTable(tuple(scale.title for scale in scales), tuple(rows))
+
+
+def _measured(study: Contents, row: SummaryRow, scale: Scale) -> tuple[str, str]:
+    if row.verdict == "reference":
+        name = scale.metric.replace("test_", "reference_", 1)
+        value = next((run.metrics[name] for run in study.runs if name in run.metrics), float("nan"))
+        return scale.value(value), ""
+    values = [run.metrics[scale.metric] for run in study.finished(row.activation) if scale.metric in run.metrics]
+    found = interval(values)
+    return scale.value(found.mean), scale.span(found.low, found.high)
 
 
 def facts(study: Contents) -> list[str]:
     """What was learned from and for how long, for the line under the title."""
     data, settings = study.data, study.settings
     return [
-        counted(len(data.classes), "class").replace("classs", "classes"),
-        f"images {'×'.join(map(str, data.image_shape))}",
+        *(data.description or _images(study)),
         f"{whole(data.train)} training, {whole(data.validation)} validation, {whole(data.test)} test",
         counted(len(settings.seeds), "seed"),
         counted(settings.epochs, "epoch"),
     ]
 
 
+def _images(study: Contents) -> tuple[str, str]:
+    shape = "×".join(map(str, study.data.image_shape))
+    return counted(len(study.data.classes), "class").replace("classs", "classes"), f"images {shape}"
+
+
 def settings_rows(study: Contents) -> list[tuple[str, str]]:
     """Every setting of the study, and what identifies the data."""
     stored = study.settings.model_dump(mode="json")
-    rows = [(name.replace("_", " "), _setting(value)) for name, value in stored.items()]
-    return [*rows, ("classes", _classes(study.data.classes)), ("data fingerprint", study.data.fingerprint)]
+    hidden = tasks.hidden_options(tasks.find(study.settings.task))
+    rows = [(name.replace("_", " "), _setting(value)) for name, value in stored.items() if name not in hidden]
+    classes = [("classes", _classes(study.data.classes))] if study.data.classes else []
+    return [*rows, *classes, ("data fingerprint", study.data.fingerprint)]
 
 
 def _setting(value: object) -> str:

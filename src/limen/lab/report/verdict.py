@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
+from limen.lab import tasks
 from limen.lab.records import SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.wording import MISSING, Scale, counted, fixed, listed, probability, whole
@@ -19,7 +20,7 @@ def paragraph(study: Contents) -> Markup:
     if not any(math.isfinite(row.mean) for row in study.summary):
         nothing = "Every run failed; there is no result to compare." if study.runs else "Nothing was run yet."
         return Markup(nothing)
-    parts = (_opening, _differences, _undecided, _untested, _cost, _failures)
+    parts = (_opening, _differences, _undecided, _untested, _reference, _cost, _failures)
     return Markup(" ").join(sentence for part in parts for sentence in part(study))
 
 
@@ -35,15 +36,16 @@ def notices(study: Contents) -> list[str]:
     if settings.test_chooses:
         found.append(
             "The test set chose the epoch. Under the paper’s protocol every run reports its best epoch as judged "
-            "on the test set itself, so the accuracies are optimistic: expect less on new data."
+            "on the test set itself, so the numbers are optimistic: expect less on new data."
         )
     if settings.limit_train is not None:
         found.append(
-            f"A subset was used. Training saw at most {whole(settings.limit_train)} images of the training set; "
-            "with all of it, both the accuracies and the ranking may differ."
+            f"A subset was used. Training saw at most {whole(settings.limit_train)} {study.data.unit} of the training "
+            "set; with all of it, both the numbers and the ranking may differ."
         )
+    found += study.data.notes
     if settings.limit_test is not None:
-        found.append(f"Testing used at most {whole(settings.limit_test)} images of the test set.")
+        found.append(f"Testing used at most {whole(settings.limit_test)} {study.data.unit} of the test set.")
     return found
 
 
@@ -60,7 +62,8 @@ def _baseline(study: Contents) -> Markup:
 
 
 def _rows(study: Contents, wanted: Callable[[SummaryRow], bool]) -> list[SummaryRow]:
-    return [row for row in study.summary if row.activation != row.baseline and wanted(row)]
+    others = (row for row in study.summary if row.activation != row.baseline and row.verdict != "reference")
+    return [row for row in others if wanted(row)]
 
 
 def _opening(study: Contents) -> list[Markup]:
@@ -83,7 +86,8 @@ def _seeds(study: Contents) -> str:
 
 def _differences(study: Contents) -> list[Markup]:
     """One sentence for each activation that is detectably better or worse, the best first."""
-    decided = sorted(_rows(study, lambda row: row.verdict in TESTED[:2]), key=lambda row: -row.difference)
+    goodness = tasks.find(study.settings.task).measure.goodness
+    decided = sorted(_rows(study, lambda row: row.verdict in TESTED[:2]), key=lambda row: -goodness(row.difference))
     sentences = [_difference(row) for row in decided]
     if sentences:
         sentences[0] = Markup("Over {}, {}").format(_seeds(study), sentences[0])
@@ -91,11 +95,11 @@ def _differences(study: Contents) -> list[Markup]:
 
 
 def _difference(row: SummaryRow) -> Markup:
-    scale = Scale(row.metric)
+    scale = Scale(row.metric, row.mean)
     bounds = sorted((row.difference_low, row.difference_high))
     if row.difference < 0:
         bounds = [-bounds[1], -bounds[0]]
-    size = fixed(abs(row.difference) * scale.factor, scale.decimals)
+    size = scale.value(abs(row.difference))
     p = probability(row.p_holm)
     return Markup("{} is <strong>{}</strong> than {} by {}{} of {} ({}Holm-corrected p {}).").format(
         _name(row.activation),
@@ -131,6 +135,25 @@ def _untested(study: Contents) -> list[Markup]:
         Markup("Not tested: {} ({}).").format(_names([row for row in rows if row.verdict == reason]), reason)
         for reason in reasons
     ]
+
+
+def _reference(study: Contents) -> list[Markup]:
+    """What needs no network, and how many of the activations' means are better than it."""
+    goodness = tasks.find(study.settings.task).measure.goodness
+    found = []
+    for row in study.summary:
+        if row.verdict != "reference":
+            continue
+        known = [other for other in study.summary if other is not row and math.isfinite(other.mean)]
+        ahead = sum(goodness(other.mean) > goodness(row.mean) for other in known)
+        scale, verb = Scale(row.metric), "is" if len(known) == 1 else "are"
+        how_many = f"{ahead} of {counted(len(known), 'activation')} {verb}"
+        found.append(
+            Markup("Without any network, {} reaches a {} of {}; {} better in the mean.").format(
+                _name(row.activation), scale.name, scale.said(row.mean), how_many
+            )
+        )
+    return found
 
 
 def _cost(study: Contents) -> list[Markup]:

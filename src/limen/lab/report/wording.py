@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MISSING = "–"
+FRACTIONS = ("accuracy", "dice", "iou", "precision", "recall", "auroc")
+"""Metrics stored as a fraction of 1 have one of these in their name."""
+SHORT_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "dice": "Dice", "iou": "IoU", "miou": "mIoU", "auroc": "AUROC"}
 MINUS = "\N{MINUS SIGN}"
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 
@@ -112,40 +115,71 @@ def short(name: str, width: int = 24) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """How one metric is shown: accuracies in percent with differences in points, anything else as it is."""
+    """How one metric is shown: fractions in percent with differences in points, anything else as it is."""
 
     metric: str
+    size: float = 0.0
+    """How large the values are beside which this one stands: a difference has the decimals of what it is between."""
 
     @property
     def is_accuracy(self) -> bool:
-        """Whether the metric is an accuracy, stored as a fraction of 1."""
+        """Whether the metric is an accuracy."""
         return "accuracy" in self.metric
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether the metric is stored as a fraction of 1 and shown in percent."""
+        return any(word in self.metric for word in FRACTIONS)
 
     @property
     def factor(self) -> float:
         """What the stored value is multiplied by."""
-        return 100.0 if self.is_accuracy else 1.0
+        return 100.0 if self.is_fraction else 1.0
 
-    @property
-    def decimals(self) -> int:
-        """Decimals shown."""
-        return 2 if self.is_accuracy else 4
+    def decimals_of(self, value: float) -> int:
+        """Decimals shown of a value: two of a percentage, else fewer the larger it is.
+
+        >>> [Scale("test_rmse").decimals_of(value) for value in (0.5, 123.4, 68000.0)]
+        [4, 2, 0]
+        """
+        if self.is_fraction:
+            return 2
+        size = max(abs(known) for known in (value, self.size, 0.0) if not math.isnan(known))
+        return 4 if size < 100 else 2 if size < 10_000 else 0
 
     @property
     def name(self) -> str:
-        """The metric in words: ``test_accuracy`` is "test accuracy"."""
-        return self.metric.replace("_", " ")
+        """The metric in words: ``test_accuracy`` is "test accuracy", ``test_rmse`` is "test RMSE"."""
+        return " ".join(SHORT_NAMES.get(word, word) for word in self.metric.split("_"))
+
+    @property
+    def column(self) -> str:
+        """The metric as the heading of a terminal's column.
+
+        >>> Scale("test_accuracy").column, Scale("test_rmse").column
+        ('accuracy %', 'RMSE')
+        """
+        return self.name.removeprefix("test ") + (" %" if self.is_fraction else "")
+
+    @property
+    def column_title(self) -> str:
+        """The metric without its split, with its unit.
+
+        >>> Scale("test_accuracy").column_title
+        'accuracy (%)'
+        """
+        return self.name.removeprefix("test ") + (" (%)" if self.is_fraction else "")
 
     @property
     def title(self) -> str:
         """The metric as a heading, with its unit."""
         name = self.name[:1].upper() + self.name[1:]
-        return f"{name} (%)" if self.is_accuracy else name
+        return f"{name} (%)" if self.is_fraction else name
 
     @property
     def points(self) -> str:
         """The unit of a difference, with the space before it."""
-        return " points" if self.is_accuracy else ""
+        return " points" if self.is_fraction else ""
 
     def value(self, value: float) -> str:
         """Write a value.
@@ -153,11 +187,19 @@ class Scale:
         >>> Scale("test_accuracy").value(0.9731), Scale("test_loss").value(0.12345)
         ('97.31', '0.1235')
         """
-        return fixed(value * self.factor, self.decimals)
+        return fixed(value * self.factor, self.decimals_of(value))
+
+    def said(self, value: float) -> str:
+        """Write a value with its unit.
+
+        >>> Scale("test_accuracy").said(0.9731), Scale("test_rmse").said(3.2)
+        ('97.31 %', '3.2000')
+        """
+        return self.value(value) + (" %" if self.is_fraction else "")
 
     def difference(self, value: float) -> str:
         """Write a difference with its sign."""
-        return fixed(value * self.factor, self.decimals, signed=True)
+        return fixed(value * self.factor, self.decimals_of(value), signed=True)
 
     def span(self, low: float, high: float, *, signed: bool = False) -> str:
         """Write an interval, or a dash when it does not exist.

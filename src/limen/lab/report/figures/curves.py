@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from limen.lab import tasks
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.palette import Look, looks
 from limen.lab.report.figures.svg import Picture, draw, panel
-from limen.lab.report.wording import counted
+from limen.lab.report.wording import Scale, counted
 
 SIZE = (500, 290)
 Values = np.ndarray
@@ -26,11 +27,12 @@ Line = tuple[Look, Values, Values]
 def curves(study: Contents) -> list[Picture]:
     """Draw the four panels, or none when no finished run kept its epochs."""
     heldout = study.heldout.capitalize()
+    scale = Scale(tasks.find(study.settings.task).measure.on_test)
     panels: tuple[tuple[str, Callable[[EpochRow], float]], ...] = (
         ("Training loss", lambda row: row.train_loss),
         (f"{heldout} loss", lambda row: row.heldout_loss),
-        ("Training accuracy (%)", lambda row: 100 * row.train_accuracy),
-        (f"{heldout} accuracy (%)", lambda row: 100 * row.heldout_accuracy),
+        (f"Training {scale.column_title}", lambda row: scale.factor * row.train_score),
+        (f"{heldout} {scale.column_title}", lambda row: scale.factor * row.heldout_score),
     )
     return [
         Picture(_panel(title, f"curve{index}-", lines), title)

@@ -1,4 +1,4 @@
-"""Image classification as Lightning trains it, and the callbacks a study listens with."""
+"""A task as Lightning trains it, and the callbacks a study listens with."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from limen.lab.data import TaskData
 from limen.lab.records import EpochRow
+from limen.lab.settings import StudySettings
+from limen.lab.tasks import Measure, Task
 from limen.training import param_groups
 
 
@@ -22,28 +24,16 @@ class NonFiniteLossError(Exception):
     """The loss became NaN or infinite, so the run has failed."""
 
 
-class Classifier(L.LightningModule):
-    """A network with cross-entropy loss, Adam, and accuracy and macro F1 on each split."""
+class Supervised(L.LightningModule):
+    """A network with its task's loss and metrics, and Adam."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        num_classes: int,
-        learning_rate: float,
-        weight_decay: float,
-        activation_lr: float | None = None,
-    ) -> None:
+    def __init__(self, network: nn.Module, task: Task, data: TaskData, settings: StudySettings) -> None:
         super().__init__()
-        self.network = network
-        self.loss = nn.CrossEntropyLoss()
-        self.learning_rate, self.weight_decay, self.activation_lr = learning_rate, weight_decay, activation_lr
-        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
-        measures = MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-                "f1": MulticlassF1Score(num_classes, average="macro"),
-            }
-        )
+        self.network, self.task, self.data = network, task, data
+        self.learning_rate, self.weight_decay = settings.learning_rate, settings.weight_decay
+        self.activation_lr = settings.activation_lr
+        self.train_score = task.metrics(data)[task.measure.name]
+        measures = MetricCollection(dict(task.metrics(data)))
         self.val_measures, self.test_measures = measures.clone(prefix="val_"), measures.clone(prefix="test_")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -52,43 +42,43 @@ class Classifier(L.LightningModule):
         return torch.optim.AdamW(groups)
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """Cross-entropy of a batch; a loss that is not finite ends the run."""
-        images, labels = batch
-        logits = self.network(images)
-        loss: Tensor = self.loss(logits, labels)
+        """The loss of a batch; one that is not finite ends the run."""
+        inputs, targets = batch
+        outputs = self.network(inputs)
+        loss = self.task.loss(outputs, targets)
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
                 f"the loss became {loss.item()} in epoch {self.current_epoch + 1}, step {index + 1}"
             )
-        self.train_accuracy(logits, labels)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
-        self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True, batch_size=len(labels))
+        self.train_score(*self.task.answer(outputs.detach(), targets, self.data))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(targets))
+        self.log("train_score", self.train_score, on_step=False, on_epoch=True, batch_size=len(targets))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """Loss and measures on the held-out images of an epoch."""
+        """Loss and measures on the held-out examples of an epoch."""
         self._evaluate(batch, "val", self.val_measures)
 
     def test_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """Loss and measures on the test images."""
+        """Loss and measures on the test examples."""
         self._evaluate(batch, "test", self.test_measures)
 
     def _evaluate(self, batch: tuple[Tensor, Tensor], split: str, measures: MetricCollection) -> None:
-        images, labels = batch
-        logits = self.network(images)
-        measures.update(logits, labels)
-        self.log(f"{split}_loss", self.loss(logits, labels), on_epoch=True, batch_size=len(labels))
-        self.log_dict(measures, on_epoch=True, batch_size=len(labels))
+        inputs, targets = batch
+        outputs = self.network(inputs)
+        measures.update(*self.task.answer(outputs, targets, self.data))
+        self.log(f"{split}_loss", self.task.loss(outputs, targets), on_epoch=True, batch_size=len(targets))
+        self.log_dict(measures, on_epoch=True, batch_size=len(targets))
 
 
 class BestWeights(L.Callback):
-    """Keeps the weights of the epoch with the best held-out accuracy; among equals, of the one with the lower loss.
+    """Keeps the weights of the epoch with the best held-out measure; among equals, of the one with the lower loss.
 
     A small validation split often gives several epochs the same accuracy, and the earliest of them is undertrained.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
+    def __init__(self, network: nn.Module, measure: Measure) -> None:
+        self.network, self.measure = network, measure
         self.epoch = 0
         self.best = (-math.inf, -math.inf)
         self.state: dict[str, Any] = {}
@@ -96,7 +86,7 @@ class BestWeights(L.Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compare with the best so far."""
         measured = trainer.callback_metrics
-        rank = (float(measured["val_accuracy"]), -float(measured["val_loss"]))
+        rank = (self.measure.goodness(float(measured[f"val_{self.measure.name}"])), -float(measured["val_loss"]))
         if rank > self.best:
             self.epoch, self.best = trainer.current_epoch + 1, rank
             self.state = copy.deepcopy(self.network.state_dict())
@@ -125,10 +115,11 @@ class StepTimes(L.Callback):
 class Epochs(L.Callback):
     """Collects a row an epoch and tells a listener about each."""
 
-    def __init__(self, listener: Callable[[EpochRow], None], test_accuracy: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, listener: Callable[[EpochRow], None], measure: Measure, test_score: Callable[[], float] | None = None
+    ) -> None:
         self.rows: list[EpochRow] = []
-        self.listener = listener
-        self.test_accuracy = test_accuracy
+        self.listener, self.measure, self.test_score = listener, measure, test_score
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Validation has run by now, so all four numbers are there."""
@@ -137,10 +128,10 @@ class Epochs(L.Callback):
             EpochRow(
                 epoch=trainer.current_epoch + 1,
                 train_loss=float(measured["train_loss"]),
-                train_accuracy=float(measured["train_accuracy"]),
+                train_score=float(measured["train_score"]),
                 heldout_loss=float(measured["val_loss"]),
-                heldout_accuracy=float(measured["val_accuracy"]),
-                test_accuracy=self.test_accuracy() if self.test_accuracy else None,
+                heldout_score=float(measured[f"val_{self.measure.name}"]),
+                test_score=self.test_score() if self.test_score else None,
             )
         )
         self.listener(self.rows[-1])

@@ -1,0 +1,58 @@
+"""Divide images with masks: the splits they come in, or at random, or by blocks of consecutive names."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from limen.errors import DataError
+from limen.lab.data.masks import MaskData, MaskSplit
+
+FEWEST = 5
+
+
+def divide_masks(
+    name: str,
+    classes: tuple[str, ...],
+    splits: dict[str, MaskSplit],
+    notes: tuple[str, ...],
+    *,
+    blocks: bool,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    with_validation: bool,
+    limit_train: int | None = None,
+    limit_test: int | None = None,
+) -> MaskData:
+    """Make the splits that a study needs, out of those that there are.
+
+    In blocks, the last images by name are tested and those before them validated: slices of one scan or frames of one
+    film are nearly alike, and a random draw would test on what training has all but seen.
+    """
+    train = splits.get("train") or splits["whole"]
+    test, validation = splits.get("test"), splits.get("validation")
+    if test is None:
+        train, test = _cut(name, train, test_fraction, seed, blocks)
+    train, test = _limited(train, limit_train, seed), _limited(test, limit_test, seed)
+    if not with_validation:
+        validation = None
+    elif validation is None:
+        train, validation = _cut(name, train, validation_fraction, seed + 1, blocks)
+    return MaskData(name, classes, train, validation, test, notes)
+
+
+def _cut(name: str, split: MaskSplit, fraction: float, seed: int, blocks: bool) -> tuple[MaskSplit, MaskSplit]:
+    if len(split) < FEWEST:
+        raise DataError(f"{name} has {len(split)} images to divide; {FEWEST} or more are needed: add some.")
+    count = max(1, round(fraction * len(split)))
+    order = np.arange(len(split)) if blocks else np.random.RandomState(seed).permutation(len(split))
+    kept, taken = (torch.from_numpy(np.sort(part)) for part in (order[: len(split) - count], order[-count:]))
+    return split.take(kept), split.take(taken)
+
+
+def _limited(split: MaskSplit, limit: int | None, seed: int) -> MaskSplit:
+    if limit is None or limit >= len(split):
+        return split
+    chosen = np.sort(np.random.RandomState(seed).permutation(len(split))[:limit])
+    return split.take(torch.from_numpy(chosen))

@@ -1,0 +1,210 @@
+"""Segmentation: a class for every pixel."""
+
+from __future__ import annotations
+
+import base64
+import colorsys
+import importlib
+import io
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import Metric
+from torchmetrics.classification import (
+    BinaryF1Score,
+    BinaryJaccardIndex,
+    BinaryPrecision,
+    BinaryRecall,
+    MulticlassF1Score,
+    MulticlassJaccardIndex,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+
+from limen.errors import MissingExtraError
+from limen.lab import networks
+from limen.lab.batches import Batches
+from limen.lab.data import TaskData, evenly
+from limen.lab.data.mask_splits import divide_masks
+from limen.lab.data.masks import IGNORED, MaskData, load_masks
+from limen.lab.records import Overlay, Overlays, Shown
+from limen.lab.settings import StudySettings
+from limen.lab.tasks.task import Measure, Task
+
+SHOWN = 3
+"""Test images in the report, for each activation."""
+HEIGHT_SHOWN = 160
+OPACITY = 0.5
+
+
+class UNet(nn.Module):
+    """MONAI's U-Net with 16, 32, 64, 128 channels, batch normalisation and ReLU. Ronneberger et al. 2015, 1505.04597.
+
+    Images whose sides 8 does not divide are padded with their edges, and the answer is cropped again.
+    """
+
+    CHANNELS, STRIDES = (16, 32, 64, 128), (2, 2, 2)
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.body = _monai("networks.nets").UNet(
+            spatial_dims=2,
+            in_channels=in_channels,
+            out_channels=num_classes,
+            channels=self.CHANNELS,
+            strides=self.STRIDES,
+            num_res_units=1,
+            act=("RELU", {"inplace": False}),
+            norm="BATCH",
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, (N, classes, H, W)."""
+        height, width = images.shape[2:]
+        padded = F.pad(images, (0, -width % 8, 0, -height % 8), mode="replicate")
+        return self.body(padded)[:, :, :height, :width]
+
+
+class Segmentation(Task):
+    """Dice and cross-entropy loss; Dice decides, IoU, precision and recall beside it.
+
+    All are over all pixels of the test set at once: of the foreground where there are two classes, else the mean of the
+    classes.
+    """
+
+    name = "segmentation"
+    about = "a class for every pixel: a folder or archive with images/ and masks/ of matching names"
+    measure = Measure("dice")
+    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"unet": UNet}
+    defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
+    options = frozenset({"image_size", "grey", "channels_last", "ignore_label", "split"})
+    observed = 8
+    packages: ClassVar[tuple[str, ...]] = ("monai",)
+    tabled: ClassVar[tuple[str, ...]] = ("dice", "iou", "miou", "precision", "recall")
+
+    def check(self, settings: StudySettings) -> None:
+        """MONAI is needed, for the loss at least."""
+        _monai("losses")
+
+    def load(self, settings: StudySettings) -> MaskData:
+        """Images with masks."""
+        found = load_masks(
+            settings.data,
+            image_size=settings.image_size,
+            grey=settings.grey,
+            ignore_label=settings.ignore_label,
+        )
+        return divide_masks(
+            *found,
+            blocks=settings.split == "blocks",
+            validation_fraction=settings.validation_fraction,
+            test_fraction=settings.test_fraction,
+            seed=settings.split_seed,
+            with_validation=not settings.test_chooses,
+            limit_train=settings.limit_train,
+            limit_test=settings.limit_test,
+        )
+
+    def offered(self, data: TaskData) -> Mapping[str, Any]:
+        """Image shape and number of classes."""
+        return networks.described(_masked(data).image_shape, len(_masked(data).classes))
+
+    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+        """One number a class and pixel."""
+        return (len(_masked(data).classes), *_masked(data).image_shape[1:])
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Dice loss over the batch plus cross-entropy, both of the pixels that count: MONAI's DiceCELoss, masked."""
+        counts = targets != IGNORED
+        classes = targets.where(counts, torch.zeros_like(targets))
+        wanted = F.one_hot(classes, outputs.shape[1]).movedim(-1, 1).to(outputs.dtype)
+        dice: Tensor = _dice()(outputs, wanted, counts[:, None].to(outputs.dtype))
+        return dice + F.cross_entropy(outputs, targets, ignore_index=IGNORED)
+
+    def metrics(self, data: TaskData) -> dict[str, Metric]:
+        """Dice, IoU, mIoU, precision and recall."""
+        count = len(_masked(data).classes)
+        miou = MulticlassJaccardIndex(count, average="macro")
+        if _masked(data).classes[0] == "background":
+            foreground = {"dice": BinaryF1Score(), "iou": BinaryJaccardIndex()}
+            return {**foreground, "miou": miou, "precision": BinaryPrecision(), "recall": BinaryRecall()}
+        return {
+            "dice": MulticlassF1Score(count, average="macro"),
+            "iou": MulticlassJaccardIndex(count, average="macro"),
+            "miou": miou,
+            "precision": MulticlassPrecision(count, average="macro"),
+            "recall": MulticlassRecall(count, average="macro"),
+        }
+
+    def answer(self, outputs: Tensor, targets: Tensor, data: TaskData) -> tuple[Tensor, Tensor]:
+        """The predicted and the true class of every pixel that counts."""
+        counts = targets != IGNORED
+        return outputs.argmax(1)[counts], targets[counts]
+
+    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Shown:
+        """Some test images with true and predicted mask laid over them."""
+        found = _masked(data)
+        chosen = evenly(found.test, SHOWN)
+        network.eval()
+        with torch.no_grad():
+            inputs, _ = next(iter(Batches(chosen, SHOWN, device=settings.device)))
+            predicted = network(inputs).argmax(1).cpu().numpy().astype(np.uint8)
+        colours = _colours(len(found.classes), binary=found.classes[0] == "background")
+        drawn = [
+            Overlay(name=name, picture=_drawn(image.numpy(), mask.numpy(), answer, colours))
+            for name, image, mask, answer in zip(chosen.names, chosen.images, chosen.masks, predicted, strict=True)
+        ]
+        legend = tuple(zip(found.classes, ("#{:02x}{:02x}{:02x}".format(*colour) for colour in colours), strict=True))
+        return Overlays(legend=legend[found.classes[0] == "background" :], images=tuple(drawn))
+
+
+def _colours(count: int, *, binary: bool) -> list[tuple[int, int, int]]:
+    """A colour a class, far from one another; the background of two classes is not coloured."""
+    if binary:
+        return [(0, 0, 0), (230, 60, 40)]
+    hues = (colorsys.hsv_to_rgb(index * 0.618 % 1, 0.75, 0.95) for index in range(count))
+    return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in hues]
+
+
+def _drawn(image: np.ndarray, mask: np.ndarray, answer: np.ndarray, colours: list[tuple[int, int, int]]) -> str:
+    """Image, true mask, predicted mask side by side, as JPEG in base64."""
+    picture = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0).astype(np.float32)
+    side_by_side = np.concatenate([picture, _laid(picture, mask, colours), _laid(picture, answer, colours)], axis=1)
+    drawn = Image.fromarray(side_by_side.round().astype(np.uint8))
+    drawn.thumbnail((10_000, HEIGHT_SHOWN))
+    stored = io.BytesIO()
+    drawn.save(stored, "JPEG", quality=85)
+    return base64.b64encode(stored.getvalue()).decode("ascii")
+
+
+def _laid(picture: np.ndarray, mask: np.ndarray, colours: list[tuple[int, int, int]]) -> np.ndarray:
+    table = np.zeros((256, 3), dtype=np.float32)
+    table[: len(colours)] = colours
+    covered = (table[mask].sum(axis=2, keepdims=True) > 0) * OPACITY
+    return picture * (1 - covered) + table[mask] * covered
+
+
+@cache
+def _dice() -> nn.Module:
+    found: nn.Module = _monai("losses").MaskedDiceLoss(softmax=True, batch=True)
+    return found
+
+
+def _monai(part: str) -> Any:
+    try:
+        return importlib.import_module(f"monai.{part}")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            "--task segmentation needs MONAI; install it with: pip install 'limen[monai]'"
+        ) from error
+
+
+def _masked(data: TaskData) -> MaskData:
+    assert isinstance(data, MaskData)
+    return data

@@ -1,0 +1,99 @@
+"""What a task is: data, networks, a loss, metrics, the measure that decides, and a picture for the report."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from limen.lab import networks
+from limen.lab.data import TaskData
+from limen.lab.records import Shown
+from limen.lab.settings import StudySettings
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The metric that chooses the epoch and decides the comparison."""
+
+    name: str
+    higher_is_better: bool = True
+
+    @property
+    def on_test(self) -> str:
+        """Its name among a run's metrics."""
+        return f"test_{self.name}"
+
+    def goodness(self, value: float) -> float:
+        """The value, turned so that more is better.
+
+        >>> Measure("rmse", higher_is_better=False).goodness(2.0)
+        -2.0
+        """
+        return value if self.higher_is_better else -value
+
+
+class Task(ABC):
+    """A kind of problem. One object serves every study of it, and holds nothing of any of them."""
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    """What it is in a few words, and what data it takes."""
+    measure: ClassVar[Measure]
+    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]]
+    """Those that come with limen; a factory is called with what it takes of :meth:`offered`."""
+    defaults: ClassVar[Mapping[str, Any]]
+    """Settings where the user gives none; ``network`` at least."""
+    options: ClassVar[frozenset[str]] = frozenset()
+    """Settings that not every task has, and this one does."""
+    observed: ClassVar[int] = 500
+    """Held-out examples over which the learned shapes are described."""
+    tabled: ClassVar[tuple[str, ...]] = ()
+    """Test metrics that the report tabulates beside the measure that decides."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Libraries that it needs beyond the lab's, whose versions are noted."""
+    reference: ClassVar[str] = ""
+    """What needs no network and is shown beside the activations, such as the naive forecast."""
+
+    def check(self, settings: StudySettings) -> None:  # noqa: B027 - nothing to check is an answer
+        """Raise for a setting that cannot be, before any data is read."""
+
+    @abstractmethod
+    def load(self, settings: StudySettings) -> TaskData:
+        """The data, divided."""
+
+    @abstractmethod
+    def offered(self, data: TaskData) -> Mapping[str, Any]:
+        """What describes the data to a network's factory, by the names of its arguments."""
+
+    @abstractmethod
+    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+        """What the network must give for one example."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """What is minimised: a scalar."""
+
+    @abstractmethod
+    def metrics(self, data: TaskData) -> dict[str, Metric]:
+        """New metrics by name, the measure that decides among them."""
+
+    def answer(self, outputs: Tensor, targets: Tensor, data: TaskData) -> tuple[Tensor, Tensor]:
+        """Predictions and truth as the metrics take them."""
+        return outputs, targets
+
+    def reference_metrics(self, data: TaskData) -> dict[str, float]:
+        """The test metrics of :attr:`reference`, by name."""
+        return {}
+
+    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Shown | None:
+        """What the report draws of a tested network; None where it draws nothing."""
+        return None
+
+    def build(self, name: str, data: TaskData, seed: int) -> nn.Module:
+        """A network for the data, its weights given by ``seed`` alone."""
+        return networks.construct(name, self.offered(data), seed, self.networks)

@@ -1,0 +1,126 @@
+"""What holds for every task, and that studies stored before there were tasks go on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers_lab import Recorder, stored, tiny
+from PIL import Image
+
+from limen.errors import SpecError
+from limen.lab import study, tasks, train
+from limen.lab.batches import Batches
+from limen.lab.settings import StudySettings
+
+
+def made(name: str, folder: Path) -> dict[str, object]:
+    """Settings with tiny data in the task's public format."""
+    random = np.random.default_rng(0)
+    if name == "classification":
+        return {"data": "digits", "limit_train": 60, "limit_test": 30}
+    if name == "segmentation":
+        pytest.importorskip("monai")
+        for part, channels in (("images", (3,)), ("masks", ())):
+            (folder / part).mkdir()
+            for number in range(10):
+                values = random.integers(0, 2, (8, 8, *channels), dtype=np.uint8) * 255
+                Image.fromarray(values).save(folder / part / f"{number}.png")
+        return {"data": str(folder), "batch_size": 4, "eval_batch_size": 4}
+    path = folder / "table.csv"
+    with path.open("w", newline="") as file:
+        rows = ([1900 + index, *random.normal(size=2).round(3)] for index in range(60))
+        csv.writer(file).writerows([["year", "a", "b"], *rows])
+    return {"data": str(path), "target": "b"}
+
+
+def settings(name: str, folder: Path, **changed: object) -> StudySettings:
+    common = {"task": name, "activations": ("relu", "asau"), "baseline": "relu", "seeds": (0,), "epochs": 2}
+    return StudySettings(**{**tasks.find(name).defaults, **common, **made(name, folder), **changed})
+
+
+@pytest.mark.parametrize("protocol", ["honest", "paper", "both"])
+@pytest.mark.parametrize("name", tasks.names())
+def test_every_task_runs_under_every_protocol(name: str, protocol: str, tmp_path: Path) -> None:
+    task, chosen = tasks.find(name), settings(name, tmp_path, protocol=protocol)
+    data = study.prepare(chosen)
+    assert (data.validation is None) == (protocol == "paper")
+    run = train.run(chosen, data, "asau", 0)
+    assert run.status == "finished"
+    assert all(math.isfinite(value) for value in run.metrics.values())
+    measure = task.measure
+    if protocol == "both":
+        scores = [measure.goodness(row.test_score) for row in run.curves]
+        assert measure.goodness(run.metrics[f"best_{measure.on_test}"]) == max(scores)
+        assert run.curves[run.best_epoch - 1].test_score == pytest.approx(run.metrics[measure.on_test], rel=1e-4)
+    best = max(run.curves, key=lambda row: (measure.goodness(row.heldout_score), -row.heldout_loss))
+    assert run.best_epoch == best.epoch
+    assert {f"test_{metric}" for metric in task.tabled} <= run.metrics.keys()
+    assert run.layers
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_networks_give_what_the_task_asks_for_and_depend_on_the_seed_alone(name: str, tmp_path: Path) -> None:
+    task = tasks.find(name)
+    data = study.prepare(settings(name, tmp_path))
+    inputs, targets = next(iter(Batches(data.train, 4)))
+    for network in task.networks:
+        first, second, other = (task.build(network, data, seed).eval() for seed in (0, 0, 1))
+        outputs = first(inputs)
+        assert outputs.shape == (len(inputs), *task.output_shape(data))
+        assert torch.equal(outputs, second(inputs))
+        assert not torch.equal(outputs, other(inputs))
+        assert task.loss(outputs, targets).ndim == 0
+    assert task.measure.name in task.metrics(data)
+    assert task.defaults["network"] in task.networks
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_facts_describe_the_data_and_another_division_is_other_data(name: str, tmp_path: Path) -> None:
+    chosen = settings(name, tmp_path)
+    facts = study.prepare(chosen).facts()
+    assert facts.train > facts.validation > 0 < facts.test
+    assert facts.fingerprint == study.prepare(chosen).facts().fingerprint
+    other = study.prepare(chosen.model_copy(update={"test_fraction": 0.4})).facts()
+    assert other.fingerprint != facts.fingerprint
+
+
+def test_a_study_stored_before_there_were_tasks_goes_on(tmp_path: Path) -> None:
+    study.compare(tiny(), tmp_path, Recorder())
+    _age(tmp_path / "study.json", {"settings": ("task", "target", "time", "window", "ignore_label", "split"),
+                                   "data": ("unit", "description", "notes")})  # fmt: skip
+    for path in (tmp_path / "runs").glob("*.json"):
+        run = json.loads(path.read_text())
+        del run["shown"]
+        for row in run["curves"]:
+            for split in ("train", "heldout", "test"):
+                row[f"{split}_accuracy"] = row.pop(f"{split}_score")
+        path.write_text(json.dumps(run))
+    before, table = stored(tmp_path / "runs"), (tmp_path / "runs.csv").read_text()
+    listener = Recorder()
+    result = study.compare(tiny(), tmp_path, listener)
+    assert not listener.started
+    assert stored(tmp_path / "runs") == before
+    assert (tmp_path / "runs.csv").read_text() == table
+    assert all(row.heldout_score > 0 for run in result.runs for row in run.curves)
+
+
+def _age(path: Path, newer: dict[str, tuple[str, ...]]) -> None:
+    """Take out of a stored file what older versions did not store."""
+    held = json.loads(path.read_text())
+    for part, names in newer.items():
+        for name in names:
+            del held[part][name]
+    path.write_text(json.dumps(held))
+
+
+def test_an_option_of_another_task_is_refused() -> None:
+    with pytest.raises(SpecError, match="--target 'x' is not an option of --task classification, only of regression"):
+        tasks.check_options(tiny(target="x"))
+    with pytest.raises(SpecError, match=r"--split 'blocks' .* only of segmentation"):
+        tasks.check_options(tiny(split="blocks"))
