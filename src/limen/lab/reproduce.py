@@ -41,7 +41,7 @@ class Reproduction:
             found.append("Scaled down (--quick): these numbers show that everything runs, and support no verdict.")
         used = data.train + data.validation
         if published is None:
-            found.append("The paper's numbers for this experiment are not known; what is measured stands alone.")
+            found.append("No published table of this experiment is known to us; what is measured stands alone.")
         elif (used, data.test) != (published.train_images, published.test_images):
             found.append(
                 f"Not the paper's amount of data: {used:,} training {data.unit} (of which {data.validation:,} held "

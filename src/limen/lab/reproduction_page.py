@@ -60,8 +60,11 @@ def _numbers(found: Reproduction) -> list[str]:
     rows = [(r.network, f"{100 * r.published:.1f}", _percent(r.paper), _percent(r.honest)) for r in found.numbers]
     if not rows:
         return _measured(found)
-    measure = Scale(tasks.find(found.recipe.task).measure.on_test).name
-    return _table((f"{measure}, %", "published", "as the paper", "honest"), rows)
+    scale = Scale(tasks.find(found.recipe.task).measure.on_test)
+    metric = Scale(found.recipe.published_rows()[0]["metric"])
+    # A paper may report another metric than the one that decides here.
+    published = "published" if metric.column == scale.column else f"published {metric.name}"
+    return _table((f"{scale.name}, %", published, "as the paper", "honest"), rows)
 
 
 def _measured(found: Reproduction) -> list[str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 MISSING = "–"
 FRACTIONS = ("accuracy", "dice", "iou", "precision", "recall", "auroc")
 """Metrics stored as a fraction of 1 have one of these in their name."""
+DECIMALS = ((1.0, 4), (100.0, 3), (10_000.0, 2), (math.inf, 0))
+"""Below which size how many decimals are shown of what is no fraction."""
 SHORT_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "dice": "Dice", "iou": "IoU", "miou": "mIoU", "auroc": "AUROC"}
 MINUS = "\N{MINUS SIGN}"
 NARROW = "\N{NARROW NO-BREAK SPACE}"
@@ -139,13 +141,13 @@ class Scale:
     def decimals_of(self, value: float) -> int:
         """Decimals shown of a value: two of a percentage, else fewer the larger it is.
 
-        >>> [Scale("test_rmse").decimals_of(value) for value in (0.5, 123.4, 68000.0)]
-        [4, 2, 0]
+        >>> [Scale("test_rmse").decimals_of(value) for value in (0.5, 3.2, 123.4, 68000.0)]
+        [4, 3, 2, 0]
         """
         if self.is_fraction:
             return 2
         size = max(abs(known) for known in (value, self.size, 0.0) if not math.isnan(known))
-        return 4 if size < 100 else 2 if size < 10_000 else 0
+        return next(decimals for below, decimals in DECIMALS if size < below or below == math.inf)
 
     @property
     def name(self) -> str:
@@ -193,7 +195,7 @@ class Scale:
         """Write a value with its unit.
 
         >>> Scale("test_accuracy").said(0.9731), Scale("test_rmse").said(3.2)
-        ('97.31 %', '3.2000')
+        ('97.31 %', '3.200')
         """
         return self.value(value) + (" %" if self.is_fraction else "")
 

@@ -44,7 +44,7 @@ def hidden_options(task: Task) -> frozenset[str]:
 def check_options(settings: StudySettings) -> None:
     """Raise for a setting that the task does not have, and for one that it cannot use.
 
-    >>> check_options(StudySettings(data="digits", activations=("relu",), baseline="relu"))
+    >>> check_options(StudySettings(data="digits", activations=("relu",), baseline="relu", seeds=(0,)))
     """
     task = find(settings.task)
     for name in sorted(hidden_options(task)):
