@@ -14,7 +14,7 @@ from limen.errors import PlanError, SpecError
 from limen.selection.choice import TWO_LINES, Choice, Observation
 from limen.selection.families import negative_slope
 from limen.selection.plan import RULES, Plan
-from limen.selection.search import mixtures, soft_weights
+from limen.selection.search import places, soft_weights
 
 
 def select(model: nn.Module | Sequence[nn.Module], *, rule: str = "largest") -> Plan:
@@ -74,7 +74,10 @@ def _check_rule(rule: str) -> None:
 
 
 def _sites(model: nn.Module) -> list[tuple[str, AdAct]]:
-    found = mixtures(model)
+    """Every place of every mixture, so that the plan says of each place of a fresh model what belongs there."""
+    if isinstance(model, AdAct):
+        return [("", model)]
+    found = [(path, mixture) for path, _, _, mixture in places(model)]
     if not found:
         raise PlanError(
             f"{type(model).__name__} has no mixture to select from; swap one in with limen.swap_(model, 'adact') and "
