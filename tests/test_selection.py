@@ -566,3 +566,12 @@ def test_a_reused_activation_is_applied_as_it_was_searched(share):
     x = torch.randn(3, 4)
     assert torch.equal(fresh(x), searched(x))
     assert len([m for m in fresh.modules() if isinstance(m, limen.PReLU)]) == (2 if share == "site" else 1)
+
+
+def test_the_gap_leaves_every_module_in_its_mode():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4))
+    limen.swap_(model, "adact")
+    model[1].eval()
+    x = torch.randn(6, 4)
+    discretisation_gap(model, lambda m: float(m(x).sum()) if not m[3].training else pytest.fail("not in evaluation"))
+    assert [module.training for module in model] == [True, False, True, True]
