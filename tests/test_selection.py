@@ -575,3 +575,74 @@ def test_the_gap_leaves_every_module_in_its_mode():
     x = torch.randn(6, 4)
     discretisation_gap(model, lambda m: float(m(x).sum()) if not m[3].training else pytest.fail("not in evaluation"))
     assert [module.training for module in model] == [True, False, True, True]
+
+
+def edited(tmp_path: Path, change) -> limen.Plan:
+    """The plan of two seeds whose PReLU won, as a file that a person has edited at its first site."""
+    searched = all_on(network(("prelu", "silu", "relu")), "prelu")
+    stored = limen.select([searched, searched]).as_dict()
+    change(stored["sites"][0])
+    (tmp_path / "plan.json").write_text(json.dumps(stored))
+    return limen.Plan.load(tmp_path / "plan.json")
+
+
+EDITS = {
+    r"'prelu.weight' must have as many values in every seed, and it has none in seed 0 and 1 in seed 1": lambda site: (
+        site["seeds"][0]["parameters"].clear()
+    ),
+    "it has 1 in seed 0 and none in seed 1": lambda site: site["seeds"][1]["parameters"].clear(),
+    "it has 1 in seed 0 and 2 in seed 1": lambda site: site["seeds"][1]["parameters"].update({"prelu.weight": [1, 2]}),
+    "'mish' is not that of the winner 'prelu', 'prelu'": lambda site: site.update(activation="mish"),
+    "'silu' is not that of the winner 'prelu', 'prelu'": lambda site: site.update(activation="silu"),
+    "'maxout' is not that of the winner": lambda site: site.update(activation="maxout", winner="silu"),
+}
+
+
+@pytest.mark.parametrize("sentence", EDITS)
+def test_a_plan_edited_into_disagreement_is_refused(sentence, tmp_path: Path):
+    with pytest.raises(PlanError, match=sentence) as caught:
+        edited(tmp_path, EDITS[sentence])
+    assert "plan.json" in str(caught.value)
+
+
+def test_a_winner_changed_by_hand_is_built(tmp_path: Path):
+    plan = edited(tmp_path, lambda site: site.update(winner="silu"))
+    assert plan.sites[0].activation == "silu"
+    fresh = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    limen.apply_(fresh, plan, keep_learned=True)
+    assert [type(fresh[1]), type(fresh[3])] == [limen.SiLU, limen.PReLU]
+
+
+def test_learned_values_that_do_not_fit_are_refused_and_nothing_is_changed(tmp_path: Path):
+    def fresh() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    for values, had in (([0.1, 0.2], "2"), (None, "none")):
+        parameters = {} if values is None else {"prelu.weight": values}
+        plan = edited(tmp_path, lambda site, p=parameters: [seed.update(parameters=p) for seed in site["seeds"]])
+        model = fresh()
+        with pytest.raises(PlanError, match=f"must have 1 learned values of 'weight' in the plan, and it has {had}"):
+            limen.apply_(model, plan, keep_learned=True)
+        assert isinstance(model[3], nn.ReLU)
+        limen.apply_(model, plan)
+    shaped = edited(
+        tmp_path,
+        lambda site: site.update(activation="maxout", candidates={**site["candidates"], "prelu": "maxout"}),
+    )
+    with pytest.raises(PlanError, match="'maxout' changes the shape"):
+        limen.apply_(model := fresh(), shaped)
+    assert isinstance(model[1], nn.ReLU)
+
+
+def test_a_plan_that_is_not_there_is_one_sentence(tmp_path: Path):
+    for path in (tmp_path / "nope.json", tmp_path):
+        with pytest.raises(PlanError, match=r"cannot be read .*give a file that Plan\.save wrote"):
+            limen.Plan.load(path)
+
+
+def test_a_grouped_plan_survives_the_file(tmp_path: Path):
+    plan = limen.select(with_logits(network(), [0.1] * 7, [0.2, *[0.0] * 6]), rule="grouped")
+    assert plan.sites[0].winner == TWO_LINES
+    plan.save(tmp_path / "plan.json")
+    assert limen.Plan.load(tmp_path / "plan.json") == plan
+    limen.apply_(network(), plan, keep_learned=True)

@@ -242,6 +242,13 @@ def _without_noise(rrelu: RReLU) -> LeakyReLU:
 
 @torch.no_grad()
 def _take_over(new: Activation, choice: Choice) -> None:
-    for name, values in choice.learned.items():
-        parameter = getattr(new, name)
+    parameters = dict(new.named_parameters())
+    for name, parameter in parameters.items() if choice.winner != TWO_LINES else ():
+        values = choice.learned.get(name)
+        if values is None or len(values) != parameter.numel():
+            had = "none" if values is None else str(len(values))
+            raise PlanError(
+                f"{choice.path}: {choice.winner!r} must have {parameter.numel()} learned values of {name!r} in the "
+                f"plan, and it has {had}; apply the plan without keep_learned."
+            )
         parameter.copy_(torch.tensor(values, dtype=parameter.dtype).reshape(parameter.shape))

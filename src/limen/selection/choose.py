@@ -11,7 +11,7 @@ from torch import nn
 from limen.activations.mixture import AdAct
 from limen.activations.spec import spec_of
 from limen.errors import PlanError, SpecError
-from limen.selection.choice import TWO_LINES, Choice, Observation
+from limen.selection.choice import TWO_LINES, Choice, Observation, two_lines
 from limen.selection.families import negative_slope
 from limen.selection.plan import RULES, Plan
 from limen.selection.search import places, soft_weights
@@ -121,6 +121,6 @@ def _choose(path: str, specs: Mapping[str, str], seeds: Sequence[Observation], r
     if rule == "grouped" and len(family) > 1:
         outside = {name: weight for name, weight in weights.items() if name not in family}
         if math.fsum(weights[name] for name in family) >= max(outside.values(), default=0.0):
-            return Choice(path, TWO_LINES, f"prelu:weight={choice.joint_slope:.9g}", tuple(seeds), specs)
+            return Choice(path, TWO_LINES, two_lines(choice), tuple(seeds), specs)
         winner = max(outside, key=lambda name: outside[name])
     return Choice(path, winner, specs[winner], tuple(seeds), specs)
