@@ -208,3 +208,43 @@ def test_parameters_by_role():
     together = limen.param_groups(model, 1e-3, 0.1)
     assert [len(group["params"]) for group in together] == [8, 3]
     torch.optim.AdamW(together).step()
+
+
+@pytest.mark.parametrize("by_example", [False, True])
+def test_weight_normed_layers_are_drawn(by_example):
+    normed = nn.utils.parametrizations.weight_norm
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), normed(nn.Linear(64, 64)), nn.ReLU(), normed(nn.Linear(64, 8)))
+    model[4].requires_grad_(False)
+    before, frozen = model[2].weight.detach().clone(), model[4].weight.detach().clone()
+    gains = limen.init_(model, torch.randn(256, 64) if by_example else None)
+    assert set(gains) == {"0", "2"}
+    assert not torch.equal(model[2].weight, before)
+    assert torch.equal(model[4].weight, frozen)
+    assert float(model[2].weight.detach().std()) == pytest.approx(gains["2"] / 8, rel=0.1)
+    assert not model[2].bias.any()
+
+
+@pytest.mark.parametrize("by_example", [False, True])
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize(
+    "norm", [nn.utils.weight_norm, nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm]
+)
+def test_a_weight_that_cannot_be_drawn_is_refused_by_name(norm, by_example):
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), norm(nn.Linear(8, 8)))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(LimenError, match="the weight of layer '2' is computed from other parameters"):
+        limen.init_(model, torch.randn(16, 8) if by_example else None)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    model[2].requires_grad_(False)
+    assert set(limen.init_(model, torch.randn(16, 8) if by_example else None)) == {"0"}
+
+
+@pytest.mark.parametrize("wrong", [nn.Softmax(-1), nn.LogSoftmax(1), nn.GLU()])
+def test_what_weighs_values_against_one_another_has_no_gain(wrong):
+    with pytest.raises(SpecError, match="no function of one number"):
+        limen.gain(wrong)
+
+
+def test_init_wants_a_module():
+    with pytest.raises(LimenError, match="Module, and 'x' was given"):
+        limen.init_("x")

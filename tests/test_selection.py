@@ -415,3 +415,234 @@ def test_activations_called_as_functions_are_selected_too():
     report.undo()
     assert not [m for m in fresh.modules() if isinstance(m, limen.Activation)]
     assert before.shape == fresh(x).shape
+
+
+class Overwriting(nn.Module):
+    """The sum is of what the activation left in its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+def overwriting_network() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 4), Overwriting(), Overwriting()).eval()
+
+
+def all_on(model: nn.Module, winner: str) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, limen.AdAct):
+            with torch.no_grad():
+                module.logits.copy_(torch.tensor(alone(module.names, winner)))
+    return model
+
+
+def test_what_overwrites_its_input_still_does_after_baking_and_applying():
+    original = overwriting_network()
+    searched = copy.deepcopy(original)
+    limen.swap_(searched, lambda: limen.AdAct(("silu", "relu")))
+    x = torch.randn(5, 4)
+    plan = limen.select(all_on(searched, "relu"))
+    limen.bake_(searched, plan)
+    assert torch.equal(searched(x), original(x))
+    fresh = copy.deepcopy(original)
+    limen.apply_(fresh, plan)
+    assert torch.equal(fresh(x), original(x))
+    grouped = all_on(copy.deepcopy(original), "relu")
+    limen.swap_(grouped, lambda: limen.AdAct(("leaky_relu", "relu")))
+    limen.bake_(all_on(grouped, "relu"), limen.select(grouped, rule="grouped"))
+    assert torch.allclose(grouped(x), original(x), atol=1e-6)
+
+
+def test_mixtures_tied_within_one_parent_are_all_baked():
+    act = nn.ReLU()
+    model = nn.Sequential(nn.Linear(4, 4), act, nn.Linear(4, 4), act, nn.Sequential(act))
+    fresh = copy.deepcopy(model)
+    limen.swap_(model, lambda: limen.AdAct(("prelu", "silu")), share="instance")
+    plan = limen.select(model)
+    assert [site.path for site in plan.sites] == ["1", "3", "4.0"]
+    mixture = model[1]
+    report = limen.bake_(model, limen.Plan(plan.sites[:1]))  # one place stands for all
+    assert model[1] is model[3] is model[4][0]
+    assert isinstance(model[1], limen.PReLU)
+    assert [site.path for site in report.sites] == ["1", "3", "4.0"]
+    report.undo()
+    assert model[1] is model[3] is model[4][0] is mixture
+    limen.apply_(fresh, plan, share="instance")
+    assert fresh[1] is fresh[3] is fresh[4][0]
+
+
+class Table(nn.Module):
+    """Activations in a dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.table = {"r": nn.functional.relu}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.table["r"](self.layer(x))
+
+
+def test_a_mixture_held_in_a_dictionary_is_baked_there_too():
+    model = Table()
+    limen.swap_(model, lambda: limen.AdAct(("silu", "relu")))
+    mixture = model.table["r"]
+    report = limen.bake_(all_on(model, "silu"))
+    assert isinstance(model.table["r"], limen.SiLU)
+    x = torch.randn(3, 4)
+    assert torch.allclose(model(x), nn.functional.silu(model.layer(x)), atol=1e-6)
+    report.undo()
+    assert model.table["r"] is mixture
+
+
+def test_baking_takes_hooks_and_frozenness_over_and_its_undo_the_state_of_the_model():
+    model = network(("prelu", "silu"))
+    model[3].requires_grad_(False)
+    calls: list[str] = []
+    handle = model[1].register_forward_hook(lambda *_: calls.append("called"))
+    report = limen.bake_(all_on(model, "prelu"))
+    model(torch.randn(2, 4))
+    assert calls == ["called"]
+    handle.remove()
+    assert not model[1]._forward_hooks
+    assert [model[1].weight.requires_grad, model[3].weight.requires_grad] == [True, False]
+    report.undo()
+    report = limen.bake_(all_on(model, "silu"))  # SiLU has no parameter of its own to settle by
+    model.eval().double()
+    report.undo()
+    assert model[1].logits.dtype == torch.float64
+    model.train()
+    report = limen.bake_(model)
+    model.eval()
+    report.undo()
+    assert not model[1].training
+    model(torch.randn(2, 4, dtype=torch.float64))
+
+
+def test_applying_takes_hooks_and_frozenness_over():
+    plan = limen.select(all_on(network(("prelu", "silu")), "prelu"))
+    fresh = nn.Sequential(nn.Linear(4, 8), nn.PReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    fresh[1].requires_grad_(False)
+    calls: list[str] = []
+    fresh[1].register_forward_hook(lambda *_: calls.append("called"))
+    limen.apply_(fresh, plan)
+    fresh(torch.randn(2, 4))
+    assert calls == ["called"]
+    assert isinstance(fresh[1], limen.PReLU)
+    assert [fresh[1].weight.requires_grad, fresh[3].weight.requires_grad] == [False, True]
+
+
+def test_a_weight_layer_is_not_replaced_by_an_activation():
+    plan = limen.select(network(("silu", "relu")))
+    other = nn.Sequential(nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    with pytest.raises(PlanError, match="at '1' the model has Linear, which is not an activation"):
+        limen.apply_(other, plan)
+    assert [type(module) for module in other] == [nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
+
+
+class Reused(nn.Module):
+    """One activation called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.relu = nn.Linear(4, 4), nn.Linear(4, 4), nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.relu(self.b(self.relu(self.a(x))))
+
+
+@pytest.mark.parametrize("share", ["site", "instance"])
+def test_a_reused_activation_is_applied_as_it_was_searched(share):
+    searched, fresh = Reused(), Reused()
+    limen.swap_(searched, lambda: limen.AdAct(("prelu", "silu")), share=share)
+    plan = limen.select(all_on(searched, "prelu"))
+    limen.bake_(searched, plan)
+    limen.apply_(fresh, plan, share=share)
+    fresh.load_state_dict(searched.state_dict())
+    x = torch.randn(3, 4)
+    assert torch.equal(fresh(x), searched(x))
+    assert len([m for m in fresh.modules() if isinstance(m, limen.PReLU)]) == (2 if share == "site" else 1)
+
+
+def test_the_gap_leaves_every_module_in_its_mode():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4))
+    limen.swap_(model, "adact")
+    model[1].eval()
+    x = torch.randn(6, 4)
+    discretisation_gap(model, lambda m: float(m(x).sum()) if not m[3].training else pytest.fail("not in evaluation"))
+    assert [module.training for module in model] == [True, False, True, True]
+
+
+def edited(tmp_path: Path, change) -> limen.Plan:
+    """The plan of two seeds whose PReLU won, as a file that a person has edited at its first site."""
+    searched = all_on(network(("prelu", "silu", "relu")), "prelu")
+    stored = limen.select([searched, searched]).as_dict()
+    change(stored["sites"][0])
+    (tmp_path / "plan.json").write_text(json.dumps(stored))
+    return limen.Plan.load(tmp_path / "plan.json")
+
+
+EDITS = {
+    r"'prelu.weight' must have as many values in every seed, and it has none in seed 0 and 1 in seed 1": lambda site: (
+        site["seeds"][0]["parameters"].clear()
+    ),
+    "it has 1 in seed 0 and none in seed 1": lambda site: site["seeds"][1]["parameters"].clear(),
+    "it has 1 in seed 0 and 2 in seed 1": lambda site: site["seeds"][1]["parameters"].update({"prelu.weight": [1, 2]}),
+    "'mish' is not that of the winner 'prelu', 'prelu'": lambda site: site.update(activation="mish"),
+    "'silu' is not that of the winner 'prelu', 'prelu'": lambda site: site.update(activation="silu"),
+    "'maxout' is not that of the winner": lambda site: site.update(activation="maxout", winner="silu"),
+}
+
+
+@pytest.mark.parametrize("sentence", EDITS)
+def test_a_plan_edited_into_disagreement_is_refused(sentence, tmp_path: Path):
+    with pytest.raises(PlanError, match=sentence) as caught:
+        edited(tmp_path, EDITS[sentence])
+    assert "plan.json" in str(caught.value)
+
+
+def test_a_winner_changed_by_hand_is_built(tmp_path: Path):
+    plan = edited(tmp_path, lambda site: site.update(winner="silu"))
+    assert plan.sites[0].activation == "silu"
+    fresh = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    limen.apply_(fresh, plan, keep_learned=True)
+    assert [type(fresh[1]), type(fresh[3])] == [limen.SiLU, limen.PReLU]
+
+
+def test_learned_values_that_do_not_fit_are_refused_and_nothing_is_changed(tmp_path: Path):
+    def fresh() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    for values, had in (([0.1, 0.2], "2"), (None, "none")):
+        parameters = {} if values is None else {"prelu.weight": values}
+        plan = edited(tmp_path, lambda site, p=parameters: [seed.update(parameters=p) for seed in site["seeds"]])
+        model = fresh()
+        with pytest.raises(PlanError, match=f"must have 1 learned values of 'weight' in the plan, and it has {had}"):
+            limen.apply_(model, plan, keep_learned=True)
+        assert isinstance(model[3], nn.ReLU)
+        limen.apply_(model, plan)
+    shaped = edited(
+        tmp_path,
+        lambda site: site.update(activation="maxout", candidates={**site["candidates"], "prelu": "maxout"}),
+    )
+    with pytest.raises(PlanError, match="'maxout' changes the shape"):
+        limen.apply_(model := fresh(), shaped)
+    assert isinstance(model[1], nn.ReLU)
+
+
+def test_a_plan_that_is_not_there_is_one_sentence(tmp_path: Path):
+    for path in (tmp_path / "nope.json", tmp_path):
+        with pytest.raises(PlanError, match=r"cannot be read .*give a file that Plan\.save wrote"):
+            limen.Plan.load(path)
+
+
+def test_a_grouped_plan_survives_the_file(tmp_path: Path):
+    plan = limen.select(with_logits(network(), [0.1] * 7, [0.2, *[0.0] * 6]), rule="grouped")
+    assert plan.sites[0].winner == TWO_LINES
+    plan.save(tmp_path / "plan.json")
+    assert limen.Plan.load(tmp_path / "plan.json") == plan
+    limen.apply_(network(), plan, keep_learned=True)

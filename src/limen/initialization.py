@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from limen.activations.base import Activation
 from limen.activations.registry import create
@@ -56,6 +57,8 @@ def gain(activation: nn.Module | str | Callable[[Tensor], Tensor]) -> float:
 def _second_moment(function: nn.Module | Callable[[Tensor], Tensor]) -> float:
     if isinstance(function, Activation) and not function.keeps_shape:
         raise SpecError(f"{function!r} changes the shape of its input, so it has no gain.")
+    if isinstance(function, NO_ACTIVATION):
+        raise SpecError(f"{function!r} is no function of one number, so it has no gain.")
     if isinstance(function, nn.Module):
         function = copy.deepcopy(function).to(device="cpu", dtype=torch.float64).eval()
     if isinstance(function, Activation) and not function.elementwise:
@@ -125,16 +128,20 @@ def init_(model: nn.Module, example: Any = None, *, generator: torch.Generator |
 
     Raises:
         SampleError: if a layer's input is 0 throughout or not finite, so that no weights give it variance 1.
-        LimenError: for a lazy layer, which has no shape yet; run the model once before.
+        LimenError: for a lazy layer, which has no shape yet; run the model once before. For a layer whose weight is
+            computed from others and cannot be assigned, as under a spectral norm; ``parametrizations.weight_norm`` can.
 
     >>> import limen
     >>> model = nn.Sequential(nn.Linear(8, 8), limen.ReLU(), nn.Linear(8, 8))
     >>> {path: round(gain, 4) for path, gain in init_(model).items()}
     {'0': 1.0, '2': 1.4142}
     """
+    if not isinstance(model, nn.Module):
+        raise LimenError(f"init_ draws the weights of an nn.Module, and {model!r} was given.")
     lazy = [path for path, module in model.named_modules() if isinstance(module, nn.modules.lazy.LazyModuleMixin)]
     if lazy:
         raise LimenError(f"the layer {lazy[0]!r} is lazy and has no shape yet; run the model once on a batch before.")
+    _check_drawable(model)
     if example is None:
         gains = _gains_by_order(model)
         for path, value in gains.items():
@@ -206,19 +213,64 @@ def _is_activation(module: nn.Module) -> bool:
 
 def _takes_part(module: nn.Module, drawn: set[int]) -> bool:
     """Whether its weight is trained and is met for the first time; notes it."""
-    weight = module.weight
-    first = id(weight) not in drawn
-    drawn.add(id(weight))
-    return first and bool(weight.requires_grad)
+    sources = _sources(module)
+    first = not any(id(source) in drawn for source in sources)
+    drawn.update(map(id, sources))
+    return first and any(source.requires_grad for source in sources)
 
 
+def _sources(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that the weight is, or is computed from."""
+    own = module._parameters.get("weight")
+    if own is not None:
+        return [own]
+    if is_parametrized(module, "weight"):
+        lists: Any = module.parametrizations
+        return list(lists["weight"].parameters())
+    return [parameter for name, parameter in module._parameters.items() if name != "bias" and parameter is not None]
+
+
+def _check_drawable(model: nn.Module) -> None:
+    """Refuse, before anything is drawn, a trained layer whose weight would not be what was drawn."""
+    for path, module in model.named_modules():
+        if not isinstance(module, WEIGHTED) or module._parameters.get("weight") is not None:
+            continue
+        if any(source.requires_grad for source in _sources(module)) and not _can_be_assigned(module):
+            raise LimenError(
+                f"the weight of layer {path!r} is computed from other parameters and cannot be set to what is drawn; "
+                "call init_ before it is normalised or pruned, freeze it, or use "
+                "torch.nn.utils.parametrizations.weight_norm."
+            )
+
+
+@torch.no_grad()
+def _can_be_assigned(module: nn.Module) -> bool:
+    """Whether a parametrised weight becomes what it is set to, tried out with twice its value."""
+    if not is_parametrized(module, "weight"):
+        return False
+    lists: Any = module.parametrizations
+    before = {name: value.clone() for name, value in lists["weight"].state_dict().items()}
+    weighted: Any = module
+    wanted = 2 * weighted.weight
+    try:
+        weighted.weight = wanted
+        return torch.allclose(weighted.weight, wanted, rtol=1e-2, atol=1e-6)
+    except (RuntimeError, ValueError, NotImplementedError):  # what a parametrisation says that has no inverse there
+        return False
+    finally:
+        lists["weight"].load_state_dict(before)
+
+
+@torch.no_grad()
 def _draw(module: nn.Module, value: float, generator: torch.Generator | None) -> None:
-    weight = module.weight
-    assert isinstance(weight, Tensor)
-    with torch.no_grad():
-        weight.normal_(0.0, value / math.sqrt(_fan_in(module, weight)), generator=generator)
-        if isinstance(module.bias, Tensor) and module.bias.requires_grad:
-            module.bias.zero_()
+    weight: Any = module.weight
+    deviation = value / math.sqrt(_fan_in(module, weight))
+    if is_parametrized(module, "weight"):
+        module.weight = torch.empty_like(weight).normal_(0.0, deviation, generator=generator)
+    else:
+        weight.normal_(0.0, deviation, generator=generator)
+    if isinstance(module.bias, Tensor) and module.bias.requires_grad:
+        module.bias.zero_()
 
 
 def _fan_in(module: nn.Module, weight: Tensor) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -16,10 +17,19 @@ from limen.errors import PlanError, suggest
 from limen.selection.choice import TWO_LINES, Choice
 from limen.selection.choose import select
 from limen.selection.plan import Plan
+from limen.selection.search import places
 from limen.surgery import Site, SwapReport, swap_
+from limen.surgery.inplace import overwriting, writing_back
+from limen.surgery.installing import _with_item
+from limen.surgery.known import SHAPE_CHANGING
+from limen.surgery.sites import _PLUMBING, survey
+from limen.surgery.state import settle, take_over
+from limen.surgery.swapping import Share
 
-Place = tuple[nn.Module, str, nn.Module]
-"""A parent, the name below it, and the module there."""
+Place = tuple[nn.Module, str, AdAct]
+"""A parent, the name below it, and the mixture there."""
+
+Home = tuple[torch.device, torch.dtype]
 
 
 def bake_(model: nn.Module, plan: Plan | None = None) -> SwapReport:
@@ -46,33 +56,28 @@ def bake_(model: nn.Module, plan: Plan | None = None) -> SwapReport:
     """
     plan = plan or select(model)
     made: dict[int, nn.Module] = {}
-    planned = []
     for choice in plan.sites:
-        place = _place(model, choice.path)
-        mixture = place[2]
-        if not isinstance(mixture, AdAct):
-            raise PlanError(
-                f"at {choice.path!r} there is {type(mixture).__name__} and no mixture to bake; use limen.apply_ on a "
-                "fresh model."
-            )
-        # A mixture registered at two places stays one module.
-        new = made.setdefault(id(mixture), _baked(mixture, choice))
-        planned.append((choice.path, place, new))
-    return _replace(planned)
+        mixture = _mixture_at(model, choice.path)
+        # A mixture registered at several places stays one module.
+        if id(mixture) not in made:
+            made[id(mixture)] = _baked(mixture, choice)
+    planned = [(path, (owner, name, old)) for path, owner, name, old in places(model) if id(old) in made]
+    return _replace(model, planned, made)
 
 
-def apply_(model: nn.Module, plan: Plan, *, keep_learned: bool = False) -> SwapReport:
+def apply_(model: nn.Module, plan: Plan, *, keep_learned: bool = False, share: Share = "site") -> SwapReport:
     """Give a fresh model the activations of a plan, at their initial values, to train it from scratch.
 
     Args:
         keep_learned: start the activations' own parameters (the slope of PReLU) where the search left them, averaged
             over seeds.
+        share: as the searched model was swapped; see :func:`limen.swap_`.
 
     Returns:
         The report of what was replaced, with ``undo()``.
 
     Raises:
-        PlanError: if a site of the plan does not exist in the model; nothing is changed then.
+        PlanError: if a site of the plan is no activation of the model; nothing is changed then.
 
     >>> import limen
     >>> searched = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
@@ -82,31 +87,66 @@ def apply_(model: nn.Module, plan: Plan, *, keep_learned: bool = False) -> SwapR
     1 replaced, 0 kept, 0 not reached
       1: ReLU() -> SiLU()
     """
-    made = [create(choice.activation) for choice in plan.sites]
-    calls = _reach_calls(model, {choice.path for choice in plan.sites})
-    planned = []
-    try:
-        for choice, new in zip(plan.sites, made, strict=True):
-            place = _place(model, choice.path)
-            if keep_learned:
-                _take_over(new, choice)
-            planned.append((choice.path, place, _like(new, place[2], model)))
-    except PlanError:
-        calls.undo()
-        raise
-    report = _replace(planned)
-    report._undo.insert(0, calls.undo)
-    return report
+    wanted = {path: _initial(choice, keep_learned) for path, choice in _sites_of(model, plan, share).items()}
+    taken: dict[str, int] = {}
+
+    def chosen(path: str, old: nn.Module) -> bool:
+        if path in wanted:
+            taken[path] = id(old)
+        return path in wanted
+
+    def next_one() -> nn.Module:
+        # swap_ makes the modules in the order in which it chose the sites, one for each tied object.
+        path, tie = next(iter(taken.items()))
+        for other in [p for p in taken if p == path or (share == "instance" and taken[p] == tie)]:
+            del taken[other]
+        return wanted[path]
+
+    return swap_(model, next_one, where=chosen, share=share)
 
 
-def _reach_calls(model: nn.Module, paths: set[str]) -> SwapReport:
-    """Give sites that a fresh model calls as functions a module, as the swap of the searched model did."""
-    missing = paths - {path for path, _ in model.named_modules(remove_duplicate=False)}
-    return swap_(model, "relu", where=lambda path, *_: path in missing) if missing else SwapReport()
+def _sites_of(model: nn.Module, plan: Plan, share: Share) -> dict[str, Choice]:
+    """The model's own path of every site of the plan."""
+    spots = {(id(spot.owner), spot.name): spot for spot in survey(model, split_calls=share == "site").spots}
+    known = dict(model.named_modules(remove_duplicate=False))
+    found: dict[str, Choice] = {}
+    for choice in plan.sites:
+        if not choice.path:
+            raise PlanError(
+                "the model itself is the activation, with no parent to be replaced in; wrap it in nn.Sequential."
+            )
+        parent, _, name = choice.path.rpartition(".")
+        spot = spots.get((id(known.get(parent)), name))
+        if spot is None and choice.path in known:
+            raise PlanError(
+                f"at {choice.path!r} the model has {type(known[choice.path]).__name__}, which is not an activation; "
+                "the plan is of another model."
+            )
+        if spot is None:
+            raise PlanError(
+                f"the model has no module at {choice.path!r}. {suggest(choice.path, [s.path for s in spots.values()])}"
+            )
+        if isinstance(spot.like, SHAPE_CHANGING):
+            raise PlanError(f"at {choice.path!r} the model has {spot.like}, which changes the shape of its input.")
+        found.setdefault(spot.path, choice)
+    return found
 
 
-def _place(model: nn.Module, path: str) -> Place:
-    """Where the model has the activation of a site."""
+def _initial(choice: Choice, keep_learned: bool) -> Activation:
+    """The chosen activation before training, or with what the search learned."""
+    new = create(choice.activation)
+    if not new.keeps_shape:
+        raise PlanError(
+            f"{choice.path}: {choice.activation!r} changes the shape of its input, so it cannot take another "
+            "activation's place."
+        )
+    if keep_learned:
+        _take_over(new, choice)
+    return new
+
+
+def _mixture_at(model: nn.Module, path: str) -> AdAct:
+    """The mixture that the plan speaks of."""
     known = dict(model.named_modules(remove_duplicate=False))
     if not path:
         raise PlanError(
@@ -115,47 +155,82 @@ def _place(model: nn.Module, path: str) -> Place:
     if path not in known:
         leaves = [name for name, module in known.items() if name and not any(module.children())]
         raise PlanError(f"the model has no module at {path!r}. {suggest(path, leaves)}")
-    if any(known[path].children()) and not isinstance(known[path], Activation):
-        raise PlanError(f"at {path!r} the model has {type(known[path]).__name__}, which is not an activation.")
-    parent, _, name = path.rpartition(".")
-    return known[parent], name, known[path]
+    found = known[path]
+    if not isinstance(found, AdAct):
+        raise PlanError(
+            f"at {path!r} there is {type(found).__name__} and no mixture to bake; use limen.apply_ on a fresh model."
+        )
+    return found
 
 
-def _replace(planned: list[tuple[str, Place, nn.Module]]) -> SwapReport:
-    """Put every module in its place, now that none can fail."""
+def _replace(model: nn.Module, planned: list[tuple[str, Place]], made: dict[int, nn.Module]) -> SwapReport:
+    """Put every module in its places, now that none can fail."""
     report = SwapReport()
-    for path, (parent, name, old), new in planned:
-        setattr(parent, name, new)
-        report._undo.append(partial(setattr, parent, name, old))
+    for path, (owner, name, old) in planned:
+        new = made[id(old)]
         report.sites.append(Site(path, _said(old), _said(new)))
+        if owner._modules[name] is old:  # else its owner has several paths, and this is not the first
+            take_over(new, old, owner, model, hooks=True)
+            report._undo.append(partial(_put_back, model, owner, name, old, _home(model, old)))
+            owner._modules[name] = new
+    _exchange_held(model, made, report._undo)
     return report
+
+
+def _put_back(model: nn.Module, owner: nn.Module, name: str, old: nn.Module, then: Home | None) -> None:
+    """The mixture in its place again, where the model is by now."""
+    new = owner._modules[name]
+    if new is not None:
+        settle(old, new)
+        now = _home(model, old)
+        if now is not None and now != then and not any(True for _ in new.parameters()):
+            old.to(device=now[0], dtype=now[1])
+    owner._modules[name] = old
+
+
+def _home(model: nn.Module, mixture: nn.Module) -> Home | None:
+    """Device and type of the first parameter of the model outside a mixture."""
+    own = {id(parameter) for parameter in mixture.parameters()}
+    others = (p for p in model.parameters() if id(p) not in own and p.is_floating_point() and not p.is_meta)
+    found = next(others, None)
+    return None if found is None else (found.device, found.dtype)
+
+
+def _exchange_held(model: nn.Module, made: dict[int, nn.Module], undo: list[Callable[[], None]]) -> None:
+    """Lists, tuples and dictionaries that hold a mixture besides: a swap leaves it there where one held a function."""
+    for owner in model.modules():
+        for attribute, held in list(vars(owner).items()):
+            if attribute in _PLUMBING or not isinstance(held, (list, tuple, dict)):
+                continue
+            items = list(held.items() if isinstance(held, dict) else enumerate(held))
+            for key, item in items:
+                if id(item) in made:
+                    vars(owner)[attribute] = _with_item(vars(owner)[attribute], key, made[id(item)])
+            if vars(owner)[attribute] is not held:
+                undo.append(partial(vars(owner).__setitem__, attribute, held))
 
 
 def _said(module: nn.Module) -> str:
     return f"{type(module).__name__}({module.extra_repr()})"
 
 
-def _like(new: nn.Module, old: nn.Module, model: nn.Module) -> nn.Module:
-    """Give the new module the device, type and mode of the place it takes."""
-    tensors = [*old.parameters(), *model.parameters(), *model.buffers()]
-    reference = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
-    if reference is not None and not reference.is_meta:
-        new = new.to(device=reference.device, dtype=reference.dtype)
-    return new.train(old.training)
-
-
 def _baked(mixture: AdAct, choice: Choice) -> nn.Module:
     """The candidate's own module, learned values included; what it draws in training is fixed at its mean."""
     if choice.winner == TWO_LINES:
         common = {"num_parameters": mixture.num_parameters, "channel_dim": mixture.channel_dim}
-        return _like(create(choice.activation, **common), mixture, mixture)
+        return _overwriting_as(mixture, create(choice.activation, **common))
     if choice.winner not in mixture.names:
         raise PlanError(
             f"the mixture at {choice.path!r} has no candidate {choice.winner!r}. "
             f"{suggest(choice.winner, mixture.names)}"
         )
     member = copy.deepcopy(mixture.members[mixture.names.index(choice.winner)])
-    return (_without_noise(member) if isinstance(member, RReLU) else member).train(mixture.training)
+    return _overwriting_as(mixture, _without_noise(member) if isinstance(member, RReLU) else member)
+
+
+def _overwriting_as(mixture: AdAct, new: nn.Module) -> nn.Module:
+    """Let the new module overwrite its input if the mixture did, since what stands beside it may read that."""
+    return writing_back(new) if getattr(type(mixture), "limen_make", None) is overwriting else new
 
 
 def _without_noise(rrelu: RReLU) -> LeakyReLU:
@@ -167,6 +242,13 @@ def _without_noise(rrelu: RReLU) -> LeakyReLU:
 
 @torch.no_grad()
 def _take_over(new: Activation, choice: Choice) -> None:
-    for name, values in choice.learned.items():
-        parameter = getattr(new, name)
+    parameters = dict(new.named_parameters())
+    for name, parameter in parameters.items() if choice.winner != TWO_LINES else ():
+        values = choice.learned.get(name)
+        if values is None or len(values) != parameter.numel():
+            had = "none" if values is None else str(len(values))
+            raise PlanError(
+                f"{choice.path}: {choice.winner!r} must have {parameter.numel()} learned values of {name!r} in the "
+                f"plan, and it has {had}; apply the plan without keep_learned."
+            )
         parameter.copy_(torch.tensor(values, dtype=parameter.dtype).reshape(parameter.shape))

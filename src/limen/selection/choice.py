@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from limen.errors import PlanError
@@ -238,7 +238,48 @@ class Choice:
             raise PlanError(f"{where}: there must be seeds, each with a weight for {', '.join(specs) or 'candidates'}.")
         if choice.winner not in specs and not (choice.winner == TWO_LINES and choice.slopes):
             raise PlanError(f"{where}: the winner {choice.winner!r} is not among {', '.join(specs)}.")
-        return choice
+        _check_parameters(seeds, where)
+        return replace(choice, activation=_activation(choice, where))
+
+
+def two_lines(choice: Choice) -> str:
+    """The spec of what the two-line candidates compute together."""
+    return f"prelu:weight={choice.joint_slope:.9g}"
+
+
+def _activation(choice: Choice, where: str) -> str:
+    """The spec of the winner, which a person may have changed without it.
+
+    Raises:
+        PlanError: if it was the spec that was changed, and not the winner.
+    """
+    together = two_lines(choice) if choice.slopes else ""
+    if choice.winner == TWO_LINES and math.isnan(choice.joint_slope):
+        raise PlanError(f"{where}: {TWO_LINES!r} cannot win, since no candidate that is two lines has any weight.")
+    wanted = together if choice.winner == TWO_LINES else choice.specs[choice.winner]
+    heaviest = max(choice.weights, key=lambda name: choice.weights[name])
+    winner_changed = choice.winner != heaviest or choice.activation == together
+    if choice.activation == wanted or (winner_changed and choice.activation in (*choice.specs.values(), together)):
+        return wanted
+    raise PlanError(
+        f"{where}: the activation {choice.activation!r} is not that of the winner {choice.winner!r}, {wanted!r}; "
+        "change the winner, and its activation follows."
+    )
+
+
+def _check_parameters(seeds: Sequence[Observation], where: str) -> None:
+    for number, seed in enumerate(seeds):
+        for name in {*seed.parameters, *seeds[0].parameters}:
+            found, first = seed.parameters.get(name), seeds[0].parameters.get(name)
+            if found is None or first is None or len(found) != len(first):
+                raise PlanError(
+                    f"{where}: the parameter {name!r} must have as many values in every seed, and it has "
+                    f"{_how_many(first)} in seed 0 and {_how_many(found)} in seed {number}."
+                )
+
+
+def _how_many(values: Sequence[float] | None) -> str:
+    return "none" if values is None else str(len(values))
 
 
 DERIVED = frozenset(

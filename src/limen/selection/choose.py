@@ -11,10 +11,10 @@ from torch import nn
 from limen.activations.mixture import AdAct
 from limen.activations.spec import spec_of
 from limen.errors import PlanError, SpecError
-from limen.selection.choice import TWO_LINES, Choice, Observation
+from limen.selection.choice import TWO_LINES, Choice, Observation, two_lines
 from limen.selection.families import negative_slope
 from limen.selection.plan import RULES, Plan
-from limen.selection.search import mixtures, soft_weights
+from limen.selection.search import places, soft_weights
 
 
 def select(model: nn.Module | Sequence[nn.Module], *, rule: str = "largest") -> Plan:
@@ -74,7 +74,10 @@ def _check_rule(rule: str) -> None:
 
 
 def _sites(model: nn.Module) -> list[tuple[str, AdAct]]:
-    found = mixtures(model)
+    """Every place of every mixture, so that the plan says of each place of a fresh model what belongs there."""
+    if isinstance(model, AdAct):
+        return [("", model)]
+    found = [(path, mixture) for path, _, _, mixture in places(model)]
     if not found:
         raise PlanError(
             f"{type(model).__name__} has no mixture to select from; swap one in with limen.swap_(model, 'adact') and "
@@ -118,6 +121,6 @@ def _choose(path: str, specs: Mapping[str, str], seeds: Sequence[Observation], r
     if rule == "grouped" and len(family) > 1:
         outside = {name: weight for name, weight in weights.items() if name not in family}
         if math.fsum(weights[name] for name in family) >= max(outside.values(), default=0.0):
-            return Choice(path, TWO_LINES, f"prelu:weight={choice.joint_slope:.9g}", tuple(seeds), specs)
+            return Choice(path, TWO_LINES, two_lines(choice), tuple(seeds), specs)
         winner = max(outside, key=lambda name: outside[name])
     return Choice(path, winner, specs[winner], tuple(seeds), specs)

@@ -38,12 +38,12 @@ def discretisation_gap(model: nn.Module, evaluate: Callable[[nn.Module], float],
     >>> discretisation_gap(model, lambda network: float(network(torch.ones(1, 2)).sum())).baked >= 0
     True
     """
-    training = model.training
-    model.eval()
+    baked = copy.deepcopy(model)
+    bake_(baked, plan)
+    modes = [(module, module.training) for module in model.modules()]
     try:
-        baked = copy.deepcopy(model)
-        bake_(baked, plan)
         with torch.no_grad():
-            return Gap(evaluate(model), evaluate(baked))
+            return Gap(evaluate(model.eval()), evaluate(baked.eval()))
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training

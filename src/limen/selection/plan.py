@@ -113,6 +113,10 @@ class Plan:
         """
         try:
             value = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise PlanError(
+                f"{os.fspath(path)} cannot be read ({error.strerror or error}); give a file that Plan.save wrote."
+            ) from None
         except (ValueError, RecursionError) as error:
             raise PlanError(f"{os.fspath(path)} is not JSON ({error}); give a file that Plan.save wrote.") from None
         return cls.from_dict(value, os.fspath(path))

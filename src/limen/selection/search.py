@@ -6,7 +6,7 @@ Everything here is optional; a mixture that none of it has touched is the paper'
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -19,26 +19,40 @@ from limen.errors import PlanError, SpecError
 SAMPLING = ("none", "gumbel", "straight_through", "gumbel_straight_through")
 
 
+def places(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, AdAct]]:
+    """Every place below a model that holds a mixture: path, parent, name there, mixture; a tied one at each of its own.
+
+    What lies inside an activation belongs to it.
+
+    >>> import limen
+    >>> tied = limen.AdAct()
+    >>> [path for path, *_ in places(nn.Sequential(tied, nn.Identity(), tied))]
+    ['0', '2']
+    """
+
+    def walk(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module, str, AdAct]]:
+        for name, child in module._modules.items():
+            if isinstance(child, AdAct):
+                yield f"{prefix}{name}", module, name, child
+            elif child is not None and not isinstance(child, Activation):
+                yield from walk(child, f"{prefix}{name}.")
+
+    return walk(model, "")
+
+
 def mixtures(model: nn.Module) -> list[tuple[str, AdAct]]:
-    """Every mixture of a model with its path, in the order of the model; what lies inside an activation belongs to it.
+    """Every mixture of a model once, with its first path, in the order of the model.
 
     >>> import limen
     >>> [path for path, _ in mixtures(nn.Sequential(nn.Linear(2, 2), limen.AdAct()))]
     ['1']
     """
-    found: list[tuple[str, AdAct]] = []
-
-    def walk(module: nn.Module, prefix: str) -> None:
-        for name, child in module.named_children():
-            if isinstance(child, AdAct):
-                found.append((f"{prefix}{name}", child))
-            elif not isinstance(child, Activation):
-                walk(child, f"{prefix}{name}.")
-
     if isinstance(model, AdAct):
         return [("", model)]
-    walk(model, "")
-    return found
+    first: dict[int, tuple[str, AdAct]] = {}
+    for path, _, _, mixture in places(model):
+        first.setdefault(id(mixture), (path, mixture))
+    return list(first.values())
 
 
 def soft_weights(mixture: AdAct) -> Tensor:
