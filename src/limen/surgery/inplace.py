@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from limen.surgery.derive import derive
 from limen.surgery.flow import Flow
-from limen.surgery.sites import Spot
+from limen.surgery.sites import OVERWRITES, Spot
 
 
 def must_write_back(spot: Spot, flow: Flow) -> bool:
@@ -47,4 +47,4 @@ def overwriting(base: type) -> dict[str, Any]:
         inner: str = base.extra_repr(self)  # type: ignore[attr-defined]
         return f"{inner}, inplace=True" if inner else "inplace=True"
 
-    return {"forward": forward, "extra_repr": extra_repr}
+    return {"forward": forward, "extra_repr": extra_repr, OVERWRITES: True}

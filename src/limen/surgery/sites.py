@@ -18,6 +18,9 @@ from limen.surgery.rewriting import HIDING, position
 
 Place = Literal["child", "attribute", "item", "call", "root"]
 
+OVERWRITES = "limen_overwrites"
+"""Marks the class of an activation that surgery made to overwrite its input."""
+
 _PLUMBING = frozenset(vars(nn.Module()))
 
 
@@ -126,6 +129,7 @@ def _spot(path: str, owner: nn.Module, name: str, place: Place, module: nn.Modul
             like = found.like
         else:
             known = is_library_activation(module) and found is not None
+    in_place |= bool(getattr(type(module), OVERWRITES, False))
     return Spot(path, owner, name, place, module, like, known, in_place)
 
 
