@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import limen
-from limen.errors import LimenError
 
 
 @pytest.fixture
@@ -77,3 +76,74 @@ def test_a_second_swap_still_overwrites(block, x):
     assert not torch.equal(model(x), before)
     limen.swap_(model, "relu")
     torch.testing.assert_close(model(x), before)
+
+
+class Twice(nn.Module):
+    """Calls what it holds two times, once with an argument more."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.act = act
+
+    def forward(self, x):
+        return self.act(self.second(self.act(self.first(x))))
+
+    def by_hand(self, x, first, second):
+        return second(self.second(first(self.first(x))))
+
+
+class Sloped(Twice):
+    """Each call has a slope of its own, one known only when it runs."""
+
+    def __init__(self):
+        super().__init__(F.leaky_relu)
+
+    def forward(self, x):
+        return self.act(self.second(self.act(self.first(x), 0.3)), x.shape[1] / 10)
+
+
+ONLY_THE_FIRST = [{"where": "act"}, {"keep": "act_2"}]
+
+
+@pytest.mark.parametrize("options", ONLY_THE_FIRST)
+@pytest.mark.parametrize("act", [nn.ReLU(), F.relu], ids=["module", "function"])
+def test_a_call_that_is_kept_still_computes_what_it_did(act, options, x):
+    model = Twice(act)
+    before = model(x)
+    report = limen.swap_(model, "swish", example_inputs=x, **options)
+    assert [site.path for site in report.sites] == ["act"]
+    assert [site.path for site in report.skipped] == ["act_2"]
+    torch.testing.assert_close(model(x), model.by_hand(x, F.silu, F.relu))
+    second = limen.swap_(model, "gelu", where="act_2")
+    assert [site.path for site in second.sites + second.skipped] == ["act_2", "act"]
+    torch.testing.assert_close(model(x), model.by_hand(x, F.silu, F.gelu))
+    second.undo()
+    report.undo()
+    assert type(model) is Twice
+    assert not hasattr(model, "act_2")
+    assert torch.equal(model(x), before)
+
+
+def test_a_call_that_is_kept_keeps_its_arguments(x):
+    model = Sloped()
+    limen.swap_(model, "swish", where="act", example_inputs=x)
+    torch.testing.assert_close(model(x), model.by_hand(x, F.silu, lambda t: F.leaky_relu(t, 0.4)))
+
+
+def test_weights_of_an_original_that_stays_load_and_go_back(x):
+    model, other = Twice(nn.PReLU()), Twice(nn.PReLU(init=0.7))
+    report = limen.swap_(model, "swish:beta=2", where="act")
+    model.load_state_dict(other.state_dict(), strict=True)
+    swish = limen.Swish(beta=2.0)
+    torch.testing.assert_close(model(x), other.by_hand(x, swish, other.act))
+    with torch.no_grad():
+        model.act_2.weight.fill_(0.1)
+    model.load_state_dict(model.state_dict(), strict=True)
+    assert model.act_2.weight.item() == pytest.approx(0.1)
+    back = Twice(nn.PReLU())
+    back.load_state_dict(report.original_state(model.state_dict()), strict=True)
+    assert back.act.weight.item() == pytest.approx(0.1)
+    incomplete = {key: value for key, value in model.state_dict().items() if not key.startswith("act_2")}
+    with pytest.raises(RuntimeError, match="act_2"):
+        model.load_state_dict(incomplete, strict=True)

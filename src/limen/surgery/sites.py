@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -46,6 +47,11 @@ class Spot:
     """Calls of the owner's own attribute that pass more than the input."""
     item: tuple[str, Any] = ("", None)
     """Attribute and key of an item in a list or dictionary."""
+
+    @property
+    def home(self) -> tuple[int, str]:
+        """What the call is one of: ``id`` of the owner and the attribute called; nothing for other sites."""
+        return (id(self.owner), self.call[1].child) if self.place == "call" and self.call else (0, "")
 
     @property
     def was_module(self) -> bool:
@@ -180,7 +186,8 @@ def _calls(
     taken: set[str] = set()
     found: list[Spot] = []
     for body, call in [(b, c) for b in reading.bodies for c in b.calls]:
-        if (body.origin, position(body, call.node)) in done:
+        places = [call.node, call.node.func] if isinstance(call.node, ast.Call) else [call.node]
+        if any((body.origin, position(body, place)) in done for place in places):
             continue
         home = by_name.get(call.child)
         if call.child and home is None:
@@ -201,7 +208,9 @@ def _calls(
 
 
 def _call_spot(prefix: str, owner: nn.Module, name: str, body: Body, call: Call, home: Spot | None) -> Spot:
-    spot = _spot(f"{prefix}{name}", owner, name, "call", home.original if home else call.original)
+    # A function held as an attribute may get other arguments at each call; a module is the same everywhere.
+    original = home.original if home is not None and home.place == "child" else call.original
+    spot = _spot(f"{prefix}{name}", owner, name, "call", original)
     spot.call, spot.location, spot.in_place = (body, call), body.location(call.node), call.in_place
     return spot
 
@@ -225,6 +234,4 @@ def free_name(owner: nn.Module, wanted: str, first: str, taken: set[str] | None 
 
 
 def _text(call: Call) -> str:
-    import ast
-
     return ast.unparse(call.node)

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from limen.errors import LimenError, SpecError
 from limen.surgery.inplace import must_write_back, writing_back
-from limen.surgery.installing import Undo, install
+from limen.surgery.installing import Undo, calls_that_stay, install
 from limen.surgery.keeping import Rules, Where
 from limen.surgery.making import Maker, Target, maker
 from limen.surgery.observing import Seen, batches, drift, observe, outputs, still_running
 from limen.surgery.report import Site, SwapReport
 from limen.surgery.sharing import channels_for
 from limen.surgery.sites import Spot, Survey, survey
-from limen.surgery.state import StateMap, old_state, take_over
+from limen.surgery.state import MovingStateMap, StateMap, old_state, take_over
 
 Share = Literal["site", "instance"]
 
@@ -200,10 +200,20 @@ class _Operation:
                 old.update(old_state(spot.path, spot.original))
         self.undo = install(self.model, self.survey, list(zip(self.chosen, self.new, strict=True)))
         prefixes = [f"{spot.path or spot.name}." for spot in self.chosen]
-        self.state = StateMap(prefixes, old)
+        moved = self._moved()
+        self.state = MovingStateMap(prefixes, old, moved) if moved else StateMap(prefixes, old)
         root: Any = self.model
         handle = root.register_load_state_dict_pre_hook(self.state)
         self.undo.append(handle.remove)
+
+    def _moved(self) -> dict[str, str]:
+        """Keys of originals that stay for some calls, and what those keys were."""
+        moved = {}
+        for spot in calls_that_stay(self.survey, self.chosen):
+            home = f"{spot.path[: len(spot.path) - len(spot.name)]}{spot.home[1]}"
+            for key in old_state(spot.path, spot.original):
+                moved[key] = home + key[len(spot.path) :]
+        return moved
 
     def _fit(self) -> None:
         from limen.warmstart import fit_
