@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import limen
+from limen.errors import LimenError
 
 
 @pytest.fixture
@@ -147,3 +148,134 @@ def test_weights_of_an_original_that_stays_load_and_go_back(x):
     incomplete = {key: value for key, value in model.state_dict().items() if not key.startswith("act_2")}
     with pytest.raises(RuntimeError, match="act_2"):
         model.load_state_dict(incomplete, strict=True)
+
+
+class Features(nn.Module):
+    """Keeps what each layer of a Sequential gives, as perceptual losses do."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 4), nn.ReLU(True), nn.Linear(4, 4), nn.ReLU(True))
+
+    def forward(self, x):
+        found = []
+        for layer in self.layers:
+            x = layer(x)
+            found.append(x)
+        return torch.stack(found)
+
+
+class Indexed(Features):
+    """Reaches into a Sequential by index."""
+
+    def forward(self, x):
+        first = self.layers[0](x)
+        return self.layers[1:](first) + first
+
+
+class Named(Features):
+    """Aliases the Sequential."""
+
+    def forward(self, x):
+        layers = self.layers
+        first = layers[0](x)
+        return layers[1](first) + first
+
+
+class Layers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
+
+
+class Inserted(Layers):
+    def forward(self, x):
+        kept = []
+        h = self.first(x)
+        kept.insert(0, h)
+        h = F.relu_(h)
+        return self.last(h) + kept[0]
+
+
+class Viewed(Layers):
+    def forward(self, x):
+        h = self.first(x)
+        view = h.view(-1)
+        h = F.relu_(h)
+        return self.last(h) + view.view(h.shape)
+
+
+class Beside(Layers):
+    def forward(self, x):
+        h = self.first(x)
+        h = F.relu_(h) + h
+        return self.last(h)
+
+
+class Branched(Layers):
+    def forward(self, x):
+        out = x.clone()
+        held = [out]
+        if x.shape[0] > 100:
+            out = self.first(x)
+        out = F.relu(out, inplace=True)
+        return self.last(out) + held[0]
+
+
+@pytest.mark.parametrize("examples", [False, True])
+@pytest.mark.parametrize("network", [Features, Indexed, Named, Inserted, Viewed, Beside, Branched])
+def test_an_overwritten_input_that_something_holds_is_overwritten_still(network, examples, x):
+    model = network()
+    before = model(x)
+    limen.swap_(model, "relu", example_inputs=x if examples else None)
+    torch.testing.assert_close(model(x), before)
+
+
+def test_what_a_hook_holds_is_overwritten_still(x):
+    for index in (0, 1):
+        model, held = nn.Sequential(nn.Linear(4, 4), nn.ReLU(True)), []
+        model[index].register_forward_hook(lambda *given, held=held: held.append(given))
+        limen.swap_(model, "relu")
+        assert "inplace" in repr(model[1])
+
+
+class Plain(Layers):
+    """Nothing else holds what is overwritten here."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = nn.Sequential(nn.Linear(4, 4), nn.ReLU(True))
+
+    def forward(self, x):
+        h = self.first(self.block(x))
+        size = h.shape[0]
+        h = F.relu_(h)
+        return self.last(h) * size
+
+
+def test_nothing_is_copied_where_nothing_holds_the_input(x):
+    model = Plain().eval()
+    limen.swap_(model, "relu", example_inputs=x)
+    assert "inplace" not in repr(model)
+
+
+class Hidden(Layers):
+    """Holds a list of layers where the source does not show it."""
+
+    def __init__(self):
+        super().__init__()
+        self.block = nn.Sequential(nn.Linear(4, 4), nn.ReLU(True))
+
+    def forward(self, x):
+        first, act = getattr(self, "bl" + "ock")._modules.values()
+        h = first(x)
+        return act(h) + h
+
+
+def test_examples_prove_that_nothing_holds_an_overwritten_input(x):
+    model = Hidden().eval()
+    before = model(x)
+    with pytest.raises(LimenError, match=r"keep some sites \(block\.1\)"):
+        limen.swap_(model, "relu", example_inputs=x)
+    assert torch.equal(model(x), before)
+    assert not model.block[1].training

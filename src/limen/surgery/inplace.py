@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from limen.surgery.derive import derive
-from limen.surgery.flow import Flow
+from limen.surgery.flow import Flow, is_hooked
 from limen.surgery.sites import OVERWRITES, Spot
 
 
@@ -20,6 +20,8 @@ def must_write_back(spot: Spot, flow: Flow) -> bool:
     """Whether a site overwrites a tensor that something else may hold."""
     if not spot.in_place:
         return False
+    if spot.was_module and is_hooked(spot.original):
+        return True  # a hook is given the input and may keep it
     if spot.call is not None:
         return not flow.is_fresh(*spot.call)
     if spot.place == "child" and type(spot.owner).forward is nn.Sequential.forward:

@@ -157,7 +157,7 @@ class _Operation:
             if repeatable and exact and not _equal(self.before, now):
                 raise LimenError(
                     "calling this model's activations as modules changed its outputs, so it was left as it was; keep "
-                    f"some sites ({', '.join(s.path for s, _ in stand_ins if s.place == 'call')}) and please report it."
+                    f"some sites ({', '.join(s.path for s, m in stand_ins if m is not s.original)}) and please report it."
                 )
             sites = {spot.path: module for spot, module in stand_ins}
             if observing:
@@ -172,10 +172,11 @@ class _Operation:
 
     def _stand_in(self, spot: Spot) -> nn.Module:
         """The old function as a module of its own; one that overwrites its input where that may matter."""
-        if spot.place == "child":
+        overwrites = must_write_back(spot, self.survey.flow)
+        if spot.place == "child" and spot.in_place == overwrites:
             return spot.original
-        module = _Standing(spot.original)
-        return writing_back(module) if must_write_back(spot, self.survey.flow) else module
+        module = _Standing(spot.original).train(spot.original.training)
+        return writing_back(module) if overwrites else module
 
     def make(self, make: Maker, num_parameters: int | str | None, tied: bool) -> None:
         """Make the new activations, before anything is replaced."""
