@@ -279,3 +279,35 @@ def test_examples_prove_that_nothing_holds_an_overwritten_input(x):
         limen.swap_(model, "relu", example_inputs=x)
     assert torch.equal(model(x), before)
     assert not model.block[1].training
+
+
+def test_an_error_after_the_installation_leaves_the_model_as_it_was(x):
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    before, state = model[2], {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        limen.swap_(model, "asau", example_inputs=torch.randn(1, 4), reestimate_batch_norm=True)
+    assert model[2] is before
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert all(module.training for module in model.modules())
+    assert not model._load_state_dict_pre_hooks
+
+
+class Widths(nn.Module):
+    """One call for layers of several widths."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(4, 8), nn.Linear(8, 5)])
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = F.relu(layer(x))
+        return x
+
+
+def test_channels_that_differ_from_call_to_call_cannot_be_told(x):
+    model = Widths()
+    with pytest.raises(LimenError, match="at relu_1 cannot be told: 8 and 5 arrive there"):
+        limen.swap_(model, "asau", num_parameters="channel", example_inputs=x)
+    assert type(model) is Widths
+    limen.swap_(model, "asau", warm_start=True, example_inputs=x)

@@ -67,7 +67,9 @@ def swap_(
 
     Raises:
         SpecError: for an unknown activation, or one that changes the shape of its input.
-        LimenError: if the channels of a site cannot be told. Nothing has been replaced then.
+        LimenError: if the channels of a site cannot be told.
+
+    After any error the model is as it was before.
 
     >>> import limen
     >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2), nn.Sigmoid())
@@ -87,8 +89,13 @@ def swap_(
     operation.choose(rules)
     operation.look(observing=warm_start or num_parameters == "channel")
     operation.make(make, num_parameters, tied=share == "instance")
-    operation.install(warm_start)
-    return operation.finish(reestimate_batch_norm)
+    try:
+        operation.install(warm_start)
+        return operation.finish(reestimate_batch_norm)
+    except BaseException:  # an interrupt too: nobody holds the report yet by which to undo
+        while operation.undo:
+            operation.undo.pop()()
+        raise
 
 
 @contextmanager
@@ -155,9 +162,10 @@ class _Operation:
         try:
             now = outputs(self.model, self.given)
             if repeatable and exact and not _equal(self.before, now):
+                suspects = ", ".join(spot.path for spot, module in stand_ins if module is not spot.original)
                 raise LimenError(
                     "calling this model's activations as modules changed its outputs, so it was left as it was; keep "
-                    f"some sites ({', '.join(s.path for s, m in stand_ins if m is not s.original)}) and please report it."
+                    f"some sites ({suspects}) and please report it."
                 )
             sites = {spot.path: module for spot, module in stand_ins}
             if observing:
