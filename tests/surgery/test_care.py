@@ -311,3 +311,60 @@ def test_channels_that_differ_from_call_to_call_cannot_be_told(x):
         limen.swap_(model, "asau", num_parameters="channel", example_inputs=x)
     assert type(model) is Widths
     limen.swap_(model, "asau", warm_start=True, example_inputs=x)
+
+
+def test_undo_out_of_order_is_refused_and_harmless(x):
+    for first_where, second_where in [(None, None), ("relu_1", "relu_2"), (["act", "relu_1"], "relu_2")]:
+        model = Mixed()
+        before = model(x)
+        first = limen.swap_(model, "asau", where=first_where)
+        second = limen.swap_(model, "swish", where=second_where)
+        swapped = model(x)
+        with pytest.raises(LimenError, match="undo"):
+            first.undo()
+        assert torch.equal(model(x), swapped)
+        second.undo()
+        first.undo()
+        first.undo()
+        assert type(model) is Mixed
+        assert torch.equal(model(x), before)
+
+
+@pytest.mark.parametrize(("first", "second"), [("act", "relu_1"), ("relu_1", "act")])
+def test_swaps_that_do_not_touch_undo_in_any_order(first, second, x):
+    model = Mixed()
+    before = model(x)
+    reports = [limen.swap_(model, "asau", where=first), limen.swap_(model, "swish", where=second)]
+    for report in reports:
+        report.undo()
+    assert type(model) is Mixed
+    assert torch.equal(model(x), before)
+
+
+class Mixed(Layers):
+    """A module and a call."""
+
+    def __init__(self):
+        super().__init__()
+        self.act = nn.ReLU()
+
+    def forward(self, x):
+        return F.relu(F.relu(self.last(self.act(self.first(x)))) - 1)
+
+
+def test_undo_after_an_edit_is_refused():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU())
+    report = limen.swap_(model, "asau")
+    model[1] = nn.Tanh()
+    with pytest.raises(LimenError, match="at '1' this swap put ASAU and there is Tanh now"):
+        report.undo()
+    assert [type(module).__name__ for module in model] == ["Linear", "Tanh", "Linear", "ASAU"]
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU())
+    report = limen.swap_(model, "asau")
+    asau = model[3]
+    del model[3]
+    with pytest.raises(LimenError, match="at '3' this swap put ASAU and there is nothing now"):
+        report.undo()
+    model.append(asau)
+    report.undo()
+    assert [type(module).__name__ for module in model] == ["Linear", "ReLU", "Linear", "ReLU"]

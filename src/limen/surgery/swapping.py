@@ -17,7 +17,7 @@ from limen.surgery.installing import Undo, calls_that_stay, install
 from limen.surgery.keeping import Rules, Where
 from limen.surgery.making import Maker, Target, maker
 from limen.surgery.observing import Seen, batches, drift, observe, outputs, still_running
-from limen.surgery.report import Site, SwapReport
+from limen.surgery.report import Installed, Site, SwapReport
 from limen.surgery.sharing import channels_for
 from limen.surgery.sites import Spot, Survey, survey
 from limen.surgery.state import MovingStateMap, StateMap, old_state, take_over
@@ -131,6 +131,7 @@ class _Operation:
     running: list[str] = field(default_factory=list)
     new: list[nn.Module] = field(default_factory=list)
     fits: dict[str, tuple[float, float]] = field(default_factory=dict)
+    classes: list[type] = field(default_factory=list)
     undo: Undo = field(default_factory=list)
     state: StateMap | None = None
 
@@ -207,6 +208,7 @@ class _Operation:
         for spot in self.chosen:
             if spot.place == "child":
                 old.update(old_state(spot.path, spot.original))
+        self.classes = [type(spot.owner) for spot in self.chosen]
         self.undo = install(self.model, self.survey, list(zip(self.chosen, self.new, strict=True)))
         prefixes = [f"{spot.path or spot.name}." for spot in self.chosen]
         moved = self._moved()
@@ -251,6 +253,10 @@ class _Operation:
         """Statistics of norms, what changed, and the report."""
         report = SwapReport(skipped=self.skipped, unreached=sorted({*self.survey.unreached, *self.running}))
         report._undo, report._state = self.undo, self.state
+        report._installed = [
+            Installed(spot.path, spot.owner, spot.name, new, None if type(spot.owner) is old else type(spot.owner))
+            for spot, new, old in zip(self.chosen, self.new, self.classes, strict=True)
+        ]
         if reestimate:
             from limen.warmstart import reestimate_batch_norm_
 
