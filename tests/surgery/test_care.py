@@ -368,3 +368,34 @@ def test_undo_after_an_edit_is_refused():
     model.append(asau)
     report.undo()
     assert [type(module).__name__ for module in model] == ["Linear", "ReLU", "Linear", "ReLU"]
+
+
+class Tabled(nn.Module):
+    """Holds its activations in a dictionary, a list and a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.table, self.row, self.pair = {"r": F.relu}, [nn.GELU()], (F.silu, 3)
+
+    def forward(self, x):
+        return self.pair[0](self.row[0](self.table["r"](self.layer(x))))
+
+
+def test_what_a_list_holds_is_swapped_a_second_time(x):
+    model = Tabled()
+    before = model(x)
+    first = limen.swap_(model, "asau")
+    named = limen.swap_(model, "relu", where="table_r")
+    expected = model.pair_0(model.row_0(F.relu(model.layer(x))))
+    torch.testing.assert_close(model(x), expected)
+    second = limen.swap_(model, "swish")
+    assert [site.path for site in second.sites] == ["table_r", "row_0", "pair_0"]
+    torch.testing.assert_close(model(x), F.silu(F.silu(F.silu(model.layer(x)))))
+    model(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    for report in (second, named, first):
+        report.undo()
+    assert model.table == {"r": F.relu}
+    assert model.pair == (F.silu, 3)
+    assert torch.equal(model(x), before)

@@ -69,6 +69,22 @@ def _register(new: list[tuple[Spot, nn.Module]], undo: Undo) -> None:
 def _replace_child(spot: Spot, module: nn.Module, undo: Undo) -> None:
     undo.append(partial(_put_back, spot.owner, spot.name, spot.original))
     spot.owner._modules[spot.name] = module
+    if not any(child is spot.original for child in spot.owner._modules.values()):
+        exchange_items(spot.owner, spot.original, module, undo)
+
+
+def exchange_items(owner: nn.Module, old: nn.Module, new: nn.Module, undo: Undo) -> None:
+    """Put a module for another in every list, tuple and dictionary that their owner holds; these are copied."""
+    for attribute, held in list(vars(owner).items()):
+        if attribute == "_modules" or not isinstance(held, (list, tuple, dict)):
+            continue
+        changed = held
+        for key, item in list(held.items() if isinstance(held, dict) else enumerate(held)):
+            if item is old:
+                changed = _with_item(changed, key, new)
+        if changed is not held:
+            undo.append(partial(vars(owner).__setitem__, attribute, held))
+            vars(owner)[attribute] = changed
 
 
 def _put_back(owner: nn.Module, name: str, old: nn.Module) -> None:

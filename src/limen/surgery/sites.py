@@ -157,10 +157,13 @@ def _attributes(prefix: str, owner: nn.Module) -> Iterator[Spot]:
 
 def _items(prefix: str, owner: nn.Module) -> Iterator[Spot]:
     """Functions and unregistered modules in a list, tuple or dictionary that the module holds."""
+    registered = {id(child) for child in owner._modules.values()}
     for attribute, value in list(vars(owner).items()):
         if attribute in _PLUMBING or not isinstance(value, (list, tuple, dict)):
             continue
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if id(item) in registered:
+                continue  # a site as a child, and exchanged here with it
             module = item if isinstance(item, nn.Module) and is_site(item) else None
             module = as_module(item) if module is None and callable(item) else module
             if module is None:
