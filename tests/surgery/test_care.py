@@ -399,3 +399,16 @@ def test_what_a_list_holds_is_swapped_a_second_time(x):
     assert model.table == {"r": F.relu}
     assert model.pair == (F.silu, 3)
     assert torch.equal(model(x), before)
+
+
+def test_two_items_of_one_list_undo_in_any_order(x):
+    model = Tabled()
+    model.row = [nn.GELU(), F.relu]
+    limen.swap_(model, "asau")
+    held = list(model.row)
+    reports = [limen.swap_(model, "swish", where="row_0"), limen.swap_(model, "swish", where="row_1")]
+    assert all(isinstance(item, limen.Swish) for item in model.row)
+    for report in reports:
+        report.undo()
+    assert all(a is b for a, b in zip(model.row, held, strict=True))
+    assert [model.row_0, model.row_1] == held

@@ -83,8 +83,18 @@ def exchange_items(owner: nn.Module, old: nn.Module, new: nn.Module, undo: Undo)
             if item is old:
                 changed = _with_item(changed, key, new)
         if changed is not held:
-            undo.append(partial(vars(owner).__setitem__, attribute, held))
+            undo.append(partial(_restore_items, owner, attribute, (held, changed), (old, new)))
             vars(owner)[attribute] = changed
+
+
+def _restore_items(
+    owner: nn.Module, attribute: str, lists: tuple[Any, Any], modules: tuple[nn.Module, nn.Module]
+) -> None:
+    """The very list comes back, unless another item of it was exchanged since."""
+    if vars(owner).get(attribute) is lists[1]:
+        vars(owner)[attribute] = lists[0]
+    else:
+        exchange_items(owner, modules[1], modules[0], [])
 
 
 def _put_back(owner: nn.Module, name: str, old: nn.Module) -> None:
