@@ -72,6 +72,7 @@ class Flow:
             for name, child in parent._modules.items():
                 if child is not None:
                     self.parents.setdefault(id(child), (parent, name))
+        self._taken_apart: set[int] | None = None
 
     def before_child(self, owner: nn.Module, name: str, depth: int = 0) -> nn.Module | None:
         """The layer whose result reaches the child ``name`` of a Sequential."""
@@ -203,13 +204,17 @@ class Flow:
         if not isinstance(argument, ast.Name):
             return False
         statement = _statement_of(body, call.node)
+        if statement is None:
+            return False
         rebinds = isinstance(statement, ast.Assign) and [argument.id] == [
             t.id for t in statement.targets if isinstance(t, ast.Name)
         ]
         if not (rebinds or isinstance(statement, ast.Return)):
             return False
         value = last_assigned(body, argument.id, call.node)
-        return value is not None and self._makes_new(body, value) and not _is_aliased(body, argument.id)
+        if value is None or not self._makes_new(body, value) or _is_aliased(body, argument.id):
+            return False
+        return _is_straight(body, value, statement) and not _is_read_between(body, argument.id, value, call, statement)
 
     def _makes_new(self, body: Body, expression: ast.expr) -> bool:
         if isinstance(expression, ast.BinOp):
@@ -221,20 +226,48 @@ class Flow:
 
     def makes_new(self, module: nn.Module | None) -> bool:
         """Whether a module's result is a tensor that nothing else holds."""
+        if module is None or is_hooked(module):
+            return False
         if isinstance(module, nn.Sequential):
             return self.is_fresh_after(module, len(module._modules))
-        return module is not None and (type(module) in _MAKERS)
+        return type(module) in _MAKERS
 
     def is_fresh_after(self, owner: nn.Sequential, index: int) -> bool:
         """Whether what reaches position ``index`` of a Sequential is held by nothing else."""
+        if id(owner) in self.taken_apart():
+            return False
         for child in reversed(list(owner._modules.values())[:index]):
-            if isinstance(child, PASSING):
+            if isinstance(child, PASSING) and not is_hooked(child):
                 continue
             return self.makes_new(child)
         parent = self.parents.get(id(owner))
-        if parent is None or type(parent[0]).forward is not nn.Sequential.forward:
+        if parent is None or is_hooked(owner) or type(parent[0]).forward is not nn.Sequential.forward:
             return False
         return self.is_fresh_after(parent[0], list(parent[0]._modules).index(parent[1]))  # type: ignore[arg-type]
+
+    def taken_apart(self) -> set[int]:
+        """The ``id`` of every Sequential that a function iterates, indexes or hands on rather than only calls."""
+        if self._taken_apart is None:
+            self._taken_apart = set()
+            for reading in self.readings.values():
+                if reading.walks_children:
+                    self._taken_apart.update(id(child) for child in reading.module.children())
+                for body in reading.bodies:
+                    self._taken_apart.update(id(item) for item in _mentioned(body) if isinstance(item, nn.Sequential))
+        return self._taken_apart
+
+
+def _mentioned(body: Body) -> Iterator[object]:
+    """What the names and attributes of a function stand for, but for those that are called."""
+    called = {id(node.func) for node in ast.walk(body.source.node) if isinstance(node, ast.Call)}
+    for node in ast.walk(body.source.node):
+        if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)) and id(node) not in called:
+            yield body.scope.resolve(node)
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether hooks are given what goes in and comes out, and may keep it."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 _MAKERS = {*CONVOLUTIONS, *NORMS, *POOLING, nn.Linear, nn.GroupNorm, nn.LayerNorm, nn.Embedding} - {nn.Upsample}
@@ -263,6 +296,40 @@ def _is_aliased(body: Body, name: str) -> bool:
         if appends and any(isinstance(a, ast.Name) and a.id == name for a in node.args):  # type: ignore[attr-defined]
             return True
     return False
+
+
+_HARMLESS = frozenset({"shape", "size", "dim", "ndim", "dtype", "device", "numel"})
+"""Attributes of a tensor that share no memory with it."""
+
+
+def _is_read_between(body: Body, name: str, value: ast.expr, call: Call, statement: ast.stmt) -> bool:
+    """Whether a name is used between its assignment and the end of the statement that overwrites it."""
+    argument = call.argument
+    own = (getattr(argument, "lineno", 0), getattr(argument, "col_offset", 0))
+    start = (value.end_lineno or 0, value.end_col_offset or 0)
+    end = (statement.end_lineno or 0, statement.end_col_offset or 0)
+    harmless = {
+        id(node.value) for node in ast.walk(body.source.node)
+        if isinstance(node, ast.Attribute) and node.attr in _HARMLESS
+    }  # fmt: skip
+    return any(
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
+        and start <= (node.lineno, node.col_offset) < end
+        and (node.lineno, node.col_offset) != own and id(node) not in harmless
+        for node in ast.walk(body.source.node)
+    )  # fmt: skip
+
+
+def _is_straight(body: Body, value: ast.expr, statement: ast.stmt) -> bool:
+    """Whether the assignment of a value stands in the very block of a statement, so that no branch passes it by."""
+    assignment = _statement_of(body, value)
+    blocks = [
+        getattr(node, part, None) for node in ast.walk(body.source.node) for part in ("body", "orelse", "finalbody")
+    ]
+    return any(
+        isinstance(block, list) and any(s is assignment for s in block) and any(s is statement for s in block)
+        for block in blocks
+    )
 
 
 def _statement_of(body: Body, node: ast.AST) -> ast.stmt | None:

@@ -12,14 +12,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from limen.surgery.derive import derive
-from limen.surgery.flow import Flow
-from limen.surgery.sites import Spot
+from limen.surgery.flow import Flow, is_hooked
+from limen.surgery.sites import OVERWRITES, Spot
 
 
 def must_write_back(spot: Spot, flow: Flow) -> bool:
     """Whether a site overwrites a tensor that something else may hold."""
     if not spot.in_place:
         return False
+    if spot.was_module and is_hooked(spot.original):
+        return True  # a hook is given the input and may keep it
     if spot.call is not None:
         return not flow.is_fresh(*spot.call)
     if spot.place == "child" and type(spot.owner).forward is nn.Sequential.forward:
@@ -47,4 +49,4 @@ def overwriting(base: type) -> dict[str, Any]:
         inner: str = base.extra_repr(self)  # type: ignore[attr-defined]
         return f"{inner}, inplace=True" if inner else "inplace=True"
 
-    return {"forward": forward, "extra_repr": extra_repr}
+    return {"forward": forward, "extra_repr": extra_repr, OVERWRITES: True}

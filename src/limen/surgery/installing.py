@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limen.surgery.derive import Derived, base_of, derive
 from limen.surgery.fastpath import switch_off
-from limen.surgery.rewriting import Edit, edit, plan, rewritten
+from limen.surgery.rewriting import Edit, edit, plan, redirection, rewritten
 from limen.surgery.sites import Spot, Survey
 from limen.surgery.state import settle
 
@@ -21,8 +21,12 @@ def install(model: nn.Module, survey: Survey, new: list[tuple[Spot, nn.Module]])
     """Put each module at its site. If anything goes wrong, everything is put back before the error goes on."""
     undo: Undo = []
     try:
+        staying = calls_that_stay(survey, [spot for spot, _ in new])
+        held = {spot.path: _held(spot) for spot in staying}
         _register(new, undo)
-        _rewrite(survey, [spot for spot, _ in new], undo)
+        for spot in staying:
+            _keep(spot, held[spot.path], undo)
+        _rewrite(survey, [spot for spot, _ in new], staying, undo)
         changed = {id(spot.owner) for spot, _ in new if spot.name == "activation" and spot.place != "root"}
         switch_off(model, changed, undo)
     except BaseException:
@@ -30,6 +34,24 @@ def install(model: nn.Module, survey: Survey, new: list[tuple[Spot, nn.Module]])
             undo.pop()()
         raise
     return undo
+
+
+def calls_that_stay(survey: Survey, chosen: list[Spot]) -> list[Spot]:
+    """Calls to keep, of what is replaced under the name that they call."""
+    replaced = {(id(spot.owner), spot.name) for spot in chosen if spot.place in ("child", "attribute")}
+    paths = {spot.path for spot in chosen}
+    return [spot for spot in survey.spots if spot.home in replaced and spot.path not in paths]
+
+
+def _held(spot: Spot) -> Any:
+    name = spot.home[1]
+    return spot.owner._modules.get(name, vars(spot.owner).get(name))
+
+
+def _keep(spot: Spot, held: Any, undo: Undo) -> None:
+    """Hold what a call ran under a name of its own, which the call is then led to."""
+    undo.append(partial(delattr, spot.owner, spot.name))
+    setattr(spot.owner, spot.name, held)
 
 
 def _register(new: list[tuple[Spot, nn.Module]], undo: Undo) -> None:
@@ -47,6 +69,32 @@ def _register(new: list[tuple[Spot, nn.Module]], undo: Undo) -> None:
 def _replace_child(spot: Spot, module: nn.Module, undo: Undo) -> None:
     undo.append(partial(_put_back, spot.owner, spot.name, spot.original))
     spot.owner._modules[spot.name] = module
+    if not any(child is spot.original for child in spot.owner._modules.values()):
+        exchange_items(spot.owner, spot.original, module, undo)
+
+
+def exchange_items(owner: nn.Module, old: nn.Module, new: nn.Module, undo: Undo) -> None:
+    """Put a module for another in every list, tuple and dictionary that their owner holds; these are copied."""
+    for attribute, held in list(vars(owner).items()):
+        if attribute == "_modules" or not isinstance(held, (list, tuple, dict)):
+            continue
+        changed = held
+        for key, item in list(held.items() if isinstance(held, dict) else enumerate(held)):
+            if item is old:
+                changed = _with_item(changed, key, new)
+        if changed is not held:
+            undo.append(partial(_restore_items, owner, attribute, (held, changed), (old, new)))
+            vars(owner)[attribute] = changed
+
+
+def _restore_items(
+    owner: nn.Module, attribute: str, lists: tuple[Any, Any], modules: tuple[nn.Module, nn.Module]
+) -> None:
+    """The very list comes back, unless another item of it was exchanged since."""
+    if vars(owner).get(attribute) is lists[1]:
+        vars(owner)[attribute] = lists[0]
+    else:
+        exchange_items(owner, modules[1], modules[0], [])
 
 
 def _put_back(owner: nn.Module, name: str, old: nn.Module) -> None:
@@ -106,7 +154,7 @@ def delegating(base: type) -> dict[str, Any]:
     return {"forward": forward, "extra_repr": lambda self: ""}
 
 
-def _rewrite(survey: Survey, spots: list[Spot], undo: Undo) -> None:
+def _rewrite(survey: Survey, spots: list[Spot], staying: list[Spot], undo: Undo) -> None:
     """Give each owner of calls a class whose methods call the registered modules."""
     edits: dict[int, dict[int, list[Edit]]] = {}
     names: dict[int, list[str]] = {}
@@ -118,6 +166,11 @@ def _rewrite(survey: Survey, spots: list[Spot], undo: Undo) -> None:
         calls = [spot.call] if spot.place == "call" and spot.call else spot.trimmed
         for body, call in calls:
             of_owner.setdefault(id(body), []).append(edit(body, call, spot.name))
+    for spot in staying:
+        if spot.call is not None:
+            body, call = spot.call
+            edits[id(spot.owner)].setdefault(id(body), []).append(redirection(body, call, spot.name))
+            names.setdefault(id(spot.owner), []).append(spot.name)
     for key, of_owner in edits.items():
         if of_owner or names.get(key):
             _derive_class(survey, owners[key], of_owner, names.get(key, []), undo)

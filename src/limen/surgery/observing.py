@@ -30,6 +30,8 @@ class Seen:
 
     samples: list[Tensor] = field(default_factory=list)
     channels: Channels | None = None
+    other: Channels | None = None
+    """What also arrived where the first channels do not fit, as in a loop over layers of several widths."""
 
 
 def batches(model: nn.Module, example_inputs: Any) -> list[Any]:
@@ -89,6 +91,8 @@ def _watcher(seen: Seen, last: list[Channels]) -> Callable[..., None]:
         if isinstance(x, Tensor) and x.is_floating_point():
             seen.samples.append(_some(x.detach()))
             seen.channels = seen.channels or _channels(x, last)
+            if seen.channels is not None and not _fits(seen.channels, x):
+                seen.other = seen.other or _channels(x, last) or Channels(x.shape[-1] if x.ndim else 1, -1)
 
     return watch
 
@@ -101,10 +105,14 @@ def _some(x: Tensor) -> Tensor:
     return x[:: max(1, -(-len(x) // rows))].clone()
 
 
+def _fits(channels: Channels, x: Tensor) -> bool:
+    return -x.ndim <= channels.dim < x.ndim and x.shape[channels.dim] == channels.count
+
+
 def _channels(x: Tensor, last: list[Channels]) -> Channels | None:
     """As the layer that ran last has them, if the shape agrees."""
     for layer in reversed(last):
-        if layer.dim < x.ndim and x.shape[layer.dim] == layer.count:
+        if _fits(layer, x):
             return layer
     return Channels(x.shape[1], 1) if x.ndim in (2, 4, 5) else None
 

@@ -94,7 +94,10 @@ def recognise_module(module: nn.Module) -> Recognised | None:
     """What a module of someone's own computes, if it is a function of each element without weights of a layer."""
     if isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)) or not _could_be_activation(module):
         return None
-    trial = copy.deepcopy(module).eval().cpu().float()
+    try:
+        trial = copy.deepcopy(module).eval().cpu().float()
+    except Exception:  # it holds a lock or a tensor with a history: whatever it is, no plain activation
+        return None
     found = recognise(trial)
     if found is None or found.like is None:
         return found

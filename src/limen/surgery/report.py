@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from limen.errors import LimenError
 from limen.surgery.state import StateMap
 
 
@@ -28,6 +29,33 @@ class Site:
     """The same after fitting: root mean square of the difference over that of the old function's values."""
 
 
+@dataclass(frozen=True)
+class Installed:
+    """What a swap put at a site: a child of its owner, and the class that it gave the owner."""
+
+    path: str
+    owner: nn.Module
+    name: str
+    module: nn.Module
+    owner_class: type | None
+    """Nothing where the swap left the owner's class alone."""
+
+    def check(self) -> None:
+        """Raise unless it is still so."""
+        now = self.owner._modules.get(self.name)
+        path = self.path or "the model"
+        if now is not self.module:
+            found = "nothing" if now is None else type(now).__name__
+            raise LimenError(
+                f"at {path!r} this swap put {type(self.module).__name__} and there is {found} now; undo the later "
+                "swap first, or put the module back that was there. Nothing was undone."
+            )
+        if self.owner_class is not None and type(self.owner) is not self.owner_class:
+            raise LimenError(
+                f"a later swap changed the module that holds {path!r}; undo that first. Nothing was undone."
+            )
+
+
 @dataclass
 class SwapReport:
     """What a swap did: ``sites`` replaced, ``skipped`` with the reason, ``unreached`` calls with file and line."""
@@ -42,12 +70,19 @@ class SwapReport:
     """How many BatchNorm layers had their statistics estimated anew."""
     _undo: list[Callable[[], None]] = field(default_factory=list, repr=False)
     _state: StateMap | None = field(default=None, repr=False)
+    _installed: list[Installed] = field(default_factory=list, repr=False)
 
     def undo(self) -> None:
         """Put the very objects back that were replaced; a second call does nothing.
 
         Of several swaps of one model, undo the last one first.
+
+        Raises:
+            LimenError: if a site no longer holds what this swap put there. Nothing is put back then.
         """
+        if self._undo:
+            for installed in self._installed:
+                installed.check()
         while self._undo:
             self._undo.pop()()
 

@@ -58,6 +58,12 @@ def edit(body: Body, call: Call, target: str) -> Edit:
     return Edit(position(body, call.node), how, detail, target)
 
 
+def redirection(body: Body, call: Call, target: str) -> Edit:
+    """The edit that calls ``self.<target>`` with the same arguments."""
+    called = call.node.func if isinstance(call.node, ast.Call) else call.node
+    return Edit(position(body, called), "redirect", "", target)
+
+
 def plan(bodies: list[Body], edits: Mapping[int, list[Edit]], before: tuple[Rewrite, ...] = ()) -> tuple[Rewrite, ...]:
     """All rewrites that the edits, given by ``id`` of their body, need; callers of a moved function follow it."""
     made = {rewrite.origin: rewrite for rewrite in before}

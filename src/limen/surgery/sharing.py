@@ -26,6 +26,12 @@ def channels_for(
         if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
             raise SpecError(f"num_parameters={wanted!r} is not possible: give a number from 1, or 'channel'.")
         return {spot.path: _at_axis(spot, flow, seen, wanted) for spot in spots}
+    for path, arrived in seen.items():
+        if arrived.channels is not None and arrived.other is not None:
+            raise LimenError(
+                f"the number of channels at {path or '(the model)'} cannot be told: {arrived.channels.count} and "
+                f"{arrived.other.count} arrive there; keep it, or give num_parameters=1."
+            )
     found = {spot.path: _observed(spot, seen) or _inferred(spot, flow) for spot in spots}
     missing = [path or "(the model)" for path, channels in found.items() if channels is None]
     if missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,6 +18,9 @@ from limen.surgery.recognise import is_library_activation, recognise_module
 from limen.surgery.rewriting import HIDING, position
 
 Place = Literal["child", "attribute", "item", "call", "root"]
+
+OVERWRITES = "limen_overwrites"
+"""Marks the class of an activation that surgery made to overwrite its input."""
 
 _PLUMBING = frozenset(vars(nn.Module()))
 
@@ -43,6 +47,11 @@ class Spot:
     """Calls of the owner's own attribute that pass more than the input."""
     item: tuple[str, Any] = ("", None)
     """Attribute and key of an item in a list or dictionary."""
+
+    @property
+    def home(self) -> tuple[int, str]:
+        """What the call is one of: ``id`` of the owner and the attribute called; nothing for other sites."""
+        return (id(self.owner), self.call[1].child) if self.place == "call" and self.call else (0, "")
 
     @property
     def was_module(self) -> bool:
@@ -126,6 +135,7 @@ def _spot(path: str, owner: nn.Module, name: str, place: Place, module: nn.Modul
             like = found.like
         else:
             known = is_library_activation(module) and found is not None
+    in_place |= bool(getattr(type(module), OVERWRITES, False))
     return Spot(path, owner, name, place, module, like, known, in_place)
 
 
@@ -147,10 +157,13 @@ def _attributes(prefix: str, owner: nn.Module) -> Iterator[Spot]:
 
 def _items(prefix: str, owner: nn.Module) -> Iterator[Spot]:
     """Functions and unregistered modules in a list, tuple or dictionary that the module holds."""
+    registered = {id(child) for child in owner._modules.values()}
     for attribute, value in list(vars(owner).items()):
         if attribute in _PLUMBING or not isinstance(value, (list, tuple, dict)):
             continue
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if id(item) in registered:
+                continue  # a site as a child, and exchanged here with it
             module = item if isinstance(item, nn.Module) and is_site(item) else None
             module = as_module(item) if module is None and callable(item) else module
             if module is None:
@@ -176,7 +189,8 @@ def _calls(
     taken: set[str] = set()
     found: list[Spot] = []
     for body, call in [(b, c) for b in reading.bodies for c in b.calls]:
-        if (body.origin, position(body, call.node)) in done:
+        places = [call.node, call.node.func] if isinstance(call.node, ast.Call) else [call.node]
+        if any((body.origin, position(body, place)) in done for place in places):
             continue
         home = by_name.get(call.child)
         if call.child and home is None:
@@ -197,7 +211,9 @@ def _calls(
 
 
 def _call_spot(prefix: str, owner: nn.Module, name: str, body: Body, call: Call, home: Spot | None) -> Spot:
-    spot = _spot(f"{prefix}{name}", owner, name, "call", home.original if home else call.original)
+    # A function held as an attribute may get other arguments at each call; a module is the same everywhere.
+    original = home.original if home is not None and home.place == "child" else call.original
+    spot = _spot(f"{prefix}{name}", owner, name, "call", original)
     spot.call, spot.location, spot.in_place = (body, call), body.location(call.node), call.in_place
     return spot
 
@@ -221,6 +237,4 @@ def free_name(owner: nn.Module, wanted: str, first: str, taken: set[str] | None 
 
 
 def _text(call: Call) -> str:
-    import ast
-
     return ast.unparse(call.node)

@@ -61,6 +61,31 @@ class StateMap:
         return {**kept, **self.old}
 
 
+class MovingStateMap(StateMap):
+    """Also where an original with weights stays for some of its calls, under a name of its own."""
+
+    def __init__(self, new: Sequence[str], old: Mapping[str, Tensor], moved: Mapping[str, str]) -> None:
+        super().__init__(new, old)
+        self.moved = dict(moved)
+        """Keys of originals that stay, and the keys they had."""
+
+    def __call__(self, module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Before loading: a state dict from before has the weights under their old keys."""
+        own = {key.removeprefix(prefix) for key in state if key.startswith(prefix)}
+        if any(key.startswith(self.new) and key not in self.old for key in own):
+            return  # one of the swapped model
+        for new, old in self.moved.items():
+            if prefix + old in state:
+                state.setdefault(prefix + new, state[prefix + old])
+        super().__call__(module, state, prefix, *rest)
+
+    def original(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """With the weights of what stayed as they are now."""
+        kept = {key: value for key, value in state.items() if key not in self.moved}
+        now = {old: state[new] for new, old in self.moved.items() if new in state}
+        return {**super().original(kept), **now}
+
+
 def old_state(path: str, module: nn.Module) -> dict[str, Tensor]:
     """What a replaced module put into the state dict."""
     return {f"{path}.{key}" if path else key: value.detach().clone() for key, value in module.state_dict().items()}

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from limen.errors import LimenError, SpecError
 from limen.surgery.inplace import must_write_back, writing_back
-from limen.surgery.installing import Undo, install
+from limen.surgery.installing import Undo, calls_that_stay, install
 from limen.surgery.keeping import Rules, Where
 from limen.surgery.making import Maker, Target, maker
 from limen.surgery.observing import Seen, batches, drift, observe, outputs, still_running
-from limen.surgery.report import Site, SwapReport
+from limen.surgery.report import Installed, Site, SwapReport
 from limen.surgery.sharing import channels_for
 from limen.surgery.sites import Spot, Survey, survey
-from limen.surgery.state import StateMap, old_state, take_over
+from limen.surgery.state import MovingStateMap, StateMap, old_state, take_over
 
 Share = Literal["site", "instance"]
 
@@ -67,7 +67,9 @@ def swap_(
 
     Raises:
         SpecError: for an unknown activation, or one that changes the shape of its input.
-        LimenError: if the channels of a site cannot be told. Nothing has been replaced then.
+        LimenError: if the channels of a site cannot be told.
+
+    After any error the model is as it was before.
 
     >>> import limen
     >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2), nn.Sigmoid())
@@ -87,8 +89,13 @@ def swap_(
     operation.choose(rules)
     operation.look(observing=warm_start or num_parameters == "channel")
     operation.make(make, num_parameters, tied=share == "instance")
-    operation.install(warm_start)
-    return operation.finish(reestimate_batch_norm)
+    try:
+        operation.install(warm_start)
+        return operation.finish(reestimate_batch_norm)
+    except BaseException:  # an interrupt too: nobody holds the report yet by which to undo
+        while operation.undo:
+            operation.undo.pop()()
+        raise
 
 
 @contextmanager
@@ -124,6 +131,7 @@ class _Operation:
     running: list[str] = field(default_factory=list)
     new: list[nn.Module] = field(default_factory=list)
     fits: dict[str, tuple[float, float]] = field(default_factory=dict)
+    classes: list[type] = field(default_factory=list)
     undo: Undo = field(default_factory=list)
     state: StateMap | None = None
 
@@ -155,9 +163,10 @@ class _Operation:
         try:
             now = outputs(self.model, self.given)
             if repeatable and exact and not _equal(self.before, now):
+                suspects = ", ".join(spot.path for spot, module in stand_ins if module is not spot.original)
                 raise LimenError(
                     "calling this model's activations as modules changed its outputs, so it was left as it was; keep "
-                    f"some sites ({', '.join(s.path for s, _ in stand_ins if s.place == 'call')}) and please report it."
+                    f"some sites ({suspects}) and please report it."
                 )
             sites = {spot.path: module for spot, module in stand_ins}
             if observing:
@@ -172,10 +181,11 @@ class _Operation:
 
     def _stand_in(self, spot: Spot) -> nn.Module:
         """The old function as a module of its own; one that overwrites its input where that may matter."""
-        if spot.place == "child":
+        overwrites = must_write_back(spot, self.survey.flow)
+        if spot.place == "child" and spot.in_place == overwrites:
             return spot.original
-        module = _Standing(spot.original)
-        return writing_back(module) if must_write_back(spot, self.survey.flow) else module
+        module = _Standing(spot.original).train(spot.original.training)
+        return writing_back(module) if overwrites else module
 
     def make(self, make: Maker, num_parameters: int | str | None, tied: bool) -> None:
         """Make the new activations, before anything is replaced."""
@@ -198,12 +208,23 @@ class _Operation:
         for spot in self.chosen:
             if spot.place == "child":
                 old.update(old_state(spot.path, spot.original))
+        self.classes = [type(spot.owner) for spot in self.chosen]
         self.undo = install(self.model, self.survey, list(zip(self.chosen, self.new, strict=True)))
         prefixes = [f"{spot.path or spot.name}." for spot in self.chosen]
-        self.state = StateMap(prefixes, old)
+        moved = self._moved()
+        self.state = MovingStateMap(prefixes, old, moved) if moved else StateMap(prefixes, old)
         root: Any = self.model
         handle = root.register_load_state_dict_pre_hook(self.state)
         self.undo.append(handle.remove)
+
+    def _moved(self) -> dict[str, str]:
+        """Keys of originals that stay for some calls, and what those keys were."""
+        moved = {}
+        for spot in calls_that_stay(self.survey, self.chosen):
+            home = f"{spot.path[: len(spot.path) - len(spot.name)]}{spot.home[1]}"
+            for key in old_state(spot.path, spot.original):
+                moved[key] = home + key[len(spot.path) :]
+        return moved
 
     def _fit(self) -> None:
         from limen.warmstart import fit_
@@ -232,6 +253,10 @@ class _Operation:
         """Statistics of norms, what changed, and the report."""
         report = SwapReport(skipped=self.skipped, unreached=sorted({*self.survey.unreached, *self.running}))
         report._undo, report._state = self.undo, self.state
+        report._installed = [
+            Installed(spot.path, spot.owner, spot.name, new, None if type(spot.owner) is old else type(spot.owner))
+            for spot, new, old in zip(self.chosen, self.new, self.classes, strict=True)
+        ]
         if reestimate:
             from limen.warmstart import reestimate_batch_norm_
 
