@@ -126,6 +126,23 @@ def test_a_path_that_fits_nothing_is_an_error():
         limen.swap_(nasty.Functions(), "asau", where="relu_9")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep": ["rleu_1"]}, r"keep='rleu_1' fits none of the model's 9 sites\. Did you mean 'relu_"),
+        ({"where": ["relu_1", 3]}, "where=3 says of no site"),
+        ({"where": 3}, "where=3 says of no site"),
+        ({"keep": None}, "keep=None says of no site"),
+        ({"keep": nn.ReLU()}, r"keep=ReLU\(\) says of no site"),
+    ],
+)
+def test_a_choice_that_means_nothing_is_an_error(options, message):
+    model = nasty.Functions()
+    with pytest.raises(SpecError, match=message):
+        limen.swap_(model, "asau", **options)
+    assert type(model) is nasty.Functions
+
+
 def test_gates_are_replaced_when_named(inputs):
     model = nasty.Gates()
     report = limen.swap_(model, "asau", where="sigmoid_*", example_inputs=inputs)
