@@ -143,6 +143,31 @@ def test_a_choice_that_means_nothing_is_an_error(options, message):
     assert type(model) is nasty.Functions
 
 
+class Index(nn.Module):
+    """A layer in front and a name in where do not make an index an activation's input."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.act = nn.Embedding(4, 4), nn.ReLU()
+
+    def forward(self, index):
+        return F.relu(self.table(self.act(index - 1)))
+
+
+def test_integers_are_no_input_for_an_activation():
+    model, index = Index().eval(), torch.tensor([0, 1, 4])
+    report = limen.swap_(model, "asau", where="*", example_inputs=index)
+    assert [site.path for site in report.sites] == ["relu_1"]
+    assert [(site.path, site.reason) for site in report.skipped] == [("act", "its input is a tensor of integers")]
+    assert type(model.act) is nn.ReLU
+    assert model(index).shape == (3, 4)
+
+
+def test_guards_are_replaced_when_named(inputs):
+    report = limen.swap_(nasty.Guards(), "asau", where="*")
+    assert len(report.sites) == 4
+
+
 def test_gates_are_replaced_when_named(inputs):
     model = nasty.Gates()
     report = limen.swap_(model, "asau", where="sigmoid_*", example_inputs=inputs)

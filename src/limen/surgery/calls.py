@@ -22,6 +22,8 @@ from limen.surgery.recognise import Called, recognise, takes_one
 from limen.surgery.scope import Method, Scope, is_super, plain_mro
 from limen.surgery.source import Source
 
+_BOUNDS = ("clamp", "clip")
+
 WALKS_CHILDREN = frozenset({"children", "named_children", "modules", "named_modules", "_modules"})
 """Attributes by which a ``forward`` would meet a module that surgery registers beside the others."""
 
@@ -46,6 +48,8 @@ class Call:
     """Whether the call passes more than the input."""
     exact: bool = True
     """Whether every argument is known before running."""
+    guard: bool = False
+    """Whether it is spelled as a bound on a value, as ``clamp(min=0)``, which may keep indices or roots valid."""
 
     @property
     def argument(self) -> ast.expr | None:
@@ -167,7 +171,9 @@ class _Finder(ast.NodeVisitor):
             return False
         function, variable, like = found
         label = type(like).__name__.lower()
-        self.body.calls.append(Call(node, "name", FormulaModule(function, like, ast.unparse(node)), label, variable))
+        module = FormulaModule(function, like, ast.unparse(node))
+        guard = isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("max", "maximum")
+        self.body.calls.append(Call(node, "name", module, label, variable, guard=guard))
         return True
 
     def _activation_call(self, node: ast.Call) -> Call | None:
@@ -235,7 +241,7 @@ class _Finder(ast.NodeVisitor):
         in_place = is_in_place(name, given, {**named, **keywords})
         exact = all_known((*given, *keywords.values()))
         label = "relu" if type(module) is nn.ReLU else name.rstrip("_")
-        return Call(node, where[0], module, label, where[1], in_place, exact=exact)
+        return Call(node, where[0], module, label, where[1], in_place, exact=exact, guard=name.startswith(_BOUNDS))
 
     def _made_here(self, node: ast.Call, maker: ast.Call) -> Call | None:
         """``nn.ReLU()(x)``: a module made at each call."""
@@ -269,7 +275,8 @@ class _Finder(ast.NodeVisitor):
             return None
         label = "relu" if type(module) is nn.ReLU else name.rstrip("_")
         exact = all_known((*values, *named.values()))
-        return Call(node, "owner", module, label, in_place=name.endswith("_"), exact=exact)
+        guard = name.startswith(_BOUNDS)
+        return Call(node, "owner", module, label, in_place=name.endswith("_"), exact=exact, guard=guard)
 
     def _helper_call(self, node: ast.Call, callee: Any) -> Call | None:
         """A function of someone's own that computes an activation, called with the input alone."""

@@ -111,6 +111,9 @@ class Flow:
             left = self.before_expression(body, expression.left, at, depth + 1)
             return left or self.before_expression(body, expression.right, at, depth + 1)
         if isinstance(expression, ast.Call):
+            known = next((call for call in body.calls if call.node is expression), None)
+            if known is not None and known.argument is not None and not known.child:
+                return self.before_expression(body, known.argument, at, depth + 1)
             callee = body.scope.resolve(expression.func)
             if isinstance(callee, nn.Module):
                 found = self.last_layer(callee)

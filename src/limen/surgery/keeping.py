@@ -53,20 +53,22 @@ class Rules:
             return "a gate that changes the shape of its input"
         if self.only is not None:
             return "" if any(matches(spot) for matches in self.only) else "not named by where"
-        return _default_reason(spot, outputs)
+        return _default_reason(spot, survey, outputs)
 
 
 def _nearest(pattern: str, paths: Sequence[str]) -> str:
     return suggest(pattern, paths) if len(paths) <= 20 else f"The first: {', '.join(paths[:20])}."
 
 
-def _default_reason(spot: Spot, outputs: set[tuple[int, str]]) -> str:
+def _default_reason(spot: Spot, survey: Survey, outputs: set[tuple[int, str]]) -> str:
     if isinstance(spot.like, (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin)):
         return "a gate, not an activation: it weighs several values against one another"
     if isinstance(spot.like, GATES):
         return "a gate, not an activation"
     if not spot.known:
         return "a function of each element that is no known activation; name it in where"
+    if spot.place == "call" and spot.call and spot.call[1].guard and survey.flow.before_call(*spot.call) is None:
+        return "may be a numeric guard, as no layer feeds it; name it in where"
     if isinstance(spot.like, BOUNDED) and not isinstance(spot.like, nn.ReLU6):
         if _at_output(spot, outputs):
             return "an output head, whose range is part of the answer"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,23 @@ def observe(model: nn.Module, sites: Mapping[str, nn.Module], given: list[Any]) 
         for handle in handles:
             handle.remove()
     return seen
+
+
+@contextmanager
+def taking_integers(sites: Mapping[str, nn.Module]) -> Iterator[set[str]]:
+    """The paths of those that receive a tensor of integers meanwhile, on which no new activation is defined."""
+    found: set[str] = set()
+
+    def note(path: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if inputs and isinstance(inputs[0], Tensor) and not inputs[0].is_floating_point():
+            found.add(path)
+
+    handles = [site.register_forward_pre_hook(partial(note, path)) for path, site in sites.items()]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _watcher(seen: Seen, last: list[Channels]) -> Callable[..., None]:

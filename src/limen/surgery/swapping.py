@@ -16,7 +16,7 @@ from limen.surgery.inplace import must_write_back, writing_back
 from limen.surgery.installing import Undo, install
 from limen.surgery.keeping import Rules, Where
 from limen.surgery.making import Maker, Target, maker
-from limen.surgery.observing import Seen, batches, drift, observe, outputs, still_running
+from limen.surgery.observing import Seen, batches, drift, observe, outputs, still_running, taking_integers
 from limen.surgery.report import Site, SwapReport
 from limen.surgery.sharing import channels_for
 from limen.surgery.sites import Spot, Survey, survey
@@ -153,13 +153,14 @@ class _Operation:
         stand_ins = [(spot, self._stand_in(spot)) for spot in self.chosen]
         undo = install(self.model, self.survey, stand_ins)
         try:
-            now = outputs(self.model, self.given)
+            sites = {spot.path: module for spot, module in stand_ins}
+            with taking_integers(sites) as of_integers:
+                now = outputs(self.model, self.given)
             if repeatable and exact and not _equal(self.before, now):
                 raise LimenError(
                     "calling this model's activations as modules changed its outputs, so it was left as it was; keep "
                     f"some sites ({', '.join(s.path for s, _ in stand_ins if s.place == 'call')}) and please report it."
                 )
-            sites = {spot.path: module for spot, module in stand_ins}
             if observing:
                 self.seen = observe(self.model, sites, self.given)
             held = [spot.owner._modules.get(spot.name) for spot in self.survey.spots]
@@ -169,6 +170,14 @@ class _Operation:
         finally:
             while undo:
                 undo.pop()()
+        self._keep(of_integers, "its input is a tensor of integers")
+
+    def _keep(self, paths: set[str], reason: str) -> None:
+        """Leave sites out that were chosen before."""
+        for spot in [spot for spot in self.chosen if spot.path in paths]:
+            self.chosen.remove(spot)
+            text = one_line(spot.original)
+            self.skipped.append(Site(spot.path, text, text, reason, spot.location))
 
     def _stand_in(self, spot: Spot) -> nn.Module:
         """The old function as a module of its own; one that overwrites its input where that may matter."""
