@@ -168,6 +168,28 @@ def test_guards_are_replaced_when_named(inputs):
     assert len(report.sites) == 4
 
 
+@pytest.mark.parametrize("examples", [(), (torch.ones(2, 4), torch.ones(2, 4))])
+def test_examples_that_do_not_fit_are_an_error(examples):
+    with pytest.raises(LimenError, match=rf"holds {len(examples)} arguments, and the model's forward\(x\) does not"):
+        limen.swap_(nasty.Functions(), "asau", example_inputs=examples)
+
+
+def test_what_is_no_model_is_an_error():
+    with pytest.raises(LimenError, match=r"an nn\.Module, and str was given"):
+        limen.swap_("x", "asau")
+
+
+def test_items_of_a_swapped_sequential_can_be_moved(inputs):
+    model = nasty.Items()
+    report = limen.swap_(model, "asau")
+    model.insert(0, nn.Linear(4, 4))
+    model[-1] = nn.Linear(4, 2)
+    del model[1]
+    assert [type(item).__name__ for item in model] == ["Linear", "ASAU", "Linear"]
+    assert list(model._modules) == ["0", "1", "2", report.sites[-1].path]
+    assert model(inputs).shape == (3, 2)
+
+
 def test_gates_are_replaced_when_named(inputs):
     model = nasty.Gates()
     report = limen.swap_(model, "asau", where="sigmoid_*", example_inputs=inputs)

@@ -97,7 +97,8 @@ def _is_recurrent_gate(spot: Spot) -> bool:
 
 def _several(name: str, chosen: Where | Sequence[Where]) -> list[Where]:
     several = not (isinstance(chosen, (str, type)) or callable(chosen)) and isinstance(chosen, Iterable)
-    found: list[Any] = list(chosen) if several else [chosen]  # type: ignore[call-overload]
+    given: Any = chosen
+    found: list[Any] = list(given) if several else [given]
     for one in found:
         if isinstance(one, nn.Module) or not (isinstance(one, (str, type)) or callable(one)):
             raise SpecError(

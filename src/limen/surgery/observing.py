@@ -40,8 +40,7 @@ def batches(model: nn.Module, example_inputs: Any) -> list[Any]:
     if isinstance(example_inputs, (Tensor, Mapping)):
         return [example_inputs]
     if isinstance(example_inputs, tuple):
-        bound = inspect.signature(model.forward).bind(*example_inputs)
-        return [_unpacked(bound)]
+        return [_unpacked(_bound(model, example_inputs))]
     if not isinstance(example_inputs, Iterable):
         raise LimenError(
             f"example_inputs must be a tensor, a tuple of the model's arguments, a mapping of them, or an iterable of "
@@ -51,6 +50,17 @@ def batches(model: nn.Module, example_inputs: Any) -> list[Any]:
     if not found:
         raise LimenError("example_inputs holds no batch; an iterator can be used only once.")
     return found
+
+
+def _bound(model: nn.Module, values: tuple[Any, ...]) -> inspect.BoundArguments:
+    signature = inspect.signature(getattr(model, "_orig_mod", model).forward)
+    try:
+        return signature.bind(*values)
+    except TypeError as error:
+        raise LimenError(
+            f"example_inputs holds {len(values)} arguments, and the model's forward{signature} does not take them: "
+            f"{error}. A tuple is the arguments of one call; give several batches as a list."
+        ) from error
 
 
 def _unpacked(bound: inspect.BoundArguments) -> Any:

@@ -201,7 +201,21 @@ def _hiding(base: type, hidden: frozenset[str]) -> dict[str, Any]:
         values = list(visible(self).values())
         return base(*values[index]) if isinstance(index, slice) else values[index]
 
+    def without(name: str) -> Any:
+        """A method that renumbers the items, with the registered activations set aside."""
+
+        def method(self: Any, *args: Any) -> Any:
+            aside = {key: self._modules.pop(key) for key in hidden if key in self._modules}
+            try:
+                return getattr(base, name)(self, *args)
+            finally:
+                self._modules.update(aside)
+
+        return method
+
+    renumbering = ("insert", "__setitem__", "__delitem__")
     return {
+        **{name: without(name) for name in renumbering},
         "__iter__": lambda self: iter(visible(self).values()),
         "__len__": lambda self: len(visible(self)),
         "__getitem__": item,

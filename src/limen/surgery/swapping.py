@@ -76,6 +76,8 @@ def swap_(
       1: ReLU() -> ASAU(a=0.01, b=1, alpha=1, beta=1)
       3: Sigmoid() kept (a gate, not an activation)
     """
+    if not isinstance(model, nn.Module):
+        raise LimenError(f"swap_ takes a model, an nn.Module, and {type(model).__name__} was given.")
     if share not in ("site", "instance"):
         raise SpecError(f"share={share!r} is not possible: give 'site' or 'instance'.")
     make = maker(to)
