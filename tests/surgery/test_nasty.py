@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import traceback
 import typing
 
@@ -188,6 +190,38 @@ def test_items_of_a_swapped_sequential_can_be_moved(inputs):
     assert [type(item).__name__ for item in model] == ["Linear", "ASAU", "Linear"]
     assert list(model._modules) == ["0", "1", "2", report.sites[-1].path]
     assert model(inputs).shape == (3, 2)
+
+
+def test_states_from_between_two_swaps_load():
+    model = nn.Sequential(nn.Linear(4, 4), nn.PReLU(), nn.Linear(4, 4), nn.ReLU())
+    states = [copy.deepcopy(model.state_dict())]
+    for activation in ("asau", "swish", "asau"):
+        limen.swap_(model, activation, where=["1"] if activation == "swish" else None)
+        states.append(copy.deepcopy(model.state_dict()))
+    with torch.no_grad():
+        for state in states:
+            for parameter in model[0].parameters():
+                parameter.fill_(7)
+            model.load_state_dict(state, strict=True)
+            assert torch.equal(model[0].weight, state["0.weight"])
+    del states[-1]["3.beta"]
+    with pytest.raises(RuntimeError, match="Missing"):
+        model.load_state_dict(states[-1])
+
+
+def test_old_states_of_a_part_load_there(inputs):
+    model = nn.Sequential(nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.PReLU())), nn.PReLU())
+    old = copy.deepcopy(model[0].state_dict())
+    report = limen.swap_(model, "asau", example_inputs=inputs)
+    whole = copy.deepcopy(model.state_dict())
+    for part in (model, pickle.loads(pickle.dumps(model))):
+        part[0].load_state_dict(old, strict=True)
+        part[0][0].load_state_dict({key[2:]: value for key, value in old.items()}, strict=True)
+    with pytest.raises(RuntimeError, match="Missing"):
+        model.load_state_dict({key: value for key, value in whole.items() if not key.startswith("0.0.1.")})
+    report.undo()
+    model[0].load_state_dict(old, strict=True)
+    assert not model[0]._load_state_dict_pre_hooks
 
 
 def test_gates_are_replaced_when_named(inputs):

@@ -213,8 +213,11 @@ class _Operation:
         prefixes = [f"{spot.path or spot.name}." for spot in self.chosen]
         self.state = StateMap(prefixes, old)
         root: Any = self.model
-        handle = root.register_load_state_dict_pre_hook(self.state)
-        self.undo.append(handle.remove)
+        self.undo.append(root.register_load_state_dict_pre_hook(self.state).remove)
+        parts = [spot.path.split(".") for spot in self.chosen]
+        for path in sorted({".".join(names[:depth]) for names in parts for depth in range(1, len(names))}):
+            part: Any = self.model.get_submodule(path)
+            self.undo.append(part.register_load_state_dict_pre_hook(self.state.within(path)).remove)
 
     def _fit(self) -> None:
         from limen.warmstart import fit_
