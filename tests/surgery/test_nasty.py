@@ -224,6 +224,46 @@ def test_old_states_of_a_part_load_there(inputs):
     assert not model[0]._load_state_dict_pre_hooks
 
 
+class Classes(nasty.Base):
+    """Class methods, called by instance, class and name; they call a static one and one another."""
+
+    factor = 2
+
+    @classmethod
+    def one(cls, x):
+        return F.relu(x) * cls.factor + cls.still(cls.two(x)) + len(cls.__mro__)
+
+    @classmethod
+    def two(cls, x):
+        return F.gelu(x)
+
+    @staticmethod
+    def still(x):
+        return F.silu(x) + 1
+
+    def forward(self, x):
+        other = self.two
+        return self.one(self.a(x)) + Classes.two(self.b(x)) + other(x)
+
+
+class Outside(nasty.Base):
+    """A class method of another class."""
+
+    def forward(self, x):
+        return Classes.two(self.a(x))
+
+
+def test_class_methods_are_reached(inputs):
+    check_swap(Classes, inputs, sites=3)
+    model = Classes().eval()
+    before = evaluated(model, inputs)
+    limen.swap_(model, limen.ReLU, where=nn.ReLU)
+    assert_same(evaluated(model, inputs), before)
+    assert torch.equal(type(model).two(inputs), F.gelu(inputs))
+    (named,) = limen.swap_(Outside(), "asau").unreached
+    assert "two, a class method of another object" in named
+
+
 def test_gates_are_replaced_when_named(inputs):
     model = nasty.Gates()
     report = limen.swap_(model, "asau", where="sigmoid_*", example_inputs=inputs)

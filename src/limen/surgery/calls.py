@@ -17,7 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from limen.surgery import formulas
-from limen.surgery.known import ACTIVATIONS, GATES, METHODS, UNKNOWN, all_known, equivalent, function_name, is_in_place
+from limen.surgery.known import (
+    ACTIVATIONS,
+    GATES,
+    METHODS,
+    NAMES,
+    UNKNOWN,
+    all_known,
+    equivalent,
+    function_name,
+    is_in_place,
+)
 from limen.surgery.recognise import Called, recognise, takes_one
 from limen.surgery.scope import Method, Scope, is_super, plain_mro
 from limen.surgery.source import Source
@@ -301,7 +311,11 @@ class _Finder(ast.NodeVisitor):
         callee = _as_method(self.scope.resolve(function), self.scope.instance)
         if isinstance(callee, Method) and isinstance(function, ast.Attribute):
             target = self.scope.resolve(function.value)
-            if isinstance(target, nn.Module) and target is not self.scope.instance:
+            ours = isinstance(self.scope.instance, callee.owner)
+            if callee.of_class and not (ours and (target is self.scope.instance or isinstance(target, type))):
+                if NAMES & names_in(vars(callee.owner)[callee.name].__func__.__code__):
+                    self.body.unreached.append((function, f"{callee.name}, a class method of another object"))
+            elif isinstance(target, nn.Module) and target is not self.scope.instance:
                 self.body.elsewhere.append((target, callee.name))
             else:
                 self.body.leads.append((function, callee))
