@@ -261,4 +261,17 @@ class Gates(Base):
         return o * i * g
 
 
-ALL = (Functions, Aliases, Branches, Held, Instances, Child, Formulas, InPlace, Items, Gates)
+class Guards(Base):
+    """Bounds that keep a distance and a root valid, and one that is an activation."""
+
+    sites = 1
+    kept = 3
+
+    def forward(self, x):
+        distance = (x.square().sum(-1) - x.square().sum(-1)).clamp_min(0)
+        root = torch.clamp(x.sum(-1) - distance, min=0).sqrt()
+        scale = torch.maximum(root, torch.zeros_like(root))
+        return self.b(self.a(x).clamp(min=0)) * (1 + scale.unsqueeze(-1))
+
+
+ALL = (Functions, Aliases, Branches, Held, Instances, Child, Formulas, InPlace, Items, Gates, Guards)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import traceback
 import typing
 
@@ -124,6 +126,142 @@ def test_a_class_in_where_selects_calls_too(inputs):
 def test_a_path_that_fits_nothing_is_an_error():
     with pytest.raises(SpecError, match=r"where='relu_9' fits none of the model's 9 sites\. Did you mean 'relu_"):
         limen.swap_(nasty.Functions(), "asau", where="relu_9")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep": ["rleu_1"]}, r"keep='rleu_1' fits none of the model's 9 sites\. Did you mean 'relu_"),
+        ({"where": ["relu_1", 3]}, "where=3 says of no site"),
+        ({"where": 3}, "where=3 says of no site"),
+        ({"keep": None}, "keep=None says of no site"),
+        ({"keep": nn.ReLU()}, r"keep=ReLU\(\) says of no site"),
+    ],
+)
+def test_a_choice_that_means_nothing_is_an_error(options, message):
+    model = nasty.Functions()
+    with pytest.raises(SpecError, match=message):
+        limen.swap_(model, "asau", **options)
+    assert type(model) is nasty.Functions
+
+
+class Index(nn.Module):
+    """A layer in front and a name in where do not make an index an activation's input."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.act = nn.Embedding(4, 4), nn.ReLU()
+
+    def forward(self, index):
+        return F.relu(self.table(self.act(index - 1)))
+
+
+def test_integers_are_no_input_for_an_activation():
+    model, index = Index().eval(), torch.tensor([0, 1, 4])
+    report = limen.swap_(model, "asau", where="*", example_inputs=index)
+    assert [site.path for site in report.sites] == ["relu_1"]
+    assert [(site.path, site.reason) for site in report.skipped] == [("act", "its input is a tensor of integers")]
+    assert type(model.act) is nn.ReLU
+    assert model(index).shape == (3, 4)
+
+
+def test_guards_are_replaced_when_named(inputs):
+    report = limen.swap_(nasty.Guards(), "asau", where="*")
+    assert len(report.sites) == 4
+
+
+@pytest.mark.parametrize("examples", [(), (torch.ones(2, 4), torch.ones(2, 4))])
+def test_examples_that_do_not_fit_are_an_error(examples):
+    with pytest.raises(LimenError, match=rf"holds {len(examples)} arguments, and the model's forward\(x\) does not"):
+        limen.swap_(nasty.Functions(), "asau", example_inputs=examples)
+
+
+def test_what_is_no_model_is_an_error():
+    with pytest.raises(LimenError, match=r"an nn\.Module, and str was given"):
+        limen.swap_("x", "asau")
+
+
+def test_items_of_a_swapped_sequential_can_be_moved(inputs):
+    model = nasty.Items()
+    report = limen.swap_(model, "asau")
+    model.insert(0, nn.Linear(4, 4))
+    model[-1] = nn.Linear(4, 2)
+    del model[1]
+    assert [type(item).__name__ for item in model] == ["Linear", "ASAU", "Linear"]
+    assert list(model._modules) == ["0", "1", "2", report.sites[-1].path]
+    assert model(inputs).shape == (3, 2)
+
+
+def test_states_from_between_two_swaps_load():
+    model = nn.Sequential(nn.Linear(4, 4), nn.PReLU(), nn.Linear(4, 4), nn.ReLU())
+    states = [copy.deepcopy(model.state_dict())]
+    for activation in ("asau", "swish", "asau"):
+        limen.swap_(model, activation, where=["1"] if activation == "swish" else None)
+        states.append(copy.deepcopy(model.state_dict()))
+    with torch.no_grad():
+        for state in states:
+            for parameter in model[0].parameters():
+                parameter.fill_(7)
+            model.load_state_dict(state, strict=True)
+            assert torch.equal(model[0].weight, state["0.weight"])
+    del states[-1]["3.beta"]
+    with pytest.raises(RuntimeError, match="Missing"):
+        model.load_state_dict(states[-1])
+
+
+def test_old_states_of_a_part_load_there(inputs):
+    model = nn.Sequential(nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.PReLU())), nn.PReLU())
+    old = copy.deepcopy(model[0].state_dict())
+    report = limen.swap_(model, "asau", example_inputs=inputs)
+    whole = copy.deepcopy(model.state_dict())
+    for part in (model, pickle.loads(pickle.dumps(model))):
+        part[0].load_state_dict(old, strict=True)
+        part[0][0].load_state_dict({key[2:]: value for key, value in old.items()}, strict=True)
+    with pytest.raises(RuntimeError, match="Missing"):
+        model.load_state_dict({key: value for key, value in whole.items() if not key.startswith("0.0.1.")})
+    report.undo()
+    model[0].load_state_dict(old, strict=True)
+    assert not model[0]._load_state_dict_pre_hooks
+
+
+class Classes(nasty.Base):
+    """Class methods, called by instance, class and name; they call a static one and one another."""
+
+    factor = 2
+
+    @classmethod
+    def one(cls, x):
+        return F.relu(x) * cls.factor + cls.still(cls.two(x)) + len(cls.__mro__)
+
+    @classmethod
+    def two(cls, x):
+        return F.gelu(x)
+
+    @staticmethod
+    def still(x):
+        return F.silu(x) + 1
+
+    def forward(self, x):
+        other = self.two
+        return self.one(self.a(x)) + Classes.two(self.b(x)) + other(x)
+
+
+class Outside(nasty.Base):
+    """A class method of another class."""
+
+    def forward(self, x):
+        return Classes.two(self.a(x))
+
+
+def test_class_methods_are_reached(inputs):
+    check_swap(Classes, inputs, sites=3)
+    model = Classes().eval()
+    before = evaluated(model, inputs)
+    limen.swap_(model, limen.ReLU, where=nn.ReLU)
+    assert_same(evaluated(model, inputs), before)
+    assert torch.equal(type(model).two(inputs), F.gelu(inputs))
+    (named,) = limen.swap_(Outside(), "asau").unreached
+    assert "two, a class method of another object" in named
 
 
 def test_gates_are_replaced_when_named(inputs):

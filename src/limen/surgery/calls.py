@@ -17,10 +17,22 @@ import torch
 from torch import Tensor, nn
 
 from limen.surgery import formulas
-from limen.surgery.known import ACTIVATIONS, GATES, METHODS, UNKNOWN, all_known, equivalent, function_name, is_in_place
+from limen.surgery.known import (
+    ACTIVATIONS,
+    GATES,
+    METHODS,
+    NAMES,
+    UNKNOWN,
+    all_known,
+    equivalent,
+    function_name,
+    is_in_place,
+)
 from limen.surgery.recognise import Called, recognise, takes_one
 from limen.surgery.scope import Method, Scope, is_super, plain_mro
 from limen.surgery.source import Source
+
+_BOUNDS = ("clamp", "clip")
 
 WALKS_CHILDREN = frozenset({"children", "named_children", "modules", "named_modules", "_modules"})
 """Attributes by which a ``forward`` would meet a module that surgery registers beside the others."""
@@ -46,6 +58,8 @@ class Call:
     """Whether the call passes more than the input."""
     exact: bool = True
     """Whether every argument is known before running."""
+    guard: bool = False
+    """Whether it is spelled as a bound on a value, as ``clamp(min=0)``, which may keep indices or roots valid."""
 
     @property
     def argument(self) -> ast.expr | None:
@@ -167,7 +181,9 @@ class _Finder(ast.NodeVisitor):
             return False
         function, variable, like = found
         label = type(like).__name__.lower()
-        self.body.calls.append(Call(node, "name", FormulaModule(function, like, ast.unparse(node)), label, variable))
+        module = FormulaModule(function, like, ast.unparse(node))
+        guard = isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("max", "maximum")
+        self.body.calls.append(Call(node, "name", module, label, variable, guard=guard))
         return True
 
     def _activation_call(self, node: ast.Call) -> Call | None:
@@ -235,7 +251,7 @@ class _Finder(ast.NodeVisitor):
         in_place = is_in_place(name, given, {**named, **keywords})
         exact = all_known((*given, *keywords.values()))
         label = "relu" if type(module) is nn.ReLU else name.rstrip("_")
-        return Call(node, where[0], module, label, where[1], in_place, exact=exact)
+        return Call(node, where[0], module, label, where[1], in_place, exact=exact, guard=name.startswith(_BOUNDS))
 
     def _made_here(self, node: ast.Call, maker: ast.Call) -> Call | None:
         """``nn.ReLU()(x)``: a module made at each call."""
@@ -269,7 +285,8 @@ class _Finder(ast.NodeVisitor):
             return None
         label = "relu" if type(module) is nn.ReLU else name.rstrip("_")
         exact = all_known((*values, *named.values()))
-        return Call(node, "owner", module, label, in_place=name.endswith("_"), exact=exact)
+        guard = name.startswith(_BOUNDS)
+        return Call(node, "owner", module, label, in_place=name.endswith("_"), exact=exact, guard=guard)
 
     def _helper_call(self, node: ast.Call, callee: Any) -> Call | None:
         """A function of someone's own that computes an activation, called with the input alone."""
@@ -294,7 +311,11 @@ class _Finder(ast.NodeVisitor):
         callee = _as_method(self.scope.resolve(function), self.scope.instance)
         if isinstance(callee, Method) and isinstance(function, ast.Attribute):
             target = self.scope.resolve(function.value)
-            if isinstance(target, nn.Module) and target is not self.scope.instance:
+            ours = isinstance(self.scope.instance, callee.owner)
+            if callee.of_class and not (ours and (target is self.scope.instance or isinstance(target, type))):
+                if NAMES & names_in(vars(callee.owner)[callee.name].__func__.__code__):
+                    self.body.unreached.append((function, f"{callee.name}, a class method of another object"))
+            elif isinstance(target, nn.Module) and target is not self.scope.instance:
                 self.body.elsewhere.append((target, callee.name))
             else:
                 self.body.leads.append((function, callee))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -107,10 +108,13 @@ class Flow:
             if value is not None:
                 return self.before_expression(body, value, value, depth + 1)
             return self._before_argument(body, expression.id, depth)
-        if isinstance(expression, ast.BinOp):
+        if isinstance(expression, ast.BinOp) and not isinstance(expression.op, ast.MatMult):
             left = self.before_expression(body, expression.left, at, depth + 1)
             return left or self.before_expression(body, expression.right, at, depth + 1)
         if isinstance(expression, ast.Call):
+            known = next((call for call in body.calls if call.node is expression), None)
+            if known is not None and known.argument is not None and not known.child:
+                return self.before_expression(body, known.argument, at, depth + 1)
             callee = body.scope.resolve(expression.func)
             if isinstance(callee, nn.Module):
                 found = self.last_layer(callee)
@@ -273,16 +277,68 @@ def is_hooked(module: nn.Module) -> bool:
 _MAKERS = {*CONVOLUTIONS, *NORMS, *POOLING, nn.Linear, nn.GroupNorm, nn.LayerNorm, nn.Embedding} - {nn.Upsample}
 
 
+UNREAD = ast.Constant(None)
+"""Stands for the value of a name that a loop, a tuple, a ``with`` or the like binds."""
+
+_SCOPES = (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_REPEATING = (ast.For, ast.AsyncFor, ast.While, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
 def last_assigned(body: Body, name: str, at: ast.AST) -> ast.expr | None:
-    """The value last bound to a name before a place in the text."""
-    line = (getattr(at, "lineno", 0), getattr(at, "col_offset", 0))
-    best: tuple[tuple[int, int], ast.expr] | None = None
-    for node in ast.walk(body.source.node):
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
-            end = (node.end_lineno or 0, node.end_col_offset or 0)
-            if end < line and (best is None or end > best[0]):
-                best = (end, node.value)
-    return best[1] if best else None
+    """The value last bound to a name before a place in the text; :data:`UNREAD` if no one expression gives it."""
+    start = _span(at)[0]
+    own = ast.Module(body.source.node.body, [])  # without its arguments, which come from outside
+    bound = list(_bindings(own, name, at))
+    before = [(_span(node)[1], node, value) for node, value in bound if _span(node)[1] < start]
+    _, last, value = max(before, key=lambda one: one[0], default=((0, 0), None, None))
+    for loop in (node for node in ast.walk(body.source.node) if isinstance(node, _REPEATING) and _holds(node, at)):
+        # The round before may have bound the name further down.
+        if not (last and _holds(loop, last)) and any(_holds(loop, node) for node, _ in bound):
+            return UNREAD
+    return value
+
+
+def _bindings(parent: ast.AST, name: str, at: ast.AST) -> Iterator[tuple[ast.AST, ast.expr]]:
+    """Where a name is bound, among the scopes that hold a place, and to what.
+
+    ``x += y`` is none: it keeps the shape of ``x`` and overwrites the very tensor. There is no such ``@=``.
+    """
+    for node in ast.iter_child_nodes(parent):
+        if isinstance(node, _SCOPES) and not _holds(node, at):
+            continue
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr, ast.AugAssign)):
+            if node.value is not None:
+                yield from ((node, value) for value in _assigned_values(node, name))
+                yield from _bindings(ast.Expr(node.value), name, at)
+            continue
+        if _stores(node, name) or (isinstance(node, ast.arg) and node.arg == name):
+            yield node, UNREAD
+        yield from _bindings(node, name, at)
+
+
+def _assigned_values(node: ast.Assign | ast.AnnAssign | ast.NamedExpr | ast.AugAssign, name: str) -> list[ast.expr]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    if isinstance(node, ast.AugAssign):
+        return [UNREAD] if isinstance(node.op, ast.MatMult) and _stores(node.target, name) else []
+    if any(_stores(target, name) for target in targets):
+        return [node.value] if node.value is not None else []
+    return [UNREAD] if any(_stores(part, name) for target in targets for part in ast.walk(target)) else []
+
+
+def _stores(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load)
+
+
+def _span(node: ast.AST) -> tuple[tuple[int, int], tuple[int, int]]:
+    at: Any = node
+    first = (getattr(at, "lineno", 0), getattr(at, "col_offset", 0))
+    return first, (getattr(at, "end_lineno", None) or 0, getattr(at, "end_col_offset", None) or 0)
+
+
+def _holds(outer: ast.AST, inner: ast.AST) -> bool:
+    """Whether one part of a text lies in another."""
+    (start, end), (first, last) = _span(outer), _span(inner)
+    return start <= first and last <= end
 
 
 def _is_aliased(body: Body, name: str) -> bool:

@@ -28,20 +28,21 @@ class Rules:
     """``where`` and ``keep`` as given, then what is kept by default."""
 
     def __init__(self, where: Where | Sequence[Where] | None, keep: Where | Sequence[Where]) -> None:
-        self.only = None if where is None else _matchers(where)
-        self.patterns = [one for one in _several(where or ()) if isinstance(one, str)]
-        self.kept = _matchers(keep)
+        chosen = {"where": _several("where", () if where is None else where), "keep": _several("keep", keep)}
+        self.only = None if where is None else [_matcher(one) for one in chosen["where"]]
+        self.patterns = [(name, one) for name, given in chosen.items() for one in given if isinstance(one, str)]
+        self.kept = [_matcher(one) for one in chosen["keep"]]
 
     def check(self, paths: Sequence[str]) -> None:
-        """A path in ``where`` that fits no site would otherwise pass for a swap that was made.
+        """A path in ``where`` or ``keep`` that fits no site would otherwise pass for one that was heeded.
 
         Raises:
             SpecError: naming it and the nearest site.
         """
-        for pattern in self.patterns:
+        for name, pattern in self.patterns:
             if not fnmatch.filter(paths, pattern):
                 raise SpecError(
-                    f"where={pattern!r} fits none of the model's {len(paths)} sites. {_nearest(pattern, paths)}"
+                    f"{name}={pattern!r} fits none of the model's {len(paths)} sites. {_nearest(pattern, paths)}"
                 )
 
     def reason_to_keep(self, spot: Spot, survey: Survey, outputs: set[tuple[int, str]]) -> str:
@@ -52,20 +53,22 @@ class Rules:
             return "a gate that changes the shape of its input"
         if self.only is not None:
             return "" if any(matches(spot) for matches in self.only) else "not named by where"
-        return _default_reason(spot, outputs)
+        return _default_reason(spot, survey, outputs)
 
 
 def _nearest(pattern: str, paths: Sequence[str]) -> str:
     return suggest(pattern, paths) if len(paths) <= 20 else f"The first: {', '.join(paths[:20])}."
 
 
-def _default_reason(spot: Spot, outputs: set[tuple[int, str]]) -> str:
+def _default_reason(spot: Spot, survey: Survey, outputs: set[tuple[int, str]]) -> str:
     if isinstance(spot.like, (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin)):
         return "a gate, not an activation: it weighs several values against one another"
     if isinstance(spot.like, GATES):
         return "a gate, not an activation"
     if not spot.known:
         return "a function of each element that is no known activation; name it in where"
+    if spot.place == "call" and spot.call and spot.call[1].guard and survey.flow.before_call(*spot.call) is None:
+        return "may be a numeric guard, as no layer feeds it; name it in where"
     if isinstance(spot.like, BOUNDED) and not isinstance(spot.like, nn.ReLU6):
         if _at_output(spot, outputs):
             return "an output head, whose range is part of the answer"
@@ -92,12 +95,17 @@ def _is_recurrent_gate(spot: Spot) -> bool:
     return gates and products
 
 
-def _matchers(chosen: Where | Sequence[Where]) -> list[Matcher]:
-    return [_matcher(one) for one in _several(chosen)]
-
-
-def _several(chosen: Where | Sequence[Where]) -> Iterable[Where]:
-    return [chosen] if isinstance(chosen, (str, type)) or callable(chosen) else chosen
+def _several(name: str, chosen: Where | Sequence[Where]) -> list[Where]:
+    several = not (isinstance(chosen, (str, type)) or callable(chosen)) and isinstance(chosen, Iterable)
+    given: Any = chosen
+    found: list[Any] = list(given) if several else [given]
+    for one in found:
+        if isinstance(one, nn.Module) or not (isinstance(one, (str, type)) or callable(one)):
+            raise SpecError(
+                f"{name}={one!r} says of no site whether it is meant: give a path with wildcards, a class, a function "
+                "of path and module, or several of them."
+            )
+    return found
 
 
 def _matcher(one: Where) -> Matcher:

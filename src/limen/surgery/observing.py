@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,7 @@ def batches(model: nn.Module, example_inputs: Any) -> list[Any]:
     if isinstance(example_inputs, (Tensor, Mapping)):
         return [example_inputs]
     if isinstance(example_inputs, tuple):
-        bound = inspect.signature(model.forward).bind(*example_inputs)
-        return [_unpacked(bound)]
+        return [_unpacked(_bound(model, example_inputs))]
     if not isinstance(example_inputs, Iterable):
         raise LimenError(
             f"example_inputs must be a tensor, a tuple of the model's arguments, a mapping of them, or an iterable of "
@@ -52,6 +52,17 @@ def batches(model: nn.Module, example_inputs: Any) -> list[Any]:
     if not found:
         raise LimenError("example_inputs holds no batch; an iterator can be used only once.")
     return found
+
+
+def _bound(model: nn.Module, values: tuple[Any, ...]) -> inspect.BoundArguments:
+    signature = inspect.signature(getattr(model, "_orig_mod", model).forward)
+    try:
+        return signature.bind(*values)
+    except TypeError as error:
+        raise LimenError(
+            f"example_inputs holds {len(values)} arguments, and the model's forward{signature} does not take them: "
+            f"{error}. A tuple is the arguments of one call; give several batches as a list."
+        ) from error
 
 
 def _unpacked(bound: inspect.BoundArguments) -> Any:
@@ -83,6 +94,23 @@ def observe(model: nn.Module, sites: Mapping[str, nn.Module], given: list[Any]) 
         for handle in handles:
             handle.remove()
     return seen
+
+
+@contextmanager
+def taking_integers(sites: Mapping[str, nn.Module]) -> Iterator[set[str]]:
+    """The paths of those that receive a tensor of integers meanwhile, on which no new activation is defined."""
+    found: set[str] = set()
+
+    def note(path: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if inputs and isinstance(inputs[0], Tensor) and not inputs[0].is_floating_point():
+            found.add(path)
+
+    handles = [site.register_forward_pre_hook(partial(note, path)) for path, site in sites.items()]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _watcher(seen: Seen, last: list[Channels]) -> Callable[..., None]:

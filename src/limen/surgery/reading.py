@@ -110,7 +110,7 @@ def _is_torchs(origin: Method | FunctionType) -> bool:
 
 def _body(reading: Reading, origin: Method | FunctionType, depth: int) -> Body | None:
     function: Any = vars(origin.owner)[origin.name] if isinstance(origin, Method) else origin
-    function = function.__func__ if isinstance(function, staticmethod) else function
+    function = function.__func__ if isinstance(function, (staticmethod, classmethod)) else function
     if depth > _DEEPEST_HELPER or (isinstance(origin, FunctionType) and function.__code__ in CLEAN):
         return None
     try:

@@ -94,7 +94,7 @@ def plan(bodies: list[Body], edits: Mapping[int, list[Edit]], before: tuple[Rewr
 
 def _moves(lead: Method | FunctionType, node: ast.expr) -> bool:
     """Whether the rewritten function has another name than the call uses."""
-    if isinstance(lead, FunctionType):
+    if isinstance(lead, FunctionType) or lead.of_class:
         return True
     return not (isinstance(node, ast.Attribute) and node.attr == lead.name and isinstance(node.value, ast.Name))
 
@@ -108,7 +108,8 @@ def _own_name(origin: Method | FunctionType, bodies: list[Body]) -> str:
         for body in bodies
         for node, lead in body.leads
     )
-    return f"limen_{origin.owner.__name__}_{origin.name}" if through_super else origin.name
+    moved = through_super or origin.of_class
+    return f"limen_{origin.owner.__name__}_{origin.name}" if moved else origin.name
 
 
 def rewritten(base: type, rewrites: tuple[Rewrite, ...], hidden: tuple[str, ...]) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def rewritten(base: type, rewrites: tuple[Rewrite, ...], hidden: tuple[str, ...]
 def _made(rewrite: Rewrite) -> FunctionType:
     origin = rewrite.origin
     raw: Any = vars(origin.owner)[origin.name] if isinstance(origin, Method) else origin
-    function: Any = raw.__func__ if isinstance(raw, staticmethod) else raw
+    function: Any = raw.__func__ if isinstance(raw, (staticmethod, classmethod)) else raw
     source = read(undecorated(function))
     if source.digest != rewrite.digest:
         raise LimenError(
@@ -130,13 +131,24 @@ def _made(rewrite: Rewrite) -> FunctionType:
             "build the model anew, swap, and load the state dict."
         )
     node = copy.deepcopy(source.node)
-    self_name = _self_name(node) if isinstance(origin, Method) else "limen_self"
+    of_class = isinstance(origin, Method) and origin.of_class
+    self_name = _self_name(node) if isinstance(origin, Method) and not of_class else "limen_self"
     if not isinstance(origin, Method):
         node.args.args.insert(0, ast.arg("limen_self")) if not node.args.posonlyargs else node.args.posonlyargs.insert(
             0, ast.arg("limen_self"))  # fmt: skip
     rewriter = _Rewriter({e.position: e for e in rewrite.edits}, self_name, source.function.__code__.co_firstlineno)
     node.body = [rewriter.visit(statement) for statement in node.body]
+    if of_class:
+        _take_instance(node)
     return redecorated(function, remake(source, node))
+
+
+def _take_instance(node: ast.FunctionDef) -> None:
+    """A class method gets the instance, and finds the class as its author wrote it under the old name."""
+    own = [*node.args.posonlyargs, *node.args.args][0]
+    name, own.arg = own.arg, "limen_self"
+    found = ast.Attribute(ast.Name("limen_self", ast.Load()), "limen_base", ast.Load())
+    node.body.insert(0, ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], found), node.body[0]))
 
 
 def _self_name(node: ast.FunctionDef) -> str:
@@ -207,7 +219,21 @@ def _hiding(base: type, hidden: frozenset[str]) -> dict[str, Any]:
         values = list(visible(self).values())
         return base(*values[index]) if isinstance(index, slice) else values[index]
 
+    def without(name: str) -> Any:
+        """A method that renumbers the items, with the registered activations set aside."""
+
+        def method(self: Any, *args: Any) -> Any:
+            aside = {key: self._modules.pop(key) for key in hidden if key in self._modules}
+            try:
+                return getattr(base, name)(self, *args)
+            finally:
+                self._modules.update(aside)
+
+        return method
+
+    renumbering = ("insert", "__setitem__", "__delitem__")
     return {
+        **{name: without(name) for name in renumbering},
         "__iter__": lambda self: iter(visible(self).values()),
         "__len__": lambda self: len(visible(self)),
         "__getitem__": item,

@@ -29,6 +29,11 @@ class Method:
     owner: type
     name: str
 
+    @property
+    def of_class(self) -> bool:
+        """Whether it is a class method."""
+        return isinstance(vars(self.owner).get(self.name), classmethod)
+
 
 class Scope:
     """The names of one function, seen from the instance whose method it is."""
@@ -127,7 +132,8 @@ def _of_class(cls: type, name: str) -> Any:
             found = vars(owner)[name]
             if isinstance(found, staticmethod):
                 return found.__func__
-            if isinstance(found, FunctionType):
+            of_class = isinstance(found, classmethod) and isinstance(found.__func__, FunctionType)
+            if isinstance(found, FunctionType) or (of_class and not owner.__module__.startswith("torch.")):
                 return Method(owner, name)
             return UNKNOWN if hasattr(found, "__get__") and not inspect.isbuiltin(found) else found
     return UNKNOWN

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,8 +35,8 @@ def take_over(new: nn.Module, old: nn.Module, owner: nn.Module, model: nn.Module
 class StateMap:
     """Lets a swapped model load state dicts from before the swap, and makes such dicts of its own.
 
-    A state dict counts as one from before if it has no key of any new activation; those then keep their values. Else
-    every key is asked for, as always.
+    A state dict counts as one from before if, where the new activations are, it has just the keys that the old ones
+    had, or no key of any new one; those then keep their values. Else every key is asked for, as always.
     """
 
     def __init__(self, new: Sequence[str], old: Mapping[str, Tensor]) -> None:
@@ -47,7 +48,10 @@ class StateMap:
     def __call__(self, module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
         """Before loading: add what a state dict from before lacks, and drop what it has beyond."""
         own = {prefix + key: value for key, value in module.state_dict().items() if key.startswith(self.new)}
-        if not own or any(key in state for key in own):
+        given = {key for key in state if key.startswith(tuple(prefix + new for new in self.new))}
+        if not own or given == set(own):
+            return
+        if given != {prefix + key for key in self.old} and not given.isdisjoint(own):
             return
         if not any(key.startswith(prefix) for key in state) and prefix:
             return
@@ -55,10 +59,22 @@ class StateMap:
             state.pop(prefix + key, None)
         state.update(own)
 
+    def within(self, path: str) -> Callable[..., None]:
+        """The same for a module of the model that is loaded alone; a load of the whole model is left to the whole."""
+        start = f"{path}."
+        new = [key.removeprefix(start) for key in self.new if key.startswith(start)]
+        old = {key.removeprefix(start): value for key, value in self.old.items() if key.startswith(start)}
+        return partial(_alone, StateMap(new, old))
+
     def original(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Without the new activations, with what the old ones held at the swap."""
         kept = {key: value for key, value in state.items() if not key.startswith(self.new)}
         return {**kept, **self.old}
+
+
+def _alone(loading: StateMap, module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    if not prefix:
+        loading(module, state, prefix)
 
 
 class MovingStateMap(StateMap):

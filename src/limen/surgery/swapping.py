@@ -16,7 +16,7 @@ from limen.surgery.inplace import must_write_back, writing_back
 from limen.surgery.installing import Undo, calls_that_stay, install
 from limen.surgery.keeping import Rules, Where
 from limen.surgery.making import Maker, Target, maker
-from limen.surgery.observing import Seen, batches, drift, observe, outputs, still_running
+from limen.surgery.observing import Seen, batches, drift, observe, outputs, still_running, taking_integers
 from limen.surgery.report import Installed, Site, SwapReport
 from limen.surgery.sharing import channels_for
 from limen.surgery.sites import Spot, Survey, survey
@@ -78,6 +78,8 @@ def swap_(
       1: ReLU() -> ASAU(a=0.01, b=1, alpha=1, beta=1)
       3: Sigmoid() kept (a gate, not an activation)
     """
+    if not isinstance(model, nn.Module):
+        raise LimenError(f"swap_ takes a model, an nn.Module, and {type(model).__name__} was given.")
     if share not in ("site", "instance"):
         raise SpecError(f"share={share!r} is not possible: give 'site' or 'instance'.")
     make = maker(to)
@@ -161,14 +163,15 @@ class _Operation:
         stand_ins = [(spot, self._stand_in(spot)) for spot in self.chosen]
         undo = install(self.model, self.survey, stand_ins)
         try:
-            now = outputs(self.model, self.given)
+            sites = {spot.path: module for spot, module in stand_ins}
+            with taking_integers(sites) as of_integers:
+                now = outputs(self.model, self.given)
             if repeatable and exact and not _equal(self.before, now):
                 suspects = ", ".join(spot.path for spot, module in stand_ins if module is not spot.original)
                 raise LimenError(
                     "calling this model's activations as modules changed its outputs, so it was left as it was; keep "
                     f"some sites ({suspects}) and please report it."
                 )
-            sites = {spot.path: module for spot, module in stand_ins}
             if observing:
                 self.seen = observe(self.model, sites, self.given)
             held = [spot.owner._modules.get(spot.name) for spot in self.survey.spots]
@@ -178,6 +181,14 @@ class _Operation:
         finally:
             while undo:
                 undo.pop()()
+        self._keep(of_integers, "its input is a tensor of integers")
+
+    def _keep(self, paths: set[str], reason: str) -> None:
+        """Leave sites out that were chosen before."""
+        for spot in [spot for spot in self.chosen if spot.path in paths]:
+            self.chosen.remove(spot)
+            text = one_line(spot.original)
+            self.skipped.append(Site(spot.path, text, text, reason, spot.location))
 
     def _stand_in(self, spot: Spot) -> nn.Module:
         """The old function as a module of its own; one that overwrites its input where that may matter."""
@@ -214,8 +225,11 @@ class _Operation:
         moved = self._moved()
         self.state = MovingStateMap(prefixes, old, moved) if moved else StateMap(prefixes, old)
         root: Any = self.model
-        handle = root.register_load_state_dict_pre_hook(self.state)
-        self.undo.append(handle.remove)
+        self.undo.append(root.register_load_state_dict_pre_hook(self.state).remove)
+        parts = [spot.path.split(".") for spot in self.chosen]
+        for path in sorted({".".join(names[:depth]) for names in parts for depth in range(1, len(names))}):
+            part: Any = self.model.get_submodule(path)
+            self.undo.append(part.register_load_state_dict_pre_hook(self.state.within(path)).remove)
 
     def _moved(self) -> dict[str, str]:
         """Keys of originals that stay for some calls, and what those keys were."""
