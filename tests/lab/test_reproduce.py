@@ -134,6 +134,11 @@ def test_a_recipe_of_ones_own_runs_and_makes_its_page(run: Command, tmp_path: Pa
     assert "SiLU leads" in text
     assert "- It is tiny." in text
     assert "| relu | 91.0 |" in text
+    assert "Not every run is finished" not in text
+    for stored in (out / "runs").glob("relu-*1*"):
+        stored.unlink()
+    assert run("report", out, "--markdown", page, "--title", "Tiny").code == 0
+    assert "Not every run is finished: of 2 seeds relu 1" in page.read_text()
 
 
 def test_quick_is_labelled_everywhere(run: Command, tmp_path: Path):

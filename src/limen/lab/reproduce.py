@@ -39,6 +39,10 @@ class Reproduction:
         found = []
         if self.study.quick:
             found.append("Scaled down (--quick): these numbers show that everything runs, and support no verdict.")
+        seeds = len(self.study.settings.seeds)
+        behind = [f"{row.activation} {row.runs}" for row in self.summary if row.runs < seeds]
+        if behind:
+            found.append(f"Not every run is finished: of {seeds} seeds {', '.join(behind)}.")
         used = data.train + data.validation
         if published is None:
             found.append("No published table of this experiment is known to us; what is measured stands alone.")
