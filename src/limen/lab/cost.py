@@ -52,13 +52,14 @@ def measure(
 
 def _step(network: nn.Module, settings: StudySettings, data: TaskData) -> Callable[[], None]:
     network.to(settings.device).train()
-    loss = tasks.find(settings.task).loss
+    task = tasks.find(settings.task)
+    task.begin(network, data, settings)
     inputs, targets = next(iter(Batches(data.train, settings.batch_size, seed=0, device=settings.device)))
     optimiser = torch.optim.AdamW(param_groups(network, settings.learning_rate, settings.weight_decay))
 
     def step() -> None:
         optimiser.zero_grad()
-        torch.autograd.backward(loss(network(inputs), targets))
+        torch.autograd.backward(task.objective(network, inputs, targets))
         optimiser.step()
 
     return step

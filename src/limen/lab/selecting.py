@@ -137,10 +137,10 @@ def _optional(
         temperature = geometric(*settings.temperature) if settings.temperature else None
         found.append(MixtureSchedule(temperature, linear(*settings.entropy) if any(settings.entropy) else None))
     if weights_data is not None:
-        loss = tasks.find(settings.task).loss
+        objective = tasks.find(settings.task).objective
         batches = Batches(weights_data.train, settings.batch_size, seed=seed, device=settings.device)
         rate = settings.activation_lr or settings.learning_rate
-        found.append(LearnOnHeldout(network, batches, lambda b: loss(network(b[0]), b[1]), rate))
+        found.append(LearnOnHeldout(network, batches, lambda b: objective(network, *b), rate))
     if settings.drop_below is not None:
         found.append(DropHopeless(settings.drop_below))
     return found

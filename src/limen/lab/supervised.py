@@ -29,10 +29,10 @@ class Supervised(L.LightningModule):
 
     def __init__(self, network: nn.Module, task: Task, data: TaskData, settings: StudySettings) -> None:
         super().__init__()
-        self.network, self.task, self.data = network, task, data
+        self.network, self.task, self.data, self.settings = network, task, data, settings
         self.learning_rate, self.weight_decay = settings.learning_rate, settings.weight_decay
         self.activation_lr = settings.activation_lr
-        self.train_score = task.metrics(data)[task.measure.name]
+        self.train_score = task.train_metric(data)
         measures = MetricCollection(dict(task.metrics(data)))
         self.val_measures, self.test_measures = measures.clone(prefix="val_"), measures.clone(prefix="test_")
 
@@ -54,6 +54,10 @@ class Supervised(L.LightningModule):
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(targets))
         self.log("train_score", self.train_score, on_step=False, on_epoch=True, batch_size=len(targets))
         return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Give the network what it must know before it is measured."""
+        self.task.settle(self.network, self.data, self.settings)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Loss and measures on the held-out examples of an epoch."""
@@ -86,7 +90,7 @@ class BestWeights(L.Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compare with the best so far."""
         measured = trainer.callback_metrics
-        rank = (self.measure.goodness(float(measured[f"val_{self.measure.name}"])), -float(measured["val_loss"]))
+        rank = (self.measure.goodness(float(measured[self.measure.on_heldout])), -float(measured["val_loss"]))
         if rank > self.best:
             self.epoch, self.best = trainer.current_epoch + 1, rank
             self.state = copy.deepcopy(self.network.state_dict())
@@ -130,7 +134,7 @@ class Epochs(L.Callback):
                 train_loss=float(measured["train_loss"]),
                 train_score=float(measured["train_score"]),
                 heldout_loss=float(measured["val_loss"]),
-                heldout_score=float(measured[f"val_{self.measure.name}"]),
+                heldout_score=float(measured[self.measure.on_heldout]),
                 test_score=self.test_score() if self.test_score else None,
             )
         )

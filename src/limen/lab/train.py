@@ -86,9 +86,14 @@ def run(
     task = tasks.find(settings.task)
     network, _ = build(settings, data, furnish or settings.spec(activation), seed)
     callbacks = extra.callbacks(network)
-    module = Supervised(network, task, data, settings)
+    task.begin(network.to(settings.device), data, settings)
+    module = task.trainer_module(network, data, settings) or Supervised(network, task, data, settings)
     noted = (lambda: score_on_test(network, data, settings)) if settings.protocol == "both" else None
-    best, steps, epochs = BestWeights(network, task.measure), StepTimes(), Epochs(listener, task.measure, noted)
+    best, steps, epochs = (
+        BestWeights(network, task.chooses or task.measure),
+        StepTimes(),
+        Epochs(listener, task.measure, noted),
+    )
     trainer = _trainer(settings, [best, steps, epochs, *callbacks])
     torch.manual_seed(seed)
     failure = _fit(trainer, module, settings, data, seed)
@@ -144,7 +149,7 @@ def step_memory(network: nn.Module, data: TaskData, settings: StudySettings) -> 
     state = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
     network.zero_grad(set_to_none=True)
-    peak = peak_memory(lambda: torch.autograd.backward(task.loss(network(inputs), targets)), settings.device)
+    peak = peak_memory(lambda: torch.autograd.backward(task.objective(network, inputs, targets)), settings.device)
     network.zero_grad(set_to_none=True)
     network.load_state_dict(state)  # batch normalisation has counted the step
     return peak
@@ -167,7 +172,7 @@ def _trainer(settings: StudySettings, callbacks: list[L.Callback]) -> L.Trainer:
     )
 
 
-def _fit(trainer: L.Trainer, module: Supervised, settings: StudySettings, data: TaskData, seed: int) -> str:
+def _fit(trainer: L.Trainer, module: L.LightningModule, settings: StudySettings, data: TaskData, seed: int) -> str:
     """Train; return why it failed, or nothing."""
     train = Batches(data.train, settings.batch_size, seed=seed, device=settings.device)
     watched = Batches(heldout(data, settings), settings.eval_batch_size, device=settings.device)
@@ -179,7 +184,7 @@ def _fit(trainer: L.Trainer, module: Supervised, settings: StudySettings, data: 
     return ""
 
 
-def _test(trainer: L.Trainer, module: Supervised, settings: StudySettings, data: TaskData) -> dict[str, float]:
+def _test(trainer: L.Trainer, module: L.LightningModule, settings: StudySettings, data: TaskData) -> dict[str, float]:
     """Measures on the held-out examples and, read once, on the test examples."""
     assert data.test is not None
     test = Batches(data.test, settings.eval_batch_size, device=settings.device)
@@ -193,7 +198,7 @@ def _test(trainer: L.Trainer, module: Supervised, settings: StudySettings, data:
 
 
 def _test_other(
-    trainer: L.Trainer, module: Supervised, other: nn.Module, settings: StudySettings, data: TaskData
+    trainer: L.Trainer, module: L.LightningModule, other: nn.Module, settings: StudySettings, data: TaskData
 ) -> dict[str, float]:
     """Test another network in the place of the trained one."""
     network, module.network = module.network, other

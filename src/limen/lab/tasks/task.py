@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import lightning as L
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -22,6 +23,11 @@ class Measure:
 
     name: str
     higher_is_better: bool = True
+
+    @property
+    def on_heldout(self) -> str:
+        """Its name among an epoch's metrics."""
+        return f"val_{self.name}"
 
     @property
     def on_test(self) -> str:
@@ -44,6 +50,8 @@ class Task(ABC):
     about: ClassVar[str]
     """What it is in a few words, and what data it takes."""
     measure: ClassVar[Measure]
+    chooses: ClassVar[Measure | None] = None
+    """What chooses the epoch where :attr:`measure` cannot, such as ``Measure("loss", higher_is_better=False)``."""
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]]
     """Those that come with limen; a factory is called with what it takes of :meth:`offered`."""
     defaults: ClassVar[Mapping[str, Any]]
@@ -74,13 +82,34 @@ class Task(ABC):
     def output_shape(self, data: TaskData) -> tuple[int, ...]:
         """What the network must give for one example."""
 
+    def begin(self, network: nn.Module, data: TaskData, settings: StudySettings) -> None:  # noqa: B027
+        """What the network must know before it is trained, kept in its buffers."""
+
+    def settle(self, network: nn.Module, data: TaskData, settings: StudySettings) -> None:  # noqa: B027
+        """What the network must know before it is measured, after every epoch; kept in its buffers."""
+
+    def trainer_module(self, network: nn.Module, data: TaskData, settings: StudySettings) -> L.LightningModule | None:
+        """How it is trained where that is not one loss by Adam; None: :class:`limen.lab.supervised.Supervised`.
+
+        It logs ``train_loss`` and ``train_score`` an epoch, and evaluates as that does.
+        """
+        return None
+
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """What is minimised: a scalar."""
 
+    def objective(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """What a training step differentiates, for its time and memory."""
+        return self.loss(network(inputs), targets)
+
     @abstractmethod
     def metrics(self, data: TaskData) -> dict[str, Metric]:
         """New metrics by name, the measure that decides among them."""
+
+    def train_metric(self, data: TaskData) -> Metric:
+        """What is noted of the training batches of an epoch: the measure, or something cheaper in its stead."""
+        return self.metrics(data)[self.measure.name]
 
     def answer(self, outputs: Tensor, targets: Tensor, data: TaskData) -> tuple[Tensor, Tensor]:
         """Predictions and truth as the metrics take them."""
