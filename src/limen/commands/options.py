@@ -10,11 +10,12 @@ import typer
 Data = Annotated[str, typer.Option(help="Built-in name, or a folder / .zip / .tar.gz of class folders.")]
 DataDir = Annotated[Path | None, typer.Option(help="Where built-in sets lie or are downloaded to.")]
 Network = Annotated[str, typer.Option(help="convnet, mlp, resnet20, or package.module:factory.")]
-Task = Annotated[str, typer.Option(help="classification, regression, forecasting or segmentation.")]
+Task = Annotated[str, typer.Option(help="classification, regression, forecasting, segmentation or anomaly.")]
 Target = Annotated[str | None, typer.Option(help="Column of the CSV file to predict.")]
 Time = Annotated[str | None, typer.Option(help="Column of dates that orders the rows. Default: found.")]
 Window = Annotated[int, typer.Option(help="Rows that a forecast is made from.")]
 IgnoreLabel = Annotated[int | None, typer.Option(help="Value of mask pixels that do not count, such as 255.")]
+NormalClass = Annotated[str | None, typer.Option(help="The class that anomalies are told from.")]
 SplitBy = Annotated[str, typer.Option("--split", help="random, or blocks of consecutive names (slices, frames).")]
 TaskNetwork = Annotated[
     str | None, typer.Option("--network", help="One of limen list, or package.module:factory. Default: the task's.")

@@ -114,7 +114,18 @@ class Overlays(Record):
     images: tuple[Overlay, ...]
 
 
-Shown = Annotated[Scatter | Series | Overlays, Field(discriminator="kind")]
+class Heatmaps(Record):
+    """Some test images with a map of how strange each pixel is."""
+
+    kind: Literal["heatmaps"] = "heatmaps"
+    images: tuple[Overlay, ...]
+    masks: bool
+    """Whether the true mask stands between the image and the map."""
+    by_gradient: bool
+    """Whether the map is how much each pixel moves the score, because the network's own has no places."""
+
+
+Shown = Annotated[Scatter | Series | Overlays | Heatmaps, Field(discriminator="kind")]
 """What the report draws of a tested network."""
 
 

@@ -29,6 +29,8 @@ class StudySettings(BaseModel):
     """Rows before the one to forecast that the network sees."""
     ignore_label: int | None = Field(None, ge=0, le=255)
     """The value of a mask's pixels that are neither learned nor counted; None: 255 where masks have several classes."""
+    normal_class: str | None = None
+    """The class that anomalies are told from; None: as the folders say it."""
     split: Literal["random", "blocks"] = "random"
     """How images that come undivided are divided: at random, or by blocks of consecutive names."""
     limit_train: int | None = Field(None, ge=1)

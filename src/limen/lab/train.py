@@ -90,7 +90,7 @@ def run(
     module = task.trainer_module(network, data, settings) or Supervised(network, task, data, settings)
     noted = (lambda: score_on_test(network, data, settings)) if settings.protocol == "both" else None
     best, steps, epochs = (
-        BestWeights(network, task.chooses or task.measure),
+        BestWeights(network, task.measure if settings.test_chooses else task.chooses or task.measure),
         StepTimes(),
         Epochs(listener, task.measure, noted),
     )

@@ -211,7 +211,9 @@ def _decoded(pairs: list[_Pair], image_size: tuple[int, int] | None, grey: bool)
         name: decode(content, files.where(name), image_size=None, grey=grey)
         for name, content in files.read([pair.image for pair in pairs])
     }
-    masks = {name: _mask(content, files.where(name)) for name, content in files.read([pair.mask for pair in pairs])}
+    masks = {
+        name: decode_mask(content, files.where(name)) for name, content in files.read([pair.mask for pair in pairs])
+    }
     for pair in pairs:
         if images[pair.image].shape[:2] != masks[pair.mask].shape:
             raise DataError(
@@ -223,7 +225,7 @@ def _decoded(pairs: list[_Pair], image_size: tuple[int, int] | None, grey: bool)
     return _Decoded(names, pictures, [_resized(masks[pair.mask], image_size) for pair in pairs])
 
 
-def _mask(content: bytes, where: str) -> Pixels:
+def decode_mask(content: bytes, where: str) -> Pixels:
     """The values of a mask as they are stored, palettes not looked up."""
     if Path(where.partition("' in ")[0].strip("'")).suffix.lower() in _LOSSY:
         raise DataError(f"{where} is stored with losses, which blur its classes; save masks as PNG.")

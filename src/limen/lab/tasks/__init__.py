@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from limen.errors import SpecError, suggest
 from limen.lab.settings import StudySettings
+from limen.lab.tasks.anomaly import Anomaly
 from limen.lab.tasks.classification import Classification
 from limen.lab.tasks.forecasting import Forecasting
 from limen.lab.tasks.regression import Regression
@@ -12,7 +13,7 @@ from limen.lab.tasks.task import Measure, Task
 
 __all__ = ["Measure", "Task", "check_options", "find", "hidden_options", "names"]
 
-_TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), Forecasting(), Segmentation())}
+_TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), Forecasting(), Segmentation(), Anomaly())}
 
 
 def names() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from limen.lab.records import Overlays, RunRecord, Scatter, Series
+from limen.lab.records import Heatmaps, Overlay, Overlays, RunRecord, Scatter, Series
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.palette import BASELINE, INK, Look, looks
 from limen.lab.report.figures.svg import Picture, draw, panel
@@ -43,6 +43,9 @@ def examples(study: Contents) -> Examples | None:
     if kind is Series:
         note += " Grey: what came; coloured: the forecast of each step from the steps before it."
         return Examples("Forecast of the test span", note, _plots(shown, styles), wide=True)
+    if isinstance(shown[0].shown, Heatmaps):
+        pictures = tuple(picture for run in shown for picture in _heatmaps(run))
+        return Examples("Localisation maps", f"{note} {_map_note(shown[0].shown)}", pictures)
     note += " From left to right: the image, the true mask, the predicted mask."
     pictures = tuple(picture for run in shown for picture in _overlays(run))
     first = shown[0].shown
@@ -92,10 +95,30 @@ def _series(axes: Axes, found: Series, look: Look) -> None:
 
 def _overlays(run: RunRecord) -> list[Picture]:
     assert isinstance(run.shown, Overlays)
+    return _photographs(run, run.shown.images, f"image, true mask, mask predicted by {run.activation}")
+
+
+def _heatmaps(run: RunRecord) -> list[Picture]:
+    assert isinstance(run.shown, Heatmaps)
+    return _photographs(run, run.shown.images, f"image and map of how strange {run.activation} finds each pixel")
+
+
+def _map_note(found: Heatmaps) -> str:
+    shown = "the image, the true mask (black where none is known), the map" if found.masks else "the image, the map"
+    what = (
+        "this network scores whole images, so its map is how much each pixel moves the score"
+        if found.by_gradient
+        else "the brighter, the stranger, on one scale for all images of an activation"
+    )
+    return f"From left to right: {shown}; {what}. The last image is normal."
+
+
+def _photographs(run: RunRecord, images: tuple[Overlay, ...], what: str) -> list[Picture]:
     source = Markup('<img style="max-width: 100%" alt="{}" src="data:image/jpeg;base64,{}">')
-    pictures = []
-    for image in run.shown.images:
-        said = f"{image.name}: image, true mask, mask predicted by {run.activation}"
-        caption = f"{short(run.activation)}, seed {run.seed}: {short(image.name, 40)}"
-        pictures.append(Picture(source.format(said, image.picture), caption))
-    return pictures
+    return [
+        Picture(
+            source.format(f"{image.name}: {what}", image.picture),
+            f"{short(run.activation)}, seed {run.seed}: {short(image.name, 40)}",
+        )
+        for image in images
+    ]

@@ -1,0 +1,72 @@
+"""Image, true mask and map side by side."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limen.lab.batches import Batches
+from limen.lab.data.anomaly import UNKNOWN, AnomalyData
+from limen.lab.records import Heatmaps, Overlay
+
+ANOMALIES, NORMAL = 4, 1
+"""Images in the report, for each activation."""
+HEIGHT_SHOWN = 128
+OPACITY = 0.6
+
+
+def pictures(network: nn.Module, data: AnomalyData, device: str) -> Heatmaps:
+    """Some anomalies and a normal image of the test set."""
+    anomalous = data.test.anomalous
+    places = [_evenly(torch.nonzero(anomalous == kind)[:, 0], count) for kind, count in ((1, ANOMALIES), (0, NORMAL))]
+    chosen = data.test.take(torch.cat(places))
+    network.eval()
+    images, _ = next(iter(Batches(chosen, len(chosen), device=device)))
+    maps, by_gradient = _maps(network, images)
+    low, high = float(maps.min()), float(maps.max())
+    drawn = [
+        Overlay(name=name, picture=_drawn(image.numpy(), mask.numpy(), strange, with_mask=data.has_masks))
+        for name, image, mask, strange in zip(
+            chosen.names, chosen.images, chosen.masks, ((maps - low) / max(high - low, 1e-12)).numpy(), strict=True
+        )
+    ]
+    return Heatmaps(images=tuple(drawn), masks=data.has_masks, by_gradient=by_gradient)
+
+
+def _maps(network: nn.Module, images: Tensor) -> tuple[Tensor, bool]:
+    """The maps; where they are the same at every pixel, how much each pixel moves the score instead."""
+    with torch.no_grad():
+        maps = network(images)
+    if bool((maps.amax((1, 2)) > maps.amin((1, 2))).any()):
+        return maps.cpu(), False
+    with torch.enable_grad():
+        watched = images.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(network(watched).mean((1, 2)).sum(), watched)
+    return F.avg_pool2d(gradient.abs().amax(1, keepdim=True), 3, 1, 1)[:, 0].cpu(), True
+
+
+def _evenly(indices: Tensor, count: int) -> Tensor:
+    return indices[torch.linspace(0, len(indices) - 1, min(count, len(indices))).long()]
+
+
+def _drawn(image: np.ndarray, mask: np.ndarray, strange: np.ndarray, *, with_mask: bool) -> str:
+    """JPEG in base64."""
+    from matplotlib import colormaps  # slow to import, and only a picture needs it
+
+    picture = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0).astype(np.float32)
+    heat = 255 * colormaps["inferno"](strange)[..., :3]
+    panels = [picture, (1 - OPACITY) * picture + OPACITY * heat]
+    if with_mask:
+        known = 0 if (mask == UNKNOWN).any() else 255
+        panels.insert(1, np.repeat((mask == 1)[..., None] * known, 3, axis=2).astype(np.float32))
+    drawn = Image.fromarray(np.concatenate(panels, axis=1).round().clip(0, 255).astype(np.uint8))
+    wide = round(drawn.width * HEIGHT_SHOWN / drawn.height)
+    stored = io.BytesIO()
+    drawn.resize((wide, HEIGHT_SHOWN), Image.Resampling.BICUBIC).save(stored, "JPEG", quality=85)
+    return base64.b64encode(stored.getvalue()).decode("ascii")
