@@ -114,7 +114,16 @@ class Overlays(Record):
     images: tuple[Overlay, ...]
 
 
-Shown = Annotated[Scatter | Series | Overlays, Field(discriminator="kind")]
+class Confusion(Record):
+    """How many test examples of each true class were taken for each class."""
+
+    kind: Literal["confusion"] = "confusion"
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    """A row a true class, a column a predicted one."""
+
+
+Shown = Annotated[Scatter | Series | Overlays | Confusion, Field(discriminator="kind")]
 """What the report draws of a tested network."""
 
 
