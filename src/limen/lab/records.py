@@ -125,7 +125,19 @@ class Heatmaps(Record):
     """Whether the map is how much each pixel moves the score, because the network's own has no places."""
 
 
-Shown = Annotated[Scatter | Series | Overlays | Heatmaps, Field(discriminator="kind")]
+class Confusion(Record):
+    """How many test examples of each true class were taken for each class."""
+
+    kind: Literal["confusion"] = "confusion"
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    """A row a true class, a column a predicted one."""
+
+
+Shown = Annotated[
+    Scatter | Series | Overlays | Heatmaps | Confusion,
+    Field(discriminator="kind"),
+]
 """What the report draws of a tested network."""
 
 

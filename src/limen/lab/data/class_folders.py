@@ -19,16 +19,17 @@ def load_class_folders(
 ) -> ImageData:
     """Read the images below ``path``, sorted by class and then by name as people order names."""
     splits = find_splits(path)
-    classes = _common_classes(splits, path)
+    classes = common_classes(splits, path)
     pictures = _Reader(splits, image_size, grey, progress).read()
     images = stack([pixels for split in splits for pixels in pictures.pop(split)])
     sizes = [sum(map(len, found.members.values())) for found in splits.values()]
     parts = dict(zip(splits, images.split_with_sizes(sizes), strict=True))
-    made = {split: Split(parts[split], _labels(found)) for split, found in splits.items()}
-    return ImageData(_name_of(path), classes, made["train"], made.get("validation"), made.get("test"))
+    made = {split: Split(parts[split], labels_of(found)) for split, found in splits.items()}
+    return ImageData(name_of(path), classes, made["train"], made.get("validation"), made.get("test"))
 
 
-def _common_classes(splits: dict[str, ClassFolders], path: Path) -> tuple[str, ...]:
+def common_classes(splits: dict[str, ClassFolders], path: Path) -> tuple[str, ...]:
+    """Return the classes of the splits, which must have the same."""
     classes = splits["train"].members.keys()
     for split, found in splits.items():
         for missing, other in ((classes - found.members.keys(), split), (found.members.keys() - classes, "train")):
@@ -42,12 +43,14 @@ def _common_classes(splits: dict[str, ClassFolders], path: Path) -> tuple[str, .
     return tuple(classes)
 
 
-def _labels(found: ClassFolders) -> torch.Tensor:
+def labels_of(found: ClassFolders) -> torch.Tensor:
+    """Return the class index of each file of a split."""
     counts = torch.tensor([len(names) for names in found.members.values()])
     return torch.arange(len(counts)).repeat_interleave(counts)
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """Name a data set after its folder or archive."""
     name = Path(os.path.abspath(path)).name  # also for paths such as . and ..
     suffix = archive_suffix(name)
     return name[: -len(suffix)] if suffix and path.is_file() else name

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,11 +30,27 @@ SPLIT_NAMES = {
     "valid": "validation",
     "validation": "validation",
 }
-_HELP = "expected class folders of images, such as cat/1.png or train/cat/1.png"
 _SEGMENTATION = ({"images", "masks"}, {"image", "mask"})  # read as two classes, they would be learned as such
 _WHOLE = "whole"  # the key of class folders that are in no split folder
 # Pillow lists these suffixes but decodes them only through other programs (EPS runs Ghostscript) or not at all.
 _NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What class folders hold, and what it is called in messages."""
+
+    noun: str
+    """Of one; several have an s."""
+    example: str
+    """A file's name."""
+    suffixes: Callable[[], frozenset[str]]
+    """In lower case, with the dot."""
+
+    @property
+    def help(self) -> str:
+        """What is expected."""
+        return f"expected class folders of {self.noun}s, such as cat/{self.example} or train/cat/{self.example}"
 
 
 @dataclass(frozen=True)
@@ -65,13 +82,17 @@ class _Folder:
         return [folder for folder in self.folders.values() if folder.first_image()]
 
 
-def find_splits(path: Path) -> dict[str, ClassFolders]:
-    """Return the splits found at ``path``, by ``train``, ``validation`` and ``test``; train is always there."""
+def find_splits(path: Path, kind: Kind | None = None) -> dict[str, ClassFolders]:
+    """Return the splits found at ``path``, by ``train``, ``validation`` and ``test``; train is always there.
+
+    The class folders hold files of a ``kind``: :data:`IMAGES` where none is given.
+    """
+    kind = kind or IMAGES
     files = open_files(path)
     archives = split_archives(files)
-    if not archives and (archive := only_archive(files)):
-        return find_splits(archive)
-    splits = _from_archives(files, archives) if archives else _from_one(files)
+    if not archives and (archive := only_archive(files, kind)):
+        return find_splits(archive, kind)
+    splits = _from_archives(files, archives, kind) if archives else _from_one(files, kind)
     if _WHOLE in splits:
         splits = {"train": splits[_WHOLE]}
     if "train" not in splits:
@@ -116,27 +137,30 @@ def image_formats() -> tuple[str, ...]:
     return tuple(name for name in Image.OPEN if name not in _NOT_DECODED)
 
 
-def _from_one(files: Files) -> dict[str, ClassFolders]:
-    root = _below_top(_grow(files))
+IMAGES = Kind("image", "1.png", image_suffixes)
+
+
+def _from_one(files: Files, kind: Kind) -> dict[str, ClassFolders]:
+    root = _below_top(_grow(files, kind))
     holders = root.holders()
     if not holders:
-        raise _no_class_folders(files, root)
+        raise _no_class_folders(files, root, kind)
     named = [folder for folder in root.folders.values() if folder.name.lower() in SPLIT_NAMES]
     if not any(folder.holders() for folder in named):
         if all(folder in named for folder in holders):
-            raise _no_classes_in_split(files, holders[0])
-        return {_WHOLE: _classes_in(files, root)}  # a class may be called "train"
+            raise _no_classes_in_split(files, holders[0], kind)
+        return {_WHOLE: _classes_in(files, root, kind)}  # a class may be called "train"
     for folder in (*named, *holders):
         if folder not in named:
             raise DataError(
-                f"{files.path} mixes split folders ({named[0].path!r}) with other folders of images "
+                f"{files.path} mixes split folders ({named[0].path!r}) with other folders of {kind.noun}s "
                 f"({folder.path!r}); keep one kind."
             )
         if not folder.holders():
-            raise _no_classes_in_split(files, folder)
+            raise _no_classes_in_split(files, folder, kind)
     splits: dict[str, ClassFolders] = {}
     for folder in named:
-        _add(splits, folder.name, _classes_in(files, folder), files.path)
+        _add(splits, folder.name, _classes_in(files, folder, kind), files.path)
     return splits
 
 
@@ -147,9 +171,9 @@ def _add(splits: dict[str, ClassFolders], name: str, found: ClassFolders, path: 
     splits[split] = found
 
 
-def only_archive(files: Files) -> Path | None:
+def only_archive(files: Files, kind: Kind = IMAGES) -> Path | None:
     """Return the archive of a folder that holds nothing else to read: it is what the folder stands for."""
-    if path_kind(files.path) != "folder" or _grow(files).first_image():
+    if path_kind(files.path) != "folder" or _grow(files, kind).first_image():
         return None
     archives = [name for name in files.files if archive_suffix(name) and is_visible(name)]
     return files.path / archives[0] if len(archives) == 1 and "/" not in archives[0] else None
@@ -164,32 +188,32 @@ def split_archives(files: Files) -> dict[str, Path]:
     return {name: files.path / name for name, stem in stems.items() if stem.lower() in SPLIT_NAMES}
 
 
-def _from_archives(files: Files, archives: dict[str, Path]) -> dict[str, ClassFolders]:
-    holders = _grow(files).holders()
+def _from_archives(files: Files, archives: dict[str, Path], kind: Kind) -> dict[str, ClassFolders]:
+    holders = _grow(files, kind).holders()
     if holders:
         raise DataError(
-            f"{files.path} holds both split archives ({', '.join(archives)}) and folders of images "
+            f"{files.path} holds both split archives ({', '.join(archives)}) and folders of {kind.noun}s "
             f"({holders[0].path!r}); move one of the two elsewhere."
         )
     splits: dict[str, ClassFolders] = {}
     for name, path in archives.items():
         stem = name[: -len(archive_suffix(name))]
-        inside = _from_one(open_files(path))
+        inside = _from_one(open_files(path), kind)
         if set(inside) not in ({_WHOLE}, {SPLIT_NAMES[stem.lower()]}):
             raise DataError(f"{path} itself holds {' and '.join(inside)} folders; give it alone, as the data.")
         _add(splits, stem, next(iter(inside.values())), files.path)
     return splits
 
 
-def _grow(files: Files) -> _Folder:
-    """Make the tree of folders and images, without hidden files, __MACOSX and files that are no images."""
+def _grow(files: Files, kind: Kind) -> _Folder:
+    """Make the tree of folders and images, without hidden files, __MACOSX and files of other kinds."""
     root = _Folder("")
     for name in sorted(files.folders):
         if is_visible(name):
             _reach(root, name.split("/"))
     for name in files.files:
         *parents, last = name.split("/")
-        if is_visible(name) and Path(last).suffix.lower() in image_suffixes():
+        if is_visible(name) and Path(last).suffix.lower() in kind.suffixes():
             _reach(root, parents).images.append(name)
     return root
 
@@ -215,22 +239,22 @@ def _below_top(root: _Folder) -> _Folder:
     return root
 
 
-def _classes_in(files: Files, folder: _Folder) -> ClassFolders:
+def _classes_in(files: Files, folder: _Folder, kind: Kind) -> ClassFolders:
     for inner in folder.folders.values():
         deeper = next((below.first_image() for below in inner.holders()), None)
         if deeper:
             raise DataError(
                 f"{files.where(deeper)} lies deeper than its class folder {inner.path!r}; "
-                "put images directly into their class folder."
+                f"put {kind.noun}s directly into their class folder."
             )
         if not inner.images:
             raise DataError(
-                f"The class folder {files.where(inner.path)} has no images; put images into it or remove it."
+                f"The class folder {files.where(inner.path)} has no {kind.noun}s; put some into it or remove it."
             )
     if {name.lower() for name in folder.folders} in _SEGMENTATION:
         raise DataError(
             f"{files.path} holds images with segmentation masks ({' and '.join(sorted(folder.folders))}), "
-            f"not classes; {_HELP}."
+            f"not classes; {kind.help}."
         )
     if len(folder.folders) == 1:
         (only,) = folder.folders
@@ -241,16 +265,18 @@ def _classes_in(files: Files, folder: _Folder) -> ClassFolders:
     return ClassFolders(files, members)
 
 
-def _no_class_folders(files: Files, root: _Folder) -> DataError:
+def _no_class_folders(files: Files, root: _Folder, kind: Kind) -> DataError:
     if not files.files:
-        return DataError(f"{files.path} is empty; {_HELP}.")
+        return DataError(f"{files.path} is empty; {kind.help}.")
     if root.images:
-        return DataError(f"{files.where(root.images[0])} is in no class folder; {_HELP}.")
+        return DataError(f"{files.where(root.images[0])} is in no class folder; {kind.help}.")
     packed = [name for name in files.files if archive_suffix(name)]
     hint = f" To use {packed[0]}, give {files.path / packed[0]}." if packed else ""
-    return DataError(f"{files.path} has {len(files.files)} files but no image in a class folder; {_HELP}.{hint}")
+    return DataError(
+        f"{files.path} has {len(files.files)} files but no {kind.noun} in a class folder; {kind.help}.{hint}"
+    )
 
 
-def _no_classes_in_split(files: Files, folder: _Folder) -> DataError:
-    what = "images but no class folders" if folder.images else "no images"
-    return DataError(f"The split folder {files.where(folder.path)} holds {what}; {_HELP}.")
+def _no_classes_in_split(files: Files, folder: _Folder, kind: Kind) -> DataError:
+    what = f"{kind.noun}s but no class folders" if folder.images else f"no {kind.noun}s"
+    return DataError(f"The split folder {files.where(folder.path)} holds {what}; {kind.help}.")

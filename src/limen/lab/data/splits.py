@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from limen.errors import DataError, SpecError
-from limen.lab.data.types import ImageData, Split
+from limen.lab.data.types import Samples
 
 Counts = NDArray[np.int64]
 
 
+class Labelled(Samples, Protocol):
+    """A split with a class for every example."""
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """Class indices, int64 of shape (N,)."""
+
+
+class Classes(Protocol):
+    """What can be divided by class: a dataclass such as :class:`limen.lab.data.ImageData`."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def train(self) -> Any: ...  # noqa: D102
+    @property
+    def validation(self) -> Any: ...  # noqa: D102
+    @property
+    def test(self) -> Any: ...  # noqa: D102
+
+
+D = TypeVar("D", bound=Classes)
+L = TypeVar("L", bound=Labelled)
+
+
 def divide(
-    data: ImageData,
+    data: D,
     *,
     validation_fraction: float,
     test_fraction: float,
@@ -23,7 +51,7 @@ def divide(
     with_validation: bool,
     limit_train: int | None = None,
     limit_test: int | None = None,
-) -> ImageData:
+) -> D:
     """Make the splits that a study needs, out of those that the data has.
 
     A test split that is missing is taken out of the training images first (``test_fraction`` of them). Then the
@@ -31,6 +59,7 @@ def divide(
     left. Without validation, all of them stay for training. Every draw keeps each class's share as nearly as
     whole images allow, at least one image a class, and the images stay in their order.
 
+    >>> from limen.lab.data import ImageData, Split
     >>> labels = torch.arange(2).repeat(50)
     >>> data = ImageData("d", ("a", "b"), Split(torch.zeros(100, 1, 4, 4, dtype=torch.uint8), labels), None, None)
     >>> done = divide(data, validation_fraction=0.1, test_fraction=0.2, seed=0, with_validation=True)
@@ -49,7 +78,8 @@ def divide(
         validation = None
     elif validation is None:
         train, validation = _carve(train, validation_fraction, data, seed, "validation")
-    return replace(data, train=train, validation=validation, test=test)
+    divided = replace(cast("Any", data), train=train, validation=validation, test=test)
+    return cast("D", divided)
 
 
 def _check(seed: int, **fractions: float) -> None:
@@ -60,7 +90,7 @@ def _check(seed: int, **fractions: float) -> None:
         raise SpecError(f"The seed of the splits is {seed}, but must be an integer from 0 to {2**32 - 1}.")
 
 
-def _carve(split: Split, fraction: float, data: ImageData, seed: int, purpose: str) -> tuple[Split, Split]:
+def _carve(split: L, fraction: float, data: Classes, seed: int, purpose: str) -> tuple[L, L]:
     """Return what is left of ``split``, and the part taken out of it."""
     counts = _counts(split, data)
     if counts.min() < 2:
@@ -72,10 +102,10 @@ def _carve(split: Split, fraction: float, data: ImageData, seed: int, purpose: s
         )
     total = int(np.clip(round(fraction * len(split)), len(counts), (counts - 1).sum()))
     taken = _draw(split, allot(counts, total, counts - 1), _random(seed, f"carve {purpose}"))
-    return split.take(torch.nonzero(~taken)[:, 0]), split.take(torch.nonzero(taken)[:, 0])
+    return _take(split, ~taken), _take(split, taken)
 
 
-def _limit(split: Split, limit: int, data: ImageData, seed: int, purpose: str) -> Split:
+def _limit(split: L, limit: int, data: Classes, seed: int, purpose: str) -> L:
     counts = _counts(split, data)
     if limit < len(data.classes):
         raise SpecError(
@@ -85,10 +115,14 @@ def _limit(split: Split, limit: int, data: ImageData, seed: int, purpose: str) -
     if limit >= len(split):
         return split
     taken = _draw(split, allot(counts, limit, counts), _random(seed, f"limit {purpose}"))
-    return split.take(torch.nonzero(taken)[:, 0])
+    return _take(split, taken)
 
 
-def _counts(split: Split, data: ImageData) -> Counts:
+def _take(split: L, mask: torch.Tensor) -> L:
+    return cast("L", split.take(torch.nonzero(mask)[:, 0]))
+
+
+def _counts(split: Labelled, data: Classes) -> Counts:
     return np.bincount(split.labels.numpy(), minlength=len(data.classes)).astype(np.int64)
 
 
@@ -109,7 +143,7 @@ def allot(counts: Counts, total: int, most: Counts) -> Counts:
     return shares
 
 
-def _draw(split: Split, shares: Counts, random: np.random.RandomState) -> torch.Tensor:
+def _draw(split: Labelled, shares: Counts, random: np.random.RandomState) -> torch.Tensor:
     """Return a mask of the images drawn: so many of each class, at random."""
     taken = torch.zeros(len(split), dtype=torch.bool)
     for label, share in enumerate(shares):

@@ -9,11 +9,20 @@ from limen.lab.tasks.classification import Classification
 from limen.lab.tasks.forecasting import Forecasting
 from limen.lab.tasks.regression import Regression
 from limen.lab.tasks.segmentation import Segmentation
+from limen.lab.tasks.sequence import Sequence
 from limen.lab.tasks.task import Measure, Task
 
 __all__ = ["Measure", "Task", "check_options", "find", "hidden_options", "names"]
 
-_TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), Forecasting(), Segmentation(), Anomaly())}
+_ALL: tuple[Task, ...] = (
+    Classification(),
+    Regression(),
+    Forecasting(),
+    Sequence(),
+    Segmentation(),
+    Anomaly(),
+)
+_TASKS = {task.name: task for task in _ALL}
 
 
 def names() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What trained networks predict: scatter, forecast, or masks laid over images, of one seed's run of each activation."""
+"""What trained networks predict: scatter, forecast, or masks laid over images, a confusion matrix, of one seed's run of each activation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from limen.lab.records import Heatmaps, Overlay, Overlays, RunRecord, Scatter, Series
+from limen.lab.records import Confusion, Heatmaps, Overlay, Overlays, RunRecord, Scatter, Series
 from limen.lab.report.contents import Contents
+from limen.lab.report.figures.confusion import confusion
 from limen.lab.report.figures.palette import BASELINE, INK, Look, looks
 from limen.lab.report.figures.svg import Picture, draw, panel
 from limen.lab.report.wording import short
@@ -46,6 +47,9 @@ def examples(study: Contents) -> Examples | None:
     if isinstance(shown[0].shown, Heatmaps):
         pictures = tuple(picture for run in shown for picture in _heatmaps(run))
         return Examples("Localisation maps", f"{note} {_map_note(shown[0].shown)}", pictures)
+    if kind is Confusion:
+        note += " Rows: the true class; columns: the class predicted; shaded by the share of the row. Right is the diagonal."
+        return Examples("Confusion matrix", note, _plots(shown, styles))
     note += " From left to right: the image, the true mask, the predicted mask."
     pictures = tuple(picture for run in shown for picture in _overlays(run))
     first = shown[0].shown
@@ -70,6 +74,8 @@ def _painter(run: RunRecord, look: Look) -> tuple[Callable[[Figure], None], tupl
     found = run.shown
     if isinstance(found, Scatter):
         return (lambda figure: _scatter(panel(figure, 62, 44, 10, 8), found, look)), SQUARE
+    if isinstance(found, Confusion):
+        return (lambda figure: confusion(panel(figure, 62, 44, 10, 8), found)), SQUARE
     assert isinstance(found, Series)
     return (lambda figure: _series(panel(figure, 62, 40, 10, 8), found, look)), WIDE
 
