@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import colorsys
-import importlib
 import io
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -27,7 +26,6 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from limen.errors import MissingExtraError
 from limen.lab import networks
 from limen.lab.batches import Batches
 from limen.lab.data import TaskData, evenly
@@ -35,40 +33,14 @@ from limen.lab.data.mask_splits import divide_masks
 from limen.lab.data.masks import IGNORED, MaskData, load_masks
 from limen.lab.records import Overlay, Overlays, Shown
 from limen.lab.settings import StudySettings
+from limen.lab.tasks.segmentation_networks import NETWORKS
+from limen.lab.tasks.segmentation_networks.monai_part import monai_part
 from limen.lab.tasks.task import Measure, Task
 
 SHOWN = 3
 """Test images in the report, for each activation."""
 HEIGHT_SHOWN = 160
 OPACITY = 0.5
-
-
-class UNet(nn.Module):
-    """MONAI's U-Net with 16, 32, 64, 128 channels, batch normalisation and ReLU. Ronneberger et al. 2015, 1505.04597.
-
-    Images whose sides 8 does not divide are padded with their edges, and the answer is cropped again.
-    """
-
-    CHANNELS, STRIDES = (16, 32, 64, 128), (2, 2, 2)
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.body = _monai("networks.nets").UNet(
-            spatial_dims=2,
-            in_channels=in_channels,
-            out_channels=num_classes,
-            channels=self.CHANNELS,
-            strides=self.STRIDES,
-            num_res_units=1,
-            act=("RELU", {"inplace": False}),
-            norm="BATCH",
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits, (N, classes, H, W)."""
-        height, width = images.shape[2:]
-        padded = F.pad(images, (0, -width % 8, 0, -height % 8), mode="replicate")
-        return self.body(padded)[:, :, :height, :width]
 
 
 class Segmentation(Task):
@@ -81,7 +53,7 @@ class Segmentation(Task):
     name = "segmentation"
     about = "a class for every pixel: a folder or archive with images/ and masks/ of matching names"
     measure = Measure("dice")
-    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"unet": UNet}
+    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = NETWORKS
     defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
     options = frozenset({"image_size", "grey", "channels_last", "ignore_label", "split"})
     observed = 8
@@ -90,7 +62,7 @@ class Segmentation(Task):
 
     def check(self, settings: StudySettings) -> None:
         """MONAI is needed, for the loss at least."""
-        _monai("losses")
+        monai_part("losses")
 
     def load(self, settings: StudySettings) -> MaskData:
         """Images with masks."""
@@ -192,17 +164,8 @@ def _laid(picture: np.ndarray, mask: np.ndarray, colours: list[tuple[int, int, i
 
 @cache
 def _dice() -> nn.Module:
-    found: nn.Module = _monai("losses").MaskedDiceLoss(softmax=True, batch=True)
+    found: nn.Module = monai_part("losses").MaskedDiceLoss(softmax=True, batch=True)
     return found
-
-
-def _monai(part: str) -> Any:
-    try:
-        return importlib.import_module(f"monai.{part}")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "--task segmentation needs MONAI; install it with: pip install 'limen[monai]'"
-        ) from error
 
 
 def _masked(data: TaskData) -> MaskData:
