@@ -9,7 +9,7 @@ from limen.lab.tasks.segmentation_networks.monai_part import monai_part
 
 
 class UNet(FullSize):
-    """MONAI's U-Net with 16 to 128 channels, batch normalisation and ReLU. Ronneberger et al. 2015, arXiv 1505.04597."""
+    """MONAI's U-Net with 16 to 128 channels and batch normalisation. Ronneberger et al. 2015, arXiv 1505.04597."""
 
     CHANNELS, STRIDES = (16, 32, 64, 128), (2, 2, 2)
 
