@@ -58,12 +58,13 @@ def find_anomalies(path: Path, normal: str | None) -> Layout | None:
         (name for name in files.files if is_visible(name) and Path(name).suffix.lower() in image_suffixes()),
         key=natural_key,
     )
-    tops = {name.split("train/")[0] for name in names if "train/" in name and name.count("/") >= 2}
-    if len(tops) > 1 and any(f"/ground_truth/{''}" in f"/{name}" or "/test/good/" in f"/{name}" for name in names):
-        listed = ", ".join(sorted(top.rstrip("/") for top in tops)[:5])
+    tops = {f"/{name}".partition("/train/")[0].lstrip("/") for name in names if "/train/" in f"/{name}"}
+    if len(tops) > 1 and any("/ground_truth/" in f"/{name}" or "/test/good/" in f"/{name}" for name in names):
+        listed = ", ".join(sorted(tops)[:5])
         raise DataError(f"{path} holds several categories ({listed}, …); give one of these folders.")
     if len(tops) == 1:
-        found = _divided(files, names, tops.pop(), normal or GOOD)
+        top = tops.pop()
+        found = _divided(files, names, f"{top}/" if top else "", normal or GOOD)
         if found is not None:
             return found
     return _kinds(files, names, normal)

@@ -14,7 +14,7 @@ from limen.lab.batches import Batches
 from limen.lab.tasks.anomaly.features import Features, Fixed, Pretext, enlarged
 from limen.lab.tasks.anomaly.network import AnomalyNetwork
 
-PRETEXT_STEPS = 300
+PRETEXT_STEPS = 150
 PRETEXT_RATE = 2e-3
 
 

@@ -15,25 +15,33 @@ from torch.nn import functional as F
 
 from limen.lab.batches import Batches
 from limen.lab.tasks.anomaly.cut_paste import cut_and_paste
+from limen.lab.tasks.anomaly.network import normalised
 
 WIDTHS = (16, 32, 64)
 
 
 class Fixed(nn.Module):
-    """max(x, 0), not to be swapped: a buffer tells it from an activation, and :func:`limen.swap_` leaves it alone."""
+    """max(x, 0) for a network that is not compared: :func:`limen.swap_` must leave it alone.
+
+    It recognises every usual way to write ReLU, and modules without buffers by what they compute; hence the absolute
+    value, and the buffer. Both halves are exact.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("floor", torch.zeros(()), persistent=False)
-        self.floor: Tensor
+        self.register_buffer("one_half", torch.tensor(0.5), persistent=False)
+        self.one_half: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """The larger of the two."""
-        return torch.maximum(x, self.floor)
+        """The larger of x and 0."""
+        return self.one_half * (x + x.abs())
 
 
 class Features(nn.Module):
-    """Three stages of two 3×3 convolutions with batch normalisation, at a half, a quarter and an eighth of the size."""
+    """Three stages of two 3×3 convolutions with batch normalisation, at a half, a quarter and an eighth of the size.
+
+    Every image is normalised by itself first.
+    """
 
     def __init__(self, channels: int, activation: Callable[[], nn.Module] = nn.ReLU) -> None:
         super().__init__()
@@ -45,7 +53,7 @@ class Features(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The features of every stage."""
-        found = []
+        found, images = [], normalised(images)
         for stage in self.stages:
             images = stage(images)
             found.append(images)
