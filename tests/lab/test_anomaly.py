@@ -154,7 +154,9 @@ def test_one_class_of_any_set_is_normal_and_the_rest_of_the_test_set_is_not(tmp_
         loaded("digits")
     with pytest.raises(SpecError, match="digits has no class '33'"):
         loaded("digits", normal_class="33")
-    with pytest.raises(SpecError, match="--normal-class '3' is not an option of --task classification, only of anomaly"):
+    with pytest.raises(
+        SpecError, match="--normal-class '3' is not an option of --task classification, only of anomaly"
+    ):
         tasks.check_options(StudySettings(data="digits", activations=("relu",), baseline="relu", seeds=(0,),
                                           normal_class="3"))  # fmt: skip
 
@@ -177,7 +179,10 @@ def broken(root: Path, what: str) -> str:
             lambda: write(root / "train" / "bad" / "1.png", thing(1, True)[0]),
             "1.png is not normal",
         ),
-        "too few": (lambda: [path.unlink() for path in (root / "train" / "good").glob("*[1-9].png")], "2 normal images"),
+        "too few": (
+            lambda: [path.unlink() for path in (root / "train" / "good").glob("*[1-9].png")],
+            "2 normal images",
+        ),
     }
     act, said = actions[what]
     act()

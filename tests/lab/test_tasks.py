@@ -96,7 +96,8 @@ def test_facts_describe_the_data_and_another_division_is_other_data(name: str, t
 
 def test_a_study_stored_before_there_were_tasks_goes_on(tmp_path: Path) -> None:
     study.compare(tiny(), tmp_path, Recorder())
-    _age(tmp_path / "study.json", {"settings": ("task", "target", "time", "window", "ignore_label", "split", "normal_class"),
+    _age(tmp_path / "study.json", {"settings": ("task", "target", "time", "window", "ignore_label", "split",
+                                                "normal_class"),
                                    "data": ("unit", "description", "notes")})  # fmt: skip
     for path in (tmp_path / "runs").glob("*.json"):
         run = json.loads(path.read_text())

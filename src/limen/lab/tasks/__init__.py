@@ -13,7 +13,9 @@ from limen.lab.tasks.task import Measure, Task
 
 __all__ = ["Measure", "Task", "check_options", "find", "hidden_options", "names"]
 
-_TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), Forecasting(), Segmentation(), Anomaly())}
+_TASKS: dict[str, Task] = {
+    task.name: task for task in (Classification(), Regression(), Forecasting(), Segmentation(), Anomaly())
+}
 
 
 def names() -> tuple[str, ...]:

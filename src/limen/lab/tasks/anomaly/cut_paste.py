@@ -1,4 +1,7 @@
-"""Artificial defects: a piece of an image pasted elsewhere into it. After CutPaste, Li et al. 2021, arXiv 2104.04015."""
+"""Artificial defects: a piece of an image pasted elsewhere into it.
+
+After CutPaste, Li et al. 2021, arXiv 2104.04015.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A student that learns a teacher's features on normal images, and fails on others.
 
-After STPM, Wang et al. 2021, arXiv 2103.04257, and Salehi et al. 2021, arXiv 2011.11108. Their teachers have learned from
-ImageNet; this one learns from the normal images themselves to find what was pasted into them.
+After STPM, Wang et al. 2021, arXiv 2103.04257, and Salehi et al. 2021, arXiv 2011.11108. Their teachers have learned
+from ImageNet; this one learns from the normal images themselves to find what was pasted into them.
 """
 
 from __future__ import annotations

@@ -38,9 +38,7 @@ class Coupling(nn.Module):
         last = nn.Linear(HIDDEN, 2 * changed)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.subnet = nn.Sequential(
-            nn.Linear(self.kept, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), last
-        )
+        self.subnet = nn.Sequential(nn.Linear(self.kept, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What becomes of points (N, features), and the logarithm of the volume's change, (N,)."""

@@ -15,10 +15,10 @@ class AnomalyNetwork(nn.Module):
     The maximum, and not the mean, because a defect is small: a mean over the image would dilute it.
     """
 
-    def prepare(self, normal: Batches) -> None:  # noqa: B027 - nothing to prepare is an answer
+    def prepare(self, normal: Batches) -> None:
         """What it must know before it is trained, kept in buffers and frozen parameters."""
 
-    def settle(self, normal: Batches) -> None:  # noqa: B027
+    def settle(self, normal: Batches) -> None:
         """What it must know before it is measured, after every epoch; kept in buffers."""
 
     def objective(self, images: Tensor) -> Tensor:

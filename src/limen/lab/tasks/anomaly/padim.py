@@ -23,7 +23,8 @@ RIDGE = 0.01
 class PaDiM(AnomalyNetwork):
     """The Mahalanobis distance of a place's features from those of normal images at the same place.
 
-    Places are those of the second stage, a quarter of the image's sides. The whole of it carries the swapped activation.
+    Places are those of the second stage, a quarter of the image's sides. All of the network carries the swapped
+    activation.
     """
 
     def __init__(self, image_shape: ImageShape) -> None:
