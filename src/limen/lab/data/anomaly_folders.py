@@ -58,12 +58,13 @@ def find_anomalies(path: Path, normal: str | None) -> Layout | None:
         (name for name in files.files if is_visible(name) and Path(name).suffix.lower() in image_suffixes()),
         key=natural_key,
     )
-    tops = {name.split("train/")[0] for name in names if "train/" in name and name.count("/") >= 2}
-    if len(tops) > 1 and any(f"/ground_truth/{''}" in f"/{name}" or "/test/good/" in f"/{name}" for name in names):
-        listed = ", ".join(sorted(top.rstrip("/") for top in tops)[:5])
+    tops = {f"/{name}".partition("/train/")[0].lstrip("/") for name in names if "/train/" in f"/{name}"}
+    if len(tops) > 1 and any("/ground_truth/" in f"/{name}" or "/test/good/" in f"/{name}" for name in names):
+        listed = ", ".join(sorted(tops)[:5])
         raise DataError(f"{path} holds several categories ({listed}, …); give one of these folders.")
     if len(tops) == 1:
-        found = _divided(files, names, tops.pop(), normal or GOOD)
+        top = tops.pop()
+        found = _divided(files, names, f"{top}/" if top else "", normal or GOOD)
         if found is not None:
             return found
     return _kinds(files, names, normal)
@@ -120,7 +121,9 @@ def _check_divided(files: Files, top: str, images: dict[str, dict[str, list[str]
     for part in ("train", "validation"):
         strange = next((kind for kind in images.get(part, {}) if kind != normal), None)
         if strange:
-            raise DataError(f"{files.where(images[part][strange][0])} is not normal, and cannot be learned from; {_HELP}.")
+            raise DataError(
+                f"{files.where(images[part][strange][0])} is not normal, and cannot be learned from; {_HELP}."
+            )
     tested = images.get("test", {})
     if normal not in tested or len(tested) < 2:
         missing = f"in {top}test/{normal}" if normal not in tested else f"of anomalies in {top}test"
@@ -140,9 +143,7 @@ def _check_divided(files: Files, top: str, images: dict[str, dict[str, list[str]
             raise DataError(f"{files.where(empty)} has no images; put images into it or remove it.")
 
 
-def _matched(
-    files: Files, tested: dict[str, list[str]], truth: dict[str, list[str]], normal: str
-) -> dict[str, str]:
+def _matched(files: Files, tested: dict[str, list[str]], truth: dict[str, list[str]], normal: str) -> dict[str, str]:
     """The mask of every anomaly; one without the other is an error that names it."""
     masks = {(kind, Path(name).stem.removesuffix("_mask")): name for kind, found in truth.items() for name in found}
     matched = {}
@@ -150,7 +151,9 @@ def _matched(
         for name in images if kind != normal else ():
             mask = masks.pop((kind, Path(name).stem), None)
             if mask is None:
-                raise DataError(f"{files.where(name)} has no mask in ground_truth/{kind}; add one, or remove the image.")
+                raise DataError(
+                    f"{files.where(name)} has no mask in ground_truth/{kind}; add one, or remove the image."
+                )
             matched[name] = mask
     lonely = next((name for (kind, _), name in masks.items() if kind != normal), None)
     if lonely:

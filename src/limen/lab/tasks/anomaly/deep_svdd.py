@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from limen.lab.batches import Batches
-from limen.lab.tasks.anomaly.network import AnomalyNetwork
+from limen.lab.tasks.anomaly.network import AnomalyNetwork, normalised
 
 ImageShape = tuple[int, int, int]
 
@@ -121,9 +121,3 @@ class PretrainedDeepSVDD(DeepSVDD):
             torch.autograd.backward(loss)
             optimiser.step()
         super().prepare(normal)
-
-
-def normalised(images: Tensor) -> Tensor:
-    """Mean 0 and mean absolute deviation 1 in each image."""
-    centred = images - images.mean((1, 2, 3), keepdim=True)
-    return centred / centred.abs().mean((1, 2, 3), keepdim=True).clamp_min(1e-4)

@@ -15,10 +15,10 @@ class AnomalyNetwork(nn.Module):
     The maximum, and not the mean, because a defect is small: a mean over the image would dilute it.
     """
 
-    def prepare(self, normal: Batches) -> None:  # noqa: B027 - nothing to prepare is an answer
+    def prepare(self, normal: Batches) -> None:
         """What it must know before it is trained, kept in buffers and frozen parameters."""
 
-    def settle(self, normal: Batches) -> None:  # noqa: B027
+    def settle(self, normal: Batches) -> None:
         """What it must know before it is measured, after every epoch; kept in buffers."""
 
     def objective(self, images: Tensor) -> Tensor:
@@ -29,3 +29,13 @@ class AnomalyNetwork(nn.Module):
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
         """The map, (N, H, W), of images (N, C, H, W)."""
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Mean 0 and mean absolute deviation 1 in each image, so that its exposure says nothing.
+
+    As Deep SVDD does it. In MVTec's screws the background of the normal test images is darker by 15 of 255 levels than
+    that of all others, at a deviation of 1.4: without this, exposure alone decides.
+    """
+    centred = images - images.mean((1, 2, 3), keepdim=True)
+    return centred / centred.abs().mean((1, 2, 3), keepdim=True).clamp_min(1e-4)

@@ -1,4 +1,4 @@
-"""Area under the receiver operating characteristic, of images and of pixels, from maps (N, H, W) and masks (N, H, W)."""
+"""Area under the receiver operating characteristic of images and of pixels, from maps and masks (N, H, W)."""
 
 from __future__ import annotations
 

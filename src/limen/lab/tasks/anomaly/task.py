@@ -20,7 +20,10 @@ from limen.lab.data.anomaly_folders import find_anomalies, read_anomalies
 from limen.lab.records import Heatmaps
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.anomaly.deep_svdd import DeepSVDD, PretrainedDeepSVDD
+from limen.lab.tasks.anomaly.distillation import Distillation
+from limen.lab.tasks.anomaly.flow import Flow
 from limen.lab.tasks.anomaly.network import AnomalyNetwork
+from limen.lab.tasks.anomaly.padim import PaDiM
 from limen.lab.tasks.anomaly.picture import pictures
 from limen.lab.tasks.anomaly.scores import ImageAUROC, PixelAUROC
 from limen.lab.tasks.task import Measure, Task
@@ -43,6 +46,9 @@ class Anomaly(Task):
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
         "deep-svdd": DeepSVDD,
         "deep-svdd-pretrained": PretrainedDeepSVDD,
+        "distillation": Distillation,
+        "padim": PaDiM,
+        "flow": Flow,
     }
     defaults: ClassVar[Mapping[str, Any]] = {"network": "deep-svdd", "batch_size": 64, "eval_batch_size": 64}
     options = frozenset({"image_size", "grey", "channels_last", "normal_class"})

@@ -13,7 +13,7 @@ from limen.lab.supervised import NonFiniteLossError, Supervised
 
 
 class OneClass(Supervised):
-    """Minimises the network's own objective. The held-out loss is that of normal images, by which the epoch is chosen."""
+    """Minimises the network's own objective. The held-out loss, which chooses the epoch, is that of normal images."""
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """The objective of a batch; one that is not finite ends the run. Without anomalies there is no score."""
