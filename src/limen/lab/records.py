@@ -123,7 +123,15 @@ class Confusion(Record):
     """A row a true class, a column a predicted one."""
 
 
-Shown = Annotated[Scatter | Series | Overlays | Confusion, Field(discriminator="kind")]
+class Grid(Record):
+    """Generated images, and real ones for comparison, each as a JPEG in base64."""
+
+    kind: Literal["grid"] = "grid"
+    picture: str
+    real: str
+
+
+Shown = Annotated[Scatter | Series | Overlays | Confusion | Grid, Field(discriminator="kind")]
 """What the report draws of a tested network."""
 
 

@@ -6,6 +6,7 @@ from limen.errors import SpecError, suggest
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.classification import Classification
 from limen.lab.tasks.forecasting import Forecasting
+from limen.lab.tasks.generation import Generation
 from limen.lab.tasks.regression import Regression
 from limen.lab.tasks.segmentation import Segmentation
 from limen.lab.tasks.sequence import Sequence
@@ -13,7 +14,10 @@ from limen.lab.tasks.task import Measure, Task
 
 __all__ = ["Measure", "Task", "check_options", "find", "hidden_options", "names"]
 
-_TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Regression(), Forecasting(), Segmentation(), Sequence())}
+_TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (Classification(), Regression(), Forecasting(), Segmentation(), Sequence(), Generation())
+}
 
 
 def names() -> tuple[str, ...]:
