@@ -63,7 +63,7 @@ def learn_embedding(images: Tensor) -> Embedding:
     spread = features.std(0, correction=0)
     embedding.centre.copy_(features.mean(0))
     embedding.spread.copy_(torch.where(spread > 1e-6, spread, torch.ones(())))  # a dead feature is 0 for every image
-    return embedding.requires_grad_(False).eval()
+    return embedding.requires_grad_(False)
 
 
 def _learn_turns(embedding: Embedding, head: nn.Module, squares: Tensor) -> None:
