@@ -22,7 +22,7 @@ from limen.lab.settings import StudySettings
 def made(name: str, folder: Path) -> dict[str, object]:
     """Settings with tiny data in the task's public format."""
     random = np.random.default_rng(0)
-    if name == "classification":
+    if name in ("classification", "sequence", "generation"):
         return {"data": "digits", "limit_train": 60, "limit_test": 30}
     if name == "anomaly":
         return {"data": "digits", "normal_class": "3", "limit_test": 60}

@@ -10,7 +10,7 @@ import typer
 Data = Annotated[str, typer.Option(help="Built-in name, or a folder / .zip / .tar.gz of class folders.")]
 DataDir = Annotated[Path | None, typer.Option(help="Where built-in sets lie or are downloaded to.")]
 Network = Annotated[str, typer.Option(help="convnet, mlp, resnet20, or package.module:factory.")]
-Task = Annotated[str, typer.Option(help="classification, regression, forecasting, segmentation or anomaly.")]
+Task = Annotated[str, typer.Option(help="One of the tasks of limen list, such as segmentation.")]
 Target = Annotated[str | None, typer.Option(help="Column of the CSV file to predict.")]
 Time = Annotated[str | None, typer.Option(help="Column of dates that orders the rows. Default: found.")]
 Window = Annotated[int, typer.Option(help="Rows that a forecast is made from.")]
@@ -38,6 +38,9 @@ TaskEvalBatchSize = Annotated[
     int | None, typer.Option("--eval-batch-size", help="Examples in a test step. Default: the task's (1000 images).")
 ]
 LearningRate = Annotated[float, typer.Option("--lr", "--learning-rate", help="Adam's learning rate.")]
+TaskLearningRate = Annotated[
+    float | None, typer.Option("--lr", "--learning-rate", help="Adam's learning rate. Default: the task's (1e-3).")
+]
 ActivationRate = Annotated[
     float | None,
     typer.Option("--activation-lr", help="Learning rate of the activations alone. Default: --lr."),

@@ -31,7 +31,7 @@ class _Strict(BaseModel):
 
 
 class PublishedTable(_Strict):
-    """Where the published numbers are, and on how much data they were made."""
+    """Where the published numbers are, and on how much data they were made, where that is known."""
 
     table: str
     """A file of ``published/`` with the columns data, network, metric, value, source."""
@@ -39,8 +39,9 @@ class PublishedTable(_Strict):
     """Another with the columns data, layer, claim, candidates, words, source."""
     data: str
     """Which of its rows: the column ``data``."""
-    train_images: int = Field(ge=1)
-    test_images: int = Field(ge=1)
+    train_images: int | None = Field(None, ge=1)
+    test_images: int | None = Field(None, ge=1)
+    """None where the paper's amount of data is not known."""
 
 
 class Recipe(_Strict):

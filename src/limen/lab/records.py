@@ -134,8 +134,16 @@ class Confusion(Record):
     """A row a true class, a column a predicted one."""
 
 
+class Grid(Record):
+    """Generated images, and real ones for comparison, each as a JPEG in base64."""
+
+    kind: Literal["grid"] = "grid"
+    picture: str
+    real: str
+
+
 Shown = Annotated[
-    Scatter | Series | Overlays | Heatmaps | Confusion,
+    Scatter | Series | Overlays | Heatmaps | Confusion | Grid,
     Field(discriminator="kind"),
 ]
 """What the report draws of a tested network."""

@@ -46,6 +46,11 @@ class Reproduction:
         used = data.train + data.validation
         if published is None:
             found.append("No published table of this experiment is known to us; what is measured stands alone.")
+        elif published.train_images is None or published.test_images is None:
+            found.append(
+                f"How much data the paper had is not known to us; here are {used:,} training {data.unit} (of which "
+                f"{data.validation:,} held out) and {data.test:,} test {data.unit}. The values are not comparable."
+            )
         elif (used, data.test) != (published.train_images, published.test_images):
             found.append(
                 f"Not the paper's amount of data: {used:,} training {data.unit} (of which {data.validation:,} held "

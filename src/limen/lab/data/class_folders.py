@@ -20,7 +20,7 @@ def load_class_folders(
     """Read the images below ``path``, sorted by class and then by name as people order names."""
     splits = find_splits(path)
     classes = common_classes(splits, path)
-    pictures = _Reader(splits, image_size, grey, progress).read()
+    pictures = Reader(splits, image_size, grey, progress).read()
     images = stack([pixels for split in splits for pixels in pictures.pop(split)])
     sizes = [sum(map(len, found.members.values())) for found in splits.values()]
     parts = dict(zip(splits, images.split_with_sizes(sizes), strict=True))
@@ -56,7 +56,7 @@ def name_of(path: Path) -> str:
     return name[: -len(suffix)] if suffix and path.is_file() else name
 
 
-class _Reader:
+class Reader:
     """Decodes all splits, and holds what must agree over them: the size, with the first image that set it."""
 
     def __init__(

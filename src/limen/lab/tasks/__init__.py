@@ -7,6 +7,7 @@ from limen.lab.settings import StudySettings
 from limen.lab.tasks.anomaly import Anomaly
 from limen.lab.tasks.classification import Classification
 from limen.lab.tasks.forecasting import Forecasting
+from limen.lab.tasks.generation import Generation
 from limen.lab.tasks.regression import Regression
 from limen.lab.tasks.segmentation import Segmentation
 from limen.lab.tasks.sequence import Sequence
@@ -21,6 +22,7 @@ _ALL: tuple[Task, ...] = (
     Sequence(),
     Segmentation(),
     Anomaly(),
+    Generation(),
 )
 _TASKS = {task.name: task for task in _ALL}
 

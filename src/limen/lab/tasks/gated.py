@@ -31,21 +31,24 @@ class GRUCell(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """What is given out after every step, (N, T, width), and the last step's, (N, width)."""
-        driven = self.input(x)
+        # Split once: taking a step out by its index would make every step's gradient as large as the sequence.
+        driven = self.input(x).unbind(1)
+        there = None if bool(mask.all()) else mask.unbind(1)
         state = x.new_zeros(len(x), self.width)
         states = []
         for step in range(x.shape[1]):
-            state = torch.where(mask[:, step], self.next(driven[:, step], self.recurrent(state), state), state)
+            new = self.next(driven[step], self.recurrent(state), state)
+            state = new if there is None else torch.where(there[step], new, state)
             states.append(state)
         return self.given(torch.stack(states, 1)), self.given(state)
 
     def next(self, driven: Tensor, recurred: Tensor, state: Tensor) -> Tensor:
         """The state after a step, from W·x and U·h of all three parts and from h."""
-        gates = self.gate(driven[:, : 2 * self.width] + recurred[:, : 2 * self.width])
-        reset, update = gates.chunk(2, 1)
-        update = self.weighed(update, reset)
-        candidate = self.activation(driven[:, 2 * self.width :] + reset * recurred[:, 2 * self.width :])
-        return candidate + update * (state - candidate)
+        parts = (2 * self.width, self.width)
+        (gates, new), (recurred_gates, recurred_new) = driven.split(parts, 1), recurred.split(parts, 1)
+        reset, update = self.gate(gates + recurred_gates).chunk(2, 1)
+        candidate = self.activation(torch.addcmul(new, reset, recurred_new))
+        return torch.lerp(candidate, state, self.weighed(update, reset))
 
     def weighed(self, update: Tensor, reset: Tensor) -> Tensor:
         """The update gate as it weighs the past."""

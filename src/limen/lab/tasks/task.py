@@ -55,7 +55,7 @@ class Task(ABC):
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]]
     """Those that come with limen; a factory is called with what it takes of :meth:`offered`."""
     defaults: ClassVar[Mapping[str, Any]]
-    """Settings where the user gives none; ``network`` at least."""
+    """Settings where the user gives none; ``network`` at least, and ``learning_rate`` where 1e-3 is not it."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Settings that not every task has, and this one does."""
     observed: ClassVar[int] = 500

@@ -1,4 +1,4 @@
-"""What trained networks predict: scatter, forecast, or masks laid over images, a confusion matrix, of one seed's run of each activation."""
+"""What trained networks predict: scatter, forecast, or masks laid over images, a confusion matrix, generated images, of one seed's run of each activation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from limen.lab.records import Confusion, Heatmaps, Overlay, Overlays, RunRecord, Scatter, Series
+from limen.lab.records import Confusion, Grid, Heatmaps, Overlay, Overlays, RunRecord, Scatter, Series
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.confusion import confusion
 from limen.lab.report.figures.palette import BASELINE, INK, Look, looks
@@ -50,6 +50,9 @@ def examples(study: Contents) -> Examples | None:
     if kind is Confusion:
         note += " Rows: the true class; columns: the class predicted; shaded by the share of the row. Right is the diagonal."
         return Examples("Confusion matrix", note, _plots(shown, styles))
+    if kind is Grid:
+        note = "One seed of each activation; for all of them from the same noise, which training did not see."
+        return Examples("Generated images", note, _grids(shown))
     note += " From left to right: the image, the true mask, the predicted mask."
     pictures = tuple(picture for run in shown for picture in _overlays(run))
     first = shown[0].shown
@@ -128,3 +131,16 @@ def _photographs(run: RunRecord, images: tuple[Overlay, ...], what: str) -> list
         )
         for image in images
     ]
+
+
+def _grids(shown: list[RunRecord]) -> tuple[Picture, ...]:
+    """The real images once, then what each activation's run made."""
+    source = Markup('<img style="max-width: 100%" alt="{}" src="data:image/jpeg;base64,{}">')
+    pictures = []
+    for run in shown:
+        assert isinstance(run.shown, Grid)
+        if not pictures:
+            pictures.append(Picture(source.format("Real test images", run.shown.real), "real test images"))
+        said = f"Images generated with {run.activation}, seed {run.seed}"
+        pictures.append(Picture(source.format(said, run.shown.picture), f"{short(run.activation)}, seed {run.seed}"))
+    return tuple(pictures)
