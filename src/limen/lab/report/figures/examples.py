@@ -1,4 +1,4 @@
-"""What trained networks predict: scatter, forecast, or masks laid over images, a confusion matrix, of one seed's run of each activation."""
+"""What trained networks predict: curves, confusion matrices, masks, maps or boxes on images, of one seed a network."""
 
 from __future__ import annotations
 
@@ -50,10 +50,11 @@ def examples(study: Contents) -> Examples | None:
     if kind is Confusion:
         note += " Rows: the true class; columns: the class predicted; shaded by the share of the row. Right is the diagonal."
         return Examples("Confusion matrix", note, _plots(shown, styles))
-    note += " From left to right: the image, the true mask, the predicted mask."
+    found = shown[0].shown
+    assert isinstance(found, Overlays)
     pictures = tuple(picture for run in shown for picture in _overlays(run))
-    first = shown[0].shown
-    return Examples("Predicted masks", note, pictures, first.legend if isinstance(first, Overlays) else ())
+    note += f" From left to right: the image, the true {found.drawn}, the predicted {found.drawn}."
+    return Examples("Predicted boxes" if found.drawn == "boxes" else "Predicted masks", note, pictures, found.legend)
 
 
 def _first(study: Contents, activation: str) -> RunRecord | None:
@@ -101,7 +102,8 @@ def _series(axes: Axes, found: Series, look: Look) -> None:
 
 def _overlays(run: RunRecord) -> list[Picture]:
     assert isinstance(run.shown, Overlays)
-    return _photographs(run, run.shown.images, f"image, true mask, mask predicted by {run.activation}")
+    drawn = run.shown.drawn
+    return _photographs(run, run.shown.images, f"image, true {drawn}, {drawn} predicted by {run.activation}")
 
 
 def _heatmaps(run: RunRecord) -> list[Picture]:
