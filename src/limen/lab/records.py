@@ -98,17 +98,18 @@ class Series(Record):
 
 
 class Overlay(Record):
-    """One image with its true mask and its predicted one laid over it."""
+    """One image with its true masks or boxes and its predicted ones laid over it."""
 
     name: str
     picture: str
-    """A JPEG in base64: the image, the true mask, the predicted mask, side by side."""
+    """A JPEG in base64, side by side: the image, the image with what is true, the image with what is predicted."""
 
 
 class Overlays(Record):
-    """Some test images with their masks."""
+    """Some test images with their masks or boxes."""
 
     kind: Literal["overlays"] = "overlays"
+    drawn: Literal["mask", "boxes"] = "mask"
     legend: tuple[tuple[str, str], ...]
     """Class and colour (``#rrggbb``) of what is laid over."""
     images: tuple[Overlay, ...]

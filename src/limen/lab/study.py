@@ -141,13 +141,17 @@ def probe(settings: StudySettings, data: TaskData) -> list[str]:
         ) from error
     shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else None
     wanted = (len(inputs), *task.output_shape(data))
-    if shape != wanted:
+    if shape is None or not _fits(shape, wanted):
         given = type(outputs).__name__ if shape is None else f"outputs of shape {shape}"
         classes = len(data.facts().classes)
         of = f"{len(inputs)} {unit}" + (f" and {classes} classes" if classes else "")
         must = "one number a class" if wanted[1:] == (classes,) else f"outputs of shape {wanted}"
         raise StudyError(f"the network {settings.network!r} gives {given} for {of}; it must give {must}.")
     return report.unreached
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return len(shape) == len(wanted) and all(w in (s, tasks.ANY) for s, w in zip(shape, wanted, strict=True))
 
 
 Runner = Callable[[str, int, Callable[[EpochRow], None]], RunRecord]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar, cast
+
 import numpy as np
 import torch
 
 from limen.errors import DataError
 from limen.lab.data.masks import MaskData, MaskSplit
+from limen.lab.data.types import Samples
+
+S = TypeVar("S", bound=Samples)
 
 FEWEST = 5
 
@@ -30,6 +35,33 @@ def divide_masks(
     In blocks, the last images by name are tested and those before them validated: slices of one scan or frames of one
     film are nearly alike, and a random draw would test on what training has all but seen.
     """
+    train, validation, test = divide_parts(
+        name,
+        splits,
+        blocks=blocks,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+        with_validation=with_validation,
+        limit_train=limit_train,
+        limit_test=limit_test,
+    )
+    return MaskData(name, classes, train, validation, test, notes)
+
+
+def divide_parts(
+    name: str,
+    splits: dict[str, S],
+    *,
+    blocks: bool,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    with_validation: bool,
+    limit_train: int | None = None,
+    limit_test: int | None = None,
+) -> tuple[S, S | None, S]:
+    """Training, validation and test images of any kind, from the splits that there are."""
     train = splits.get("train") or splits["whole"]
     test, validation = splits.get("test"), splits.get("validation")
     if test is None:
@@ -39,20 +71,20 @@ def divide_masks(
         validation = None
     elif validation is None:
         train, validation = _cut(name, train, validation_fraction, seed + 1, blocks)
-    return MaskData(name, classes, train, validation, test, notes)
+    return train, validation, test
 
 
-def _cut(name: str, split: MaskSplit, fraction: float, seed: int, blocks: bool) -> tuple[MaskSplit, MaskSplit]:
+def _cut(name: str, split: S, fraction: float, seed: int, blocks: bool) -> tuple[S, S]:
     if len(split) < FEWEST:
         raise DataError(f"{name} has {len(split)} images to divide; {FEWEST} or more are needed: add some.")
     count = max(1, round(fraction * len(split)))
     order = np.arange(len(split)) if blocks else np.random.RandomState(seed).permutation(len(split))
     kept, taken = (torch.from_numpy(np.sort(part)) for part in (order[: len(split) - count], order[-count:]))
-    return split.take(kept), split.take(taken)
+    return cast("S", split.take(kept)), cast("S", split.take(taken))
 
 
-def _limited(split: MaskSplit, limit: int | None, seed: int) -> MaskSplit:
+def _limited(split: S, limit: int | None, seed: int) -> S:
     if limit is None or limit >= len(split):
         return split
     chosen = np.sort(np.random.RandomState(seed).permutation(len(split))[:limit])
-    return split.take(torch.from_numpy(chosen))
+    return cast("S", split.take(torch.from_numpy(chosen)))

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MISSING = "–"
-FRACTIONS = ("accuracy", "dice", "iou", "precision", "recall", "auroc")
+FRACTIONS = ("accuracy", "dice", "iou", "precision", "recall", "auroc", "map")
 """Metrics stored as a fraction of 1 have one of these in their name."""
 DECIMALS = ((1.0, 4), (100.0, 3), (10_000.0, 2), (math.inf, 0))
 """Below which size how many decimals are shown of what is no fraction."""
-SHORT_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "dice": "Dice", "iou": "IoU", "miou": "mIoU", "auroc": "AUROC", "fid": "FID"}
+SHORT_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "dice": "Dice", "iou": "IoU", "miou": "mIoU", "auroc": "AUROC"}
+SHORT_NAMES |= {"map50": "mAP@50", "map": "mAP@[.5:.95]", "fid": "FID"}
 MINUS = "\N{MINUS SIGN}"
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 

@@ -6,14 +6,15 @@ from limen.errors import SpecError, suggest
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.anomaly import Anomaly
 from limen.lab.tasks.classification import Classification
+from limen.lab.tasks.detection import Detection
 from limen.lab.tasks.forecasting import Forecasting
 from limen.lab.tasks.generation import Generation
 from limen.lab.tasks.regression import Regression
 from limen.lab.tasks.segmentation import Segmentation
 from limen.lab.tasks.sequence import Sequence
-from limen.lab.tasks.task import Measure, Task
+from limen.lab.tasks.task import ANY, Measure, Task
 
-__all__ = ["Measure", "Task", "check_options", "find", "hidden_options", "names"]
+__all__ = ["ANY", "Measure", "Task", "check_options", "find", "hidden_options", "names"]
 
 _ALL: tuple[Task, ...] = (
     Classification(),
@@ -21,6 +22,7 @@ _ALL: tuple[Task, ...] = (
     Forecasting(),
     Sequence(),
     Segmentation(),
+    Detection(),
     Anomaly(),
     Generation(),
 )

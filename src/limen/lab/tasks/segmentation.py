@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import colorsys
-import io
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
@@ -33,6 +29,7 @@ from limen.lab.data.mask_splits import divide_masks
 from limen.lab.data.masks import IGNORED, MaskData, load_masks
 from limen.lab.records import Overlay, Overlays, Shown
 from limen.lab.settings import StudySettings
+from limen.lab.tasks import pictures
 from limen.lab.tasks.segmentation_networks import NETWORKS
 from limen.lab.tasks.segmentation_networks.monai_part import monai_part
 from limen.lab.tasks.task import Measure, Task
@@ -132,7 +129,7 @@ class Segmentation(Task):
             Overlay(name=name, picture=_drawn(image.numpy(), mask.numpy(), answer, colours))
             for name, image, mask, answer in zip(chosen.names, chosen.images, chosen.masks, predicted, strict=True)
         ]
-        legend = tuple(zip(found.classes, ("#{:02x}{:02x}{:02x}".format(*colour) for colour in colours), strict=True))
+        legend = tuple(zip(found.classes, map(pictures.hexadecimal, colours), strict=True))
         return Overlays(legend=legend[found.classes[0] == "background" :], images=tuple(drawn))
 
 
@@ -140,19 +137,14 @@ def _colours(count: int, *, binary: bool) -> list[tuple[int, int, int]]:
     """A colour a class, far from one another; the background of two classes is not coloured."""
     if binary:
         return [(0, 0, 0), (230, 60, 40)]
-    hues = (colorsys.hsv_to_rgb(index * 0.618 % 1, 0.75, 0.95) for index in range(count))
-    return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in hues]
+    return pictures.colours(count)
 
 
 def _drawn(image: np.ndarray, mask: np.ndarray, answer: np.ndarray, colours: list[tuple[int, int, int]]) -> str:
     """Image, true mask, predicted mask side by side, as JPEG in base64."""
     picture = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0).astype(np.float32)
     side_by_side = np.concatenate([picture, _laid(picture, mask, colours), _laid(picture, answer, colours)], axis=1)
-    drawn = Image.fromarray(side_by_side.round().astype(np.uint8))
-    drawn.thumbnail((10_000, HEIGHT_SHOWN))
-    stored = io.BytesIO()
-    drawn.save(stored, "JPEG", quality=85)
-    return base64.b64encode(stored.getvalue()).decode("ascii")
+    return pictures.jpeg(side_by_side.round().astype(np.uint8), HEIGHT_SHOWN)
 
 
 def _laid(picture: np.ndarray, mask: np.ndarray, colours: list[tuple[int, int, int]]) -> np.ndarray:

@@ -16,6 +16,9 @@ from limen.lab.data import TaskData
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 
+ANY = -1
+"""In the shape of an output: as many as the network likes."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -62,6 +65,8 @@ class Task(ABC):
     """Held-out examples over which the learned shapes are described."""
     tabled: ClassVar[tuple[str, ...]] = ()
     """Test metrics that the report tabulates beside the measure that decides."""
+    train_score: ClassVar[str] = ""
+    """What :meth:`train_metric` measures where that is not the measure, such as ``box_accuracy``."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Libraries that it needs beyond the lab's, whose versions are noted."""
     reference: ClassVar[str] = ""
@@ -80,7 +85,7 @@ class Task(ABC):
 
     @abstractmethod
     def output_shape(self, data: TaskData) -> tuple[int, ...]:
-        """What the network must give for one example."""
+        """What the network must give for one example; :data:`ANY` where the number is its own choice."""
 
     def begin(self, network: nn.Module, data: TaskData, settings: StudySettings) -> None:  # noqa: B027
         """What the network must know before it is trained, kept in its buffers."""

@@ -27,11 +27,13 @@ Line = tuple[Look, Values, Values]
 def curves(study: Contents) -> list[Picture]:
     """Draw the four panels, or none when no finished run kept its epochs."""
     heldout = study.heldout.capitalize()
-    scale = Scale(tasks.find(study.settings.task).measure.on_test)
+    task = tasks.find(study.settings.task)
+    scale = Scale(task.measure.on_test)
+    trained = Scale(task.train_score) if task.train_score else scale
     panels: tuple[tuple[str, Callable[[EpochRow], float]], ...] = (
         ("Training loss", lambda row: row.train_loss),
         (f"{heldout} loss", lambda row: row.heldout_loss),
-        (f"Training {scale.column_title}", lambda row: scale.factor * row.train_score),
+        (f"Training {trained.column_title}", lambda row: trained.factor * row.train_score),
         (f"{heldout} {scale.column_title}", lambda row: scale.factor * row.heldout_score),
     )
     return [

@@ -1,4 +1,4 @@
-"""What trained networks predict: scatter, forecast, or masks laid over images, a confusion matrix, generated images, of one seed's run of each activation."""
+"""What trained networks predict or make, of one seed's run of each activation: curves, matrices, pictures."""
 
 from __future__ import annotations
 
@@ -48,15 +48,18 @@ def examples(study: Contents) -> Examples | None:
         pictures = tuple(picture for run in shown for picture in _heatmaps(run))
         return Examples("Localisation maps", f"{note} {_map_note(shown[0].shown)}", pictures)
     if kind is Confusion:
-        note += " Rows: the true class; columns: the class predicted; shaded by the share of the row. Right is the diagonal."
+        note += (
+            " Rows: the true class; columns: the predicted; shaded by the share of the row. Right is the diagonal."
+        )
         return Examples("Confusion matrix", note, _plots(shown, styles))
     if kind is Grid:
         note = "One seed of each activation; for all of them from the same noise, which training did not see."
         return Examples("Generated images", note, _grids(shown))
-    note += " From left to right: the image, the true mask, the predicted mask."
+    found = shown[0].shown
+    assert isinstance(found, Overlays)
     pictures = tuple(picture for run in shown for picture in _overlays(run))
-    first = shown[0].shown
-    return Examples("Predicted masks", note, pictures, first.legend if isinstance(first, Overlays) else ())
+    note += f" From left to right: the image, the true {found.drawn}, the predicted {found.drawn}."
+    return Examples("Predicted boxes" if found.drawn == "boxes" else "Predicted masks", note, pictures, found.legend)
 
 
 def _first(study: Contents, activation: str) -> RunRecord | None:
@@ -104,7 +107,8 @@ def _series(axes: Axes, found: Series, look: Look) -> None:
 
 def _overlays(run: RunRecord) -> list[Picture]:
     assert isinstance(run.shown, Overlays)
-    return _photographs(run, run.shown.images, f"image, true mask, mask predicted by {run.activation}")
+    drawn = run.shown.drawn
+    return _photographs(run, run.shown.images, f"image, true {drawn}, {drawn} predicted by {run.activation}")
 
 
 def _heatmaps(run: RunRecord) -> list[Picture]:

@@ -1,0 +1,45 @@
+"""What an annotation of objects in an image states, whatever the format of its file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Corners = tuple[float, float, float, float]
+"""Left, top, right, bottom, as distances from the image's upper left corner."""
+
+
+@dataclass(frozen=True)
+class Object:
+    """One object: its class, its box in pixels of the stated size, and whether it is to be learned and counted."""
+
+    label: str
+    corners: Corners
+    counts: bool = True
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The objects of one image."""
+
+    image: str
+    """The image's member name."""
+    where: str
+    """The annotation, as a message should name it."""
+    size: tuple[int, int] | None
+    """Width and height for which the boxes are stated; None: those of the image."""
+    objects: tuple[Object, ...]
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """All that was found: annotations by split (``whole`` where undivided)."""
+
+    splits: dict[str, list[Annotation]]
+    labels: tuple[str, ...] | None = None
+    """The classes in the order that the files give; None: by name."""
+    scores_ignored: str = ""
+    """What the format calls objects that do not count, for the note."""
+
+
+WHOLE = "whole"
+"""The key of annotations that no split list and no split folder names."""
