@@ -77,7 +77,9 @@ def test_every_recipe_is_valid_and_says_what_is_ours(name: str):
     tasks.check_options(settings)
     assert settings.network in tasks.find(found.task).networks
     assert quick.epochs < settings.epochs
-    assert {row["network"] for row in found.published_rows()} <= set(settings.activations)
+    full = found.study_settings(data="somewhere", full=True)
+    assert full.network in tasks.find(found.task).networks
+    assert {row["network"] for row in found.published_rows()} <= set(full.activations) >= set(settings.activations)
     assert all(0 < float(row["value"]) < 1 for row in found.published_rows())
 
 
