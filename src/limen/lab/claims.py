@@ -69,12 +69,16 @@ def number_rows(recipe: Recipe, runs: Sequence[RunRecord]) -> list[NumberRow]:
     return rows
 
 
-def order_rows(recipe: Recipe, runs: Sequence[RunRecord], among: Collection[str]) -> list[ClaimRow]:
+def order_rows(
+    recipe: Recipe, runs: Sequence[RunRecord], among: Collection[str] | None = None
+) -> list[ClaimRow]:
     """Every order of two networks that the published table implies, each judged by paired differences (Holm).
 
-    ``among`` are the networks of the study, which need not be all of the table.
+    ``among`` are the networks of the study, where these are not all of the table.
     """
-    published = {row["network"]: float(row["value"]) for row in recipe.published_rows() if row["network"] in among}
+    published = {row["network"]: float(row["value"]) for row in recipe.published_rows()}
+    if among is not None:
+        published = {name: value for name, value in published.items() if name in among}
     pairs = [(b, a) for a, b in itertools.combinations(published, 2)]
     differences = [published[one] - published[other] for one, other in pairs]
     judged = {}
