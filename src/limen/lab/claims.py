@@ -69,9 +69,7 @@ def number_rows(recipe: Recipe, runs: Sequence[RunRecord]) -> list[NumberRow]:
     return rows
 
 
-def order_rows(
-    recipe: Recipe, runs: Sequence[RunRecord], among: Collection[str] | None = None
-) -> list[ClaimRow]:
+def order_rows(recipe: Recipe, runs: Sequence[RunRecord], among: Collection[str] | None = None) -> list[ClaimRow]:
     """Every order of two networks that the published table implies, each judged by paired differences (Holm).
 
     ``among`` are the networks of the study, where these are not all of the table.

@@ -125,6 +125,13 @@ class Heatmaps(Record):
     """Whether the map is how much each pixel moves the score, because the network's own has no places."""
 
 
+class Attention(Record):
+    """Some test images with where the network looked to name their class."""
+
+    kind: Literal["attention"] = "attention"
+    images: tuple[Overlay, ...]
+
+
 class Confusion(Record):
     """How many test examples of each true class were taken for each class."""
 
@@ -135,7 +142,7 @@ class Confusion(Record):
 
 
 Shown = Annotated[
-    Scatter | Series | Overlays | Heatmaps | Confusion,
+    Scatter | Series | Overlays | Heatmaps | Attention | Confusion,
     Field(discriminator="kind"),
 ]
 """What the report draws of a tested network."""

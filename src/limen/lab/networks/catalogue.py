@@ -56,8 +56,8 @@ class Family:
         if depth <= first or (depth - first) % every:
             below = first + every * max(1, (depth - first) // every)
             raise SpecError(
-                f"the network {name!r} cannot have {depth} layers: the number is {every}n + {first}, such as {below} or "
-                f"{below + every}."
+                f"the network {name!r} cannot have {depth} layers: the number is {every}n + {first}, such as {below} "
+                f"or {below + every}."
             )
 
 

@@ -11,8 +11,8 @@ from limen.lab.networks.layers import ImageShape, convolution
 class DenseNet(nn.Module):
     """Three dense blocks of growth rate k, without dropout.
 
-    Plain with 3n + 4 layers (depth 40, k = 12: 1.0 M parameters; depth 100: 7.0 M), or with bottlenecks and halving transitions
-    (BC) with 6n + 4 (depth 100, k = 12: 0.8 M): the sizes of the paper's Table 2.
+    Plain with 3n + 4 layers (depth 40, k = 12: 1.0 M parameters; depth 100: 7.0 M), or with bottlenecks and halving
+    transitions (BC) with 6n + 4 (depth 100, k = 12: 0.8 M): the sizes of the paper's Table 2.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Networks of timm and torchvision by ``timm:NAME`` and ``torchvision:NAME``, untrained; both are imported when asked for."""
+"""Networks of timm and torchvision, untrained, by ``timm:NAME`` and ``torchvision:NAME``; imported when asked for."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ FIRST_WITH_BOTTLENECKS = 50
 class ResNet(nn.Module):
     """Four stages after a 7×7 stem with pooling (18: 11.7 M parameters at 1000 classes; 50: 25.6 M).
 
-    Images below 64 pixels have a 3×3 stem that keeps their size, without pooling. The stride of a bottleneck is that of its
+    Images below 64 pixels have a 3×3 stem that keeps their size, without pooling. A bottleneck's stride is that of its
     3×3 convolution, as everywhere since 2016. ``width`` is that of the first stage.
     """
 

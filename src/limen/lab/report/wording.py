@@ -11,7 +11,10 @@ FRACTIONS = ("accuracy", "dice", "iou", "precision", "recall", "auroc")
 """Metrics stored as a fraction of 1 have one of these in their name."""
 DECIMALS = ((1.0, 4), (100.0, 3), (10_000.0, 2), (math.inf, 0))
 """Below which size how many decimals are shown of what is no fraction."""
-SHORT_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "dice": "Dice", "iou": "IoU", "miou": "mIoU", "auroc": "AUROC"}
+SHORT_NAMES = {
+    "rmse": "RMSE", "mae": "MAE", "r2": "R²", "dice": "Dice", "iou": "IoU", "miou": "mIoU", "auroc": "AUROC",
+    "mcc": "MCC", "f1": "F1", "top5": "top-5",
+}  # fmt: skip
 MINUS = "\N{MINUS SIGN}"
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 
