@@ -20,6 +20,9 @@ def reproduce(
     quick: Annotated[
         bool, typer.Option("--quick", help="Scaled down to minutes; labelled so everywhere, and no evidence.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="The paper's form, where a recipe is scaled to run without a GPU.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; resumed if there. Default: runs/NAME.")] = None,
     data: Annotated[str | None, typer.Option(help="The data, where they are not the recipe's built-in ones.")] = None,
     data_dir: options.DataDir = None,
@@ -36,13 +39,16 @@ def reproduce(
         return
     if name is None:
         raise SpecError("name a recipe, such as adact-table1-fmnist; limen reproduce --list shows them.")
+    if quick and full:
+        raise SpecError("--quick and --full are two sizes of a recipe; give one of them.")
     share_the_processor()
     from limen.lab import console, recipe
     from limen.lab import reproduce as reproducing
 
     chosen = recipe.load(name)
-    settings = chosen.study_settings(quick=quick, **_changed(data, data_dir, seeds, device))
-    out = out or Path("runs") / (f"{chosen.name}-quick" if quick else chosen.name)
+    settings = chosen.study_settings(quick=quick, full=full, **_changed(data, data_dir, seeds, device))
+    size = "-quick" if quick else "-full" if full and chosen.scaled else ""
+    out = out or Path("runs") / f"{chosen.name}{size}"
     with console.ProgressListener(settings) as listener:
         result, found = reproducing.run(chosen, settings, out, listener, command=command_line(), quick=quick)
     if as_json:
@@ -77,4 +83,7 @@ def _list(as_json: bool) -> None:
             print(f"    data: {r.data_help}")
 
 
-_SHOWN = {"name", "title", "task", "method", "source", "about", "departures", "data_help", "settings", "published"}
+_SHOWN = {
+    "name", "title", "task", "method", "source", "about", "departures", "scaled_departures", "data_help", "settings",
+    "scaled", "published",
+}  # fmt: skip

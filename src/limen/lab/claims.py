@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from limen.lab import tasks
@@ -69,9 +69,14 @@ def number_rows(recipe: Recipe, runs: Sequence[RunRecord]) -> list[NumberRow]:
     return rows
 
 
-def order_rows(recipe: Recipe, runs: Sequence[RunRecord]) -> list[ClaimRow]:
-    """Every order of two networks that the published table implies, each judged by paired differences (Holm)."""
+def order_rows(recipe: Recipe, runs: Sequence[RunRecord], among: Collection[str] | None = None) -> list[ClaimRow]:
+    """Every order of two networks that the published table implies, each judged by paired differences (Holm).
+
+    ``among`` are the networks of the study, where these are not all of the table.
+    """
     published = {row["network"]: float(row["value"]) for row in recipe.published_rows()}
+    if among is not None:
+        published = {name: value for name, value in published.items() if name in among}
     pairs = [(b, a) for a, b in itertools.combinations(published, 2)]
     differences = [published[one] - published[other] for one, other in pairs]
     judged = {}

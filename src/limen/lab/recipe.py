@@ -55,11 +55,15 @@ class Recipe(_Strict):
     about: str
     departures: tuple[str, ...] = ()
     """Where it differs from the paper, and what the paper left open."""
+    scaled_departures: tuple[str, ...] = ()
+    """Where it differs because it is scaled to run without a GPU, which ``--full`` takes back."""
     data_help: str = ""
     """How to come by the data, where it cannot be downloaded."""
     settings: dict[str, Any]
+    scaled: dict[str, Any] = {}
+    """Settings that are changed to run without a GPU, unless the paper's form is asked for."""
     quick: dict[str, Any]
-    """Settings that the scaled-down form changes."""
+    """Settings that the form for minutes changes."""
     published: PublishedTable | None = None
     """None where the paper gives no number for the experiment, or none that was found."""
     folder: Path = RECIPES
@@ -70,7 +74,7 @@ class Recipe(_Strict):
         """What :func:`load` finds it by."""
         return self.name if self.folder == RECIPES else str((self.folder / f"{self.name}.toml").resolve())
 
-    def study_settings(self, *, quick: bool = False, **changed: Any) -> StudySettings:
+    def study_settings(self, *, quick: bool = False, full: bool = False, **changed: Any) -> StudySettings:
         """The settings of its study; ``changed`` says where to find the data, where to run, how many seeds."""
         defaults = tasks.find(self.task).defaults
         values = {
@@ -78,6 +82,7 @@ class Recipe(_Strict):
             "baseline": "relu",
             **defaults,
             **self.settings,
+            **({} if full else self.scaled),
             **(self.quick if quick else {}),
             **changed,
         }
@@ -88,6 +93,11 @@ class Recipe(_Strict):
             return StudySettings(**values)
         names = (values["baseline"], SEARCHED, OPTIMIZED)
         return SelectSettings(kind="select", activations=names, **values)
+
+    def is_full(self, settings: StudySettings) -> bool:
+        """Whether a study has nothing of the scaled form."""
+        paper = self.study_settings(full=True, data=settings.data)
+        return all(getattr(settings, name) == getattr(paper, name) for name in self.scaled)
 
     def published_rows(self) -> list[Mapping[str, str]]:
         """The published numbers of its data."""
@@ -131,11 +141,11 @@ def load(name: str) -> Recipe:
 
 
 def _parsed(path: Path, values: Mapping[str, Any]) -> Recipe:
-    """A recipe from the values of its file, all of it checked: its settings, in both sizes, and its published rows."""
+    """A recipe from the values of its file, all of it checked: its settings, in every size, and its published rows."""
     try:
         recipe = Recipe(**{**values, "name": path.stem, "folder": path.parent})
-        for quick in (False, True):
-            recipe.study_settings(quick=quick, **({} if recipe.settings.get("data") else {"data": "digits"}))
+        for size in ({}, {"quick": True}, {"full": True}):
+            recipe.study_settings(**size, **({} if recipe.settings.get("data") else {"data": "digits"}))
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))

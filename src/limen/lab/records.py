@@ -126,6 +126,13 @@ class Heatmaps(Record):
     """Whether the map is how much each pixel moves the score, because the network's own has no places."""
 
 
+class Attention(Record):
+    """Some test images with where the network looked to name their class."""
+
+    kind: Literal["attention"] = "attention"
+    images: tuple[Overlay, ...]
+
+
 class Confusion(Record):
     """How many test examples of each true class were taken for each class."""
 
@@ -144,7 +151,7 @@ class Grid(Record):
 
 
 Shown = Annotated[
-    Scatter | Series | Overlays | Heatmaps | Confusion | Grid,
+    Scatter | Series | Overlays | Heatmaps | Attention | Confusion | Grid,
     Field(discriminator="kind"),
 ]
 """What the report draws of a tested network."""

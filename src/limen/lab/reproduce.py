@@ -33,12 +33,24 @@ class Reproduction:
     summary: tuple[SummaryRow, ...] = ()
 
     @property
+    def full(self) -> bool:
+        """Whether it is the paper's form, as far as the recipe has one."""
+        return self.recipe.is_full(self.study.settings)
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """Where it differs from the paper."""
+        return (*(() if self.full else self.recipe.scaled_departures), *self.recipe.departures)
+
+    @property
     def notices(self) -> list[str]:
         """What must be known before the numbers are compared."""
         data, published = self.study.data, self.recipe.published
         found = []
         if self.study.quick:
             found.append("Scaled down (--quick): these numbers show that everything runs, and support no verdict.")
+        elif not self.full:
+            found.append("Scaled down to run without a GPU; --full runs the paper's form.")
         seeds = len(self.study.settings.seeds)
         behind = [f"{row.activation} {row.runs}" for row in self.summary if row.runs < seeds]
         if behind:
@@ -84,7 +96,8 @@ def read(out: Path) -> Reproduction:
 
 def _held_against(chosen: Recipe, result: Result) -> Reproduction:
     gaps = [run.metrics["discretisation_gap"] for run in result.runs if "discretisation_gap" in run.metrics]
-    orders, layers = claims.order_rows(chosen, result.runs), claims.layer_rows(chosen, result.plan)
+    orders = claims.order_rows(chosen, result.runs, among=result.study.settings.activations)
+    layers = claims.layer_rows(chosen, result.plan)
     if result.study.quick:
         orders = [replace(row, paper_verdict=NO_VERDICT, honest_verdict=NO_VERDICT) for row in orders]
         layers = [replace(row, verdict=NO_VERDICT) for row in layers]

@@ -109,7 +109,7 @@ def _gap(found: Reproduction) -> list[str]:
 
 
 def _departures(found: Reproduction) -> list[str]:
-    texts = [f"- {text}" for text in found.recipe.departures]
+    texts = [f"- {text}" for text in found.departures]
     return ["Decided by us, or different from the paper:", "", *texts] if texts else []
 
 

@@ -23,6 +23,8 @@ from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_
 from limen.lab.report.wording import Scale, counted
 
 HERE = Path(__file__).parent
+MOST_PANELS = 24
+"""Layers drawn of one activation, evenly over the depth; a panel is some 15 kB, and a network may have 163 layers."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,26 @@ def _shapes(study: Contents) -> list[ShapeSection]:
             activation=activation,
             look=styles[activation],
             formula=study.formulas.get(activation, ""),
-            extent=f"{counted(len(layers), 'layer')}, {counted(len(runs), 'seed')}",
-            panels=_panels(layers, activation, styles[activation], index),
+            extent=_extent(len(layers), len(runs)),
+            panels=_panels(_drawn(layers), activation, styles[activation], index),
             parameters=parameters,
             weights=weights,
             opened=learned and not any(earlier.opened for earlier in found),
         )
         found.append(section)
     return found
+
+
+def _extent(layers: int, runs: int) -> str:
+    drawn = f" ({MOST_PANELS} of them drawn)" if layers > MOST_PANELS else ""
+    return f"{counted(layers, 'layer')}{drawn}, {counted(runs, 'seed')}"
+
+
+def _drawn(layers: Sequence[Site]) -> list[Site]:
+    """At most so many, the first and the last among them."""
+    if len(layers) <= MOST_PANELS:
+        return list(layers)
+    return [layers[round(index * (len(layers) - 1) / (MOST_PANELS - 1))] for index in range(MOST_PANELS)]
 
 
 def _panels(layers: Sequence[Site], activation: str, look: Look, index: int) -> tuple[Panel, ...]:

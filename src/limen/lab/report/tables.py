@@ -87,7 +87,10 @@ def measure_table(study: Contents) -> MeasureTable | None:
     task = tasks.find(study.settings.task)
     if not task.tabled or not study.summary:
         return None
-    scales = [Scale(f"test_{name}") for name in task.tabled]
+    known = {name for run in study.runs for name in run.metrics}
+    scales = [scale for name in task.tabled if (scale := Scale(f"test_{name}")).metric in known]
+    if not scales:
+        return None
     rows = [(row.activation, tuple(_measured(study, row, scale) for scale in scales)) for row in study.summary]
     return MeasureTable(tuple(scale.title for scale in scales), tuple(rows))
 

@@ -12,7 +12,7 @@ FRACTIONS = ("accuracy", "dice", "iou", "precision", "recall", "auroc", "map")
 DECIMALS = ((1.0, 4), (100.0, 3), (10_000.0, 2), (math.inf, 0))
 """Below which size how many decimals are shown of what is no fraction."""
 SHORT_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "dice": "Dice", "iou": "IoU", "miou": "mIoU", "auroc": "AUROC"}
-SHORT_NAMES |= {"map50": "mAP@50", "map": "mAP@[.5:.95]", "fid": "FID"}
+SHORT_NAMES |= {"map50": "mAP@50", "map": "mAP@[.5:.95]", "fid": "FID", "mcc": "MCC", "f1": "F1", "top5": "top-5"}
 MINUS = "\N{MINUS SIGN}"
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 

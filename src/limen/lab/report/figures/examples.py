@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from limen.lab.records import Confusion, Grid, Heatmaps, Overlay, Overlays, RunRecord, Scatter, Series
+from limen.lab.records import Attention, Confusion, Grid, Heatmaps, Overlay, Overlays, RunRecord, Scatter, Series
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.confusion import confusion
 from limen.lab.report.figures.palette import BASELINE, INK, Look, looks
@@ -47,6 +47,9 @@ def examples(study: Contents) -> Examples | None:
     if isinstance(shown[0].shown, Heatmaps):
         pictures = tuple(picture for run in shown for picture in _heatmaps(run))
         return Examples("Localisation maps", f"{note} {_map_note(shown[0].shown)}", pictures)
+    if kind is Attention:
+        note += " Left the image, right the map over it: the brighter, the more a place spoke for the class predicted."
+        return Examples("Where the networks look (Grad-CAM)", note, tuple(p for run in shown for p in _attention(run)))
     if kind is Confusion:
         note += (
             " Rows: the true class; columns: the predicted; shaded by the share of the row. Right is the diagonal."
@@ -114,6 +117,11 @@ def _overlays(run: RunRecord) -> list[Picture]:
 def _heatmaps(run: RunRecord) -> list[Picture]:
     assert isinstance(run.shown, Heatmaps)
     return _photographs(run, run.shown.images, f"image and map of how strange {run.activation} finds each pixel")
+
+
+def _attention(run: RunRecord) -> list[Picture]:
+    assert isinstance(run.shown, Attention)
+    return _photographs(run, run.shown.images, f"image, and the Grad-CAM of {run.activation} over it")
 
 
 def _map_note(found: Heatmaps) -> str:

@@ -1,0 +1,80 @@
+"""Networks of timm and torchvision, untrained, by ``timm:NAME`` and ``torchvision:NAME``; imported when asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from limen.errors import MissingExtraError, SpecError, suggest
+
+COLOURS = 3
+"""Channels that every network of torchvision takes."""
+WITH_AUXILIARY = frozenset({"googlenet", "inception_v3"})
+"""Networks of torchvision that give more than logits while they are trained, unless told not to."""
+
+
+class Coloured(nn.Module):
+    """Grey images given three times over to a network that takes colours."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the network gives."""
+        return self.network(images.expand(-1, COLOURS, -1, -1))
+
+
+def timm(name: str) -> Callable[..., nn.Module]:
+    """A factory of one of timm's networks."""
+    library = _library("timm", name)
+    if not library.is_model(name):
+        raise SpecError(f"timm has no network {name!r}. {_near(name, library.list_models())}")
+
+    def factory(in_chans: int, num_classes: int) -> nn.Module:
+        made: nn.Module = library.create_model(name, pretrained=False, in_chans=in_chans, num_classes=num_classes)
+        return made
+
+    return factory
+
+
+def torchvision(name: str) -> Callable[..., nn.Module]:
+    """A factory of one of torchvision's classification networks."""
+    models: Any = _library("torchvision", name).models
+    known = models.list_models(module=models)
+    if name not in known:
+        raise SpecError(f"torchvision has no classification network {name!r}. {_near(name, known)}")
+
+    def factory(in_channels: int, num_classes: int) -> nn.Module:
+        if in_channels not in (1, COLOURS):
+            raise SpecError(f"torchvision's networks take grey images or {COLOURS} channels, not {in_channels}.")
+        single = {"aux_logits": False, "init_weights": True} if name in WITH_AUXILIARY else {}
+        made: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **single)
+        return made if in_channels == COLOURS else Coloured(made)
+
+    return factory
+
+
+FACTORIES: Mapping[str, Callable[[str], Callable[..., nn.Module]]] = {"timm": timm, "torchvision": torchvision}
+"""What finds a network of each library."""
+
+
+def _library(library: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(library)
+    except Exception as error:  # installed and broken, as torchvision beside another build of torch
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
+        raise MissingExtraError(
+            f"the network '{library}:{name}' needs {library}, which cannot be imported ({reason}); install it with: "
+            f"pip install 'limen[{library}]'"
+        ) from error
+
+
+def _near(name: str, known: list[str]) -> str:
+    """The nearest name; not the hundreds that there are."""
+    found = suggest(name, known)
+    return found if found.startswith("Did") else "Its own list_models() lists them."
