@@ -122,7 +122,9 @@ def test_images_are_read_as_rows_and_that_is_said(tmp_path: Path) -> None:
     assert data.facts().notes == (AS_ROWS,)
     assert loaded(tmp_path, image_size=(8, 5), grey=True).input_shape == (8, 6)
     image = torch.arange(2 * 3 * 4).reshape(1, 2, 3, 4).to(torch.uint8)
-    rows = sequences._as_rows(sequences.ImageData("d", ("a",), sequences.Split(image, torch.zeros(1).long()), None, None))
+    rows = sequences._as_rows(
+        sequences.ImageData("d", ("a",), sequences.Split(image, torch.zeros(1).long()), None, None)
+    )
     assert torch.allclose(rows.train.inputs[0, 1, :-1] * 255, torch.tensor([4.0, 5, 6, 7, 16, 17, 18, 19]))
 
 
@@ -174,9 +176,7 @@ def _broken(root: Path, what: str) -> str:
     ["truncated", "no array", "empty", "huge", "pickled", "objects", "text", "one axis", "no steps", "nan",
      "too large", "features", "empty class", "split classes"],
 )  # fmt: skip
-def test_what_is_broken_is_named(
-    what: str, run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_broken_is_named(what: str, run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     said = _broken(folder(tmp_path / "data"), what)
     outcome = run("compare", "--task", "sequence", "--data", tmp_path / "data", "--out", tmp_path / "out")

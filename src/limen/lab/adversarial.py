@@ -46,9 +46,7 @@ class Adversarial(L.LightningModule):
         parts = (self.network.get_submodule(name) for name in ("discriminator", "generator"))
         return [
             torch.optim.AdamW(
-                param_groups(
-                    part, settings.learning_rate, settings.weight_decay, activation_lr=settings.activation_lr
-                ),
+                param_groups(part, settings.learning_rate, settings.weight_decay, activation_lr=settings.activation_lr),
                 betas=BETAS,
             )
             for part in parts

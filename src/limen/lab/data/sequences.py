@@ -227,9 +227,7 @@ def _decoded(content: bytes, where: str) -> NDArray[np.generic]:
     if array.dtype.kind not in "fiub":
         raise DataError(f"{where} holds {array.dtype}; a sequence holds numbers (float or integer).")
     if array.ndim < 2 or 0 in array.shape:
-        raise DataError(
-            f"{where} has the shape {array.shape}; a sequence has (steps, features), at least one of each."
-        )
+        raise DataError(f"{where} has the shape {array.shape}; a sequence has (steps, features), at least one of each.")
     if not np.isfinite(array).all() or (array.dtype.kind == "f" and np.abs(array).max() > np.finfo(np.float32).max):
         raise DataError(f"{where} holds NaN or infinity; fill such values or remove the sequence.")
     return array

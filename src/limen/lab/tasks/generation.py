@@ -172,8 +172,10 @@ def _drawn(images: Tensor) -> str:
     rows = math.ceil(len(pixels) / COLUMNS)
     blank = torch.full((rows * COLUMNS - len(pixels), channels, height, width), 255, dtype=torch.uint8)
     grid = torch.cat([pixels, blank]).view(rows, COLUMNS, channels, height, width).permute(0, 3, 1, 4, 2)
-    flat = grid.reshape(rows * height, COLUMNS * width, channels).expand(-1, -1, 3) if channels == 1 else grid.reshape(
-        rows * height, COLUMNS * width, channels
+    flat = (
+        grid.reshape(rows * height, COLUMNS * width, channels).expand(-1, -1, 3)
+        if channels == 1
+        else grid.reshape(rows * height, COLUMNS * width, channels)
     )
     picture = Image.fromarray(np.ascontiguousarray(flat.numpy()))
     scale = max(1, round(SIDE_SHOWN / max(height, width)))

@@ -28,6 +28,4 @@ def confusion(axes: Axes, found: Confusion) -> None:
         return
     for true, predicted in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[true, predicted] > 0.5 else "black"
-        axes.text(
-            predicted, true, str(counts[true, predicted]), ha="center", va="center", fontsize=7, color=colour
-        )
+        axes.text(predicted, true, str(counts[true, predicted]), ha="center", va="center", fontsize=7, color=colour)
