@@ -80,7 +80,10 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, monkeypatch: pytest.Mo
     lengths = every[:, :, -1].sum(1).long()
     written = [torch.tensor(sequence(kind, number)).float() for kind in KINDS for number in range(8)]
     for wanted in written:
-        assert any(n == len(wanted) and torch.equal(row[:n, :-1], wanted) for row, n in zip(every, lengths.tolist()))
+        assert any(
+            n == len(wanted) and torch.equal(row[:n, :-1], wanted)
+            for row, n in zip(every, lengths.tolist(), strict=True)
+        )
 
 
 def test_every_layout_holds_the_same_sequences(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ its rows from top to bottom are the steps, the pixels of a row are the features.
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 
 from limen.errors import SpecError
@@ -34,7 +36,7 @@ class DCGAN(nn.Module):
             nn.Unflatten(1, (widths[0], *start)),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(),
-            *(layer for pair in zip(widths, widths[1:], strict=False) for layer in _up(*pair)),
+            *(layer for pair in itertools.pairwise(widths) for layer in _up(*pair)),
             nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1),
             nn.Tanh(),
         )
@@ -42,7 +44,7 @@ class DCGAN(nn.Module):
         self.discriminator = nn.Sequential(
             nn.Conv2d(channels, down[1], 4, 2, 1),
             nn.ReLU(),
-            *(layer for pair in zip(down[1:], down[2:], strict=False) for layer in _down(*pair)),
+            *(layer for pair in itertools.pairwise(down[1:]) for layer in _down(*pair)),
             nn.Flatten(),
             nn.Linear(down[-1] * start[0] * start[1], 1),
         )
