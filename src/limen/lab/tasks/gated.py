@@ -44,8 +44,8 @@ class GRUCell(nn.Module):
 
     def next(self, driven: Tensor, recurred: Tensor, state: Tensor) -> Tensor:
         """The state after a step, from W·x and U·h of all three parts and from h."""
-        parts = (2 * self.width, self.width)
-        (gates, new), (recurred_gates, recurred_new) = driven.split(parts, 1), recurred.split(parts, 1)
+        parts = [2 * self.width, self.width]
+        (gates, new), (recurred_gates, recurred_new) = torch.split(driven, parts, 1), torch.split(recurred, parts, 1)
         reset, update = self.gate(gates + recurred_gates).chunk(2, 1)
         candidate = self.activation(torch.addcmul(new, reset, recurred_new))
         return torch.lerp(candidate, state, self.weighed(update, reset))
