@@ -17,7 +17,6 @@ from limen.errors import DataError, MissingExtraError
 from limen.lab import tasks
 from limen.lab.data.masks import IGNORED, MaskData, MaskSplit, load_masks
 from limen.lab.settings import StudySettings
-from limen.lab.tasks import segmentation
 
 losses = pytest.importorskip("monai.losses")
 READ = {"image_size": None, "grey": False, "ignore_label": None}
@@ -214,14 +213,6 @@ def test_the_metrics_are_those_of_the_counted_pixels() -> None:
     assert found == pytest.approx(wanted)
 
 
-@pytest.mark.parametrize("size", [(16, 16), (13, 21)])
-def test_the_unet_answers_in_the_size_of_the_image(size: tuple[int, int]) -> None:
-    network = segmentation.UNet(3, 5).eval()
-    assert network(torch.randn(2, 3, *size)).shape == (2, 5, *size)
-    assert sum(isinstance(module, torch.nn.ReLU) for module in network.modules()) > 5
-    assert not any(isinstance(module, torch.nn.PReLU) for module in network.modules())
-
-
 def test_without_monai_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def missing(name: str) -> None:
         raise ModuleNotFoundError(name=name)
@@ -256,6 +247,23 @@ def test_the_pictures_are_images(tmp_path: Path) -> None:
     for overlay in shown.images:
         with Image.open(io.BytesIO(base64.b64decode(overlay.picture))) as picture:
             assert picture.size == (3 * SIZE[1], SIZE[0])
+
+
+def test_one_class_of_every_value_but_0(tmp_path: Path) -> None:
+    folder(tmp_path, value=1)
+    write(tmp_path / "masks" / "0.png", pair(0)[1] * 2)  # as tumours in a liver
+    assert loaded(tmp_path).classes == ("0", "1", "2")
+    data = loaded(tmp_path, foreground=True)
+    assert data.binary
+    assert "The mask values 1, 2 are one class, the foreground." in data.notes
+    masks = dict(zip(data.train.names, data.train.masks, strict=True))
+    masks |= dict(zip(data.test.names, data.test.masks, strict=True))
+    masks |= dict(zip(data.validation.names, data.validation.masks, strict=True))
+    assert torch.equal(masks["images/0.jpg"], torch.from_numpy(pair(0)[1]))
+    for number in range(12):
+        write(tmp_path / "masks" / f"{number}.png", pair(number)[1] + 1)
+    with pytest.raises(DataError, match="have no 0"):
+        loaded(tmp_path, foreground=True)
 
 
 def test_a_split_without_training_images_is_refused(tmp_path: Path) -> None:

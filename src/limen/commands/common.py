@@ -117,6 +117,23 @@ def image_size_of(text: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[-1])
 
 
+def intensity_of(text: str | None) -> tuple[float, float] | None:
+    """Two numbers, the first below the second.
+
+    >>> intensity_of("-160,240")
+    (-160.0, 240.0)
+    """
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not -math.inf < low < high < math.inf:
+        raise SpecError(f"--intensity {text!r} is no range; give the lower and the upper end, such as -160,240.")
+    return low, high
+
+
 def device_of(name: str) -> str:
     """A device as torch names it; ``auto`` is a GPU where there is one."""
     if name != "auto":

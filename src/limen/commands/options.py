@@ -15,6 +15,10 @@ Target = Annotated[str | None, typer.Option(help="Column of the CSV file to pred
 Time = Annotated[str | None, typer.Option(help="Column of dates that orders the rows. Default: found.")]
 Window = Annotated[int, typer.Option(help="Rows that a forecast is made from.")]
 IgnoreLabel = Annotated[int | None, typer.Option(help="Value of mask pixels that do not count, such as 255.")]
+Foreground = Annotated[bool, typer.Option("--foreground", help="One class of every mask value but 0.")]
+Intensity = Annotated[
+    str | None, typer.Option(help="Values of a scan that are black and white. Default: CT -160,240; else percentiles.")
+]
 NormalClass = Annotated[str | None, typer.Option(help="The class that anomalies are told from.")]
 SplitBy = Annotated[str, typer.Option("--split", help="random, or blocks of consecutive names (slices, frames).")]
 TaskNetwork = Annotated[

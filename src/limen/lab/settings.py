@@ -29,6 +29,10 @@ class StudySettings(BaseModel):
     """Rows before the one to forecast that the network sees."""
     ignore_label: int | None = Field(None, ge=0, le=255)
     """The value of a mask's pixels that are neither learned nor counted; None: 255 where masks have several classes."""
+    foreground: bool = False
+    """One class of every mask value but 0."""
+    intensity: tuple[float, float] | None = None
+    """What of a scan's values is black and what is white; None: a CT's −160…240, percentiles of others."""
     normal_class: str | None = None
     """The class that anomalies are told from; None: as the folders say it."""
     split: Literal["random", "blocks"] = "random"

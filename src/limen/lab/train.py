@@ -17,7 +17,8 @@ from torch import nn
 from limen.errors import StudyError
 from limen.lab import tasks
 from limen.lab.batches import Batches
-from limen.lab.data import Samples, TaskData, evenly
+from limen.lab.data import TaskData, evenly
+from limen.lab.datamodule import StudyData, heldout
 from limen.lab.memory import peak_memory
 from limen.lab.observe import layer_shapes
 from limen.lab.records import EpochRow, RunRecord
@@ -96,7 +97,8 @@ def run(
     )
     trainer = _trainer(settings, [best, steps, epochs, *callbacks])
     torch.manual_seed(seed)
-    failure = _fit(trainer, module, settings, data, seed)
+    batches = StudyData(settings, data, seed=seed)
+    failure = _fit(trainer, module, batches)
     counts = {
         "parameters": sum(p.numel() for p in network.parameters()),
         "activation_parameters": sum(p.numel() for p in activation_parameters(network)),
@@ -114,11 +116,11 @@ def run(
         return RunRecord(status="failed", failure=failure, seconds=seconds, peak_memory_mb=float("nan"), **common)
     network.load_state_dict(best.state)
     chosen = best.epoch  # testing validates once more, which BestWeights hears
-    metrics = _test(trainer, module, settings, data)
+    metrics = _test(trainer, module, batches)
     module.to(settings.device)
     if settings.protocol == "both":
         metrics |= _best_test_epoch(epochs.rows, task.measure)
-    further = extra.conclude(network, lambda other: _test_other(trainer, module, other, settings, data))
+    further = extra.conclude(network, lambda other: _test_other(trainer, module, other, batches))
     metrics |= further.pop("metrics", {})
     metrics |= {f"reference_{name}": value for name, value in task.reference_metrics(data).items()}
     return RunRecord(
@@ -132,13 +134,6 @@ def run(
         **common,
         **further,
     )
-
-
-def heldout(data: TaskData, settings: StudySettings) -> Samples:
-    """What chooses the epoch: the validation split, or the test set under the paper's protocol."""
-    split = data.test if settings.test_chooses else data.validation
-    assert split is not None
-    return split
 
 
 def step_memory(network: nn.Module, data: TaskData, settings: StudySettings) -> int:
@@ -172,41 +167,36 @@ def _trainer(settings: StudySettings, callbacks: list[L.Callback]) -> L.Trainer:
     )
 
 
-def _fit(trainer: L.Trainer, module: L.LightningModule, settings: StudySettings, data: TaskData, seed: int) -> str:
+def _fit(trainer: L.Trainer, module: L.LightningModule, batches: StudyData) -> str:
     """Train; return why it failed, or nothing."""
-    train = Batches(data.train, settings.batch_size, seed=seed, device=settings.device)
-    watched = Batches(heldout(data, settings), settings.eval_batch_size, device=settings.device)
     try:
         with _lightning():
-            trainer.fit(module, train, watched)
+            trainer.fit(module, datamodule=batches)
     except NonFiniteLossError as error:
         return f"{error}."
     return ""
 
 
-def _test(trainer: L.Trainer, module: L.LightningModule, settings: StudySettings, data: TaskData) -> dict[str, float]:
+def _test(trainer: L.Trainer, module: L.LightningModule, batches: StudyData) -> dict[str, float]:
     """Measures on the held-out examples and, read once, on the test examples."""
-    assert data.test is not None
-    test = Batches(data.test, settings.eval_batch_size, device=settings.device)
     found: dict[str, float] = {}
     with _lightning():
-        if not settings.test_chooses:
-            watched = Batches(heldout(data, settings), settings.eval_batch_size, device=settings.device)
-            found.update(trainer.validate(module, watched, verbose=False)[0])
-        found.update(trainer.test(module, test, verbose=False)[0])
+        if not batches.settings.test_chooses:
+            found.update(trainer.validate(module, datamodule=batches, verbose=False)[0])
+        found.update(trainer.test(module, datamodule=batches, verbose=False)[0])
     return {name: float(value) for name, value in sorted(found.items())}
 
 
 def _test_other(
-    trainer: L.Trainer, module: L.LightningModule, other: nn.Module, settings: StudySettings, data: TaskData
+    trainer: L.Trainer, module: L.LightningModule, other: nn.Module, batches: StudyData
 ) -> dict[str, float]:
     """Test another network in the place of the trained one."""
     network, module.network = module.network, other
     try:
-        return _test(trainer, module, settings, data)
+        return _test(trainer, module, batches)
     finally:
         module.network = network
-        module.to(settings.device)
+        module.to(batches.settings.device)
 
 
 @torch.no_grad()

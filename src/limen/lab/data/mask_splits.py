@@ -6,6 +6,7 @@ from typing import TypeVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from limen.errors import DataError
 from limen.lab.data.masks import MaskData, MaskSplit
@@ -75,12 +76,31 @@ def divide_parts(
 
 
 def _cut(name: str, split: S, fraction: float, seed: int, blocks: bool) -> tuple[S, S]:
+    groups = getattr(split, "groups", ())
+    if groups:
+        return _cut_groups(name, split, np.asarray(groups), fraction, seed, blocks)
     if len(split) < FEWEST:
         raise DataError(f"{name} has {len(split)} images to divide; {FEWEST} or more are needed: add some.")
     count = max(1, round(fraction * len(split)))
     order = np.arange(len(split)) if blocks else np.random.RandomState(seed).permutation(len(split))
     kept, taken = (torch.from_numpy(np.sort(part)) for part in (order[: len(split) - count], order[-count:]))
     return cast("S", split.take(kept)), cast("S", split.take(taken))
+
+
+def _cut_groups(
+    name: str, split: S, groups: NDArray[np.int64], fraction: float, seed: int, blocks: bool
+) -> tuple[S, S]:
+    """As :func:`_cut`, with all slices of a scan in the same part."""
+    scans = np.unique(groups)
+    if len(scans) < 2:
+        raise DataError(
+            f"{name} has too few scans: training, validation and test need one each, because the slices of a patient "
+            "are never divided; add some."
+        )
+    order = scans if blocks else np.random.RandomState(seed).permutation(scans)
+    taken = np.isin(groups, order[-max(1, round(fraction * len(scans))) :])
+    kept, others = (torch.from_numpy(np.flatnonzero(part)) for part in (~taken, taken))
+    return cast("S", split.take(kept)), cast("S", split.take(others))
 
 
 def _limited(split: S, limit: int | None, seed: int) -> S:

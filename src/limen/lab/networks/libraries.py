@@ -1,4 +1,8 @@
-"""Networks of timm and torchvision, untrained, by ``timm:NAME`` and ``torchvision:NAME``; imported when asked for."""
+"""Networks of other libraries, untrained, imported when asked for.
+
+``timm:NAME`` and ``torchvision:NAME`` classify; ``smp:NAME`` or ``smp:NAME:ENCODER`` is a segmentation network of
+segmentation_models_pytorch, such as ``smp:DeepLabV3Plus:resnet18``.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from limen.errors import MissingExtraError, SpecError, suggest
+from limen.lab.networks.full_size import Body
 
 COLOURS = 3
 """Channels that every network of torchvision takes."""
@@ -59,18 +64,40 @@ def torchvision(name: str) -> Callable[..., nn.Module]:
     return factory
 
 
-FACTORIES: Mapping[str, Callable[[str], Callable[..., nn.Module]]] = {"timm": timm, "torchvision": torchvision}
+def smp(name: str) -> Callable[..., nn.Module]:
+    """A factory of one of segmentation_models_pytorch's networks, with a ResNet-34 unless another encoder is named."""
+    library: Any = _library("segmentation_models_pytorch", name, prefix="smp")
+    architecture, _, encoder = name.partition(":")
+    known = {found.__name__: found for found in vars(library).values() if isinstance(found, type)}
+    if architecture not in known or not issubclass(known[architecture], nn.Module):
+        networks = [found for found, kind in known.items() if issubclass(kind, nn.Module)]
+        raise SpecError(
+            f"segmentation_models_pytorch has no network {architecture!r}. {suggest(architecture, networks)}"
+        )
+
+    def factory(in_channels: int, num_classes: int) -> nn.Module:
+        options = {"encoder_name": encoder or "resnet34", "encoder_weights": None}
+        return Body(known[architecture](in_channels=in_channels, classes=num_classes, **options))
+
+    return factory
+
+
+FACTORIES: Mapping[str, Callable[[str], Callable[..., nn.Module]]] = {
+    "timm": timm,
+    "torchvision": torchvision,
+    "smp": smp,
+}
 """What finds a network of each library."""
 
 
-def _library(library: str, name: str) -> ModuleType:
+def _library(library: str, name: str, prefix: str = "") -> ModuleType:
     try:
         return importlib.import_module(library)
     except Exception as error:  # installed and broken, as torchvision beside another build of torch
         reason = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
         raise MissingExtraError(
-            f"the network '{library}:{name}' needs {library}, which cannot be imported ({reason}); install it with: "
-            f"pip install 'limen[{library}]'"
+            f"the network '{prefix or library}:{name}' needs {library}, which cannot be imported ({reason}); install "
+            f"it with: pip install 'limen[{prefix or library}]'"
         ) from error
 
 

@@ -52,7 +52,7 @@ class Segmentation(Task):
     measure = Measure("dice")
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = NETWORKS
     defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
-    options = frozenset({"image_size", "grey", "channels_last", "ignore_label", "split"})
+    options = frozenset({"image_size", "grey", "channels_last", "ignore_label", "foreground", "intensity", "split"})
     observed = 8
     packages: ClassVar[tuple[str, ...]] = ("monai",)
     tabled: ClassVar[tuple[str, ...]] = ("dice", "iou", "miou", "precision", "recall")
@@ -68,6 +68,8 @@ class Segmentation(Task):
             image_size=settings.image_size,
             grey=settings.grey,
             ignore_label=settings.ignore_label,
+            foreground=settings.foreground,
+            intensity=settings.intensity,
         )
         return divide_masks(
             *found,
@@ -100,7 +102,7 @@ class Segmentation(Task):
         """Dice, IoU, mIoU, precision and recall."""
         count = len(_masked(data).classes)
         miou = MulticlassJaccardIndex(count, average="macro")
-        if _masked(data).classes[0] == "background":
+        if _masked(data).binary:
             foreground = {"dice": BinaryF1Score(), "iou": BinaryJaccardIndex()}
             return {**foreground, "miou": miou, "precision": BinaryPrecision(), "recall": BinaryRecall()}
         return {
@@ -124,13 +126,13 @@ class Segmentation(Task):
         with torch.no_grad():
             inputs, _ = next(iter(Batches(chosen, SHOWN, device=settings.device)))
             predicted = network(inputs).argmax(1).cpu().numpy().astype(np.uint8)
-        colours = _colours(len(found.classes), binary=found.classes[0] == "background")
+        colours = _colours(len(found.classes), binary=found.binary)
         drawn = [
             Overlay(name=name, picture=_drawn(image.numpy(), mask.numpy(), answer, colours))
             for name, image, mask, answer in zip(chosen.names, chosen.images, chosen.masks, predicted, strict=True)
         ]
         legend = tuple(zip(found.classes, map(pictures.hexadecimal, colours), strict=True))
-        return Overlays(legend=legend[found.classes[0] == "background" :], images=tuple(drawn))
+        return Overlays(legend=legend[found.binary :], images=tuple(drawn))
 
 
 def _colours(count: int, *, binary: bool) -> list[tuple[int, int, int]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from limen.lab.tasks.segmentation_networks.layers import ASPP, FullSize, Residual, conv, separable, upsampled
+from limen.lab.networks.full_size import FullSize
+from limen.lab.tasks.segmentation_networks.layers import ASPP, Residual, conv, separable, upsampled
 
 
 class DeepLabV3Plus(FullSize):

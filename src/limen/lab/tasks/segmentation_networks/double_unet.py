@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from limen.lab.tasks.segmentation_networks.layers import ASPP, FullSize, SqueezeExcite, conv, upsampled
+from limen.lab.networks.full_size import FullSize
+from limen.lab.tasks.segmentation_networks.layers import ASPP, SqueezeExcite, conv, upsampled
 
 
 class DoubleUNet(FullSize):

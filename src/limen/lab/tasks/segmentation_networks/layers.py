@@ -9,23 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class FullSize(nn.Module):
-    """A network that answers in the size of the image, whatever that is."""
-
-    MULTIPLE = 8
-    """What divides the sides of the images that :meth:`logits` sees; others are padded with their edges."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits, (N, classes, H, W)."""
-        height, width = images.shape[2:]
-        padded = F.pad(images, (0, -width % self.MULTIPLE, 0, -height % self.MULTIPLE), mode="replicate")
-        return self.logits(padded)[:, :, :height, :width]
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Logits of padded images."""
-        raise NotImplementedError
-
-
 def conv(channels: int, width: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     """Convolution, batch normalisation, activation; the size kept but for the stride."""
     return nn.Sequential(normalised(channels, width, kernel, stride=stride, dilation=dilation), nn.ReLU())

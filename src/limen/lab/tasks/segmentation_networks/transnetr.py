@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from limen.lab.tasks.segmentation_networks.layers import FullSize, Residual, conv, upsampled
+from limen.lab.networks.full_size import FullSize
+from limen.lab.tasks.segmentation_networks.layers import Residual, conv, upsampled
 
 
 class TransNetR(FullSize):

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-
-from limen.lab.tasks.segmentation_networks.layers import FullSize
+from limen.lab.networks.full_size import Body
 from limen.lab.tasks.segmentation_networks.monai_part import monai_part
 
 
-class UNet(FullSize):
+class UNet(Body):
     """MONAI's U-Net with 16 to 128 channels and batch normalisation. Ronneberger et al. 2015, arXiv 1505.04597."""
 
+    MULTIPLE = 8
     CHANNELS, STRIDES = (16, 32, 64, 128), (2, 2, 2)
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.body: nn.Module = monai_part("networks.nets").UNet(
+        body = monai_part("networks.nets").UNet(
             spatial_dims=2,
             in_channels=in_channels,
             out_channels=num_classes,
@@ -25,30 +23,21 @@ class UNet(FullSize):
             act=("RELU", {"inplace": False}),
             norm="BATCH",
         )
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Logits of padded images."""
-        return self.body(images)
+        super().__init__(body)
 
 
-class EfficientNetUNet(FullSize):
+class EfficientNetUNet(Body):
     """MONAI's FlexibleUNet: EfficientNet-B0, untrained, as the encoder of a U-Net. Tan & Le 2019, arXiv 1905.11946.
 
     Its 49 swishes and the decoder's 10 ReLUs are what a swap replaces; the gates of squeeze-and-excitation stay.
     """
 
-    MULTIPLE = 32
-
     def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.body: nn.Module = monai_part("networks.nets").FlexibleUNet(
+        body = monai_part("networks.nets").FlexibleUNet(
             in_channels=in_channels,
             out_channels=num_classes,
             backbone="efficientnet-b0",
             pretrained=False,
             act=("RELU", {"inplace": False}),
         )
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Logits of padded images."""
-        return self.body(images)
+        super().__init__(body)
