@@ -174,7 +174,9 @@ def report(
 @app.command(epilog="Example: limen swap my_package.models:build --to asau --keep 'head.*' --json")
 @command
 def swap(
-    model: Annotated[str, typer.Argument(help="convnet, mlp, resnet20, or package.module:factory.")],
+    model: Annotated[
+        str, typer.Argument(help="One of limen list, timm:NAME, torchvision:NAME, or package.module:factory.")
+    ],
     to: Annotated[str, typer.Option(help="The activation, such as asau or asau:beta=2.")],
     where: Annotated[
         list[str] | None, typer.Option(help="Only sites whose path fits, such as 'layer1.*'; may be repeated.")

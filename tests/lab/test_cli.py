@@ -397,7 +397,7 @@ def test_swap_prints_tables(run: Command) -> None:
     outcome = run("swap", "resnet20", "--to", "asau", "--keep", "blocks.0.*", "--num-parameters", "channel")
     assert outcome.code == 0
     assert "17 replaced, 2 kept, 0 not reached" in outcome.out
-    assert "networks.py:" in outcome.out
+    assert "_resnet.py:" in outcome.out
     assert "num_parameters=64" in " ".join(outcome.out.split())
     assert max(map(len, outcome.out.splitlines())) <= 80
 

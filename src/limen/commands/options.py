@@ -9,7 +9,7 @@ import typer
 
 Data = Annotated[str, typer.Option(help="Built-in name, or a folder / .zip / .tar.gz of class folders.")]
 DataDir = Annotated[Path | None, typer.Option(help="Where built-in sets lie or are downloaded to.")]
-Network = Annotated[str, typer.Option(help="convnet, mlp, resnet20, or package.module:factory.")]
+Network = Annotated[str, typer.Option(help="convnet, resnet20, wrn-16-2, …, timm:NAME, or package.module:factory.")]
 Task = Annotated[str, typer.Option(help="One of the tasks of limen list, such as segmentation.")]
 Target = Annotated[str | None, typer.Option(help="Column of the CSV file to predict.")]
 Time = Annotated[str | None, typer.Option(help="Column of dates that orders the rows. Default: found.")]
@@ -22,7 +22,11 @@ Intensity = Annotated[
 NormalClass = Annotated[str | None, typer.Option(help="The class that anomalies are told from.")]
 SplitBy = Annotated[str, typer.Option("--split", help="random, or blocks of consecutive names (slices, frames).")]
 TaskNetwork = Annotated[
-    str | None, typer.Option("--network", help="One of limen list, or package.module:factory. Default: the task's.")
+    str | None,
+    typer.Option(
+        "--network",
+        help="One of limen list, timm:NAME, torchvision:NAME, or package.module:factory. Default: the task's.",
+    ),
 ]
 Epochs = Annotated[int, typer.Option(help="Epochs of each run.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the study; resumed if there. Default: runs/DATA-NETWORK.")]

@@ -24,8 +24,8 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor | None = None) 
         classes: (N,); by default those that the network predicts.
 
     Returns:
-        The maps, (N, H, W), bilinearly enlarged, from 0 to 1 in each image (all 0 where nothing speaks for the class), or
-        None where the network has no feature map, as an MLP; and the logits, (N, classes).
+        The maps, (N, H, W), bilinearly enlarged, from 0 to 1 in each image (all 0 where nothing speaks for the
+        class), or None where the network has no feature map, as an MLP; and the logits, (N, classes).
 
     >>> network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(32, 3))
     >>> maps, logits = grad_cam(network, torch.zeros(5, 1, 4, 4))

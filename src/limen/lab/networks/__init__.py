@@ -1,8 +1,7 @@
 """The networks of the lab, built with ReLU; the study swaps the activation in afterwards.
 
-A network is a built-in name, ``timm:NAME``, ``torchvision:NAME`` or ``package.module:factory``. A factory is called with
-those of ``image_shape``, ``in_channels``, ``in_chans``, ``image_size``, ``num_classes`` and ``n_classes`` that it takes by
-name.
+A network is a built-in name, ``timm:NAME``, ``torchvision:NAME`` or ``package.module:factory``. A factory is called
+with what it takes of ``image_shape``, ``in_channels``, ``in_chans``, ``image_size``, ``num_classes``, ``n_classes``.
 """
 
 from limen.lab.networks.catalogue import NETWORKS
