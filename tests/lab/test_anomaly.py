@@ -150,6 +150,11 @@ def test_one_class_of_any_set_is_normal_and_the_rest_of_the_test_set_is_not(tmp_
         for number in range(12):
             write(tmp_path / name / f"{number}.png", thing(number, name == "b")[0])
     assert set(loaded(tmp_path, normal_class="a").train.names) == {"a"}
+    for part in ("train", "val", "test"):
+        shutil.copytree(tmp_path, tmp_path / "divided" / part, ignore=lambda *_: {"divided"})
+    data = loaded(tmp_path / "divided", normal_class="b")
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [12, 12, 24]
+    assert data.test.anomalous.tolist() == [True] * 12 + [False] * 12
     with pytest.raises(SpecError, match="which class of digits is normal"):
         loaded("digits")
     with pytest.raises(SpecError, match="digits has no class '33'"):

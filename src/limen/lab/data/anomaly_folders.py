@@ -99,20 +99,22 @@ def read_anomalies(
 
 
 def _divided(files: Files, names: list[str], top: str, normal: str) -> Layout | None:
-    """MVTec's layout below ``top``; None where ``test`` holds nothing, or the normal kind is no folder of ``train``."""
+    """MVTec's layout below ``top``; None where nothing is called ground truth, and train holds more than one kind."""
+    inside = {name: name.removeprefix(top).split("/") for name in names if name.startswith(top)}
+    learned = {between[0] for part, *between in inside.values() if part == "train" and between}
+    if learned != {normal} and not any(part == "ground_truth" for part, *_ in inside.values()):
+        return None
     images: dict[str, dict[str, list[str]]] = {}
     for name in names:
-        part, *between = name.removeprefix(top).split("/")
-        if not name.startswith(top) or part not in _PARTS:
+        part, *between = inside.get(name, ("",))
+        if part not in _PARTS:
             raise DataError(f"{files.where(name)} is in none of {', '.join(_PARTS)}; {_HELP}.")
         if len(between) != 2:
             raise DataError(f"{files.where(name)} must lie in a folder of its kind; {_HELP}.")
         images.setdefault(part, {}).setdefault(between[0], []).append(name)
     truth = images.pop("ground_truth", {})
-    if normal not in images["train"]:
-        if truth:
-            raise DataError(f"{files.path} has no images in {top}train/{normal}; {_HELP}.")
-        return None
+    if normal not in learned:
+        raise DataError(f"{files.path} has no images in {top}train/{normal}; {_HELP}.")
     _check_divided(files, top, images, normal)
     return Layout(files, images, _matched(files, images["test"], truth, normal) if truth else {}, normal)
 

@@ -99,7 +99,7 @@ def together(features: list[Tensor], size: torch.Size) -> Tensor:
     sized = [
         F.interpolate(found, tuple(size), mode="bilinear", align_corners=False)
         if found.shape[2] < size[0]
-        else F.adaptive_avg_pool2d(found, tuple(size))
+        else F.adaptive_avg_pool2d(found, (size[0], size[1]))
         for found in features
     ]
     return torch.cat(sized, dim=1)

@@ -82,7 +82,7 @@ class Flow(AnomalyNetwork):
             points, change = coupling(points)
             volume = volume + change
         surprise = (0.5 * points.square().sum(1) - volume) / points.shape[1]
-        return enlarged(surprise.unflatten(0, (len(images), *found.shape[2:])), images.shape[2:])
+        return enlarged(surprise.view(len(images), *found.shape[2:]), images.shape[2:])
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:

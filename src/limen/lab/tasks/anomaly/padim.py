@@ -69,7 +69,7 @@ class PaDiM(AnomalyNetwork):
         """The distance at every place, in the size of the image."""
         offset = self._at_places(images) - self.mean
         squared = torch.einsum("npi,pij,npj->np", offset, self.precision, offset)
-        return enlarged(squared.clamp_min(0).sqrt().unflatten(1, self.grid), images.shape[2:])
+        return enlarged(squared.clamp_min(0).sqrt().view(-1, *self.grid), images.shape[2:])
 
     def _at_places(self, images: Tensor) -> Tensor:
         """(N, places, features)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torchmetrics.classification import BinaryAUROC
+from torchmetrics.utilities.data import dim_zero_cat
 
 from limen.lab.data.anomaly import UNKNOWN
 
@@ -17,18 +18,15 @@ class _ScoreAUROC(BinaryAUROC):
 
     def add(self, scores: Tensor, truth: Tensor) -> None:
         """Take in scores and which of them are anomalous."""
-        wide = scores.detach().double()
-        super().update(0.5 + 0.5 * wide / (1 + wide.abs()), truth.int())  # increasing, so that every order is kept
+        wide = scores.detach().cpu().double()  # some devices have no float64
+        super().update(0.5 + 0.5 * wide / (1 + wide.abs()), truth.cpu().int())  # increasing: every order is kept
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]  # its base's base draws the whole curve
         """NaN where all that was seen is of one kind, such as held-out images, which are all normal."""
-        truth = self.target if isinstance(self.target, Tensor) else torch.cat([*self.target, *_NOTHING])
-        if truth.numel() == 0 or bool((truth == truth[0]).all()):
-            return torch.tensor(float("nan"), device=self.device)
+        truth = dim_zero_cat(self.target)
+        if not truth.any() or truth.all():
+            return torch.tensor(float("nan"))
         return super().compute().float()
-
-
-_NOTHING = (torch.empty(0, dtype=torch.int),)
 
 
 class ImageAUROC(_ScoreAUROC):
@@ -40,7 +38,7 @@ class ImageAUROC(_ScoreAUROC):
     1.0
     """
 
-    def update(self, maps: Tensor, masks: Tensor) -> None:  # type: ignore[override]
+    def update(self, maps: Tensor, masks: Tensor) -> None:
         """An image is anomalous if anything in its mask is."""
         self.add(maps.flatten(1).amax(1), (masks != 0).flatten(1).any(1))
 
@@ -55,7 +53,7 @@ class PixelAUROC(_ScoreAUROC):
         super().__init__()
         self.stride = stride
 
-    def update(self, maps: Tensor, masks: Tensor) -> None:  # type: ignore[override]
+    def update(self, maps: Tensor, masks: Tensor) -> None:
         """Pixels in reading order."""
         scores, truth = maps.flatten()[:: self.stride], masks.flatten()[:: self.stride]
         known = truth != UNKNOWN

@@ -94,8 +94,13 @@ class Anomaly(Task):
                 f"{data.name} has no class {settings.normal_class!r}. {suggest(settings.normal_class, data.classes)}"
             )
         if data.test is None:
-            fractions = {"validation_fraction": settings.validation_fraction, "test_fraction": settings.test_fraction}
-            data = divide(data, **fractions, seed=settings.split_seed, with_validation=False)
+            data = divide(
+                data,
+                validation_fraction=settings.validation_fraction,
+                test_fraction=settings.test_fraction,
+                seed=settings.split_seed,
+                with_validation=False,
+            )
         splits = one_class(data, data.classes.index(settings.normal_class))
         others = ", ".join(name for name in data.classes if name != settings.normal_class)
         note = f"Normal: {settings.normal_class}. Anomalous: {others}."
