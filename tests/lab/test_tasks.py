@@ -34,6 +34,14 @@ def made(name: str, folder: Path) -> dict[str, object]:
                 values = random.integers(0, 2, (8, 8, *channels), dtype=np.uint8) * 255
                 Image.fromarray(values).save(folder / part / f"{number}.png")
         return {"data": str(folder), "batch_size": 4, "eval_batch_size": 4}
+    if name == "detection":
+        for number in range(10):
+            Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+            (folder / f"{number}.xml").write_text(
+                "<a><object><name>thing</name><bndbox><xmin>3</xmin><ymin>3</ymin><xmax>9</xmax><ymax>11</ymax></bndbox>"
+                "</object></a>"
+            )
+        return {"data": str(folder), "batch_size": 4, "eval_batch_size": 4}
     path = folder / "table.csv"
     with path.open("w", newline="") as file:
         rows = ([1900 + index, *random.normal(size=2).round(3)] for index in range(60))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import lightning as L
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -16,7 +17,7 @@ from limen.lab.batches import Batches
 from limen.lab.data import TaskData, evenly
 from limen.lab.data.boxes import BoxData, load_boxes
 from limen.lab.data.mask_splits import divide_parts
-from limen.lab.detection import default_boxes
+from limen.lab.detection import default_boxes, libraries
 from limen.lab.detection.average_precision import AveragePrecision
 from limen.lab.detection.ssd import SSD
 from limen.lab.records import Overlay, Overlays, Shown
@@ -71,12 +72,21 @@ class Detection(Task):
     name = "detection"
     about = "boxes: Pascal VOC XML or COCO JSON beside images, in a folder or archive"
     measure = Measure("map50")
-    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"ssd": SSD}
+    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
+        "ssd": SSD,
+        libraries.SSD300.NAME: libraries.SSD300,
+        libraries.FasterRCNN.NAME: libraries.FasterRCNN,
+    }
     defaults: ClassVar[Mapping[str, Any]] = {"network": "ssd", "batch_size": 8, "eval_batch_size": 8}
     options = frozenset({"image_size", "grey", "channels_last", "split"})
     observed = 8
     train_score = "default_box_accuracy"
     tabled: ClassVar[tuple[str, ...]] = ("map50", "map")
+
+    def check(self, settings: StudySettings) -> None:
+        """Networks of torchvision need it."""
+        if settings.network in self.networks and settings.network.startswith(libraries.PREFIX):
+            libraries.detectors(settings.network)
 
     def load(self, settings: StudySettings) -> BoxData:
         """Images with boxes."""
@@ -105,6 +115,18 @@ class Detection(Task):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy with hard negatives, and smooth L1 of the offsets."""
         return default_boxes.loss(outputs, targets)
+
+    def objective(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The network's own losses, where it has some."""
+        if isinstance(network, libraries.FasterRCNN):
+            return network.losses(inputs, targets)
+        return super().objective(network, inputs, targets)
+
+    def trainer_module(self, network: nn.Module, data: TaskData, settings: StudySettings) -> L.LightningModule | None:
+        """As any other, unless the network has losses of its own."""
+        from limen.lab.detection.training import TwoStage  # which knows the tasks
+
+        return TwoStage(network, self, data, settings) if isinstance(network, libraries.FasterRCNN) else None
 
     def metrics(self, data: TaskData) -> dict[str, Metric]:
         """Mean average precision at an overlap of 0.5, and over 0.5, 0.55, …, 0.95."""
