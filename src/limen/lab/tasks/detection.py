@@ -28,6 +28,8 @@ from limen.lab.tasks.task import ANY, Measure, Task
 SHOWN = 3
 """Test images in the report, for each activation."""
 HEIGHT_SHOWN = 192
+LINE, GAP = 2, 6
+"""Pixels, of a box's outline and between pictures."""
 SURE = 0.5
 """Score from which a box is drawn."""
 
@@ -150,7 +152,9 @@ class Detection(Task):
         for name, image, objects, answer in zip(chosen.names, chosen.images, chosen.objects, answers, strict=True):
             sure = answer[answer[:, 0] >= SURE]
             sides = [_boxed_picture(image, boxes, colours) for boxes in (objects[:0], objects, sure[:, 1:])]
-            drawn.append(Overlay(name=name, picture=pictures.jpeg(np.concatenate(sides, axis=1), HEIGHT_SHOWN)))
+            gap = np.full((len(sides[0]), GAP, 3), 255, dtype=np.uint8)
+            joined = np.concatenate([sides[0], gap, sides[1], gap, sides[2]], axis=1)
+            drawn.append(Overlay(name=name, picture=pictures.jpeg(joined, HEIGHT_SHOWN)))
         legend = tuple(zip(found.classes, map(pictures.hexadecimal, colours), strict=True))
         return Overlays(drawn="boxes", legend=legend, images=tuple(drawn))
 
@@ -165,7 +169,7 @@ def _boxed_picture(image: Tensor, boxes: Tensor, colours: list[pictures.Colour])
         if label >= 0:
             left, top, right, bottom = corners
             ends = (left * picture.width, top * picture.height, right * picture.width - 1, bottom * picture.height - 1)
-            draw.rectangle((*ends[:2], max(ends[0], ends[2]), max(ends[1], ends[3])), outline=colours[int(label)])
+            draw.rectangle((*ends[:2], max(ends[0], ends[2]), max(ends[1], ends[3])), outline=colours[int(label)], width=LINE)
     return np.asarray(picture)
 
 

@@ -62,7 +62,8 @@ def examples(study: Contents) -> Examples | None:
     assert isinstance(found, Overlays)
     pictures = tuple(picture for run in shown for picture in _overlays(run))
     note += f" From left to right: the image, the true {found.drawn}, the predicted {found.drawn}."
-    return Examples("Predicted boxes" if found.drawn == "boxes" else "Predicted masks", note, pictures, found.legend)
+    boxes = found.drawn == "boxes"
+    return Examples("Predicted boxes" if boxes else "Predicted masks", note, pictures, found.legend, wide=boxes)
 
 
 def _first(study: Contents, activation: str) -> RunRecord | None:
