@@ -82,9 +82,12 @@ def test_networks_give_what_the_task_asks_for_and_depend_on_the_seed_alone(name:
     data = study.prepare(settings(name, tmp_path))
     inputs, targets = next(iter(Batches(data.train, 4)))
     for network in task.networks:
+        if ":" in network:  # of a library that may not be here
+            continue
         first, second, other = (task.build(network, data, seed).eval() for seed in (0, 0, 1))
         outputs = first(inputs)
-        assert outputs.shape == (len(inputs), *task.output_shape(data))
+        wanted = (len(inputs), *task.output_shape(data))
+        assert tuple(s if w == tasks.ANY else w for w, s in zip(wanted, outputs.shape, strict=True)) == outputs.shape
         assert torch.equal(outputs, second(inputs))
         assert not torch.equal(outputs, other(inputs))
         assert task.loss(outputs, targets).ndim == 0

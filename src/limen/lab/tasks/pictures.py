@@ -17,7 +17,7 @@ def colours(count: int) -> list[Colour]:
     """As many colours, each far from those before it.
 
     >>> colours(2)
-    [(242, 61, 61), (61, 113, 242)]
+    [(242, 61, 61), (61, 114, 242)]
     """
     hues = (colorsys.hsv_to_rgb(index * 0.618 % 1, 0.75, 0.95) for index in range(count))
     return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in hues]
