@@ -169,7 +169,9 @@ def _boxed_picture(image: Tensor, boxes: Tensor, colours: list[pictures.Colour])
         if label >= 0:
             left, top, right, bottom = corners
             ends = (left * picture.width, top * picture.height, right * picture.width - 1, bottom * picture.height - 1)
-            draw.rectangle((*ends[:2], max(ends[0], ends[2]), max(ends[1], ends[3])), outline=colours[int(label)], width=LINE)
+            draw.rectangle(
+                (*ends[:2], max(ends[0], ends[2]), max(ends[1], ends[3])), outline=colours[int(label)], width=LINE
+            )
     return np.asarray(picture)
 
 
