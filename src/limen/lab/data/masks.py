@@ -17,10 +17,10 @@ from torch import Tensor
 
 from limen.errors import DataError
 from limen.lab.data.mask_images import Decoded, check_sizes, decode_mask, decode_pairs
-from limen.lab.data.mask_layouts import WHOLE, find_files, find_pairs
+from limen.lab.data.mask_layouts import WHOLE, find_files, find_pairs, is_volume
 from limen.lab.data.pixels import stack
 from limen.lab.data.types import fingerprint
-from limen.lab.data.volumes import is_volume, load_volumes
+from limen.lab.data.volumes import load_volumes
 from limen.lab.records import DataFacts
 
 __all__ = ["IGNORED", "MaskData", "MaskSplit", "decode_mask", "load_masks"]
