@@ -151,7 +151,9 @@ def _classes(
             f"the masks of {path} hold {len(counted)} different values, more than the {MOST_CLASSES} classes allowed; "
             "a mask's pixel must be its class, not a shade."
         )
-    notes = (f"Pixels with the value {ignored} are neither learned nor counted.",) if ignored in values else ()
+    notes: tuple[str, ...] = ()
+    if ignored in values:
+        notes += (f"Pixels with the value {ignored} are neither learned nor counted.",)
     table = np.full(256, IGNORED, dtype=np.uint8)
     binary = (foreground or len(counted) == 2) and counted[0] == 0
     if foreground and not binary:
