@@ -19,6 +19,14 @@ from limen.lab.tasks.segmentation_networks.transnetr import _joined, _patches
 
 pytest.importorskip("monai.networks.nets")
 SITES = {"unet": 9, "deeplabv3plus": 27, "efficientnet-unet": 59, "double-unet": 56, "transnetr": 29}
+PARAMETERS = {
+    "unet": 206_188,
+    "deeplabv3plus": 774_874,
+    "efficientnet-unet": 5_366_686,
+    "double-unet": 1_091_310,
+    "transnetr": 781_650,
+}
+"""As in docs/tasks.md."""
 KEPT = {"efficientnet-unet": 16, "double-unet": 11, "transnetr": 3}
 """Gates of squeeze-and-excitation, the mask between the U-Nets, and the softmax of attention."""
 
@@ -35,6 +43,7 @@ def test_every_network_answers_in_the_size_of_the_image(
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_swap_reaches_every_activation(name: str) -> None:
     network = NETWORKS[name](1, 2)
+    assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[name]
     report = limen.swap_(network, "asau")
     assert (len(report.sites), len(report.skipped)) == (SITES[name], KEPT.get(name, 0))
     assert not report.unreached
@@ -42,6 +51,8 @@ def test_a_swap_reaches_every_activation(name: str) -> None:
     assert not any(isinstance(module, left) for module in network.modules())
     network(torch.randn(2, 1, 32, 32)).square().mean().backward()
     for path, parameter in network.named_parameters():
+        if path.startswith("body.encoder._blocks.0.0._swish."):  # of a branch that MONAI's block never takes
+            continue
         assert parameter.grad is not None, path  # no part is left out of the answer
         assert torch.isfinite(parameter.grad).all(), path
 

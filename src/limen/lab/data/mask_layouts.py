@@ -14,6 +14,7 @@ are the test set, and the images that choose the epoch are held out of the train
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from limen.errors import DataError
 from limen.lab.data.files import Files, open_files
 from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible, natural_key, only_archive, split_archives
 
+VOLUME_SUFFIX = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 WHOLE = "whole"
 """The split of what comes undivided."""
 _IMAGES, _MASKS = ("images", "image", "jpegimages"), ("masks", "mask", "segmentationclass", "annotations")
@@ -50,10 +52,20 @@ class Pairs:
     notes: tuple[str, ...] = ()
 
 
+def is_volume(name: str) -> bool:
+    """Whether a file is a NIfTI volume by its name.
+
+    >>> is_volume("imagesTr/liver_0.nii.gz"), is_volume("imagesTr/._liver_0.nii.gz")
+    (True, False)
+    """
+    return bool(VOLUME_SUFFIX.search(name)) and is_visible(name)
+
+
 def find_files(path: Path) -> Files:
     """The files of a folder or an archive, or of the one archive that is all a folder holds."""
     files = open_files(path)
-    archive = None if split_archives(files) else only_archive(files)
+    read_here = split_archives(files) or any(map(is_volume, files.files))
+    archive = None if read_here else only_archive(files)
     return find_files(archive) if archive else files
 
 

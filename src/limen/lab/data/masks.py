@@ -17,10 +17,10 @@ from torch import Tensor
 
 from limen.errors import DataError
 from limen.lab.data.mask_images import Decoded, check_sizes, decode_mask, decode_pairs
-from limen.lab.data.mask_layouts import WHOLE, find_files, find_pairs
+from limen.lab.data.mask_layouts import WHOLE, find_files, find_pairs, is_volume
 from limen.lab.data.pixels import stack
 from limen.lab.data.types import fingerprint
-from limen.lab.data.volumes import is_volume, load_volumes
+from limen.lab.data.volumes import load_volumes
 from limen.lab.records import DataFacts
 
 __all__ = ["IGNORED", "MaskData", "MaskSplit", "decode_mask", "load_masks"]
@@ -151,7 +151,9 @@ def _classes(
             f"the masks of {path} hold {len(counted)} different values, more than the {MOST_CLASSES} classes allowed; "
             "a mask's pixel must be its class, not a shade."
         )
-    notes = (f"Pixels with the value {ignored} are neither learned nor counted.",) if ignored in values else ()
+    notes: tuple[str, ...] = ()
+    if ignored in values:
+        notes += (f"Pixels with the value {ignored} are neither learned nor counted.",)
     table = np.full(256, IGNORED, dtype=np.uint8)
     binary = (foreground or len(counted) == 2) and counted[0] == 0
     if foreground and not binary:

@@ -29,25 +29,16 @@ from limen.errors import DataError, MissingExtraError
 from limen.lab.data.files import LARGEST_MEMBER, Files
 from limen.lab.data.layout import is_visible, natural_key
 from limen.lab.data.mask_images import Decoded, resized_mask
+from limen.lab.data.mask_layouts import VOLUME_SUFFIX, is_volume
 from limen.lab.data.pixels import Pixels, resize
 
 SOFT_TISSUE = (-160.0, 240.0)
 """Hounsfield units."""
 PERCENTILES = (0.5, 99.5)
-_SUFFIX = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _LITS = re.compile(r"(volume|segmentation)-([^/]+)$", re.IGNORECASE)
 _IMAGES, _MASKS = ("imagestr", "images", "image"), ("labelstr", "labels", "label", "masks", "mask")
 _HELP = "expected volume-0.nii and segmentation-0.nii, or imagesTr/ and labelsTr/ with the same names"
 _Key = tuple[str, str]
-
-
-def is_volume(name: str) -> bool:
-    """Whether a file is a NIfTI volume by its name.
-
-    >>> is_volume("imagesTr/liver_0.nii.gz"), is_volume("imagesTr/._liver_0.nii.gz")
-    (True, False)
-    """
-    return bool(_SUFFIX.search(name)) and is_visible(name)
 
 
 def load_volumes(
@@ -103,7 +94,7 @@ def _pairs(files: Files) -> list[tuple[str, str]]:
 
 def _kind(name: str) -> tuple[str, _Key]:
     """Whether a file is an image or a mask, and what it shares with its partner."""
-    stem = _SUFFIX.sub("", name)
+    stem = VOLUME_SUFFIX.sub("", name)
     above, _, last = stem.rpartition("/")
     if lits := _LITS.match(last):
         # LiTS keeps masks beside scans or in a folder of their own, and numbers them through.

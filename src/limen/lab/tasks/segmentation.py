@@ -48,7 +48,7 @@ class Segmentation(Task):
     """
 
     name = "segmentation"
-    about = "a class for every pixel: a folder or archive with images/ and masks/ of matching names"
+    about = "a class for every pixel: images/ and masks/ of matching names, PASCAL VOC, ADE20K, or NIfTI scans"
     measure = Measure("dice")
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = NETWORKS
     defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from limen.lab.networks.full_size import Body
 from limen.lab.tasks.segmentation_networks.monai_part import monai_part
 
@@ -29,8 +31,11 @@ class UNet(Body):
 class EfficientNetUNet(Body):
     """MONAI's FlexibleUNet: EfficientNet-B0, untrained, as the encoder of a U-Net. Tan & Le 2019, arXiv 1905.11946.
 
-    Its 49 swishes and the decoder's 10 ReLUs are what a swap replaces; the gates of squeeze-and-excitation stay.
+    Its 49 swishes and the decoder's 10 ReLUs are what a swap replaces; the gates of squeeze-and-excitation stay. One
+    swish, ``_blocks.0.0._swish``, is in a branch that its block never takes. EfficientNet's classifier is left out.
     """
+
+    UNUSED = ("_conv_head", "_bn1", "_fc")
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         body = monai_part("networks.nets").FlexibleUNet(
@@ -40,4 +45,6 @@ class EfficientNetUNet(Body):
             pretrained=False,
             act=("RELU", {"inplace": False}),
         )
+        for part in self.UNUSED:
+            setattr(body.encoder, part, nn.Identity())
         super().__init__(body)
