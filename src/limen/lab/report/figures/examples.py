@@ -146,7 +146,7 @@ def _photographs(run: RunRecord, images: tuple[Overlay, ...], what: str) -> list
 def _grids(shown: list[RunRecord]) -> tuple[Picture, ...]:
     """The real images once, then what each activation's run made."""
     source = Markup('<img style="max-width: 100%" alt="{}" src="data:image/jpeg;base64,{}">')
-    pictures = []
+    pictures: list[Picture] = []
     for run in shown:
         assert isinstance(run.shown, Grid)
         if not pictures:
