@@ -303,6 +303,7 @@ def test_a_study_of_sequences_from_files_to_report(run: Command, tmp_path: Path)
         assert row["test_accuracy"] > 0.8  # a guess would have a third
         assert row["test_f1"] > 0.7
     page = Path(outcome.json["report"]).read_text(encoding="utf-8")
+    assert "<image" not in page  # a browser shows a bitmap inside such an SVG as broken
     for said in ("Confusion matrix", "5 to 9 steps", "3 features"):
         assert said in page
     before = {path: path.read_bytes() for path in (tmp_path / "out" / "runs").glob("*")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import lightning as L
 import torch
@@ -59,7 +59,7 @@ class Adversarial(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         """One step of each."""
         _, real = batch
-        discriminator, generator = self.optimizers()
+        discriminator, generator = cast("list[torch.optim.Optimizer]", self.optimizers())
         fake = self.network(torch.randn(len(real), LATENT, generator=self.random).to(real.device))
         self._step(discriminator, self.task.discriminator_loss(self.network, fake.detach(), real), index)
         self.toggle_optimizer(generator)  # the discriminator's weights need no gradient of this loss

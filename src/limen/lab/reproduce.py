@@ -52,7 +52,8 @@ class Reproduction:
         elif not self.full:
             found.append("Scaled down to run without a GPU; --full runs the paper's form.")
         seeds = len(self.study.settings.seeds)
-        behind = [f"{row.activation} {row.runs}" for row in self.summary if row.runs < seeds]
+        trained = [row for row in self.summary if row.verdict != study.REFERENCE]
+        behind = [f"{row.activation} {row.runs}" for row in trained if row.runs < seeds]
         if behind:
             found.append(f"Not every run is finished: of {seeds} seeds {', '.join(behind)}.")
         used = data.train + data.validation

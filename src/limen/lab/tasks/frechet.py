@@ -59,7 +59,7 @@ def learn_embedding(images: Tensor) -> Embedding:
         embedding, head = Embedding(images.shape[1]), nn.Linear(FEATURES, 4)
         _learn_turns(embedding, head, F.interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True))
     with torch.no_grad():
-        features = torch.cat([embedding(part) for part in pixels.split(500)])
+        features = torch.cat([embedding(part) for part in torch.split(pixels, 500)])
     spread = features.std(0, correction=0)
     embedding.centre.copy_(features.mean(0))
     embedding.spread.copy_(torch.where(spread > 1e-6, spread, torch.ones(())))  # a dead feature is 0 for every image
@@ -69,7 +69,7 @@ def learn_embedding(images: Tensor) -> Embedding:
 def _learn_turns(embedding: Embedding, head: nn.Module, squares: Tensor) -> None:
     optimiser = torch.optim.Adam([*embedding.parameters(), *head.parameters()], RATE)
     for _ in range(EPOCHS):
-        for chosen in torch.randperm(len(squares)).split(BATCH):
+        for chosen in torch.split(torch.randperm(len(squares)), BATCH):
             turns = torch.randint(4, (len(chosen),))
             turned = squares[chosen]
             for turn in range(1, 4):

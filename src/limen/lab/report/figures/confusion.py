@@ -16,7 +16,9 @@ def confusion(axes: Axes, found: Confusion) -> None:
     """Paint the matrix; a class without test examples has an empty row."""
     counts = np.array(found.counts)
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    edges = np.arange(len(counts) + 1) - 0.5
+    axes.pcolormesh(edges, edges, shares, cmap="Blues", vmin=0, vmax=1)  # a page's SVG holds shapes, no pixels
+    axes.invert_yaxis()
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.tick_params(length=0)

@@ -51,9 +51,7 @@ def examples(study: Contents) -> Examples | None:
         note += " Left the image, right the map over it: the brighter, the more a place spoke for the class predicted."
         return Examples("Where the networks look (Grad-CAM)", note, tuple(p for run in shown for p in _attention(run)))
     if kind is Confusion:
-        note += (
-            " Rows: the true class; columns: the predicted; shaded by the share of the row. Right is the diagonal."
-        )
+        note += " Rows: the true class; columns: the predicted; shaded by the share of the row. Right is the diagonal."
         return Examples("Confusion matrix", note, _plots(shown, styles))
     if kind is Grid:
         note = "One seed of each activation; for all of them from the same noise, which training did not see."
@@ -149,7 +147,7 @@ def _photographs(run: RunRecord, images: tuple[Overlay, ...], what: str) -> list
 def _grids(shown: list[RunRecord]) -> tuple[Picture, ...]:
     """The real images once, then what each activation's run made."""
     source = Markup('<img style="max-width: 100%" alt="{}" src="data:image/jpeg;base64,{}">')
-    pictures = []
+    pictures: list[Picture] = []
     for run in shown:
         assert isinstance(run.shown, Grid)
         if not pictures:
