@@ -144,8 +144,9 @@ def _parsed(path: Path, values: Mapping[str, Any]) -> Recipe:
     """A recipe from the values of its file, all of it checked: its settings, in every size, and its published rows."""
     try:
         recipe = Recipe(**{**values, "name": path.stem, "folder": path.parent})
-        for size in ({}, {"quick": True}, {"full": True}):
-            recipe.study_settings(**size, **({} if recipe.settings.get("data") else {"data": "digits"}))
+        given = {} if recipe.settings.get("data") else {"data": "digits"}
+        for quick, full in ((False, False), (True, False), (False, True)):
+            recipe.study_settings(quick=quick, full=full, **given)
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))

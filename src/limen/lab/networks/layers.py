@@ -22,7 +22,10 @@ def is_small(image_shape: ImageShape) -> bool:
 def convolution(channels: int, width: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """A convolution that keeps the size (but for the stride), without bias, started after He et al. 2015."""
     made = nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
-    nn.init.kaiming_normal_(made.weight, mode="fan_out", nonlinearity="relu")
+    if groups == 1:
+        nn.init.kaiming_normal_(made.weight, mode="fan_out", nonlinearity="relu")
+    else:  # torch counts the fan out over all groups, which starts a depthwise convolution far too small
+        nn.init.kaiming_normal_(made.weight, mode="fan_in", nonlinearity="relu")
     return made
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from limen.lab.networks.layers import ImageShape, convolution
+
+ConvolutionsOf = Callable[[int, int, int], list[nn.Conv2d]]
+"""From the channels that come in, the stage and the stride: those of a block."""
 
 
 class PreActivationBlock(nn.Module):
@@ -35,7 +39,9 @@ class PreActivationBlock(nn.Module):
 class _PreActivationNet(nn.Module):
     """A 3×3 stem of 16 channels, three stages, the second and third at half the size of the one before."""
 
-    def __init__(self, image_shape: ImageShape, num_classes: int, blocks_a_stage: int) -> None:
+    def __init__(
+        self, image_shape: ImageShape, num_classes: int, blocks_a_stage: int, convolutions_of: ConvolutionsOf
+    ) -> None:
         super().__init__()
         self.stem = convolution(image_shape[0], 16)
         blocks: list[PreActivationBlock] = []
@@ -43,16 +49,12 @@ class _PreActivationNet(nn.Module):
         for stage in range(3):
             for index in range(blocks_a_stage):
                 stride = 2 if stage > 0 and index == 0 else 1
-                convolutions = self.convolutions(channels, stage, stride)
+                convolutions = convolutions_of(channels, stage, stride)
                 blocks.append(PreActivationBlock(channels, convolutions, stride))
                 channels = convolutions[-1].out_channels
         self.blocks = nn.Sequential(*blocks)
         self.norm, self.act = nn.BatchNorm2d(channels), nn.ReLU()
         self.classifier = nn.Linear(channels, num_classes)
-
-    def convolutions(self, channels: int, stage: int, stride: int) -> list[nn.Conv2d]:
-        """Those of one block."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (N, classes)."""
@@ -63,16 +65,7 @@ class PreActivationResNet(_PreActivationNet):
     """9n + 2 layers of bottleneck blocks (164: 1.7 M parameters). He et al. 2016, arXiv 1603.05027."""
 
     def __init__(self, image_shape: ImageShape, num_classes: int, depth: int = 164) -> None:
-        super().__init__(image_shape, num_classes, (depth - 2) // 9)
-
-    def convolutions(self, channels: int, stage: int, stride: int) -> list[nn.Conv2d]:
-        """1×1 to a quarter of the width, 3×3, 1×1 to the whole."""
-        inner = 16 * 2**stage
-        return [
-            convolution(channels, inner, 1),
-            convolution(inner, inner, 3, stride),
-            convolution(inner, 4 * inner, 1),
-        ]
+        super().__init__(image_shape, num_classes, (depth - 2) // 9, _bottleneck)
 
 
 class WideResNet(_PreActivationNet):
@@ -82,10 +75,16 @@ class WideResNet(_PreActivationNet):
     """
 
     def __init__(self, image_shape: ImageShape, num_classes: int, depth: int = 28, factor: int = 10) -> None:
-        self.factor = factor
-        super().__init__(image_shape, num_classes, (depth - 4) // 6)
+        super().__init__(image_shape, num_classes, (depth - 4) // 6, partial(_wide, factor))
 
-    def convolutions(self, channels: int, stage: int, stride: int) -> list[nn.Conv2d]:
-        """Two of 3×3."""
-        width = 16 * 2**stage * self.factor
-        return [convolution(channels, width, 3, stride), convolution(width, width)]
+
+def _bottleneck(channels: int, stage: int, stride: int) -> list[nn.Conv2d]:
+    """1×1 to a quarter of the width, 3×3, 1×1 to the whole."""
+    inner = 16 * 2**stage
+    return [convolution(channels, inner, 1), convolution(inner, inner, 3, stride), convolution(inner, 4 * inner, 1)]
+
+
+def _wide(factor: int, channels: int, stage: int, stride: int) -> list[nn.Conv2d]:
+    """Two of 3×3."""
+    width = 16 * 2**stage * factor
+    return [convolution(channels, width, 3, stride), convolution(width, width)]
