@@ -32,11 +32,10 @@ def pictures(network: nn.Module, data: AnomalyData, device: str) -> Heatmaps:
     images, _ = next(iter(Batches(chosen, len(chosen), device=device)))
     maps, by_gradient = _maps(network, images)
     low, high = (float(torch.quantile(maps.flatten()[: 2**24], part)) for part in (LOWEST, HIGHEST))
+    heat = ((maps - low) / max(high - low, 1e-12)).clamp(0, 1).numpy()
     drawn = [
         Overlay(name=name, picture=_drawn(image.numpy(), mask.numpy(), strange, with_mask=data.has_masks))
-        for name, image, mask, strange in zip(
-            chosen.names, chosen.images, chosen.masks, ((maps - low) / max(high - low, 1e-12)).clamp(0, 1).numpy(), strict=True
-        )
+        for name, image, mask, strange in zip(chosen.names, chosen.images, chosen.masks, heat, strict=True)
     ]
     return Heatmaps(images=tuple(drawn), masks=data.has_masks, by_gradient=by_gradient)
 
