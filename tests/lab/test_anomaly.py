@@ -370,7 +370,7 @@ def test_a_study_from_files_to_report(run: Command, tmp_path: Path) -> None:
         assert row["test_auroc"] > 0.9
         assert row["test_pixel_auroc"] > 0.8
     page = Path(outcome.json["report"]).read_text(encoding="utf-8")
-    for said in ("Localisation maps", "data:image/jpeg;base64,", "AUROC", "the true mask", "pixel"):
+    for said in ("Localisation maps", "data:image/jpeg;base64,", "Test pixel AUROC (%)", "the true mask"):
         assert said in page
 
 

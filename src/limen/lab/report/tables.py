@@ -83,13 +83,13 @@ class MeasureTable:
 
 
 def measure_table(study: Contents) -> MeasureTable | None:
-    """Tabulate the test metrics of the task, what needs no network last; None where the task has but one."""
+    """Tabulate the test metrics of the task, what needs no network last; None where there is but one."""
     task = tasks.find(study.settings.task)
     if not task.tabled or not study.summary:
         return None
     known = {name for run in study.runs for name in run.metrics}
     scales = [scale for name in task.tabled if (scale := Scale(f"test_{name}")).metric in known]
-    if not scales:
+    if len(scales) < 2:
         return None
     rows = [(row.activation, tuple(_measured(study, row, scale) for scale in scales)) for row in study.summary]
     return MeasureTable(tuple(scale.title for scale in scales), tuple(rows))

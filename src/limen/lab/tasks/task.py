@@ -64,7 +64,7 @@ class Task(ABC):
     observed: ClassVar[int] = 500
     """Held-out examples over which the learned shapes are described."""
     tabled: ClassVar[tuple[str, ...]] = ()
-    """Test metrics that the report tabulates beside the measure that decides."""
+    """Test metrics that the report tabulates beside the measure that decides, as far as the data has them."""
     train_score: ClassVar[str] = ""
     """What :meth:`train_metric` measures where that is not the measure, such as ``box_accuracy``."""
     packages: ClassVar[tuple[str, ...]] = ()

@@ -19,6 +19,8 @@ ANOMALIES, NORMAL = 4, 1
 """Images in the report, for each activation."""
 HEIGHT_SHOWN = 128
 OPACITY = 0.6
+LOWEST, HIGHEST = 0.02, 0.97
+"""Parts of the shown pixels between which the colours lie: one glaring defect would leave the others dark."""
 
 
 def pictures(network: nn.Module, data: AnomalyData, device: str) -> Heatmaps:
@@ -29,12 +31,11 @@ def pictures(network: nn.Module, data: AnomalyData, device: str) -> Heatmaps:
     network.eval()
     images, _ = next(iter(Batches(chosen, len(chosen), device=device)))
     maps, by_gradient = _maps(network, images)
-    low, high = float(maps.min()), float(maps.max())
+    low, high = (float(torch.quantile(maps.flatten()[: 2**24], part)) for part in (LOWEST, HIGHEST))
+    heat = ((maps - low) / max(high - low, 1e-12)).clamp(0, 1).numpy()
     drawn = [
         Overlay(name=name, picture=_drawn(image.numpy(), mask.numpy(), strange, with_mask=data.has_masks))
-        for name, image, mask, strange in zip(
-            chosen.names, chosen.images, chosen.masks, ((maps - low) / max(high - low, 1e-12)).numpy(), strict=True
-        )
+        for name, image, mask, strange in zip(chosen.names, chosen.images, chosen.masks, heat, strict=True)
     ]
     return Heatmaps(images=tuple(drawn), masks=data.has_masks, by_gradient=by_gradient)
 

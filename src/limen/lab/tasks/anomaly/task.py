@@ -53,7 +53,7 @@ class Anomaly(Task):
     defaults: ClassVar[Mapping[str, Any]] = {"network": "deep-svdd", "batch_size": 64, "eval_batch_size": 64}
     options = frozenset({"image_size", "grey", "channels_last", "normal_class"})
     observed = 64
-    tabled: ClassVar[tuple[str, ...]] = ("auroc",)
+    tabled: ClassVar[tuple[str, ...]] = ("auroc", "pixel_auroc")
 
     def load(self, settings: StudySettings) -> AnomalyData:
         """Images by kind, divided."""
