@@ -5,15 +5,25 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from limen.lab.records import Confusion
+from limen.lab.records import Confusion, RunRecord
+from limen.lab.report.figures.examples.section import UNSEEN, Examples, plots
+from limen.lab.report.figures.palette import Look
 from limen.lab.report.wording import short
 
 MOST_NAMED = 30
 """More classes than this have no room for their names, and their counts none from half as many on."""
 
 
-def confusion(axes: Axes, found: Confusion) -> None:
-    """Paint the matrix; a class without test examples has an empty row."""
+def section(shown: list[RunRecord], styles: dict[str, Look]) -> Examples:
+    """The matrix of each activation."""
+    note = f"{UNSEEN} Rows: the true class; columns: the predicted; shaded by the row's share. Right is the diagonal."
+    return Examples("Confusion matrix", note, plots(shown, styles, _paint))
+
+
+def _paint(axes: Axes, run: RunRecord, look: Look) -> None:
+    """A class without test examples has an empty row."""
+    found = run.shown
+    assert isinstance(found, Confusion)
     counts = np.array(found.counts)
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     edges = np.arange(len(counts) + 1) - 0.5
