@@ -146,9 +146,9 @@ def _together(claim: Claim, recipe: Recipe, measured: Sequence[Measured]) -> str
 
 
 def _expected(claim: Claim, other: str, recipe: Recipe) -> float:
-    """The published difference, or only its direction."""
+    """The published difference of two networks, or only its direction."""
     values = _table(recipe)
-    if claim.kind == "convergence" or claim.metric or not {claim.one, other} <= values.keys():
+    if claim.kind != "order" or claim.metric or not {claim.one, other} <= values.keys():
         return BETTER
     return values[claim.one] - values[other]
 
