@@ -229,8 +229,9 @@ def losses(model: nn.Module, steps: int, every: int = 1) -> tuple[object, list[l
             model[6](second).square().mean().backward()
             if step % every == 0:
                 gradients.append([float(first.grad.norm()), float(second.grad.norm())])
-                alphas.append(float(model[2].alpha.detach()))
             optimizer.step()
+            if step % every == 0:
+                alphas.append(float(model[2].alpha.detach()))
     return seen, gradients, alphas
 
 
@@ -263,6 +264,23 @@ def test_only_the_optimiser_of_the_model_counts_and_nothing_stays():
     assert not any(module._forward_hooks for module in model.modules())
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     assert len(seen.steps) == 2
+
+
+def test_gradients_of_a_closure_belong_to_its_step():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+
+    def closure() -> float:
+        loss = model(IMAGES).square().mean()
+        loss.backward()
+        return float(loss.detach())
+
+    with watch(model.eval()) as seen:
+        optimizer.step(closure)
+        model(IMAGES).square().mean().backward()
+        optimizer.step()
+    first, second = seen.gradients()["2"]
+    assert first == pytest.approx(second)
 
 
 def test_accumulated_gradients_add_up():

@@ -28,6 +28,7 @@ from limen.commands.common import (
     show,
     study_settings,
 )
+from limen.commands.inspect import inspect
 from limen.commands.reproduce import reproduce
 from limen.commands.select import select
 from limen.errors import SpecError
@@ -87,6 +88,7 @@ def compare(
     test_fraction: options.TestFraction = 0.2,
     split_seed: options.SplitSeed = 0,
     channels_last: options.ChannelsLast = False,
+    observe: options.Observe = "",
     device: options.Device = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -132,6 +134,7 @@ def compare(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         split_seed=split_seed,
+        observe=split_list(observe),
         device=device,
     )
     out = out or Path("runs") / folder_name(data, network)
@@ -235,6 +238,9 @@ def swap(
     for table in swap_tables(report):
         console.print(table)
     print(str(report).partition("\n")[0])
+
+
+app.command(epilog="Example: limen inspect convnet --to asau --data digits --out curves.png")(inspect)
 
 
 @app.command("list", epilog="Example: limen list --json")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from limen.errors import SampleError, SpecError
 from limen.inspect.drawing import by_depth, new_axes
@@ -31,7 +31,7 @@ class Step:
     """L2 norm of the loss's gradient with respect to the site's outputs, all its calls since the step before; NaN if
     none reached it."""
     parameters: dict[str, float]
-    """Learned parameters before the step, the mean over channels; of a mixture its weights, too."""
+    """Learned parameters after the step, the mean over channels; of a mixture its weights, too."""
 
 
 class Watch:
@@ -56,7 +56,7 @@ class Watch:
             site.register_forward_hook(lambda module, inputs, output, path=path: self._follow(path, output))
             for path, site in self.sites
         ]
-        self._handles.append(register_optimizer_step_pre_hook(self._before_step))
+        self._handles.append(register_optimizer_step_post_hook(self._after_step))
         return self
 
     def __exit__(
@@ -78,14 +78,17 @@ class Watch:
     def _due(self) -> bool:
         return self._count % self.every == 0
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        """Any optimiser steps; only one that has a parameter of this model counts."""
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Note the step of an optimiser that has a parameter of this model.
+
+        After the step, because one that is given a closure computes its gradients within.
+        """
         ours = {id(parameter) for parameter in self.model.parameters()}
         if any(id(parameter) in ours for group in optimizer.param_groups for parameter in group["params"]):
             self.note()
 
     def note(self) -> None:
-        """Note a step; called by itself before each step of a torch optimiser, and by hand where there is none."""
+        """Note a step; called by itself after each step of a torch optimiser, and by hand where there is none."""
         self._count += 1
         if (self._count - 1) % self.every == 0:
             for path, site in self.sites:

@@ -1,7 +1,7 @@
 """The rows of a study without its machine: what is kept in a repository, and what claims are judged from.
 
 A folder of rows holds ``study.json`` (settings, data, versions; no path), ``runs.csv``, ``curves.csv`` (an epoch a row)
-and, where there is one, ``plan.json``. It reads like the folder of the study itself.
+and, where there are any, ``gradients.csv``, ``sites.csv`` and ``plan.json``. It reads like the folder of the study.
 """
 
 from __future__ import annotations
@@ -16,13 +16,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from limen.errors import PlanError, StudyError
-from limen.lab.records import EpochRow, RunRecord
+from limen.lab.records import EpochRow, GradientRow, RunRecord, SiteRow
 from limen.lab.store import NO_COLUMNS, Study, StudyFolder, as_csv, run_row, write_atomically
 from limen.lab.study import searched_plan
 from limen.selection import Plan
 
 OF_A_RUN = frozenset(RunRecord.model_fields) - NO_COLUMNS
 """The columns of ``runs.csv`` that are no metrics."""
+PARTS = {
+    "curves": ("curves.csv", EpochRow),
+    "gradients": ("gradients.csv", GradientRow),
+    "sites": ("sites.csv", SiteRow),
+}
+"""What a run has several rows of: its field, the file, what a row is."""
 PLACES = {"--data": "data", "--out": "runs"}
 """The options of a command whose paths are written as lying in a folder of this name."""
 
@@ -88,7 +94,10 @@ def keep(rows: Rows, home: Path) -> Path:
     folder = home / rows.name
     write_atomically(folder / "study.json", without_paths(rows.study).model_dump_json(indent=1) + "\n")
     write_atomically(folder / "runs.csv", as_csv([run_row(run) for run in rows.runs]))
-    write_atomically(folder / "curves.csv", as_csv(_epochs(rows.runs)))
+    for field, (name, _) in PARTS.items():
+        parts = _parts(rows.runs, field)
+        if parts:
+            write_atomically(folder / name, as_csv(parts))
     if rows.plan is not None:
         write_atomically(folder / "plan.json", rows.plan.as_json())
     return folder
@@ -133,12 +142,12 @@ def _shortened(path: str, place: str) -> str:
     return f"{place}/{PurePath(path).name}" if "/" in path or "\\" in path else path
 
 
-def _epochs(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """Every epoch of every run, in six digits."""
+def _parts(runs: Sequence[RunRecord], field: str) -> list[dict[str, Any]]:
+    """What belongs to every run in several rows, in six digits."""
     return [
         {"activation": run.activation, "seed": run.seed, **{key: _digits(value) for key, value in row}}
         for run in runs
-        for row in run.curves
+        for row in getattr(run, field)
     ]
 
 
@@ -147,20 +156,24 @@ def _digits(value: Any) -> Any:
 
 
 def _read_runs(folder: Path) -> tuple[RunRecord, ...]:
-    curves: dict[tuple[str, str], list[EpochRow]] = {}
-    for line, row in _lines(folder / "curves.csv"):
-        key = row.pop("activation", ""), row.pop("seed", "")
-        curves.setdefault(key, []).append(_made(EpochRow, _given(row), folder / "curves.csv", line))
+    parts: dict[tuple[str, str], dict[str, list[Any]]] = {}
+    for field, (name, kind) in PARTS.items():
+        for line, row in _lines(folder / name):
+            key = row.pop("activation", ""), row.pop("seed", "")
+            one = _made(kind, _given(row), folder / name, line)
+            parts.setdefault(key, {}).setdefault(field, []).append(one)
     return tuple(
-        _run(row, tuple(curves.get((row["activation"], row["seed"]), ())), folder / "runs.csv", line)
+        _run(row, parts.get((row["activation"], row["seed"]), {}), folder / "runs.csv", line)
         for line, row in _lines(folder / "runs.csv")
     )
 
 
-def _run(row: Mapping[str, str], curves: tuple[EpochRow, ...], path: Path, line: int) -> RunRecord:
+def _run(row: Mapping[str, str], parts: Mapping[str, list[Any]], path: Path, line: int) -> RunRecord:
     of_run = {key: value for key, value in _given(row).items() if key in OF_A_RUN}
     metrics = {key: value for key, value in _given(row).items() if key not in OF_A_RUN}
-    return _made(RunRecord, {**of_run, "metrics": metrics, "curves": curves}, path, line)
+    several = {field: tuple(rows) for field, rows in parts.items()}
+    found: RunRecord = _made(RunRecord, {**of_run, "metrics": metrics, **several}, path, line)
+    return found
 
 
 def _given(row: Mapping[str, str]) -> dict[str, str]:

@@ -28,7 +28,7 @@ M = TypeVar("M", bound=BaseModel)
 
 OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "plan.json", "report.html", "reproduction.csv")
 
-NO_COLUMNS = frozenset({"metrics", "curves", "layers", "weights", "plan", "shown"})
+NO_COLUMNS = frozenset({"metrics", "curves", "layers", "weights", "gradients", "sites", "plan", "shown"})
 """What a run's row leaves out; each metric has a column of its own."""
 
 
