@@ -11,7 +11,7 @@ from limen.errors import StudyError
 from limen.lab import claims, recipe, selecting, study
 from limen.lab import rows as stored
 from limen.lab.recipe import Recipe
-from limen.lab.records import SummaryRow
+from limen.lab.records import RunRecord, SummaryRow
 from limen.lab.rows import Rows
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.statistics import Interval, interval
@@ -33,6 +33,7 @@ class Reproduction:
     layers: tuple[claims.LayerRow, ...]
     gap: Interval
     summary: tuple[SummaryRow, ...] = ()
+    runs: tuple[RunRecord, ...] = ()
 
     @property
     def full(self) -> bool:
@@ -106,7 +107,8 @@ def _held_against(chosen: Recipe, result: Rows) -> Reproduction:
         layers = [replace(row, verdict=NO_VERDICT) for row in layers]
     numbers = claims.number_rows(chosen, result.runs)
     summary = study.summarise(result.study.settings, result.runs, ())
-    return Reproduction(chosen, result.study, tuple(numbers), tuple(orders), tuple(layers), interval(gaps), summary)
+    held = (tuple(numbers), tuple(orders), tuple(layers))
+    return Reproduction(chosen, result.study, *held, interval(gaps), summary, result.runs)
 
 
 def rows(found: Reproduction) -> list[dict[str, object]]:
