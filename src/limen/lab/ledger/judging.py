@@ -89,7 +89,7 @@ def _entry(claim: Claim, measurements: Measurements | None) -> Entry:
         claim = claim.model_copy(update={"words": _layer_words(claim, recipe)})
     said = claim.published or _from_the_table(claim, recipe)
     if measurements is None:
-        return Entry(claim, said, why=f"the recipe {claim.recipe} has not been run in full")
+        return Entry(claim, said, why=f"the recipe {claim.recipe} has not been run")
     if measurements.rows.study.quick:
         return Entry(claim, said, why=f"of the recipe {claim.recipe} there is only a quick run")
     return _judged(Entry(claim, said, _scale(claim, recipe, measurements.rows), why=claim.why), recipe, measurements)
