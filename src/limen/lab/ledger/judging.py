@@ -31,7 +31,7 @@ class Entry:
     claim: Claim
     published: str = ""
     scale: str = ""
-    """How much data was used, and how much the paper had."""
+    """The network, how much data was used, and how much the paper had."""
     seeds: int = 0
     honest: str = ""
     verdict: str = NOT_TESTED
@@ -262,9 +262,11 @@ def _lead(text: str, verdict: str, measurements: Measurements) -> dict[str, Any]
 
 
 def _scale(claim: Claim, recipe: Recipe, rows: Rows) -> str:
-    """How much data was used, and how much the paper had."""
-    data, there = rows.study.data, recipe.published
-    here = f"{data.name}: {data.train + data.validation:,} training and {data.test:,} test {data.unit}"
+    """The network, how much data was used, and how much the paper had."""
+    data, there, settings = rows.study.data, recipe.published, rows.study.settings
+    form = "" if not recipe.scaled or recipe.is_full(settings) else ", scaled"
+    here = f"{settings.network}{form}, {data.name}: {data.train + data.validation:,} training and {data.test:,} test "
+    here += data.unit
     if claim.data:
         return f"{here}; the paper: {claim.data}"
     if there is None:
