@@ -14,9 +14,10 @@ from limen.inspect import Watch, statistics, watch
 from limen.inspect.watching import depth_ratio
 from limen.lab.batches import Batches
 from limen.lab.data import TaskData, evenly
+from limen.lab.datamodule import heldout
 from limen.lab.records import GradientRow, SiteRow
 from limen.lab.settings import StudySettings
-from limen.lab.train import Extra, heldout
+from limen.lab.train import Extra
 
 OBSERVED = 500
 """Held-out examples whose way through the network is described."""
