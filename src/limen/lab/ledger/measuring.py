@@ -99,7 +99,8 @@ class Measurements:
             return epochs_to_reach(self.rows.runs, pair) if protocol == "honest" else ({}, {})
         column = PROTOCOLS[protocol] + pair.metric
         one, other = (by_seed(self.rows.runs, name, column) for name in (pair.one, pair.other))
-        return one, other
+        seeds = sorted(one.keys() & other.keys())  # the levels shown are those of the difference
+        return {seed: one[seed] for seed in seeds}, {seed: other[seed] for seed in seeds}
 
     def values(self, claim: Claim, protocol: str) -> list[float]:
         """One network's metric, a value a seed."""
