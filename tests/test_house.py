@@ -16,6 +16,7 @@ FLOORS = (
     ("least_squares", "quadrature"),
     ("warmstart",),
     ("functional", "surgery", "training", "initialization", "adapters", "bench", "diagnosis"),
+    ("inspect",),
     ("selection",),
     ("lab",),
     ("commands",),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from limen import adapters as adapters
     from limen import formula as formula
     from limen import functional as functional
+    from limen import inspect as inspect
     from limen import selection as selection
     from limen.activations import *  # noqa: F403
     from limen.initialization import *  # noqa: F403
@@ -38,7 +39,7 @@ _HOMES = (
     "limen.selection",
 )
 """The modules whose ``__all__`` together are the public names."""
-_MODULES = ("adapters", "formula", "functional", "selection")
+_MODULES = ("adapters", "formula", "functional", "inspect", "selection")
 
 
 def __getattr__(name: str) -> Any:

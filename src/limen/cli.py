@@ -16,6 +16,7 @@ except ModuleNotFoundError:
     raise SystemExit(2) from None
 
 from limen.commands import options
+from limen.commands.claims import claims
 from limen.commands.common import (
     JsonOption,
     command,
@@ -27,6 +28,7 @@ from limen.commands.common import (
     show,
     study_settings,
 )
+from limen.commands.inspect import inspect
 from limen.commands.reproduce import reproduce
 from limen.commands.select import select
 from limen.errors import SpecError
@@ -86,6 +88,7 @@ def compare(
     test_fraction: options.TestFraction = 0.2,
     split_seed: options.SplitSeed = 0,
     channels_last: options.ChannelsLast = False,
+    observe: options.Observe = "",
     device: options.Device = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -131,6 +134,7 @@ def compare(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         split_seed=split_seed,
+        observe=split_list(observe),
         device=device,
     )
     out = out or Path("runs") / folder_name(data, network)
@@ -145,6 +149,9 @@ app.command(epilog="Example: limen select --data digits --seeds 5 --out runs/sel
 app.command(epilog="Example: limen reproduce adact-table1-fmnist --quick --out runs/table1")(reproduce)
 
 
+app.command(epilog="Example: limen claims --markdown docs/results/claims.md")(claims)
+
+
 @app.command(epilog="Example: limen report runs/first")
 @command
 def report(
@@ -153,11 +160,21 @@ def report(
         Path | None, typer.Option(help="Write a page of reproductions, published beside measured, to this file.")
     ] = None,
     title: Annotated[str, typer.Option(help="Title of that page.")] = "Published and measured",
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Keep each study's rows, without paths of this machine, in a folder of this one."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make the tables and the report of a study again from its stored runs, finished or not."""
     from limen.lab import study
 
+    if store is not None:
+        from limen.lab import rows
+
+        for kept in [rows.keep(found, store) for found in rows.find(out)]:
+            print(f"Rows: {kept}")
+        return
     if markdown is not None:
         from limen.lab import reproduce as reproducing
         from limen.lab import reproduction_page
@@ -167,7 +184,10 @@ def report(
         print(f"Page: {markdown}")
         return
     if len(out) > 1:
-        raise SpecError(f"limen report makes one study's report again, and {len(out)} were named; add --markdown FILE.")
+        raise SpecError(
+            f"limen report makes one study's report again, and {len(out)} were named; add --markdown FILE "
+            "or --store FOLDER."
+        )
     show(study.report(out[0]), as_json)
 
 
@@ -218,6 +238,9 @@ def swap(
     for table in swap_tables(report):
         console.print(table)
     print(str(report).partition("\n")[0])
+
+
+app.command(epilog="Example: limen inspect convnet --to asau --data digits --out curves.png")(inspect)
 
 
 @app.command("list", epilog="Example: limen list --json")

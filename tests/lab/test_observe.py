@@ -10,8 +10,9 @@ from helpers import ELEMENTWISE
 from torch import nn
 
 import limen
-from limen.lab import observe
-from limen.lab.observe import BINS, layer_shapes, sites
+from limen.inspect import binning
+from limen.inspect.binning import BINS
+from limen.lab.observe import layer_shapes, sites
 from limen.lab.records import LayerShape
 
 
@@ -73,7 +74,7 @@ def test_outliers_do_not_stretch_the_picture() -> None:
 def test_many_inputs_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(50_000)
     whole = shape_of(limen.ASAU(), x)
-    monkeypatch.setattr(observe, "MOST_VALUES", 10_000)
+    monkeypatch.setattr(binning, "MOST_VALUES", 10_000)
     thinned = shape_of(limen.ASAU(), x)
     assert thinned.density != whole.density
     assert 0.99 < sum(thinned.density) <= 1 + 1e-6

@@ -63,3 +63,6 @@ ValidationFraction = Annotated[float, typer.Option(help="Part of the training im
 TestFraction = Annotated[float, typer.Option(help="Part held out for testing where the data has no test set.")]
 SplitSeed = Annotated[int, typer.Option(help="Seed of these splits.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]
+Observe = Annotated[
+    str, typer.Option(help="Note in every run: gradients (by depth, while it trains), inputs (of its activations).")
+]

@@ -47,6 +47,8 @@ class LayerRow:
     """What was said about a layer beside what its mixture learned."""
 
     layer: str
+    claim: str
+    """``largest`` or ``least``."""
     words: str
     winner: str
     margin: str
@@ -63,7 +65,7 @@ def number_rows(recipe: Recipe, runs: Sequence[RunRecord]) -> list[NumberRow]:
     """The published table beside the measured numbers."""
     rows = []
     for row in recipe.published_rows():
-        paper, honest = (_by_seed(runs, row["network"], metric) for metric in paper_and_honest(recipe))
+        paper, honest = (by_seed(runs, row["network"], metric) for metric in paper_and_honest(recipe))
         measured = (interval(list(paper.values())), interval(list(honest.values())))
         rows.append(NumberRow(row["network"], float(row["value"]), *measured, len(honest)))
     return rows
@@ -82,7 +84,7 @@ def order_rows(recipe: Recipe, runs: Sequence[RunRecord], among: Collection[str]
     judged = {}
     metrics = paper_and_honest(recipe)
     for metric in metrics:
-        found = [compare(_by_seed(runs, a, metric), _by_seed(runs, b, metric)) for a, b in pairs]
+        found = [compare(by_seed(runs, a, metric), by_seed(runs, b, metric)) for a, b in pairs]
         judged[metric] = correct(found)
     rows = []
     for index, ((one, other), difference) in enumerate(zip(pairs, differences, strict=True)):
@@ -125,9 +127,8 @@ def layer_rows(recipe: Recipe, plan: Plan | None) -> list[LayerRow]:
         found = interval(_leads(choice, named, least=row["claim"] == "least"))
         winner = f"{choice.winner} ({choice.share:.3f}, {round(choice.agreement * len(choice.seeds))} of "
         margin = f"{found.mean:+.4f}" + ("" if math.isnan(found.low) else f" ({found.low:+.4f} to {found.high:+.4f})")
-        rows.append(
-            LayerRow(row["layer"], row["words"], f"{winner}{len(choice.seeds)} seeds)", margin, _layer_verdict(found))
-        )
+        winner += f"{len(choice.seeds)} seeds)"
+        rows.append(LayerRow(row["layer"], row["claim"], row["words"], winner, margin, lead_verdict(found)))
     return rows
 
 
@@ -140,7 +141,8 @@ def _leads(choice: Choice, named: Sequence[str], *, least: bool) -> list[float]:
     return [sign * (seed.weights[ours] - seed.weights[other]) for seed in choice.seeds]
 
 
-def _layer_verdict(found: Interval) -> str:
+def lead_verdict(found: Interval) -> str:
+    """Whether a lead that the paper reports is there: above 0, below it, or open."""
     if math.isnan(found.low):
         return "not tested"
     if found.low > 0:
@@ -148,7 +150,8 @@ def _layer_verdict(found: Interval) -> str:
     return "contradicted" if found.high < 0 else "not detectable"
 
 
-def _by_seed(runs: Sequence[RunRecord], network: str, metric: str) -> Mapping[int, float]:
+def by_seed(runs: Sequence[RunRecord], network: str, metric: str) -> Mapping[int, float]:
+    """A metric of a network's finished runs."""
     mine = (run for run in runs if run.activation == network and run.status == "finished" and metric in run.metrics)
     return {run.seed: run.metrics[metric] for run in mine}
 

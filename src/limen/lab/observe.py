@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
 from limen.activations.base import Activation
 from limen.activations.mixture import AdAct
+from limen.inspect.binning import binned
+from limen.inspect.sites import learned_parameters
+from limen.inspect.sites import sites as inspected
 from limen.lab.records import LayerShape
 
-BINS = 81
-TAILS = 0.001
-"""Fraction of the inputs left out at each end, so that a few extremes do not stretch the picture."""
-MOST_VALUES = 1_000_000
-"""More inputs than this are thinned out evenly; the histogram of 81 bins does not need them."""
 
-
-def sites(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, Activation]]:
+def sites(network: nn.Module) -> list[tuple[str, Activation]]:
     """Every limen activation of a network with its path; a mixture counts as one."""
-    for name, child in network.named_children():
-        path = f"{prefix}{name}"
-        if isinstance(child, Activation):
-            yield path, child
-        else:
-            yield from sites(child, f"{path}.")
+    return inspected(network, Activation)  # type: ignore[return-value]  # these kinds only
 
 
 @torch.no_grad()
@@ -54,40 +44,23 @@ def layer_shapes(network: nn.Module, images: Tensor) -> tuple[LayerShape, ...]:
 
 
 def _shape(path: str, site: Activation, x: Tensor, y: Tensor) -> LayerShape:
-    x, y = _thinned(x), _thinned(y)
-    low, high = torch.quantile(x, TAILS).item(), torch.quantile(x, 1 - TAILS).item()
-    width = max(high - low, 1e-12) / BINS
-    inside = (x >= low) & (x <= high)
-    index = ((x - low) / width).long().clamp(0, BINS - 1)[inside]
-    count = torch.bincount(index, minlength=BINS)
-    filled = count > 0
-    weights = {"minlength": BINS}
-    x_mean = torch.bincount(index, x[inside], **weights)[filled] / count[filled]
-    y_mean = torch.bincount(index, y[inside], **weights)[filled] / count[filled]
+    means = binned(x, y)
     return LayerShape(
         path=path,
         activation=f"{type(site).__name__}({site.extra_repr()})",
-        x=_rounded(x_mean),
-        y=_rounded(y_mean),
-        density=_rounded(count[filled] / x.numel()),
+        x=_rounded(means.x),
+        y=_rounded(means.y),
+        density=_rounded(means.density),
         parameters=_parameters(site),
         weights=_weights(site),
     )
 
 
-def _thinned(values: Tensor) -> Tensor:
-    flat = values.detach().float().cpu().flatten()
-    return flat[:: flat.numel() // MOST_VALUES + 1].double()
-
-
 def _parameters(site: Activation) -> dict[str, tuple[float, ...]]:
-    learned = {id(parameter) for parameter in site.parameters() if parameter.requires_grad}
+    """What was learned, but for a mixture's weights."""
     mixture = isinstance(site, AdAct)
-    return {
-        name: _rounded(value.detach().flatten())
-        for name, value in site.parameter_values().items()
-        if ("." in name if mixture else id(value) in learned or value.requires_grad)
-    }
+    learned = learned_parameters(site)
+    return {name: _rounded(value.flatten()) for name, value in learned.items() if "." in name or not mixture}
 
 
 def _weights(site: Activation) -> dict[str, float]:

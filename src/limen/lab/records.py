@@ -59,6 +59,33 @@ class WeightsRow(Record):
     weights: dict[str, float]
 
 
+class GradientRow(Record):
+    """The loss's gradient at one activation site over one epoch."""
+
+    epoch: int
+    path: str
+    gradient: float
+    """L2 norm of the gradient with respect to the site's outputs, the geometric mean over the epoch's steps."""
+
+
+class SiteRow(Record):
+    """What one activation site of a tested network receives from held-out examples: ``limen.inspect.statistics``."""
+
+    path: str
+    values: int
+    mean: float
+    deviation: float
+    skewness: float
+    kurtosis: float
+    normal_distance: float
+    sample_distance: float
+    output_zero: float
+    flat: float
+    z: float
+    percentile: float
+    kept: float
+
+
 class LayerShape(Record):
     """The function that one activation site computes after training, over the inputs it really sees."""
 
@@ -183,6 +210,10 @@ class RunRecord(Record):
     layers: tuple[LayerShape, ...] = ()
     weights: tuple[WeightsRow, ...] = ()
     """For the search of a selection: how its mixtures' weights went."""
+    gradients: tuple[GradientRow, ...] = ()
+    """Where the study observes gradients."""
+    sites: tuple[SiteRow, ...] = ()
+    """Where the study observes the inputs of its activations."""
     plan: dict[str, Any] | None = None
     """For the search: the plan it came to; for the optimised network: the plan it was built by."""
     shown: Shown | None = None

@@ -9,8 +9,10 @@ from typing import Any
 
 from limen.errors import StudyError
 from limen.lab import claims, recipe, selecting, study
+from limen.lab import rows as stored
 from limen.lab.recipe import Recipe
-from limen.lab.records import SummaryRow
+from limen.lab.records import RunRecord, SummaryRow
+from limen.lab.rows import Rows
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.statistics import Interval, interval
 from limen.lab.store import Study, StudyFolder, as_csv, write_atomically
@@ -31,6 +33,7 @@ class Reproduction:
     layers: tuple[claims.LayerRow, ...]
     gap: Interval
     summary: tuple[SummaryRow, ...] = ()
+    runs: tuple[RunRecord, ...] = ()
 
     @property
     def full(self) -> bool:
@@ -82,20 +85,20 @@ def run(
         result = selecting.select(settings, out, listener, **named)
     else:
         result = study.compare(settings, out, listener, **named)
-    found = _held_against(chosen, result)
+    found = _held_against(chosen, Rows(out, result.study, result.runs, result.plan))
     write_atomically(out / "reproduction.csv", as_csv(rows(found)))
     return result, found
 
 
 def read(out: Path) -> Reproduction:
-    """The reproduction that a folder holds, worked out from its stored runs."""
+    """The reproduction that a study's folder holds, or a folder of its rows, worked out from the stored runs."""
     known = StudyFolder(out).read_study()
     if known is None or not known.recipe:
         raise StudyError(f"{out} holds no reproduction of a recipe; make one with 'limen reproduce NAME --out {out}'.")
-    return _held_against(recipe.load(known.recipe), study.report(out))
+    return _held_against(recipe.load(known.recipe), stored.read(out))
 
 
-def _held_against(chosen: Recipe, result: Result) -> Reproduction:
+def _held_against(chosen: Recipe, result: Rows) -> Reproduction:
     gaps = [run.metrics["discretisation_gap"] for run in result.runs if "discretisation_gap" in run.metrics]
     orders = claims.order_rows(chosen, result.runs, among=result.study.settings.activations)
     layers = claims.layer_rows(chosen, result.plan)
@@ -103,9 +106,9 @@ def _held_against(chosen: Recipe, result: Result) -> Reproduction:
         orders = [replace(row, paper_verdict=NO_VERDICT, honest_verdict=NO_VERDICT) for row in orders]
         layers = [replace(row, verdict=NO_VERDICT) for row in layers]
     numbers = claims.number_rows(chosen, result.runs)
-    return Reproduction(
-        chosen, result.study, tuple(numbers), tuple(orders), tuple(layers), interval(gaps), result.summary
-    )
+    summary = study.summarise(result.study.settings, result.runs, ())
+    held = (tuple(numbers), tuple(orders), tuple(layers))
+    return Reproduction(chosen, result.study, *held, interval(gaps), summary, result.runs)
 
 
 def rows(found: Reproduction) -> list[dict[str, object]]:

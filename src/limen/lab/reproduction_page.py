@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from limen.lab import tasks
+from limen.lab import observed_page, tasks
 from limen.lab.report.wording import Scale
 from limen.lab.reproduce import NO_VERDICT, Reproduction
 from limen.lab.statistics import Interval
@@ -36,7 +36,15 @@ def _explanation() -> list[str]:
 
 def _section(found: Reproduction) -> list[str]:
     """One recipe: how it was run, numbers, orders, layers, the gap, what was decided."""
-    blocks = [_head(found), _numbers(found), _orders(found), _layers(found), _gap(found), _departures(found)]
+    blocks = [
+        _head(found),
+        _numbers(found),
+        _orders(found),
+        _layers(found),
+        _gap(found),
+        _observed(found),
+        _departures(found),
+    ]
     return [line for block in blocks if block for line in (*block, "")]
 
 
@@ -106,6 +114,18 @@ def _gap(found: Reproduction) -> list[str]:
         return []
     baked = Interval(-found.gap.mean, -found.gap.high, -found.gap.low)
     return [f"Discretisation gap: baking the trained mixture changes its test accuracy by {_points(baked)} points."]
+
+
+def _observed(found: Reproduction) -> list[str]:
+    """What was noted beside the scores."""
+    lines: list[str] = []
+    for sentence, (heading, rows) in observed_page.tables(found.runs):
+        lines += [*([""] if lines else []), *_wrapped(sentence), "", *_table(heading, rows)]
+    return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 118, break_on_hyphens=False)
 
 
 def _departures(found: Reproduction) -> list[str]:

@@ -58,6 +58,8 @@ class StudySettings(BaseModel):
     split_seed: int = Field(0, ge=0, lt=2**32)
     channels_last: bool = False
     """Keep weights and feature maps with channels innermost: faster convolutions, other rounding."""
+    observe: tuple[Literal["gradients", "inputs"], ...] = ()
+    """What every run notes beside its scores: gradients by depth while it trains, what its activations receive then."""
     device: str = "cpu"
 
     def spec(self, name: str) -> str:

@@ -28,6 +28,9 @@ M = TypeVar("M", bound=BaseModel)
 
 OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "plan.json", "report.html", "reproduction.csv")
 
+NO_COLUMNS = frozenset({"metrics", "curves", "layers", "weights", "gradients", "sites", "plan", "shown"})
+"""What a run's row leaves out; each metric has a column of its own."""
+
 
 class Study(BaseModel):
     """What ``study.json`` holds."""
@@ -178,7 +181,7 @@ class StudyFolder:
 
 def run_row(run: RunRecord) -> dict[str, Any]:
     """A run as a flat row: what it is, its metrics, its cost."""
-    flat = run.model_dump(exclude={"metrics", "curves", "layers", "weights", "plan", "shown", "failure"})
+    flat = run.model_dump(exclude={*NO_COLUMNS, "failure"})
     return {**flat, **run.metrics, "failure": run.failure}
 
 

@@ -17,7 +17,7 @@ import limen
 from limen.activations.describe import formula_text
 from limen.activations.registry import create, find, parse
 from limen.errors import SpecError, StudyError
-from limen.lab import cost, networks, tasks, train
+from limen.lab import cost, networks, observing, tasks, train
 from limen.lab.batches import Batches
 from limen.lab.data import TaskData
 from limen.lab.records import CostRow, EpochRow, RunRecord, SummaryRow
@@ -79,7 +79,14 @@ def compare(
     folder = StudyFolder(out)
     with folder.lock():
         study = folder.open(settings, data.facts(), environment(settings), command, recipe=recipe, quick=quick)
-        train_missing(settings, study, folder, listener, unreached, partial(train.run, settings, data))
+        train_missing(
+            settings,
+            study,
+            folder,
+            listener,
+            unreached,
+            partial(train.run, settings, data, extra=observing.extra(settings, data)),
+        )
         if not set(study.settings.activations) <= {row.activation for row in folder.read_costs()}:
             folder.write_costs(cost.measure(study.settings, data, listener.timing))
         return conclude(folder, study)

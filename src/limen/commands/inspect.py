@@ -1,0 +1,102 @@
+"""``limen inspect``: what the activations of a model receive, give and compute."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from limen.commands import options
+from limen.commands.common import JsonOption, command, device_of, finite, image_size_of, share_the_processor
+from limen.errors import SpecError
+
+
+@command
+def inspect(
+    model: Annotated[str, typer.Argument(help="A network of limen list, package.module:factory, or a study's folder.")],
+    to: Annotated[str | None, typer.Option(help="Replace its activations first, such as asau or asau:beta=2.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A state dict to load: a .safetensors file, or what torch.save wrote.")
+    ] = None,
+    data: options.Data = "digits",
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    grey: options.Grey = False,
+    batch_size: Annotated[int, typer.Option(help="Images that are sent through the model.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of the model's initial weights.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Draw every site's function to this file (.png, .svg, .pdf).")
+    ] = None,
+    device: options.Device = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Send a batch of images through a model and describe every activation: what it receives, and what comes out.
+
+    A study's folder, such as runs/first, shows what its networks have learned instead.
+    """
+    share_the_processor()
+    if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise SpecError(f"--out {str(out)!r} is not possible: the file's name must end in .png, .svg or .pdf.")
+    if (Path(model) / "study.json").exists():
+        if to or weights or out:
+            raise SpecError(
+                f"{model} is a study, whose networks are trained; --to, --weights and --out are for models."
+            )
+        _learned(Path(model), as_json)
+        return
+    if batch_size < 2:
+        raise SpecError(f"--batch-size {batch_size} is not possible: give 2 or more.")
+    from limen.inspect import curves, statistics
+    from limen.lab import inspecting
+
+    network, batch = inspecting.prepared(
+        model,
+        to=to,
+        weights=weights,
+        data=data,
+        data_dir=data_dir,
+        image_size=image_size_of(image_size),
+        grey=grey,
+        batch_size=batch_size,
+        seed=seed,
+        device=device_of(device),
+    )
+    found = statistics(network, batch)
+    if out is not None:
+        inspecting.save(curves(network, batch), out)
+    if as_json:
+        rows = [site.as_dict() for site in found]
+        _print_json(
+            {"model": model, "to": to, "weights": _text(weights), "data": data, "sites": rows, "curves": _text(out)}
+        )
+        return
+    from rich.console import Console
+
+    Console().print(inspecting.table(found, f"{model} · {data}, {len(batch)} images"))
+    if weights is None:
+        print("These are initial weights; --weights FILE loads trained ones.")
+    if out is not None:
+        print(f"Curves: {out}")
+
+
+def _learned(folder: Path, as_json: bool) -> None:
+    """The parameters that a study's networks have learned, over its seeds."""
+    from limen.lab import inspecting
+
+    rows = inspecting.learned(folder)
+    if as_json:
+        _print_json({"study": str(folder), "sites": rows})
+        return
+    from rich.console import Console
+
+    Console().print(inspecting.learned_table(rows, str(folder)))
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(finite(value), indent=1))
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,15 @@
+"""Looking into a model: the functions its activations compute, what they receive, and how they learn.
+
+- :func:`curves`: every site's function, drawn;
+- :func:`statistics`: mean, deviation, skewness, kurtosis and normality of every site's input, and what comes out;
+- :func:`watch`: parameters and gradients over training;
+- :func:`gradient_norms`: the gradients of the weights, layer by layer, after a backward pass.
+
+Figures need Matplotlib (``pip install 'limen[plot]'``) and are returned as Matplotlib's Axes.
+"""
+
+from limen.inspect.describing import SiteStatistics, statistics
+from limen.inspect.drawing import curves
+from limen.inspect.watching import Step, Watch, gradient_norms, watch
+
+__all__ = ["SiteStatistics", "Step", "Watch", "curves", "gradient_norms", "statistics", "watch"]
