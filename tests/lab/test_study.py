@@ -17,8 +17,9 @@ from helpers_lab import STEPS_AN_EPOCH, Recorder, data_of, stored, tiny
 import limen
 from limen.activations.base import Activation
 from limen.errors import StudyError
-from limen.lab import study, train
+from limen.lab import datamodule, study, train
 from limen.lab.batches import Batches
+from limen.lab.datamodule import StudyData
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.study import Result
 from limen.lab.tasks import Measure
@@ -270,7 +271,8 @@ def passes(protocol: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[tuple[s
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     Spying.names = {len(split): name for name, split in splits.items() if split is not None}
     Spying.passes = []
-    monkeypatch.setattr(train, "Batches", Spying)
+    for module in (train, datamodule):
+        monkeypatch.setattr(module, "Batches", Spying)
     return Spying.passes, train.run(settings, data, "asau", 0)
 
 
@@ -285,14 +287,14 @@ def test_honest_reads_the_test_set_once_and_last(monkeypatch: pytest.MonkeyPatch
     assert "test" not in names[8:]
 
 
-def test_honest_does_not_even_hold_the_test_set_while_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_honest_trains_with_batches_that_do_not_hold_the_test_set(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny(epochs=1)
     data = data_of(settings)
 
-    def fit(trainer: Any, module: Any, *arguments: Any) -> None:
-        loaders = [argument for argument in arguments if isinstance(argument, Batches)]
-        assert len(loaders) == 2
-        assert not any(torch.equal(loader.targets, data.test.labels) for loader in loaders)
+    def fit(trainer: Any, module: Any, datamodule: StudyData) -> None:
+        learned, watched = datamodule.train_dataloader(), datamodule.val_dataloader()
+        assert torch.equal(learned.targets, data.train.labels)
+        assert torch.equal(watched.targets, data.validation.labels)
         raise StudyError("seen enough")
 
     monkeypatch.setattr(train.L.Trainer, "fit", fit)
