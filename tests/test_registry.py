@@ -105,6 +105,11 @@ class TestSpecs:
             limen.create(spec)
         assert message in str(caught.value)
 
+    def test_learned_none_learns_nothing(self):
+        for spec in ("asau:learned=none", "asau:learned=None", "asau:learned=false"):
+            assert list(limen.create(spec).parameters()) == []
+        assert list(limen.create("asau", learned=None).parameters())  # Python's None is the argument's default
+
     def test_values(self):
         assert parse("x:a=1,b=1e-3,c=true,d=None,e=word,f=p+q") == (
             "x",

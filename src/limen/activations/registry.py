@@ -89,12 +89,14 @@ def create(spec: str, **named: Any) -> Activation:
     """Build an activation from its spec: ``name``, or ``name:argument=value,argument=value``.
 
     Values are numbers, ``true``, ``false``, ``none``, words, or several joined by ``+``. Further arguments may be
-    given by keyword.
+    given by keyword. ``learned=none`` learns nothing, as ``learned=false`` does.
 
     >>> create("asau:beta=2,learned=alpha+beta", num_parameters=64)
     ASAU(a=0.01, b=1, alpha=1, beta=2, num_parameters=64)
     """
     name, arguments = parse(spec)
+    if "learned" in arguments and arguments["learned"] is None:
+        arguments["learned"] = False  # to the constructor None is the default, which nobody writes out
     cls = find(name)
     try:
         _check_arguments(cls, {**arguments, **named})
