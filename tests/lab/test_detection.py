@@ -201,6 +201,15 @@ def broken_voc(root: Path, what: str) -> str:
         "lonely annotation": (image.unlink, "3.xml has no image"),
         "no xml": (lambda: one.write_text(good[:60]), "3.xml is not XML"),
         "entities": (lambda: one.write_text("<!DOCTYPE a [<!ENTITY b 'c'>]>" + good), "3.xml defines entities"),
+        "entities in utf-16": (
+            lambda: one.write_text("<!DOCTYPE a [<!ENTITY b 'c'>]>" + good, encoding="utf-16"),
+            "3.xml defines entities",
+        ),
+        "no size": (lambda: one.write_text(good.replace("<width>40", "<width>1e300")), "3.xml states a size of 1e+300"),
+        "annotated twice": (
+            lambda: [(root / "labels").mkdir(), (root / "labels" / "3.xml").write_text(good)],
+            "3.jpg is annotated twice",
+        ),
         "no number": (lambda: one.write_text(good.replace("<xmin>", "<xmin>x")), "bndbox/xmin is 'x"),
         "infinite": (lambda: one.write_text(good.replace("<xmax>", "<xmax>1e999")), "not a number"),
         "no name": (lambda: one.write_text(good.replace("white", "")), "an object without a name"),
@@ -226,7 +235,8 @@ def broken_voc(root: Path, what: str) -> str:
 
 @pytest.mark.parametrize(
     "what",
-    ["lonely image", "lonely annotation", "no xml", "entities", "no number", "infinite", "no name", "other shape",
+    ["lonely image", "lonely annotation", "no xml", "entities", "entities in utf-16", "no size", "annotated twice",
+     "no number", "infinite", "no name", "other shape",
      "damaged image", "sizes differ", "nothing", "unlisted", "listed twice", "outside", "no annotations"],
 )  # fmt: skip
 def test_what_is_broken_in_voc_is_named(what: str, run: Command, tmp_path: Path) -> None:
@@ -243,7 +253,12 @@ def test_what_is_broken_in_voc_is_named(what: str, run: Command, tmp_path: Path)
         (("annotations", 0, "bbox"), [1, 2, 3], "not four numbers"),
         (("annotations", 0, "bbox"), [1, 2, 3, float("nan")], "not four numbers"),
         (("annotations", 0, "image_id"), 99, "of an image that is not listed"),
+        (("annotations", 0, "bbox"), [1, 2, 3, 10**400], "not four numbers"),
+        (("annotations", 0, "image_id"), [0], "of an image that is not listed"),
         (("annotations", 0, "category_id"), 99, "a category that is not listed"),
+        (("annotations", 0, "category_id"), {}, "a category that is not listed"),
+        (("images", 1, "file_name"), "0.jpg", "0.jpg is annotated twice"),
+        (("images", 1, "width"), 10**400, "wide and 24 high"),
         (("images", 1, "file_name"), "x.jpg", "the image 'x.jpg' is not there"),
         (("images", 1, "id"), 0, "an image with the id 0"),
         (("images", 1, "width"), 30, "states 30×24 pixels"),
@@ -343,3 +358,21 @@ def test_a_network_of_ones_own_may_have_any_number_of_boxes_but_not_of_answers(
 def test_options_of_other_tasks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="--ignore-label"):
         tasks.check_options(settings(tmp_path, ignore_label=3))
+
+
+def test_a_stated_size_below_a_pixel_is_none(tmp_path: Path) -> None:
+    one = voc(tmp_path) / "Annotations" / "3.xml"
+    one.write_text(one.read_text().replace("<width>40", "<width>0.5"))
+    check(load_boxes(str(tmp_path), **READ)[2]["whole"].objects[3], 3, ("red", "white"))
+
+
+def test_a_split_without_images_is_none(tmp_path: Path) -> None:
+    coco(tmp_path / "instances_train.json", tmp_path, range(6))
+    coco(tmp_path / "instances_val.json", tmp_path, range(0))
+    assert set(load_boxes(str(tmp_path), **READ)[2]) == {"train"}
+
+
+@pytest.mark.parametrize("blocks", ["random", "blocks"])
+def test_some_images_are_left_to_learn_from_whatever_the_fraction_and_the_seed(blocks: str, tmp_path: Path) -> None:
+    data = loaded(voc(tmp_path), validation_fraction=0.99, split_seed=2**32 - 1, split=blocks)
+    assert (len(data.train), len(data.test)) == (1, 2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LARGEST_SIDE = 2**20
+"""Pixels of a stated width or height; no image has more."""
 Corners = tuple[float, float, float, float]
 """Left, top, right, bottom, as distances from the image's upper left corner."""
 

@@ -187,7 +187,13 @@ def _annotated(files: Files) -> Annotated:
 def _decoded(
     files: Files, annotations: list[Annotation], image_size: tuple[int, int] | None, grey: bool, tally: _Tally
 ) -> _Decoded:
-    by_image = {annotation.image: annotation for annotation in annotations}
+    by_image: dict[str, Annotation] = {}
+    for annotation in annotations:
+        if by_image.setdefault(annotation.image, annotation) is not annotation:
+            raise DataError(
+                f"{files.where(annotation.image)} is annotated twice, in {by_image[annotation.image].where} and in "
+                f"{annotation.where}; put all its objects into one."
+            )
     images: dict[str, Pixels] = {}
     objects: dict[str, list[Object]] = {}
     for name, content in files.read(list(by_image)):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from limen.errors import DataError
-from limen.lab.data.annotations import WHOLE, Annotated, Annotation, Corners, Object
+from limen.lab.data.annotations import LARGEST_SIDE, WHOLE, Annotated, Annotation, Corners, Object
 from limen.lab.data.files import Files
 from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible
 
@@ -50,7 +50,9 @@ def read_coco(files: Files) -> Annotated:
             )
         labels, first = labels or tuple(categories[key] for key in sorted(categories)), first or name
         split = next((SPLIT_NAMES[word] for word in reversed(_words(name)) if word in SPLIT_NAMES), WHOLE)
-        splits.setdefault(split, []).extend(_annotations(parsed, categories, files, name, images))
+        found = _annotations(parsed, categories, files, name, images)
+        if found:
+            splits.setdefault(split, []).extend(found)
     if WHOLE in splits and len(splits) > 1:
         raise DataError(f"{files.path} mixes annotations of splits with others; name each train, val or test.")
     _check_apart(files, splits)
@@ -113,9 +115,9 @@ def _annotations(
             raise DataError(f"{where} has an image with the id {key!r}; each needs a number of its own.")
         objects[key] = []
     for annotation in parsed["annotations"]:
-        if annotation.get("image_id") not in objects:
+        if not _is_one_of(annotation.get("image_id"), objects):
             raise DataError(f"{where}: the annotation {annotation.get('id')!r} is of an image that is not listed.")
-        if annotation.get("category_id") not in categories:
+        if not _is_one_of(annotation.get("category_id"), categories):
             raise DataError(f"{where}: the annotation {annotation.get('id')!r} has a category that is not listed.")
         counts = not annotation.get("iscrowd", 0)
         corners = _corners(annotation, where)
@@ -131,6 +133,10 @@ def _annotations(
     ]
 
 
+def _is_one_of(key: object, known: Mapping[int, object]) -> bool:
+    return isinstance(key, int) and key in known
+
+
 def _corners(annotation: Mapping[str, Any], where: str) -> Corners:
     box = annotation.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
@@ -140,12 +146,17 @@ def _corners(annotation: Mapping[str, Any], where: str) -> Corners:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def _size(image: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     width, height = image.get("width") or 0, image.get("height") or 0
-    if not isinstance(width, int) or not isinstance(height, int):
+    if not isinstance(width, int) or not isinstance(height, int) or max(width, height) > LARGEST_SIDE:
         raise DataError(f"{where}: the image {image.get('file_name')!r} is {width!r} wide and {height!r} high.")
     return (width, height) if min(width, height) > 0 else None
 

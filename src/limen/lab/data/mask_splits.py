@@ -81,8 +81,8 @@ def _cut(name: str, split: S, fraction: float, seed: int, blocks: bool) -> tuple
         return _cut_groups(name, split, np.asarray(groups), fraction, seed, blocks)
     if len(split) < FEWEST:
         raise DataError(f"{name} has {len(split)} images to divide; {FEWEST} or more are needed: add some.")
-    count = max(1, round(fraction * len(split)))
-    order = np.arange(len(split)) if blocks else np.random.RandomState(seed).permutation(len(split))
+    count = min(max(1, round(fraction * len(split))), len(split) - 1)
+    order = np.arange(len(split)) if blocks else _permuted(np.arange(len(split)), seed)
     kept, taken = (torch.from_numpy(np.sort(part)) for part in (order[: len(split) - count], order[-count:]))
     return cast("S", split.take(kept)), cast("S", split.take(taken))
 
@@ -97,10 +97,14 @@ def _cut_groups(
             f"{name} has too few scans: training, validation and test need one each, because the slices of a patient "
             "are never divided; add some."
         )
-    order = scans if blocks else np.random.RandomState(seed).permutation(scans)
-    taken = np.isin(groups, order[-max(1, round(fraction * len(scans))) :])
+    order = scans if blocks else _permuted(scans, seed)
+    taken = np.isin(groups, order[-min(max(1, round(fraction * len(scans))), len(scans) - 1) :])
     kept, others = (torch.from_numpy(np.flatnonzero(part)) for part in (~taken, taken))
     return cast("S", split.take(kept)), cast("S", split.take(others))
+
+
+def _permuted(values: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    return np.random.RandomState(seed % 2**32).permutation(values)  # the largest seed has a next one, too
 
 
 def _limited(split: S, limit: int | None, seed: int) -> S:

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from limen.errors import DataError
-from limen.lab.data.annotations import WHOLE, Annotated, Annotation, Object
+from limen.lab.data.annotations import LARGEST_SIDE, WHOLE, Annotated, Annotation, Object
 from limen.lab.data.files import Files
 from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible, natural_key
 
@@ -140,7 +140,8 @@ def _parse(content: bytes, files: Files, name: str, image: str) -> Annotation:
     where = files.where(name)
     if len(content) > LARGEST_XML:
         raise DataError(f"{where} has {len(content):,} bytes, more than the {LARGEST_XML:,} allowed.")
-    if b"<!ENTITY" in content or b"<!DOCTYPE" in content:
+    plain = content.replace(b"\0", b"")  # UTF-16 and UTF-32 as ASCII
+    if b"<!ENTITY" in plain or b"<!DOCTYPE" in plain:
         raise DataError(f"{where} defines entities or a document type, which annotations do not need; remove them.")
     try:
         root = ElementTree.fromstring(content)
@@ -148,7 +149,9 @@ def _parse(content: bytes, files: Files, name: str, image: str) -> Annotation:
         raise DataError(f"{where} is not XML ({error}); replace or remove it.") from error
     size = (_number(root, "size/width", where, 0), _number(root, "size/height", where, 0))
     objects = tuple(_object(node, where) for node in root.iter("object"))
-    return Annotation(image, where, (int(size[0]), int(size[1])) if min(size) > 0 else None, objects)
+    if max(size) > LARGEST_SIDE:
+        raise DataError(f"{where} states a size of {size[0]:g}×{size[1]:g} pixels; correct it.")
+    return Annotation(image, where, (int(size[0]), int(size[1])) if min(size) >= 1 else None, objects)
 
 
 def _object(node: ElementTree.Element, where: str) -> Object:
