@@ -157,6 +157,7 @@ def broken(root: Path, what: str) -> str:
         "sizes differ": lambda: folder(root, 1, start=3, size=(14, 20)),
         "no masks": lambda: masks.rename(root / "labels"),
         "one class": lambda: [write(path, np.zeros(SIZE, np.uint8)) for path in masks.glob("*")],
+        "fractions": lambda: Image.fromarray(np.full(SIZE, 0.9, np.float32)).save(masks / "3.png", "TIFF"),
         "shades": lambda: write(masks / "3.png", np.arange(240, dtype=np.uint8).reshape(SIZE)),
     }
     actions[what]()
@@ -171,6 +172,7 @@ def broken(root: Path, what: str) -> str:
         "sizes differ": "give --image-size",
         "no masks": "has no masks",
         "one class": "nothing to tell apart",
+        "fractions": "3.png holds fractions",
         "shades": "240 different values",
     }[what]
 
@@ -178,7 +180,7 @@ def broken(root: Path, what: str) -> str:
 @pytest.mark.parametrize(
     "what",
     ["lonely image", "lonely mask", "other size", "damaged mask", "damaged image", "lossy", "colour", "sizes differ",
-     "no masks", "one class", "shades"],
+     "no masks", "one class", "fractions", "shades"],
 )  # fmt: skip
 def test_what_is_broken_is_named(what: str, run: Command, tmp_path: Path) -> None:
     said = broken(folder(tmp_path / "data"), what)
@@ -270,3 +272,19 @@ def test_a_split_without_training_images_is_refused(tmp_path: Path) -> None:
     folder(tmp_path / "test")
     with pytest.raises(DataError, match="none to train on"):
         load_masks(str(tmp_path), **READ)
+
+
+def test_a_window_of_scans_is_refused_for_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--intensity is for them alone"):
+        load_masks(str(folder(tmp_path)), **READ, intensity=(0.0, 100.0))
+
+
+def test_no_other_program_reads_a_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import EpsImagePlugin
+
+    ran = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given, **named: ran.append(given))
+    Image.fromarray(pair(3)[1]).save(folder(tmp_path) / "masks" / "3.png", "EPS")
+    with pytest.raises(DataError, match=r"3\.png does not decode"):
+        load_masks(str(tmp_path), **READ)
+    assert ran == []

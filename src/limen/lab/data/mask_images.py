@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from limen.errors import DataError
+from limen.lab.data.layout import image_formats
 from limen.lab.data.mask_layouts import Pair
 from limen.lab.data.pixels import Pixels, decode, quiet_decoding, resize
 
@@ -57,7 +58,7 @@ def decode_mask(content: bytes, where: str) -> Pixels:
     if Path(where.partition("' in ")[0].strip("'")).suffix.lower() in _LOSSY:
         raise DataError(f"{where} is stored with losses, which blur its classes; save masks as PNG.")
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=image_formats()) as image:
             palette, values = image.mode == "P", np.asarray(image)
     except Exception as error:  # whatever a damaged image raises in Pillow
         decode(content, where, image_size=None, grey=True)  # says it as for images
@@ -68,6 +69,8 @@ def decode_mask(content: bytes, where: str) -> Pixels:
         values = values[..., 0]
     if values.min() < 0 or values.max() > 255:
         raise DataError(f"{where} holds values from {values.min()} to {values.max()}; classes go from 0 to 255.")
+    if values.dtype.kind == "f" and not (values == np.round(values)).all():
+        raise DataError(f"{where} holds fractions or NaN; a mask's pixel must be its class, a whole number.")
     return values.astype(np.uint8)
 
 

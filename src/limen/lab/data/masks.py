@@ -117,6 +117,8 @@ def load_masks(
     if any(map(is_volume, files.files)):
         volumes, names, notes = load_volumes(files, image_size, intensity)
         decoded, ignored = {WHOLE: volumes}, ignore_label
+    elif intensity is not None:
+        raise DataError(f"{path} holds no scans (NIfTI), and --intensity is for them alone; leave it out.")
     else:
         pairs = find_pairs(files)
         if not {"train", WHOLE} & set(pairs.splits):

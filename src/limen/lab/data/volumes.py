@@ -112,7 +112,7 @@ def _described(files: Files) -> dict[str, Any]:
     content = next(content for _, content in files.read([name]))
     try:
         found = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{files.where(name)} is not JSON ({error}); repair or remove it.") from error
     parts = found if isinstance(found, dict) else {}
     return {key: parts[key] if isinstance(parts.get(key), dict) else {} for key in ("modality", "labels")}
@@ -123,7 +123,7 @@ def _class_names(described: Mapping[str, Any]) -> dict[int, str]:
     found = {}
     for one, other in described.get("labels", {}).items():
         for value, name in ((one, other), (other, one)):
-            if isinstance(name, str) and str(value).isdigit():
+            if isinstance(name, str) and str(value).isdecimal():
                 found[int(value)] = name
     return found
 
