@@ -136,6 +136,11 @@ class Evil:
         return (Path("unpickled").touch, ())
 
 
+def _with_header(header: bytes) -> bytes:
+    """An .npy file that Python's parser cannot read the header of."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(96)
+
+
 def _broken(root: Path, what: str) -> str:
     """Break one file of a good folder; return what the message must say."""
     path = root / "rise" / "3.npy"
@@ -150,6 +155,8 @@ def _broken(root: Path, what: str) -> str:
         "huge": lambda: path.write_bytes(
             path.read_bytes().replace(b"(8, 3)", b"(8, 3000000000)")[: len(path.read_bytes())]
         ),
+        "deep": lambda: path.write_bytes(_with_header(b"-" * 9000 + b"1")),
+        "open": lambda: path.write_bytes(_with_header(b"{'descr': (")),
         "pickled": lambda: path.write_bytes(pickle.dumps(Evil())),
         "objects": lambda: save(np.array([[Evil()]], dtype=object)),
         "text": lambda: save(np.array([["a", "b", "c"]])),
@@ -176,7 +183,8 @@ def _broken(root: Path, what: str) -> str:
 
 @pytest.mark.parametrize(
     "what",
-    ["truncated", "no array", "empty", "huge", "pickled", "objects", "text", "one axis", "no steps", "nan",
+    ["truncated", "no array", "empty", "huge", "deep", "open",
+     "pickled", "objects", "text", "one axis", "no steps", "nan",
      "too large", "features", "empty class", "split classes"],
 )  # fmt: skip
 def test_what_is_broken_is_named(what: str, run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
