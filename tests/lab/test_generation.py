@@ -299,3 +299,10 @@ def test_the_picture_is_a_grid_of_images(digits: PictureData) -> None:
     for stored in (shown.picture, shown.real):
         with Image.open(io.BytesIO(base64.b64decode(stored))) as image:
             assert image.size == (10 * 8 * 7, 6 * 8 * 7)
+
+
+def test_a_metric_takes_no_others_embedding_to_its_device(digits: PictureData) -> None:
+    metric = tasks.find("generation").metrics(digits)["small_fid"]
+    metric.to("meta")  # stands for a GPU, on which the reference would then look for real images in vain
+    assert all(value.device.type == "cpu" for value in digits.embedding.state_dict().values())
+    assert tasks.find("generation").reference_metrics(digits)["small_fid"] > 0

@@ -10,6 +10,8 @@ one study; they are not comparable with any published FID, nor between data sets
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -83,11 +85,12 @@ def _learn_turns(embedding: Embedding, head: nn.Module, squares: Tensor) -> None
 class SmallFID(FrechetInceptionDistance):
     """‖μ − ν‖² + tr(S + T − 2·(S·T)^½) of the embedded images' means μ, ν and covariances S, T. Lower is better.
 
-    It takes generated images and as many real ones. Few images make it larger, the same for every activation.
+    It takes generated images and as many real ones. Few images make it larger, the same for every activation. The
+    embedding is copied, because a metric that goes to a device takes it along.
     """
 
     def __init__(self, embedding: nn.Module) -> None:
-        super().__init__(feature=embedding, normalize=True)
+        super().__init__(feature=copy.deepcopy(embedding), normalize=True)
 
     def update(self, fake: Tensor, real: Tensor) -> None:  # type: ignore[override]  # both at once, as the lab gives them
         """Add generated and real images, from −1 to 1."""
