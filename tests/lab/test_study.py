@@ -21,8 +21,10 @@ from limen.lab import datamodule, study, train
 from limen.lab.batches import Batches
 from limen.lab.datamodule import StudyData
 from limen.lab.records import EpochRow, RunRecord
+from limen.lab.settings import StudySettings
 from limen.lab.study import Result
 from limen.lab.tasks import Measure
+from limen.lab.tasks.regression import DNN
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -242,6 +244,20 @@ def test_a_learning_rate_too_large_fails_in_words(tmp_path: Path) -> None:
     assert "in epoch 1, step " in result.runs[0].failure
     assert math.isnan(result.summary[0].mean)
     assert result.report.exists()
+
+
+def test_a_held_out_measure_that_is_never_finite_fails_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text("x,y\n" + "".join(f"{number},{number % 7}\n" for number in range(60)))
+    settings = StudySettings(task="regression", data=str(file), target="y", network="dnn", activations=("relu",),
+                             baseline="relu", seeds=(0,), epochs=2)  # fmt: skip
+    monkeypatch.setattr(DNN, "forward", lambda self, x: self.layers(x) * (1.0 if self.training else math.nan))
+    record = train.run(settings, study.prepare(settings), "relu", 0)
+    assert record.status == "failed"
+    assert record.failure == "no epoch could be chosen: val_rmse was never a finite number."
+    assert record.epochs == 2
 
 
 def test_weights_that_explode_leave_no_trace_in_the_next_run(tmp_path: Path) -> None:

@@ -86,8 +86,8 @@ def run(
     start = time.perf_counter()
     task = tasks.find(settings.task)
     network, _ = build(settings, data, furnish or settings.spec(activation), seed)
-    callbacks = extra.callbacks(network)
     task.begin(network.to(settings.device), data, settings)
+    callbacks = extra.callbacks(network)  # after what a network drops before it is trained
     module = task.trainer_module(network, data, settings) or Supervised(network, task, data, settings)
     noted = (lambda: score_on_test(network, data, settings)) if settings.protocol == "both" else None
     best, steps, epochs = (
@@ -99,6 +99,8 @@ def run(
     torch.manual_seed(seed)
     batches = StudyData(settings, data, seed=seed)
     failure = _fit(trainer, module, batches)
+    if not failure and not best.state:
+        failure = f"no epoch could be chosen: {best.measure.on_heldout} was never a finite number."
     counts = {
         "parameters": sum(p.numel() for p in network.parameters()),
         "activation_parameters": sum(p.numel() for p in activation_parameters(network)),
