@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import limen
 from limen.errors import DataError, SpecError
-from limen.lab import study, tasks, train
+from limen.lab import observing, study, tasks, train
 from limen.lab.batches import Batches
 from limen.lab.data.anomaly import UNKNOWN, AnomalyData, AnomalySplit
 from limen.lab.settings import StudySettings
@@ -394,3 +394,51 @@ def test_a_limit_keeps_both_kinds() -> None:
     from limen.lab.data.anomaly import _limited
 
     assert _limited(split, 5, 0).anomalous.tolist() == [False] + [True] * 4
+
+
+def test_for_one_seed_padim_sees_the_same_pieces_whatever_the_activation_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from limen.lab.tasks.anomaly import features
+
+    seen: dict[str, list[Tensor]] = {}
+
+    def noted(images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        changed, marks = cut_and_paste(images, generator)
+        seen.setdefault(now[0], []).append(marks)
+        return changed, marks
+
+    monkeypatch.setattr(features, "cut_and_paste", noted)
+    chosen, now = settings(mvtec(tmp_path), epochs=2), [""]
+    data = study.prepare(chosen)
+    for run, (activation, seed) in {"a": ("relu", 0), "b": ("rrelu", 0), "c": ("relu", 1)}.items():
+        now[0] = run  # the second draws random numbers of its own
+        train.run(chosen, data, activation, seed)
+    assert len(seen["a"]) > 5
+    assert all(torch.equal(a, b) for a, b in zip(seen["a"], seen["b"], strict=True))
+    assert not torch.equal(seen["a"][0], seen["c"][0])
+    assert not torch.equal(seen["a"][0], seen["a"][1])
+
+
+def test_two_images_of_one_kind_and_name_are_refused(tmp_path: Path) -> None:
+    kinds(tmp_path)
+    image, _ = thing(0, False)
+    write(tmp_path / "more" / "MT_Free" / "images" / "3.png", image)
+    with pytest.raises(DataError, match="has the kind and the name of"):
+        loaded(tmp_path)
+
+
+def test_some_normal_images_are_left_to_learn_from(tmp_path: Path) -> None:
+    data = loaded(kinds(tmp_path), test_fraction=0.4, validation_fraction=0.99, split_seed=2**32 - 1)
+    assert (len(data.train), len(data.validation)) == (1, 6)
+
+
+def test_a_decoder_that_is_dropped_before_training_is_not_observed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PretrainedDeepSVDD, "STEPS", 2)
+    chosen = settings(mvtec(tmp_path), network="deep-svdd-pretrained", observe=("gradients",), epochs=1)
+    data = study.prepare(chosen)
+    record = train.run(chosen, data, "relu", 0, extra=observing.extra(chosen, data))
+    assert {row.path for row in record.gradients} == {"encoder.features.2", "encoder.features.6"}
+    assert record.metrics["test_gradient_depth_ratio"] > 0

@@ -153,7 +153,7 @@ def _cut(name: str, split: AnomalySplit, fraction: float, seed: int) -> tuple[An
     """What is left, and the part taken out."""
     if len(split) < FEWEST:
         raise DataError(f"{name} has {len(split)} normal images to divide; {FEWEST} or more are needed: add some.")
-    taken = _drawn(len(split), max(1, round(fraction * len(split))), seed)
+    taken = _drawn(len(split), min(max(1, round(fraction * len(split))), len(split) - 1), seed)
     left = torch.ones(len(split), dtype=torch.bool)
     left[taken] = False
     return split.take(torch.nonzero(left)[:, 0]), split.take(taken)
@@ -176,4 +176,4 @@ def _drawn(count: int, limit: int | None, seed: int) -> Tensor:
     if limit is None or limit >= count:
         return torch.arange(count)
     # RandomState, because NumPy guarantees that its stream never changes.
-    return torch.from_numpy(np.sort(np.random.RandomState(seed).permutation(count)[:limit]))
+    return torch.from_numpy(np.sort(np.random.RandomState(seed % 2**32).permutation(count)[:limit]))

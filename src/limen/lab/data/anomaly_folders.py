@@ -165,19 +165,11 @@ def _matched(files: Files, tested: dict[str, list[str]], truth: dict[str, list[s
 
 def _kinds(files: Files, names: list[str], normal: str | None) -> Layout | None:
     """Folders of kinds, each with images and masks; None where there are no masks."""
-    images: dict[str, dict[str, str]] = {}
-    masks: dict[tuple[str, str], str] = {}
-    for name in names:
-        above, _, last = name.rpartition("/")
-        kind, _, folder = above.rpartition("/")
-        stem, lossless = Path(last).stem, Path(last).suffix.lower() == ".png"
-        kind = kind.rpartition("/")[2]
-        if folder.lower() in _MASKS or (folder.lower() in _TOGETHER and lossless):
-            masks[kind, stem.removesuffix("_mask")] = name
-        elif kind and folder.lower() in (*_IMAGES, *_TOGETHER):
-            images.setdefault(kind, {})[stem] = name
+    images, masks, twice = _by_kind(names)
     if not masks or len(images) < 2:
         return None
+    for name, known in twice:
+        raise DataError(f"{files.where(name)} has the kind and the name of {known!r}; keep one of them.")
     chosen = _normal_kind(files, list(images), normal)
     matched = {}
     for kind, found in images.items():
@@ -190,6 +182,29 @@ def _kinds(files: Files, names: list[str], normal: str | None) -> Layout | None:
     if masks:
         raise DataError(f"{files.where(next(iter(masks.values())))} has no image; add one, or remove the mask.")
     return Layout(files, {"all": {kind: list(found.values()) for kind, found in images.items()}}, matched, chosen)
+
+
+def _by_kind(
+    names: list[str],
+) -> tuple[dict[str, dict[str, str]], dict[tuple[str, str], str], list[tuple[str, str]]]:
+    """Images by kind and name, masks by both, and those that have another's kind and name, with that one."""
+    images: dict[str, dict[str, str]] = {}
+    masks: dict[tuple[str, str], str] = {}
+    twice = []
+    for name in names:
+        above, _, last = name.rpartition("/")
+        kind, _, folder = above.rpartition("/")
+        stem, lossless = Path(last).stem, Path(last).suffix.lower() == ".png"
+        kind = kind.rpartition("/")[2]
+        if folder.lower() in _MASKS or (folder.lower() in _TOGETHER and lossless):
+            known = masks.setdefault((kind, stem.removesuffix("_mask")), name)
+        elif kind and folder.lower() in (*_IMAGES, *_TOGETHER):
+            known = images.setdefault(kind, {}).setdefault(stem, name)
+        else:
+            continue
+        if known != name:
+            twice.append((name, known))
+    return images, masks, twice
 
 
 def _normal_kind(files: Files, kinds: list[str], normal: str | None) -> str:

@@ -39,11 +39,20 @@ class PaDiM(AnomalyNetwork):
         self.chosen: Tensor
         self.mean: Tensor
         self.precision: Tensor
+        self.pieces: torch.Generator | None = None
 
     def objective(self, images: Tensor) -> Tensor:
-        """How badly pasted pieces are found; on held-out images the same pieces every time."""
-        generator = None if self.training else torch.Generator().manual_seed(len(images))
-        return self.pretext.loss(images, generator)
+        """How badly pasted pieces are found; on held-out images the same pieces every time.
+
+        The pieces of training are drawn by a generator of their own, begun with torch's at the first step, so that for
+        one seed every activation sees the same, whatever else it draws.
+        """
+        if not self.training:
+            return self.pretext.loss(images, torch.Generator().manual_seed(len(images)))
+        if self.pieces is None:
+            self.pieces = torch.Generator()
+            self.pieces.set_state(torch.get_rng_state())
+        return self.pretext.loss(images, self.pieces)
 
     @torch.no_grad()
     def settle(self, normal: Batches) -> None:
