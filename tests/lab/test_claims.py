@@ -291,11 +291,15 @@ def test_rows_come_back_as_they_were_and_name_no_place(run: Command, tmp_path: P
     outcome = run("report", out, "--store", home)
     assert outcome.code == 0, outcome.err
     folder = home / "tiny"
-    assert {path.name for path in folder.iterdir()} == {"study.json", "runs.csv", "curves.csv", "plan.json"}
+    assert {path.name for path in folder.iterdir()} == {
+        "study.json", "runs.csv", "curves.csv", "cost.csv", "plan.json",
+    }  # fmt: skip
     for path in folder.iterdir():
         assert str(tmp_path) not in path.read_text()
     before, after = stored.read(out), stored.read(folder)
     assert after.plan == before.plan
+    assert [row.activation for row in after.costs] == [row.activation for row in before.costs] != []
+    assert [row.ratio for row in after.costs] == pytest.approx([row.ratio for row in before.costs], rel=1e-5)
     assert after.recipe == before.recipe == "tiny"
     assert after.study.data == before.study.data
     for one, other in zip(before.runs, after.runs, strict=True):

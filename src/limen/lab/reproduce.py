@@ -11,7 +11,7 @@ from limen.errors import StudyError
 from limen.lab import claims, recipe, selecting, study
 from limen.lab import rows as stored
 from limen.lab.recipe import Recipe
-from limen.lab.records import RunRecord, SummaryRow
+from limen.lab.records import CostRow, RunRecord, SummaryRow
 from limen.lab.rows import Rows
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.statistics import Interval, interval
@@ -34,6 +34,7 @@ class Reproduction:
     gap: Interval
     summary: tuple[SummaryRow, ...] = ()
     runs: tuple[RunRecord, ...] = ()
+    costs: tuple[CostRow, ...] = ()
 
     @property
     def full(self) -> bool:
@@ -85,7 +86,7 @@ def run(
         result = selecting.select(settings, out, listener, **named)
     else:
         result = study.compare(settings, out, listener, **named)
-    found = _held_against(chosen, Rows(out, result.study, result.runs, result.plan))
+    found = _held_against(chosen, Rows(out, result.study, result.runs, result.plan, result.costs))
     write_atomically(out / "reproduction.csv", as_csv(rows(found)))
     return result, found
 
@@ -108,7 +109,7 @@ def _held_against(chosen: Recipe, result: Rows) -> Reproduction:
     numbers = claims.number_rows(chosen, result.runs)
     summary = study.summarise(result.study.settings, result.runs, ())
     held = (tuple(numbers), tuple(orders), tuple(layers))
-    return Reproduction(chosen, result.study, *held, interval(gaps), summary, result.runs)
+    return Reproduction(chosen, result.study, *held, interval(gaps), summary, result.runs, result.costs)
 
 
 def rows(found: Reproduction) -> list[dict[str, object]]:

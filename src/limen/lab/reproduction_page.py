@@ -43,6 +43,7 @@ def _section(found: Reproduction) -> list[str]:
         _layers(found),
         _gap(found),
         _observed(found),
+        _cost(found),
         _departures(found),
     ]
     return [line for block in blocks if block for line in (*block, "")]
@@ -122,6 +123,23 @@ def _observed(found: Reproduction) -> list[str]:
     for sentence, (heading, rows) in observed_page.tables(found.runs):
         lines += [*([""] if lines else []), *_wrapped(sentence), "", *_table(heading, rows)]
     return lines
+
+
+def _cost(found: Reproduction) -> list[str]:
+    """Time and memory of a training step."""
+    if not found.costs:
+        return []
+    heading = ("a training step", "times torch.nn.ReLU's (quartiles)", "peak memory, MB", "parameters")
+    rows = [
+        (
+            row.activation,
+            f"{row.ratio:.2f} ({row.ratio_low:.2f} to {row.ratio_high:.2f})",
+            f"{row.peak_memory_mb:.1f}",
+            f"{row.parameters:,}",
+        )
+        for row in found.costs
+    ]
+    return _table(heading, rows)
 
 
 def _wrapped(text: str) -> list[str]:

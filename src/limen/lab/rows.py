@@ -1,7 +1,8 @@
 """The rows of a study without its machine: what is kept in a repository, and what claims are judged from.
 
 A folder of rows holds ``study.json`` (settings, data, versions; no path), ``runs.csv``, ``curves.csv`` (an epoch a row)
-and, where there are any, ``gradients.csv``, ``sites.csv`` and ``plan.json``. It reads like the folder of the study.
+and, where there are any, ``cost.csv``, ``gradients.csv``, ``sites.csv`` and ``plan.json``. It reads like the study's
+own folder.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from limen.errors import PlanError, StudyError
-from limen.lab.records import EpochRow, GradientRow, RunRecord, SiteRow
+from limen.lab.records import CostRow, EpochRow, GradientRow, RunRecord, SiteRow
 from limen.lab.store import NO_COLUMNS, Study, StudyFolder, as_csv, run_row, write_atomically
 from limen.lab.study import searched_plan
 from limen.selection import Plan
@@ -29,6 +30,7 @@ PARTS = {
     "sites": ("sites.csv", SiteRow),
 }
 """What a run has several rows of: its field, the file, what a row is."""
+COSTS = "cost.csv"
 PLACES = {"--data": "data", "--out": "runs"}
 """The options of a command whose paths are written as lying in a folder of this name."""
 
@@ -41,6 +43,7 @@ class Rows:
     study: Study
     runs: tuple[RunRecord, ...]
     plan: Plan | None = None
+    costs: tuple[CostRow, ...] = ()
 
     @property
     def recipe(self) -> str:
@@ -65,8 +68,9 @@ def read(folder: Path) -> Rows:
         raise StudyError(f"there is no study in {folder}: study.json is missing.")
     if (folder / "runs").is_dir() or not (folder / "runs.csv").exists():
         runs = home.read_runs(study.settings)
-        return Rows(folder, study, runs, searched_plan(runs))
-    return Rows(folder, study, _read_runs(folder), _read_plan(folder / "plan.json"))
+        return Rows(folder, study, runs, searched_plan(runs), home.read_costs())
+    costs = tuple(_made(CostRow, _given(row), folder / COSTS, line) for line, row in _lines(folder / COSTS))
+    return Rows(folder, study, _read_runs(folder), _read_plan(folder / "plan.json"), costs)
 
 
 def find(folders: Iterable[Path]) -> list[Rows]:
@@ -98,6 +102,8 @@ def keep(rows: Rows, home: Path) -> Path:
         parts = _parts(rows.runs, field)
         if parts:
             write_atomically(folder / name, as_csv(parts))
+    if rows.costs:
+        write_atomically(folder / COSTS, as_csv([{key: _digits(value) for key, value in row} for row in rows.costs]))
     if rows.plan is not None:
         write_atomically(folder / "plan.json", rows.plan.as_json())
     return folder
