@@ -155,10 +155,10 @@ def test_verdicts_on_an_order():
     assert judged([rows(CIFAR, scores("accuracy", relu=LOW, adact=HIGH))], **ORDER).verdict == CONFIRMED
     assert judged([rows(CIFAR, scores("accuracy", relu=HIGH, adact=LOW))], **ORDER).verdict == CONTRADICTED
     entry = judged([rows(CIFAR, scores("accuracy", relu=LOW, adact=WIDE))], **ORDER)
-    assert (entry.verdict, entry.paper_verdict, entry.seeds) == (OPEN, OPEN, 3)
+    assert (entry.verdict, entry.verdict_as_the_paper, entry.seeds) == (OPEN, OPEN, 3)
     assert entry.published == "76.6 against 75.9: +0.7"
     assert entry.honest.startswith("61.67 against 61.00: +0.67 (")
-    assert entry.paper.startswith("62.67 against 62.00: +0.67 (")
+    assert entry.as_the_paper.startswith("62.67 against 62.00: +0.67 (")
     assert entry.scale == "convnet, d: 10 training and 5 test images; the paper: CIFAR10, 50,000 and 10,000"
 
 
@@ -195,7 +195,7 @@ def test_another_metric_has_no_number_as_the_paper():
         for r in scores("accuracy", relu=LOW, adact=HIGH)
     ]
     entry = judged([rows(CIFAR, runs)], **ORDER, metric="f1", published="+1 %")
-    assert (entry.verdict, entry.paper, entry.paper_verdict) == (CONFIRMED, "", "")
+    assert (entry.verdict, entry.as_the_paper, entry.verdict_as_the_paper) == (CONFIRMED, "", "")
     assert entry.published == "+1 %"
 
 

@@ -94,8 +94,10 @@ def _read(path: Path) -> Mapping[str, Any]:
     except ModuleNotFoundError:
         raise
     except Exception as error:  # damaged files fail in many ways
-        reason = str(error).partition("\n")[0].rstrip(".")[:160]
-        raise SpecError(f"the weights {path} cannot be read ({type(error).__name__}: {reason}).") from None
+        raise SpecError(
+            f"the weights {path} cannot be read ({type(error).__name__}): the file is damaged, or holds more than "
+            "tensors; save model.state_dict() with torch.save or as .safetensors."
+        ) from None
     if not isinstance(state, Mapping):
         raise SpecError(f"the weights {path} are {type(state).__name__}, not a state dict; save model.state_dict().")
     return state

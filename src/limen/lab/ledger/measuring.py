@@ -120,7 +120,9 @@ def epochs_to_reach(runs: Sequence[RunRecord], pair: Pair) -> tuple[dict[int, fl
 
 def _curves(runs: Sequence[RunRecord], name: str) -> dict[int, list[float]]:
     mine = (run for run in runs if run.activation == name and run.status == "finished" and run.curves)
-    return {run.seed: [row.heldout_loss for row in run.curves] for run in mine}
+    losses = {run.seed: [row.heldout_loss if row.heldout_loss == row.heldout_loss else math.inf for row in run.curves]
+              for run in mine}
+    return {seed: values for seed, values in losses.items() if math.isfinite(min(values))}
 
 
 def _first(losses: Sequence[float], level: float) -> float:

@@ -38,8 +38,8 @@ def _table(title: str, entries: Sequence[Entry]) -> Table:
 def _measured(entry: Entry) -> str:
     """Both protocols, and the scale beneath."""
     parts = [escape(entry.honest)]
-    if entry.paper:
-        parts.append(f"[dim]as the paper[/] {escape(entry.paper)} [dim]{entry.paper_verdict}[/]")
+    if entry.as_the_paper:
+        parts.append(f"[dim]as the paper[/] {escape(entry.as_the_paper)} [dim]{entry.verdict_as_the_paper}[/]")
     if entry.honest and entry.scale:
         parts.append(f"[dim]{escape(entry.scale)}; {entry.seeds} seeds[/]")
     return "\n".join(part for part in parts if part)
