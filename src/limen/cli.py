@@ -155,7 +155,7 @@ app.command(epilog="Example: limen claims --markdown docs/results/claims.md")(cl
 @app.command(epilog="Example: limen report runs/first")
 @command
 def report(
-    out: Annotated[list[Path], typer.Argument(help="Folder of a study; several, with --markdown.")],
+    out: Annotated[list[Path], typer.Argument(help="Folder of a study; several, with --markdown or --store.")],
     markdown: Annotated[
         Path | None, typer.Option(help="Write a page of reproductions, published beside measured, to this file.")
     ] = None,
