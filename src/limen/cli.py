@@ -155,7 +155,7 @@ app.command(epilog="Example: limen claims --markdown docs/results/claims.md")(cl
 @app.command(epilog="Example: limen report runs/first")
 @command
 def report(
-    out: Annotated[list[Path], typer.Argument(help="Folder of a study; several, with --markdown.")],
+    out: Annotated[list[Path], typer.Argument(help="Folder of a study; several, with --markdown or --store.")],
     markdown: Annotated[
         Path | None, typer.Option(help="Write a page of reproductions, published beside measured, to this file.")
     ] = None,
@@ -167,28 +167,46 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Make the tables and the report of a study again from its stored runs, finished or not."""
-    from limen.lab import study
-
-    if store is not None:
-        from limen.lab import rows
-
-        for kept in [rows.keep(found, store) for found in rows.find(out)]:
-            print(f"Rows: {kept}")
+    if store is not None or markdown is not None:
+        written = [*_rows_kept(out, store), *_page(out, markdown, title)]
+        if as_json:
+            print(json.dumps({kind: [str(path) for what, path in written if what == kind] for kind, _ in written}))
+            return
+        for what, path in written:
+            print(f"{what.capitalize()}: {path}")
         return
-    if markdown is not None:
-        from limen.lab import reproduce as reproducing
-        from limen.lab import reproduction_page
-        from limen.lab.store import write_atomically
+    from limen.lab import rows, study
 
-        write_atomically(markdown, reproduction_page.markdown([reproducing.read(folder) for folder in out], title))
-        print(f"Page: {markdown}")
-        return
     if len(out) > 1:
         raise SpecError(
             f"limen report makes one study's report again, and {len(out)} were named; add --markdown FILE "
             "or --store FOLDER."
         )
+    if rows.is_stored(out[0]) and (out[0] / "study.json").exists():
+        raise SpecError(
+            f"{out[0]} holds the stored rows of a study, of which no report is made; limen claims and limen report "
+            "--markdown FILE read them."
+        )
     show(study.report(out[0]), as_json)
+
+
+def _rows_kept(studies: list[Path], home: Path | None) -> list[tuple[str, Path]]:
+    if home is None:
+        return []
+    from limen.lab import rows
+
+    return [("rows", rows.keep(found, home)) for found in rows.find(studies)]
+
+
+def _page(studies: list[Path], file: Path | None, title: str) -> list[tuple[str, Path]]:
+    if file is None:
+        return []
+    from limen.lab import reproduce as reproducing
+    from limen.lab import reproduction_page
+    from limen.lab.store import write_atomically
+
+    write_atomically(file, reproduction_page.markdown([reproducing.read(folder) for folder in studies], title))
+    return [("page", file)]
 
 
 @app.command(epilog="Example: limen swap my_package.models:build --to asau --keep 'head.*' --json")

@@ -155,10 +155,10 @@ def test_verdicts_on_an_order():
     assert judged([rows(CIFAR, scores("accuracy", relu=LOW, adact=HIGH))], **ORDER).verdict == CONFIRMED
     assert judged([rows(CIFAR, scores("accuracy", relu=HIGH, adact=LOW))], **ORDER).verdict == CONTRADICTED
     entry = judged([rows(CIFAR, scores("accuracy", relu=LOW, adact=WIDE))], **ORDER)
-    assert (entry.verdict, entry.paper_verdict, entry.seeds) == (OPEN, OPEN, 3)
+    assert (entry.verdict, entry.verdict_as_the_paper, entry.seeds) == (OPEN, OPEN, 3)
     assert entry.published == "76.6 against 75.9: +0.7"
     assert entry.honest.startswith("61.67 against 61.00: +0.67 (")
-    assert entry.paper.startswith("62.67 against 62.00: +0.67 (")
+    assert entry.as_the_paper.startswith("62.67 against 62.00: +0.67 (")
     assert entry.scale == "convnet, d: 10 training and 5 test images; the paper: CIFAR10, 50,000 and 10,000"
 
 
@@ -195,7 +195,7 @@ def test_another_metric_has_no_number_as_the_paper():
         for r in scores("accuracy", relu=LOW, adact=HIGH)
     ]
     entry = judged([rows(CIFAR, runs)], **ORDER, metric="f1", published="+1 %")
-    assert (entry.verdict, entry.paper, entry.paper_verdict) == (CONFIRMED, "", "")
+    assert (entry.verdict, entry.as_the_paper, entry.verdict_as_the_paper) == (CONFIRMED, "", "")
     assert entry.published == "+1 %"
 
 
@@ -248,6 +248,41 @@ def test_epochs_to_the_loss_that_both_reach():
     assert judged([rows(CIFAR, runs)], **{**claim, "one": "relu", "than": ("adact",)}).verdict == CONTRADICTED
 
 
+def test_a_loss_that_is_no_number_reaches_nothing():
+    nan = float("nan")
+    runs = [record("relu", 0, (nan, 0.6)), record("adact", 0, (0.5, 0.4)), record("adact", 1, (nan, nan))]
+    assert epochs_to_reach(runs, Pair("adact", "relu", "epochs")) == ({0: 1.0}, {0: 2.0})
+
+
+def test_what_is_less_is_better_of_every_task():
+    """Of a distance of images, the smaller one is the better."""
+    order = {"kind": "order", "recipe": "ash-generation-fmnist", "one": "ash", "than": ("relu",)}
+    entry = judged([rows("ash-generation-fmnist", scores("small_fid", relu=HIGH, ash=LOW))], **order)
+    assert entry.verdict == CONFIRMED
+
+
+def test_segmentation_of_scenes_is_judged_by_the_papers_measure():
+    mine = [c for c in LEDGER.claims if c.recipe.startswith(("ash-table6", "ash-table7")) and c.kind != "convergence"]
+    assert {claim.metric for claim in mine} == {"miou"}
+
+
+def test_differences_without_a_spread_are_no_test():
+    """A constant difference, or one that is not finite, has no p value."""
+    shifted = [value + 0.05 for value in LOW]
+    entry = judged([rows(CIFAR, scores("accuracy", relu=LOW, adact=shifted))], **ORDER)
+    assert (entry.verdict, entry.why) == (
+        NOT_TESTED, "the differences from relu are the same for every seed, or no numbers",
+    )  # fmt: skip
+    assert judged([rows(CIFAR, scores("accuracy", relu=LOW, adact=[0.6, float("nan"), 0.7]))], **ORDER).why == entry.why
+    assert judged([rows(CIFAR, scores("accuracy", relu=LOW, adact=LOW))], **ORDER).verdict == OPEN
+
+
+def test_seeds_that_are_missing_are_said():
+    entry = judged([rows(CIFAR, scores("accuracy", relu=LOW, adact=HIGH[:2]))], **ORDER)
+    assert (entry.seeds, entry.why) == (2, "2 of 3 seeds are finished")
+    assert judged([rows(CIFAR, scores("accuracy", relu=LOW, adact=HIGH))], **ORDER).why == ""
+
+
 def plan(*layers: dict[str, float]) -> Plan:
     def choice(index: int, weights: dict[str, float]) -> Choice:
         seeds = tuple(
@@ -272,6 +307,9 @@ def test_verdicts_on_weights():
     share = {"kind": "share", "recipe": CIFAR, "layers": (3, 4)}
     assert judged([found], **share, candidates=("relu", "elu")).verdict == CONFIRMED
     assert judged([found], **share, candidates=("mish", "elu")).verdict == CONTRADICTED
+    more = {**share, "extreme": "largest"}
+    assert judged([found], **more, candidates=("relu", "elu")).verdict == CONTRADICTED
+    assert judged([found], **more, candidates=("mish",)).verdict == CONFIRMED
     depth = {"kind": "depth", "recipe": CIFAR, "layers": (1, 4)}
     assert judged([found], **depth, candidates=("relu",)).verdict == CONTRADICTED
     assert judged([found], **depth, candidates=("mish",)).verdict == CONFIRMED
@@ -288,8 +326,9 @@ def test_rows_come_back_as_they_were_and_name_no_place(run: Command, tmp_path: P
     recipe.write_text(re.search(r'RECIPE = """\n(.*?)"""', text, re.DOTALL)[1].replace('layers = "layers.csv"\n', ""))  # type: ignore[index]
     (tmp_path / "tiny.csv").write_text(re.search(r'TABLE = """(.*?)"""', text, re.DOTALL)[1])  # type: ignore[index]
     assert run("reproduce", recipe, "--out", out).code == 0
-    outcome = run("report", out, "--store", home)
+    outcome = run("report", out, "--store", home, "--markdown", tmp_path / "page.md", "--json")
     assert outcome.code == 0, outcome.err
+    assert outcome.json == {"rows": [str(home / "tiny")], "page": [str(tmp_path / "page.md")]}
     folder = home / "tiny"
     assert {path.name for path in folder.iterdir()} == {
         "study.json", "runs.csv", "curves.csv", "cost.csv", "plan.json",
@@ -315,6 +354,9 @@ def test_rows_come_back_as_they_were_and_name_no_place(run: Command, tmp_path: P
     assert "runs.csv, line 2: status:" in run("claims", folder).sentence
     runs.write_text("activation,seed\nrelu\n")
     assert "not as many cells" in run("claims", folder).sentence
+    assert "stored rows of a study" in run("report", folder).sentence
+    runs.write_bytes(b"\xff\xfe\x00")
+    assert "runs.csv is not a CSV file in UTF-8" in run("claims", folder).sentence
 
 
 def test_the_command(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -323,6 +365,8 @@ def test_the_command(run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(outcome.json["claims"]) == len(LEDGER.claims) == sum(outcome.json["counts"].values())
     by_id = {row["id"]: row for row in outcome.json["claims"]}
     assert by_id["adact-cifar10-layer3-largest"]["verdict"] == CONTRADICTED
+    assert by_id["adact-cifar10-adact-relu"]["paper"] == "adact"
+    assert by_id["adact-cifar10-adact-relu"]["verdict_as_the_paper"] == OPEN
     assert all(row["why"] for row in by_id.values() if row["verdict"] == NOT_TESTED)
     assert not any(row["honest"] for row in by_id.values() if row["kind"] == "untested")
     one = run("claims", RESULTS / "rows", "--paper", "asau")

@@ -33,6 +33,7 @@ def test_a_network_on_a_batch(run: Command, tmp_path: Path):
     assert picture.read_bytes().startswith(b"\x89PNG")
     shown = run("inspect", "mlp").out
     assert "initial weights" in shown
+    assert max(map(len, run("inspect", "convnet", "--to", "ash", "--batch-size", "50").out.splitlines())) <= 80
     assert "kept" not in shown
 
 

@@ -74,7 +74,8 @@ def inspect(
         return
     from rich.console import Console
 
-    Console().print(inspecting.table(found, f"{model} · {data}, {len(batch)} images"))
+    for table in inspecting.tables(found, f"{model} · {data}, {len(batch)} images"):
+        Console().print(table)
     if weights is None:
         print("These are initial weights; --weights FILE loads trained ones.")
     if out is not None:
@@ -91,7 +92,8 @@ def _learned(folder: Path, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console().print(inspecting.learned_table(rows, str(folder)))
+    for table in inspecting.learned_tables(rows, str(folder)):
+        Console().print(table)
 
 
 def _print_json(value: dict[str, Any]) -> None:

@@ -104,7 +104,7 @@ def order_rows(recipe: Recipe, runs: Sequence[RunRecord], among: Collection[str]
 
 def verdict(published: float, found: Comparison) -> str:
     """Whether a measured difference bears a published one out."""
-    if found.pairs < 2:
+    if found.pairs < 2 or math.isnan(found.p):  # without a spread over seeds, or not finite
         return "not tested"
     if found.verdict not in ("better", "worse"):
         return "not detectable"

@@ -94,8 +94,10 @@ def _read(path: Path) -> Mapping[str, Any]:
     except ModuleNotFoundError:
         raise
     except Exception as error:  # damaged files fail in many ways
-        reason = str(error).partition("\n")[0].rstrip(".")[:160]
-        raise SpecError(f"the weights {path} cannot be read ({type(error).__name__}: {reason}).") from None
+        raise SpecError(
+            f"the weights {path} cannot be read ({type(error).__name__}): the file is damaged, or holds more than "
+            "tensors; save model.state_dict() with torch.save or as .safetensors."
+        ) from None
     if not isinstance(state, Mapping):
         raise SpecError(f"the weights {path} are {type(state).__name__}, not a state dict; save model.state_dict().")
     return state
@@ -109,27 +111,37 @@ def save(axes: Axes, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def table(found: Sequence[SiteStatistics], title: str) -> Table:
-    """One row a site."""
-    out = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    headings = ("site", "mean", "sd", "skew", "kurt", "normal", "zero %", "flat %")
-    threshold = any(site.kept == site.kept for site in found)
-    for heading in (*headings, *(("k %", "kept %") if threshold else ()), "learned"):
-        left = heading in ("site", "learned")
-        out.add_column(heading, justify="left" if left else "right", overflow="fold")
+def tables(found: Sequence[SiteStatistics], title: str) -> list[Table]:
+    """One row a site; its percentiles and parameters in a table of their own, so that both fit 80 columns."""
+    out = _ruled(title, ("site",), ("mean", "sd", "skew", "kurt", "normal", "zero %", "flat %"))
     for site in found:
         numbers = (site.mean, site.deviation, site.skewness, site.kurtosis)
         parts = (100 * site.output_zero, 100 * site.flat)
+        normal = fixed(site.normal_distance, 3)
+        out.add_row(escape(site.path), *map(fixed, numbers), normal, *(fixed(value, 1) for value in parts))
+    return [out, *([_parameters(found)] if any(site.parameters for site in found) else [])]
+
+
+def _parameters(found: Sequence[SiteStatistics]) -> Table:
+    threshold = any(site.kept == site.kept for site in found)
+    out = _ruled(None, ("site",), ("k %", "kept %") if threshold else ())
+    out.add_column("learned", overflow="fold")
+    for site in found:
         kept = (fixed(site.percentile, 1), fixed(site.kept, 1)) if threshold else ()
-        learned = " ".join(f"{name} {value:.3g}" for name, value in site.parameters.items())
-        out.add_row(
-            escape(site.path),
-            *(fixed(value) for value in numbers),
-            fixed(site.normal_distance, 3),
-            *(fixed(value, 1) for value in parts),
-            *kept,
-            escape(learned),
-        )
+        text = ", ".join(f"{name} {value:.3g}" for name, value in site.parameters.items())
+        out.add_row(escape(site.path), *kept, escape(text))
+    return out
+
+
+def _ruled(title: str | None, names: Sequence[str], numbers: Sequence[str]) -> Table:
+    out = Table(
+        title=escape(title) if title else None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )  # fmt: skip
+    for name in names:
+        out.add_column(name, overflow="fold")
+    for number in numbers:
+        out.add_column(number, justify="right", no_wrap=True)
     return out
 
 
@@ -160,13 +172,15 @@ def learned(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def learned_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """One row a parameter of a site."""
-    out = Table(title=f"{escape(title)} · learned, 95 % over seeds", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("activation", "site", "parameter", "mean", "interval", "seeds"):
-        out.add_column(heading, justify="left" if heading in ("activation", "site", "parameter") else "right")
-    for row in rows:
-        span = f"{fixed(row['low'], 4)} to {fixed(row['high'], 4)}" if row["low"] == row["low"] else "–"
-        names = (escape(row[key]) for key in ("activation", "path", "parameter"))
-        out.add_row(*names, fixed(row["mean"], 4), span, str(row["seeds"]))
-    return out
+def learned_tables(rows: Sequence[Mapping[str, Any]], title: str) -> list[Table]:
+    """A table an activation, one row a parameter of a site."""
+    found = []
+    for activation in dict.fromkeys(row["activation"] for row in rows):
+        heading = f"{title} · {activation}, learned, 95 % over seeds"
+        out = _ruled(heading, ("site", "parameter"), ("mean", "interval", "seeds"))
+        for row in (row for row in rows if row["activation"] == activation):
+            span = f"{fixed(row['low'], 4)} to {fixed(row['high'], 4)}" if row["low"] == row["low"] else "–"
+            names = (escape(row["path"]), escape(row["parameter"]))
+            out.add_row(*names, fixed(row["mean"], 4), span, str(row["seeds"]))
+        found.append(out)
+    return found

@@ -66,11 +66,16 @@ def read(folder: Path) -> Rows:
     study = home.read_study()
     if study is None:
         raise StudyError(f"there is no study in {folder}: study.json is missing.")
-    if (folder / "runs").is_dir() or not (folder / "runs.csv").exists():
+    if not is_stored(folder):
         runs = home.read_runs(study.settings)
         return Rows(folder, study, runs, searched_plan(runs), home.read_costs())
     costs = tuple(_made(CostRow, _given(row), folder / COSTS, line) for line, row in _lines(folder / COSTS))
     return Rows(folder, study, _read_runs(folder), _read_plan(folder / "plan.json"), costs)
+
+
+def is_stored(folder: Path) -> bool:
+    """Whether a folder holds a study's rows, and not the study itself."""
+    return (folder / "runs.csv").exists() and not (folder / "runs").is_dir()
 
 
 def find(folders: Iterable[Path]) -> list[Rows]:
@@ -190,8 +195,11 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     """The rows of a CSV file with the lines they stand in; none where there is no file."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        found = list(enumerate(csv.DictReader(file), start=2))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            found = list(enumerate(csv.DictReader(file), start=2))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise StudyError(f"{path} is not a CSV file in UTF-8 ({error}); store the rows anew.") from None
     for line, row in found:
         if None in row or None in row.values():
             raise StudyError(f"{path}, line {line}: it has not as many cells as the heading; store the rows anew.")

@@ -52,9 +52,9 @@ class Claim(_Strict):
 
     ``order``: the network ``one`` does better than each of ``than``; ``best``: the same of all of them together;
     ``value``: it reaches ``at_least``; ``convergence``: it reaches a loss in fewer epochs; ``layer``: the published
-    candidate of a layer has the largest or least weight; ``share``: candidates weigh less than an equal share;
-    ``depth``: a candidate weighs more in the last of ``layers`` than in the first; ``formula``: a property of the
-    formula; ``untested``: with the reason.
+    candidate of a layer has the largest or least weight; ``share``: candidates weigh less than an equal share, or
+    more where ``extreme`` is ``largest``; ``depth``: a candidate weighs more in the last of ``layers`` than in the
+    first; ``formula``: a property of the formula; ``untested``: with the reason.
     """
 
     id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")

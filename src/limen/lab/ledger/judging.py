@@ -35,9 +35,9 @@ class Entry:
     seeds: int = 0
     honest: str = ""
     verdict: str = NOT_TESTED
-    paper: str = ""
+    as_the_paper: str = ""
     """The same measured as the papers measure, by the best test epoch; empty where it is not noted."""
-    paper_verdict: str = ""
+    verdict_as_the_paper: str = ""
     why: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -106,26 +106,34 @@ def _judged(entry: Entry, recipe: Recipe, measurements: Measurements) -> Entry:
         "depth": _depth,
     }
     found = judges[entry.claim.kind](entry.claim, recipe, measurements)
-    reasons = [reason for reason in (found.pop("why", ""), entry.why) if reason]
+    behind = _unfinished(found.get("seeds", 0), measurements.rows)
+    reasons = [reason for reason in (found.pop("why", ""), behind, entry.why) if reason]
     return Entry(
         **{**{key: getattr(entry, key) for key in Entry.__dataclass_fields__}, **found, "why": "; ".join(reasons)}
     )
+
+
+def _unfinished(seeds: int, rows: Rows) -> str:
+    """Runs that failed or are still to come leave a comparison fewer seeds than its recipe has."""
+    planned = len(rows.study.settings.seeds)
+    return f"{seeds} of {planned} seeds are finished" if 0 < seeds < planned else ""
 
 
 def _order(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str, Any]:
     """One network before one other or several: all comparisons must bear it out, and one against it is enough."""
     pairs = measurements.pairs(claim)
     honest, paper = ([by[pair] for pair in pairs] for by in (measurements.honest, measurements.paper))
-    tested = [one for one in honest if one.found.pairs > 1]
+    tested = [one for one in honest if not math.isnan(one.found.p)]
     missing = [one.pair.other for one in honest if one.found.pairs < 2]
+    flat = [one.pair.other for one in honest if one.found.pairs > 1 and math.isnan(one.found.p)]
     verdict, paper_verdict = (_together(claim, recipe, many) for many in (honest, paper))
     return {
-        "seeds": max((one.found.pairs for one in honest), default=0),
+        "seeds": min((one.found.pairs for one in honest if one.found.pairs), default=0),
         "honest": _said(honest),
         "verdict": verdict,
-        "paper": _said(paper),
-        "paper_verdict": paper_verdict if any(one.found.pairs for one in paper) else "",
-        "why": _not_run(claim, missing, some=bool(tested)),
+        "as_the_paper": _said(paper),
+        "verdict_as_the_paper": paper_verdict if any(one.found.pairs for one in paper) else "",
+        "why": "; ".join(filter(None, (_not_run(claim, missing, some=bool(tested)), _no_test(flat)))),
     }
 
 
@@ -135,6 +143,10 @@ def _not_run(claim: Claim, missing: Sequence[str], *, some: bool) -> str:
     if some:
         return f"not compared with {listed(missing)} over 2 seeds or more"
     return f"fewer than 2 seeds of both {claim.one} and {listed(missing)} are stored"
+
+
+def _no_test(flat: Sequence[str]) -> str:
+    return f"the differences from {listed(flat)} are the same for every seed, or no numbers" if flat else ""
 
 
 def _together(claim: Claim, recipe: Recipe, measured: Sequence[Measured]) -> str:
@@ -189,7 +201,7 @@ def _value(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str
         said[protocol] = (text if values else "", _reaches(found, claim.at_least, len(values)), len(values))
     (honest, verdict, seeds), (paper, paper_verdict, noted) = said["honest"], said["paper"]
     why = "" if seeds > 1 else f"fewer than 2 seeds of {claim.one} are stored"
-    found_paper = {"paper": paper, "paper_verdict": paper_verdict} if noted else {}
+    found_paper = {"as_the_paper": paper, "verdict_as_the_paper": paper_verdict} if noted else {}
     return {"honest": honest, "verdict": verdict, "seeds": seeds, "why": why, **found_paper}
 
 
@@ -215,15 +227,17 @@ def _layer_words(claim: Claim, recipe: Recipe) -> str:
 
 
 def _share(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str, Any]:
-    """Whether each of the candidates weighs less than an equal share, in every one of the layers."""
+    """Whether each of the candidates weighs less (or more) than an equal share, in every one of the layers."""
     sites = _sites(claim, measurements)
     if not sites:
         return {"why": "no weights are stored"}
     equal = 1 / len(sites[0].candidates)
+    above = claim.extreme == "largest"
+    farthest, word = (min, "least") if above else (max, "largest")
     seeds = range(len(sites[0].seeds))
-    largest = [max(s.seeds[seed].weights[name] for s in sites for name in claim.candidates) for seed in seeds]
-    found = interval([equal - value for value in largest])
-    text = f"the largest of them weighs {_weight(interval(largest))}, an equal share is {equal:.3f}"
+    weights = [farthest(s.seeds[seed].weights[name] for s in sites for name in claim.candidates) for seed in seeds]
+    found = interval([(value - equal) if above else (equal - value) for value in weights])
+    text = f"the {word} of them weighs {_weight(interval(weights))}, an equal share is {equal:.3f}"
     return _lead(text, published.lead_verdict(found), measurements)
 
 

@@ -17,7 +17,9 @@ from limen.lab.statistics import Comparison, Interval, compare, correct, interva
 
 EPOCHS = "epochs"
 """The metric of a claim about convergence."""
-LOWER_IS_BETTER = frozenset({EPOCHS, "loss", "rmse", "mae", "mse", "fid"})
+LOWER_IS_BETTER = frozenset({EPOCHS, "loss", "mae", "mse"}) | {
+    task.measure.name for task in map(tasks.find, tasks.names()) if not task.measure.higher_is_better
+}
 PROTOCOLS = {"honest": "test_", "paper": "best_test_"}
 """The test score of the epoch that held-out examples chose; the best test score of any epoch."""
 
@@ -120,7 +122,13 @@ def epochs_to_reach(runs: Sequence[RunRecord], pair: Pair) -> tuple[dict[int, fl
 
 def _curves(runs: Sequence[RunRecord], name: str) -> dict[int, list[float]]:
     mine = (run for run in runs if run.activation == name and run.status == "finished" and run.curves)
-    return {run.seed: [row.heldout_loss for row in run.curves] for run in mine}
+    losses = {run.seed: [_reached(row.heldout_loss) for row in run.curves] for run in mine}
+    return {seed: values for seed, values in losses.items() if math.isfinite(min(values))}
+
+
+def _reached(loss: float) -> float:
+    """A loss that is not a number reaches nothing."""
+    return math.inf if math.isnan(loss) else loss
 
 
 def _first(losses: Sequence[float], level: float) -> float:

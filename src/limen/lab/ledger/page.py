@@ -70,7 +70,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
     tested = "; ".join(part for part in (by, entry.scale, seeds) if part)
     verdict = f"**{entry.verdict}**" + (f": {entry.why}" if entry.why else "")
     said = f'<a id="{claim.id}"></a>{claim.words} ({claim.source})'
-    return said, entry.published, tested, entry.honest, verdict, entry.paper, entry.paper_verdict
+    return said, entry.published, tested, entry.honest, verdict, entry.as_the_paper, entry.verdict_as_the_paper
 
 
 def _studies(entries: Sequence[Entry], studies: Sequence[Rows]) -> list[str]:
