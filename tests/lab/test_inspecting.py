@@ -82,7 +82,7 @@ def test_a_study_that_observes(run: Command, tmp_path: Path):
         assert ("test_percentile_agreement" in one.metrics) == (one.activation == "ash")
     folder = stored.keep(stored.read(out), tmp_path / "rows")
     assert {path.name for path in folder.iterdir()} == {
-        "study.json", "runs.csv", "curves.csv", "gradients.csv", "sites.csv",
+        "study.json", "runs.csv", "curves.csv", "cost.csv", "gradients.csv", "sites.csv",
     }  # fmt: skip
     again = stored.read(folder).runs
     assert [one.gradients for one in again] == [one.gradients for one in runs]

@@ -116,7 +116,7 @@ def _judged(entry: Entry, recipe: Recipe, measurements: Measurements) -> Entry:
 def _unfinished(seeds: int, rows: Rows) -> str:
     """Runs that failed or are still to come leave a comparison fewer seeds than its recipe has."""
     planned = len(rows.study.settings.seeds)
-    return f"{seeds} of {planned} seeds are finished" if 0 < seeds < planned else ""
+    return f"{seeds} of {planned} seeds are finished" if 1 < seeds < planned else ""
 
 
 def _order(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str, Any]:
