@@ -12,7 +12,7 @@ from torchmetrics import MetricCollection
 from limen.lab.data import TaskData
 from limen.lab.data.pictures import LATENT
 from limen.lab.settings import StudySettings
-from limen.lab.supervised import NonFiniteLossError
+from limen.lab.supervised import finite
 from limen.training import param_groups
 
 if TYPE_CHECKING:
@@ -72,12 +72,8 @@ class Adversarial(L.LightningModule):
         self.log("train_score", self.train_score, on_step=False, on_epoch=True, batch_size=len(real))
 
     def _step(self, optimiser: torch.optim.Optimizer, loss: Tensor, index: int) -> None:
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(
-                f"the loss became {loss.item()} in epoch {self.current_epoch + 1}, step {index + 1}"
-            )
         optimiser.zero_grad()
-        self.manual_backward(loss)
+        self.manual_backward(finite(loss, self, index))
         optimiser.step()
 
     def on_validation_epoch_start(self) -> None:

@@ -24,6 +24,14 @@ class NonFiniteLossError(Exception):
     """The loss became NaN or infinite, so the run has failed."""
 
 
+def finite(loss: Tensor, module: L.LightningModule, index: int) -> Tensor:
+    """The loss of the batch with this index; one that is not finite ends the run."""
+    if not torch.isfinite(loss):
+        epoch = module.current_epoch + 1
+        raise NonFiniteLossError(f"the loss became {loss.item()} in epoch {epoch}, step {index + 1}")
+    return loss
+
+
 class Supervised(L.LightningModule):
     """A network with its task's loss and metrics, and Adam."""
 
@@ -45,11 +53,7 @@ class Supervised(L.LightningModule):
         """The loss of a batch; one that is not finite ends the run."""
         inputs, targets = batch
         outputs = self.network(inputs)
-        loss = self.task.loss(outputs, targets)
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(
-                f"the loss became {loss.item()} in epoch {self.current_epoch + 1}, step {index + 1}"
-            )
+        loss = finite(self.task.loss(outputs, targets), self, index)
         self.train_score(*self.task.answer(outputs.detach(), targets, self.data))
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(targets))
         self.log("train_score", self.train_score, on_step=False, on_epoch=True, batch_size=len(targets))
@@ -73,6 +77,18 @@ class Supervised(L.LightningModule):
         measures.update(*self.task.answer(outputs, targets, self.data))
         self.log(f"{split}_loss", self.task.loss(outputs, targets), on_epoch=True, batch_size=len(targets))
         self.log_dict(measures, on_epoch=True, batch_size=len(targets))
+
+
+class ByObjective(Supervised):
+    """Minimises the task's objective, which needs the network and not its outputs; there is no training score."""
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        """The objective of a batch; one that is not finite ends the run."""
+        inputs, targets = batch
+        loss = finite(self.task.objective(self.network, inputs, targets), self, index)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(inputs))
+        self.log("train_score", math.nan, on_step=False, on_epoch=True, batch_size=len(inputs))
+        return loss
 
 
 class BestWeights(L.Callback):

@@ -126,9 +126,9 @@ class Detection(Task):
 
     def trainer_module(self, network: nn.Module, data: TaskData, settings: StudySettings) -> L.LightningModule | None:
         """As any other, unless the network has losses of its own."""
-        from limen.lab.detection.training import TwoStage  # which knows the tasks
+        from limen.lab.supervised import ByObjective  # which knows the tasks
 
-        return TwoStage(network, self, data, settings) if isinstance(network, libraries.FasterRCNN) else None
+        return ByObjective(network, self, data, settings) if isinstance(network, libraries.FasterRCNN) else None
 
     def metrics(self, data: TaskData) -> dict[str, Metric]:
         """Mean average precision at an overlap of 0.5, and over 0.5, 0.55, …, 0.95."""
