@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from limen.lab import observed_page, tasks
+from limen.lab import observed_page, study, tasks
+from limen.lab.records import SummaryRow
 from limen.lab.report.wording import Scale
 from limen.lab.reproduce import NO_VERDICT, Reproduction
 from limen.lab.statistics import Interval
@@ -69,11 +70,18 @@ def _numbers(found: Reproduction) -> list[str]:
     rows = [(r.network, f"{100 * r.published:.1f}", _percent(r.paper), _percent(r.honest)) for r in found.numbers]
     if not rows:
         return _measured(found)
+    named = {row[0] for row in rows}
+    rows += [(r.activation, "–", "", _percent(Interval(r.mean, r.low, r.high))) for r in _others(found, named)]
     scale = Scale(tasks.find(found.recipe.task).measure.on_test)
     metric = Scale(found.recipe.published_rows()[0]["metric"])
     # A paper may report another metric than the one that decides here.
     published = "published" if metric.column == scale.column else f"published {metric.name}"
     return _table((f"{scale.name}, %", published, "as the paper", "honest"), rows)
+
+
+def _others(found: Reproduction, named: Collection[str]) -> list[SummaryRow]:
+    """Activations that were run, and of which the paper has no number."""
+    return [row for row in found.summary if row.activation not in named and row.verdict != study.REFERENCE]
 
 
 def _measured(found: Reproduction) -> list[str]:
