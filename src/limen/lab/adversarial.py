@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -12,7 +11,7 @@ from torchmetrics import MetricCollection
 from limen.lab.data import TaskData
 from limen.lab.data.pictures import LATENT
 from limen.lab.settings import StudySettings
-from limen.lab.supervised import finite
+from limen.lab.supervised import Supervised, finite
 from limen.training import param_groups
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ SCORED = 4
 """One batch in so many is measured while training."""
 
 
-class Adversarial(L.LightningModule):
+class Adversarial(Supervised):
     """A step of the discriminator and one of the generator for every batch, each with an Adam of its own.
 
     The noise of training is drawn anew for every batch from a generator of its own, so that for one seed every
@@ -32,13 +31,10 @@ class Adversarial(L.LightningModule):
     """
 
     def __init__(self, network: nn.Module, task: Generation, data: TaskData, settings: StudySettings) -> None:
-        super().__init__()
+        super().__init__(network, task, data, settings)
         self.automatic_optimization = False
-        self.network, self.task, self.data, self.settings = network, task, data, settings
+        self.task: Generation = task
         self.random = torch.Generator()
-        self.train_score = task.train_metric(data)
-        measures = MetricCollection(dict(task.metrics(data)))
-        self.val_measures, self.test_measures = measures.clone(prefix="val_"), measures.clone(prefix="test_")
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """The discriminator's and the generator's."""
@@ -75,18 +71,6 @@ class Adversarial(L.LightningModule):
         optimiser.zero_grad()
         self.manual_backward(finite(loss, self, index))
         optimiser.step()
-
-    def on_validation_epoch_start(self) -> None:
-        """Give the network what it must know before it is measured."""
-        self.task.settle(self.network, self.data, self.settings)
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """The distance from the held-out images, after an epoch."""
-        self._evaluate(batch, "val", self.val_measures)
-
-    def test_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """The distance from the test images."""
-        self._evaluate(batch, "test", self.test_measures)
 
     def _evaluate(self, batch: tuple[Tensor, Tensor], split: str, measures: MetricCollection) -> None:
         noise, real = batch

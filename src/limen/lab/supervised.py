@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
@@ -44,12 +45,12 @@ class Supervised(L.LightningModule):
         measures = MetricCollection(dict(task.metrics(data)))
         self.val_measures, self.test_measures = measures.clone(prefix="val_"), measures.clone(prefix="test_")
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam with decoupled weight decay (which at 0 is Adam), never on activation parameters."""
         groups = param_groups(self.network, self.learning_rate, self.weight_decay, activation_lr=self.activation_lr)
         return torch.optim.AdamW(groups)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor | None:
         """The loss of a batch; one that is not finite ends the run."""
         inputs, targets = batch
         outputs = self.network(inputs)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from limen.errors import DataError
-from limen.lab.data.types import ImageData, fingerprint
+from limen.lab.data.types import ImageData, shape_of_images, split_facts
 from limen.lab.records import DataFacts
 
 UNKNOWN = 255
@@ -64,8 +64,7 @@ class AnomalyData:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width, the same for every image."""
-        _, channels, height, width = self.train.images.shape
-        return channels, height, width
+        return shape_of_images(self.train.images)
 
     @property
     def has_masks(self) -> bool:
@@ -77,13 +76,9 @@ class AnomalyData:
         anomalies = int(self.test.anomalous.sum())
         channels, height, width = self.image_shape
         return DataFacts(
-            name=self.name,
+            **split_facts(self),
             classes=(),
             image_shape=self.image_shape,
-            train=len(self.train),
-            validation=0 if self.validation is None else len(self.validation),
-            test=len(self.test),
-            fingerprint=fingerprint({"train": self.train, "validation": self.validation, "test": self.test}),
             description=(
                 f"normal images of {channels}×{height}×{width} to learn from",
                 f"{len(self.test) - anomalies} normal and {anomalies} anomalous ones to test",

@@ -23,7 +23,7 @@ from limen.lab.data.coco import coco_members, read_coco
 from limen.lab.data.files import Files, open_files
 from limen.lab.data.layout import only_archive
 from limen.lab.data.pixels import Pixels, decode, quiet_decoding, resize, stack
-from limen.lab.data.types import fingerprint
+from limen.lab.data.types import shape_of_images, split_facts
 from limen.lab.data.voc import read_voc, voc_members
 from limen.lab.records import DataFacts
 
@@ -92,19 +92,14 @@ class BoxData:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width, the same for every image."""
-        _, channels, height, width = self.train.images.shape
-        return channels, height, width
+        return shape_of_images(self.train.images)
 
     def facts(self) -> DataFacts:
         """Describe the data for a study's records."""
         return DataFacts(
-            name=self.name,
+            **split_facts(self),
             classes=self.classes,
             image_shape=self.image_shape,
-            train=len(self.train),
-            validation=0 if self.validation is None else len(self.validation),
-            test=len(self.test),
-            fingerprint=fingerprint({"train": self.train, "validation": self.validation, "test": self.test}),
             notes=self.notes,
         )
 

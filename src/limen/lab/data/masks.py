@@ -19,7 +19,7 @@ from limen.errors import DataError
 from limen.lab.data.mask_images import Decoded, check_sizes, decode_mask, decode_pairs
 from limen.lab.data.mask_layouts import WHOLE, find_files, find_pairs, is_volume
 from limen.lab.data.pixels import stack
-from limen.lab.data.types import fingerprint
+from limen.lab.data.types import shape_of_images, split_facts
 from limen.lab.data.volumes import load_volumes
 from limen.lab.records import DataFacts
 
@@ -80,19 +80,14 @@ class MaskData:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width, the same for every image."""
-        _, channels, height, width = self.train.images.shape
-        return channels, height, width
+        return shape_of_images(self.train.images)
 
     def facts(self) -> DataFacts:
         """Describe the data for a study's records."""
         return DataFacts(
-            name=self.name,
+            **split_facts(self),
             classes=self.classes,
             image_shape=self.image_shape,
-            train=len(self.train),
-            validation=0 if self.validation is None else len(self.validation),
-            test=len(self.test),
-            fingerprint=fingerprint({"train": self.train, "validation": self.validation, "test": self.test}),
             notes=self.notes,
         )
 

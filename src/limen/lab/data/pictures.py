@@ -23,7 +23,7 @@ from limen.lab.data.layout import (
 )
 from limen.lab.data.pixels import stack
 from limen.lab.data.source import load
-from limen.lab.data.types import ImageData, Split, fingerprint
+from limen.lab.data.types import ImageData, Split, shape_of_images, split_facts
 from limen.lab.records import DataFacts
 
 LATENT = 100
@@ -72,20 +72,15 @@ class PictureData:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width, the same for every image."""
-        _, channels, height, width = self.train.images.shape
-        return channels, height, width
+        return shape_of_images(self.train.images)
 
     def facts(self) -> DataFacts:
         """Describe the data for a study's records."""
         channels, height, width = self.image_shape
         return DataFacts(
-            name=self.name,
+            **split_facts(self),
             classes=(),
             image_shape=self.image_shape,
-            train=len(self.train),
-            validation=0 if self.validation is None else len(self.validation),
-            test=len(self.test),
-            fingerprint=fingerprint({"train": self.train, "validation": self.validation, "test": self.test}),
             description=(f"{height}×{width} {'grey' if channels == 1 else 'colour'} images",),
             notes=self.notes,
         )

@@ -24,7 +24,7 @@ from limen.lab.data.files import open_files, path_kind
 from limen.lab.data.layout import ClassFolders, Kind, find_splits, is_visible, only_archive, split_archives
 from limen.lab.data.source import load
 from limen.lab.data.splits import divide
-from limen.lab.data.types import ImageData, Split, fingerprint
+from limen.lab.data.types import ImageData, Split, split_facts
 from limen.lab.records import DataFacts
 
 ARRAYS = Kind("sequence", "1.npy", lambda: frozenset({".npy"}))
@@ -88,13 +88,9 @@ class SequenceData:
         lengths = self.train.inputs[:, :, -1].sum(1)
         shortest = int(lengths.min())
         return DataFacts(
-            name=self.name,
+            **split_facts(self),
             classes=self.classes,
             image_shape=self.input_shape,
-            train=len(self.train),
-            validation=0 if self.validation is None else len(self.validation),
-            test=0 if self.test is None else len(self.test),
-            fingerprint=fingerprint({"train": self.train, "validation": self.validation, "test": self.test}),
             unit="sequences",
             description=(
                 f"{len(self.classes)} classes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -47,6 +47,19 @@ class TaskData(Protocol):
     def test(self) -> Samples | None: ...  # noqa: D102
     def facts(self) -> DataFacts:
         """Describe the data for a study's records."""
+
+
+def split_facts(data: TaskData) -> dict[str, Any]:
+    """What is recorded of the splits of any data: the name, how many examples each has, what they are."""
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    counts = {name: 0 if split is None else len(split) for name, split in splits.items()}
+    return {"name": data.name, **counts, "fingerprint": fingerprint(splits)}
+
+
+def shape_of_images(images: Tensor) -> tuple[int, int, int]:
+    """Channels, height and width of (N, C, H, W)."""
+    _, channels, height, width = images.shape
+    return channels, height, width
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,19 +118,14 @@ class ImageData:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width, the same for every image."""
-        _, channels, height, width = self.train.images.shape
-        return channels, height, width
+        return shape_of_images(self.train.images)
 
     def facts(self) -> DataFacts:
         """Describe the data for a study's records. A missing split counts as 0 images."""
         return DataFacts(
-            name=self.name,
+            **split_facts(self),
             classes=self.classes,
             image_shape=self.image_shape,
-            train=len(self.train),
-            validation=0 if self.validation is None else len(self.validation),
-            test=0 if self.test is None else len(self.test),
-            fingerprint=fingerprint({"train": self.train, "validation": self.validation, "test": self.test}),
         )
 
 
