@@ -172,6 +172,16 @@ def test_images_come_together_by_score_and_batches_do_not_matter() -> None:
     assert float(metric.compute()) == pytest.approx(2 / 3)
 
 
+@pytest.mark.parametrize(("overlap", "reached"), [(0.49, 0), (0.51, 1), (0.54, 1), (0.56, 2), (0.94, 9), (0.96, 10)])
+def test_an_overlap_counts_from_its_own_threshold_on(overlap: float, reached: int) -> None:
+    part = (0.0, 0.0, 0.4 * overlap, 0.4)  # of A, so that this is their overlap
+    found, truth = [[[0.9, 0, *part]]], [[[0.0, *A]]]
+    assert [measured(found, truth, thresholds=(index,)) for index in range(10)] == [1.0] * reached + [0.0] * (
+        10 - reached
+    )
+    assert measured(found, truth, thresholds=tuple(range(10))) == pytest.approx(reached / 10)
+
+
 def test_the_metrics_of_the_task_take_the_networks_output() -> None:
     class Data:
         classes = ("a", "b")
