@@ -32,12 +32,6 @@ def _finite_constant(graph: Graph, node: Node) -> int | None:
     return next((place for place, value in enumerate(values) if value is not None and math.isfinite(value)), None)
 
 
-def instructions(graph: Graph, outputs: Iterable[int]) -> int:
-    """About how many vector instructions the outputs take."""
-    operations = [graph.nodes[index].op for index in graph.live(outputs)]
-    return sum(_INSTRUCTIONS.get(op, 1) for op in operations)
-
-
 def literal(value: float) -> str:
     """A float32 constant in C, exact.
 
@@ -67,10 +61,3 @@ _C: dict[str, str] = {
     "exp": "vm_exp({})", "log": "vm_log({})", "log1p": "vm_log1p({})", "sin": "vm_sin({})", "cos": "vm_cos({})",
     "erf": "vm_erf({})",
 }  # fmt: skip
-
-# As counted in what GCC makes of vector_math.h; a function that shares another's exponential adds only its last step.
-_INSTRUCTIONS = {
-    "input": 0, "constant": 0, "neg": 0, "abs": 0, "min": 3, "max": 3,
-    "exp_neg": 14, "expm1_neg": 2, "log1p_unit": 10, "exp": 20, "log": 22, "log1p": 25, "sin": 24, "cos": 24, "erf": 26,
-}  # fmt: skip
-NOISE_INSTRUCTIONS = 14

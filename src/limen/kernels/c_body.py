@@ -1,4 +1,4 @@
-"""The loops of a C source: the arithmetic of one element, or of several interleaved, for all elements of a span."""
+"""The loops of a C source: the arithmetic of several vectors of elements, interleaved, for all elements of a span."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from collections.abc import Callable, Iterator
 from limen.formula.factors import FactoredSums
 from limen.formula.graph import Graph
 from limen.kernels.bound import MEAN, STD, BoundFormula
-from limen.kernels.c_arithmetic import NOISE_INSTRUCTIONS, arithmetic, instructions
+from limen.kernels.c_arithmetic import arithmetic
 from limen.kernels.noise import STREAM_STEP
 
-LANES = 16
+LANES = {"float32": 16, "bfloat16": 32, "float16": 32}
 """Elements in the widest vectors there are."""
 COPIES = 4
-"""Elements whose arithmetic is interleaved in a long kernel. One element's is a chain in which each operation waits
-for the one before, and a processor looks ahead only about a hundred operations to fill the gaps: with four chains a
-forward pass of AdAct takes 0.75 of the time and one of ASAU 0.77."""
-LONG = 50
-"""Instructions for an element from which a kernel is long. Shorter ones gain nothing."""
+"""Vectors whose arithmetic is interleaved. The arithmetic of one is a chain in which each operation waits for the one
+before, and a processor looks ahead only about a hundred operations to fill the gaps: with four chains a forward pass of
+AdAct takes 0.75 of the time and one of ASAU 0.77. The four are neighbours in memory; with their places a quarter of a
+span apart, as many streams were too much for the processor's own prefetching, and from memory ASAU took 1.6 times as
+long."""
+AHEAD = 2048
+"""Bytes ahead of the arithmetic that memory is asked for, also where results will be written. A processor's own
+prefetching ends with each page; beyond the caches a pass of Swish takes 0.75 of the time with this, and 512 bytes or
+8 KiB are worse."""
 
 
 class Body:
@@ -31,6 +35,8 @@ class Body:
         self.in_place = dtype == "float32"
         self.graph, self.outputs, self.tensors = graph, outputs, tensors
         self.sums = FactoredSums(graph, (), ())
+        self.target = ""
+        """The array that is written."""
         self.finish: Callable[[list[str], str], list[str]] = lambda results, at: []
         """From the upstream gradient, where there is one, and the results: what is stored and summed at a place."""
 
@@ -84,18 +90,23 @@ class Body:
         upstream = [f"g{tag}_"] if "g" in self.tensors else []
         return [*lines, *statements, *self.finish([*upstream, *results], at)]
 
-    def loops(self, clause: str = "") -> str:
-        """The loop over the ``n`` elements of a span; in a long kernel one over groups and one over the rest."""
-        noise = sum(name in self.used for name in self.noise)
-        if instructions(self.graph, self.outputs) + noise * NOISE_INSTRUCTIONS < LONG:
-            return _loop(clause, "0", "n", self.element("i", ""))
-        copies = [self.element(f"i + {k} * part", f"_{k}") for k in range(COPIES)]
-        interleaved = [line for lines in zip(*copies, strict=True) for line in lines]
+    def loops(self) -> str:
+        """The loops over the ``n`` elements of a span: over groups of vectors, over vectors, over what is left.
+
+        The inner loops are over ``j``, a place in a vector.
+        """
+        copies = [self.element(f"i + j + {copy} * LANES", f"_{copy}") for copy in range(COPIES)]
         return "\n".join(
             [
-                f"const int part = n / {COPIES * LANES} * {LANES};",
-                _loop(clause, "0", "part", interleaved),
-                _loop(clause, f"{COPIES} * part", "n", self.element("i", "")),
+                "int i = 0;",
+                "for (; i + GROUP <= n; i += GROUP) {",
+                *[f"AHEAD({tensor} + i, {int(tensor == self.target)});" for tensor in (*self.tensors, self.target)],
+                _over_lanes("LANES", [line for lines in zip(*copies, strict=True) for line in lines]),
+                "}",
+                "for (; i + LANES <= n; i += LANES) {",
+                _over_lanes("LANES", self.element("i + j", "")),
+                "}",
+                _over_lanes("n - i", self.element("i + j", "")),
             ]
         )
 
@@ -110,6 +121,6 @@ class Body:
         return "".join(f", p{index}" for index in range(len(self.parameters)))
 
 
-def _loop(clause: str, first: str, end: str, lines: list[str]) -> str:
+def _over_lanes(count: str, lines: list[str]) -> str:
     body = "\n".join(lines)
-    return f"#pragma omp simd{clause}\nfor (int i = {first}; i < {end}; i++) {{\n{body}\n}}"
+    return f"#pragma omp simd\nfor (int j = 0; j < {count}; j++) {{\n{body}\n}}"

@@ -24,7 +24,7 @@ from importlib import resources
 from limen.formula.factors import factored_sums, unfactored_sums
 from limen.kernels.bound import BoundFormula, Derivation
 from limen.kernels.c_arithmetic import arithmetic
-from limen.kernels.c_body import Body
+from limen.kernels.c_body import AHEAD, COPIES, LANES, Body
 
 LAYOUTS = ("shared", "row", "lane", "sample")
 ELEMENT_TYPES = {"float32": "float", "bfloat16": "uint16_t", "float16": "uint16_t"}
@@ -41,6 +41,7 @@ BLOCK = 16384
 def forward_source(bound: BoundFormula, derivation: Derivation, dtype: str, layout: str) -> str:
     """The C source with one function, ``forward``."""
     body = Body(bound, dtype, layout, derivation.forward, [derivation.value], ("x",))
+    body.target = "y"
     body.finish = lambda results, at: [f"y[{at}] = STORE({results[0]});"]
     return "\n".join([_preamble(dtype), _forward_span(body), _FORWARD[layout](body)])
 
@@ -54,11 +55,12 @@ def backward_source(bound: BoundFormula, derivation: Derivation, dtype: str, lay
         sums = factored_sums(derivation.backward, others, {"x", *bound.noise})
     body = Body(bound, dtype, layout, sums.graph, [slope, *sums.bases], ("x", "g"))
     body.sums = sums
+    body.target = "slope_" if layout == "sample" else "gx"
     target = "slope_[{}] = {}" if layout == "sample" else "gx[{}] = STORE({})"
 
     def finish(results: list[str], at: str) -> list[str]:
         upstream, slope, *others = results
-        accumulators = [f"a{k}[{at}]" if layout == "lane" else f"a{k}" for k in range(len(others))]
+        accumulators = [f"a{k}[{at if layout == 'lane' else 'j'}]" for k in range(len(others))]
         return [
             f"{target.format(at, f'{upstream} * {slope}')};",
             *(f"{a} += {upstream} * {other};" for a, other in zip(accumulators, others, strict=True)),
@@ -82,6 +84,18 @@ typedef {ELEMENT_TYPES[dtype]} T;
 #define STORE(v) {_STORE[dtype].format("v")}
 #define EXPORT __attribute__((visibility("default")))
 #define SPAN {SPAN}
+#define LANES {LANES[dtype]}
+#define GROUP ({COPIES} * LANES)
+/* Ask for the memory of a group of elements that comes {AHEAD} bytes after this one; it may lie past the end. */
+#define AHEAD(place, write) \\
+  for (uintptr_t at_ = 0; at_ < GROUP * sizeof(T); at_ += 64) \\
+    __builtin_prefetch((const void *)((uintptr_t)(place) + {AHEAD} + at_), write)
+static inline float sum_of_lanes(float *a) {{
+  for (int j = 0; j < LANES - 16; j++) a[j] += a[j + 16];
+  for (int j = 0; j < 8; j++) a[j] += a[j + 8];
+  for (int j = 0; j < 4; j++) a[j] += a[j + 4];
+  return (a[0] + a[2]) + (a[1] + a[3]);
+}}
 static inline int64_t smaller(int64_t a, int64_t b) {{ return a < b ? a : b; }}
 static inline int64_t larger(int64_t a, int64_t b) {{ return a > b ? a : b; }}
 static inline int64_t blocks_of(int64_t n, int64_t size) {{ return (n + size - 1) / size; }}
@@ -223,19 +237,19 @@ def _backward_span(body: Body) -> str:
     """Adds to ``sums``: in doubles for one channel, or for lanes in floats for all channels."""
     lane, sample = body.layout == "lane", body.layout == "sample"
     accumulators = [f"a{k}" for k in range(len(body.sums.bases))]
-    declare, store, clause = "", "", ""
+    declare, store = "", ""
     if accumulators and lane:
         declare = "\n".join(f"float *restrict {a} = sums + {k} * (int64_t)n;" for k, a in enumerate(accumulators))
     elif accumulators:
-        declare = f"float {', '.join(f'{a} = 0' for a in accumulators)};"
-        clause = f" reduction(+:{','.join(accumulators)})"
+        declare = f"float {', '.join(f'{a}[LANES] = {{0}}' for a in accumulators)};"
         statements, factors = arithmetic(body.graph, body.sums.coefficients, body.uniform_names, "_")
         results = iter(factors)
         added = [
-            f"sums[{k}] += {' + '.join(f'(double){next(results)} * (double)a{basis}' for basis, _ in parts)};"
+            f"sums[{k}] += {' + '.join(f'(double){next(results)} * (double)a{basis}[0]' for basis, _ in parts)};"
             for k, parts in enumerate(body.sums.parts)
         ]
-        store = "\n".join([*statements, *added])
+        gathered = [f"{a}[0] = sum_of_lanes({a});" for a in accumulators]
+        store = "\n".join([*gathered, *statements, *added])
     out = "float *restrict slope_" if sample else "T *restrict gx"
     return f"""
 static inline void span(
@@ -243,7 +257,7 @@ static inline void span(
     uint64_t place, uint32_t seed, int64_t c{body.pointers}{_STATISTICS if sample else ""}) {{
   {body.before}
   {declare}
-  {body.loops(clause)}
+  {body.loops()}
   {store}
 }}
 """

@@ -1,5 +1,5 @@
-/* Mean and deviation of a sample in one pass over memory. T and LOAD are its element type and how to read one; SPAN and
-   smaller are those of the source that includes this. */
+/* Mean and deviation of a sample in one pass over memory. The element type T and everything else that is not defined
+   here is of the source that includes this. */
 
 typedef struct { double total, centre, spread; } moments;
 
@@ -7,27 +7,50 @@ typedef struct { double total, centre, spread; } moments;
    same size. */
 static void moments_of_span(const T *restrict span, int64_t m, double *mean, double *spread) {
   const float one = LOAD(span[0]);
-  const int64_t q = m / 4;
-  /* Four sums at a time: one would wait four cycles for each addition. */
-  float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-  int differs = 0;
-  #pragma omp simd reduction(+:s0,s1,s2,s3) reduction(|:differs)
-  for (int64_t i = 0; i < q; i++) {
-    const float a = LOAD(span[i]), b = LOAD(span[q + i]), c = LOAD(span[2 * q + i]), d = LOAD(span[3 * q + i]);
-    s0 += a; s1 += b; s2 += c; s3 += d;
-    differs |= (a != one) | (b != one) | (c != one) | (d != one);
+  const int64_t whole = m / GROUP * GROUP;
+  float s[LANES] = {0};
+  int differs[LANES] = {0};
+  for (int64_t i = 0; i < whole; i += GROUP) {
+    AHEAD(span + i, 0);
+    #pragma omp simd
+    for (int j = 0; j < LANES; j++) {
+      const T *at = span + i + j;
+      const float a = LOAD(at[0]), b = LOAD(at[LANES]), c = LOAD(at[2 * LANES]), d = LOAD(at[3 * LANES]);
+      s[j] += (a + b) + (c + d);
+      differs[j] |= (a != one) | (b != one) | (c != one) | (d != one);
+    }
   }
-  for (int64_t i = 4 * q; i < m; i++) { s0 += LOAD(span[i]); differs |= LOAD(span[i]) != one; }
+  for (int64_t i = whole; i < m; i += LANES) {
+    #pragma omp simd
+    for (int j = 0; j < smaller(LANES, m - i); j++) {
+      s[j] += LOAD(span[i + j]);
+      differs[j] |= LOAD(span[i + j]) != one;
+    }
+  }
+  int any = 0;
+  for (int j = 0; j < LANES; j++) any |= differs[j];
   /* A constant span has its value as mean, to the last bit, and so no spread. */
-  const float about = differs ? ((s0 + s1) + (s2 + s3)) / (float)m : one;
-  float f0 = 0, f1 = 0, v0 = 0, v1 = 0;
-  #pragma omp simd reduction(+:f0,f1,v0,v1)
-  for (int64_t i = 0; i < 2 * q; i++) {
-    const float a = LOAD(span[i]) - about, b = LOAD(span[2 * q + i]) - about;
-    f0 += a; f1 += b; v0 += a * a; v1 += b * b;
+  const float about = any ? sum_of_lanes(s) / (float)m : one;
+  float f[LANES] = {0}, v[LANES] = {0};
+  for (int64_t i = 0; i < whole; i += GROUP) {
+    #pragma omp simd
+    for (int j = 0; j < LANES; j++) {
+      const T *at = span + i + j;
+      const float a = LOAD(at[0]) - about, b = LOAD(at[LANES]) - about;
+      const float c = LOAD(at[2 * LANES]) - about, d = LOAD(at[3 * LANES]) - about;
+      f[j] += (a + b) + (c + d);
+      v[j] += (a * a + b * b) + (c * c + d * d);
+    }
   }
-  for (int64_t i = 4 * q; i < m; i++) { const float a = LOAD(span[i]) - about; f0 += a; v0 += a * a; }
-  double first = (double)f0 + (double)f1, second = (double)v0 + (double)v1;
+  for (int64_t i = whole; i < m; i += LANES) {
+    #pragma omp simd
+    for (int j = 0; j < smaller(LANES, m - i); j++) {
+      const float a = LOAD(span[i + j]) - about;
+      f[j] += a;
+      v[j] += a * a;
+    }
+  }
+  double first = sum_of_lanes(f), second = sum_of_lanes(v);
   if (!(second < (double)VM_INFINITY)) { /* squares beyond float32: once more in doubles */
     first = second = 0;
     for (int64_t i = 0; i < m; i++) {
