@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import signal
 import subprocess
 import sys
-import warnings
 
 import pytest
 import torch
@@ -413,90 +411,3 @@ def test_everything_registered_is_compiled_or_says_why_not():
     for name in ALL:
         reason = dispatch.why_no_kernel(limen.create(name).bind(training=True))
         assert bool(reason) == bool(find(name).plain_only)
-
-
-class TestTransformsAroundKernels:
-    """Contexts in which a kernel must step aside, or must not lose the way a gradient goes."""
-
-    def test_one_object_used_twice_under_create_graph(self):
-        module, x = limen.ASAU(), torch.randn(4, 5)
-        found = []
-        for backend, create_graph in (("c", True), ("c", False), ("plain", True)):
-            with limen.use_backend(backend):
-                y = module(module(x)).square().sum()
-            found.append(torch.autograd.grad(y, list(module.parameters()), create_graph=create_graph))
-        for other in found[1:]:
-            for got, want in zip(found[0], other, strict=True):
-                torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
-
-    def test_gradient_penalty_through_two_uses(self):
-        module, x = limen.ASAU(), torch.randn(4, 5, requires_grad=True)
-        found = []
-        for backend in ("c", "plain"):
-            with limen.use_backend(backend):
-                y = module(module(x)).sum()
-                (slope,) = torch.autograd.grad(y, x, create_graph=True)
-                found.append(torch.autograd.grad(slope.square().sum(), list(module.parameters())))
-        for got, want in zip(*found, strict=True):
-            torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
-
-    @pytest.mark.parametrize("name", ["asau", "ash", "adact"])
-    def test_batched_gradients(self, name):
-        module, x = activation(name), torch.randn(1, 3)
-        by_rows = torch.autograd.functional.jacobian(module, x)
-        torch.testing.assert_close(torch.autograd.functional.jacobian(module, x, vectorize=True), by_rows)
-
-    def test_transforms_inside_compile(self):
-        module, x, tangent = limen.ASAU(), torch.randn(5), torch.randn(5)
-        torch._dynamo.reset()
-        for function, arguments in (
-            (lambda x, t: torch.func.jvp(module, (x,), (t,))[1], (x, tangent)),
-            (lambda x, t: torch.func.vmap(module)(x) + t, (x, tangent)),
-            (lambda x, t: torch.func.vmap(torch.func.grad(module))(x) * t, (x, tangent)),
-        ):
-            compiled = torch.compile(function, backend="aot_eager")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch's own, about a .grad that it looks at while tracing vmap
-                found = compiled(*arguments)
-            torch.testing.assert_close(found, function(*arguments))
-            assert function(*arguments).abs().sum() > 0
-
-    @pytest.mark.parametrize("layout", ["channels last", "with gaps", "transposed"])
-    def test_operators_promise_the_layout_they_give(self, layout):
-        from limen.kernels import operators  # noqa: F401
-        from limen.kernels.bound import key_of
-
-        x = LAYOUTS[layout][0]()
-        for module in (limen.ASAU(), limen.ASH(context="channel"), limen.ASH(num_parameters=5)):
-            key = key_of(module._bound[False])
-            y, _ = torch.ops.limen.forward(key, x, list(module.tensors()), 1, None)
-            assert y.stride() == torch.empty_like(x).stride()
-
-    @pytest.mark.slow
-    def test_inductor_on_channels_last_samples(self):
-        torch._dynamo.reset()
-        module = limen.ASH(context="channel")
-        x = torch.randn(2, 8, 4, 6).contiguous(memory_format=torch.channels_last)
-        torch.testing.assert_close(torch.compile(module)(x), module(x))
-
-    def test_huge_finite_samples(self):
-        x = torch.tensor([[1e20, -1e20, 3e20, 2.0]])
-        for backend in ("c", "plain"):
-            with limen.use_backend(backend):
-                torch.testing.assert_close(limen.ASH()(x), torch.tensor([[1e20, 0.0, 3e20, 0.0]]))
-                assert limen.HardASH()(x).isfinite().all()
-
-    def test_fx_sees_one_step(self):
-        model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
-        limen.swap_(model, "adact")
-        traced = torch.fx.symbolic_trace(model.eval())
-        assert "call_module" in {node.op for node in traced.graph.nodes if node.target == "1"}
-        x = torch.randn(4, 3)
-        torch.testing.assert_close(traced(x), model(x))
-
-    def test_a_parametrised_module_is_copied_after_use(self):
-        limen.ASAU()(torch.randn(3))
-        module = limen.ASAU()
-        torch.nn.utils.parametrize.register_parametrization(module, "alpha", torch.nn.Softplus())
-        x = torch.randn(4)
-        torch.testing.assert_close(copy.deepcopy(module)(x), module(x))

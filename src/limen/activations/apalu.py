@@ -76,12 +76,8 @@ class APALU(Activation):
             for name, tensor in [*self._parameters.items(), *self._buffers.items()]:
                 if tensor is not None:
                     initial = self.initial[name.removeprefix("rho_")]
-                    rho = torch.tensor(initial, dtype=torch.float64).expm1().log()
+                    rho = torch.tensor(initial, dtype=torch.float64, device="cpu").expm1().log()
                     tensor.fill_(rho.item() if name.startswith("rho_") else initial)
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """a and b, also where they are tied or stored as ρ."""
-        return (self.a, self.b) if self.smooth or self.positive else super().tensors()
 
     def __getattr__(self, name: str) -> Any:
         """``a`` and ``b`` also where they are tied or stored as ρ."""

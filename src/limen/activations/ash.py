@@ -38,7 +38,7 @@ def percentile_to_z(percentile: float | Tensor) -> float | Tensor:
         return threshold
     if not 0 < percentile < 100:
         raise SpecError(f"percentile={percentile!r} must lie between 0 and 100, both excluded.")
-    return float(-torch.special.ndtri(torch.tensor(percentile, dtype=torch.float64) / 100))
+    return float(-torch.special.ndtri(torch.tensor(percentile, dtype=torch.float64, device="cpu") / 100))
 
 
 @overload
@@ -54,7 +54,7 @@ def z_to_percentile(z: float | Tensor) -> float | Tensor:
     if isinstance(z, Tensor):
         kept: Tensor = 100 * torch.special.ndtr(-z)
         return kept
-    return float(100 * torch.special.ndtr(-torch.tensor(z, dtype=torch.float64)))
+    return float(100 * torch.special.ndtr(-torch.tensor(z, dtype=torch.float64, device="cpu")))
 
 
 def _excess(x: Any, z: Any, context: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,8 @@ class Activation(nn.Module):
     """The formula in words, where an expression would say less."""
     _bound: tuple[BoundFormula, BoundFormula]
     """The formula bound for evaluation and for training."""
+    _bound_places: list[tuple[int, str]]
+    """For each tensor whether it is a buffer, and its name."""
     plain_only: ClassVar[str] = ""
     """Why the formula has no kernel, for those that are known not to become an expression."""
     elementwise: bool = True
@@ -151,23 +154,24 @@ class Activation(nn.Module):
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors that the bound formula takes, in its order."""
-        # nn.Module's own attribute look-up would cost a small call a third of its time; parametrised ones need it.
-        registered, buffers = self._parameters, self._buffers
-        found: Any = [
-            registered[n] if n in registered else buffers[n] if n in buffers else getattr(self, n) for n in self.params
-        ]
-        return tuple(found)
+        holders = self._parameters, self._buffers
+        try:
+            return tuple([holders[holder][name] for holder, name in self._bound_places])  # type: ignore[misc]
+        except KeyError:  # a parametrised one is computed
+            return tuple([getattr(self, name) for name in self.params])
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the formula."""
         given: Any = x
         if type(given) is Proxy:
-            # To torch.fx an activation is one step, as torch's own are.
-            tracer: Any = given.tracer
-            traced: Any = tracer.create_proxy("call_module", tracer.path_of_module(self), (x,), {})
-            return traced  # type: ignore[no-any-return]
+            return self._as_one_step(given)
         tensors = self.tensors() if self.group_size == 1 else self._by_channel()
         return dispatch.evaluate(self._bound[self.training], x, tensors, self.channel_dim)
+
+    def _as_one_step(self, x: Any) -> Tensor:
+        """What torch.fx sees of an activation: one step, as torch's own are."""
+        step: Any = x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
+        return step  # type: ignore[no-any-return]
 
     def _by_channel(self) -> tuple[Tensor, ...]:
         """The tensors with one value a channel, from those with one a group."""
@@ -177,6 +181,14 @@ class Activation(nn.Module):
         # Set past nn.Module, whose attribute look-up would come before it in every forward.
         bound = (shared(self.bind(training=False)), shared(self.bind(training=True)))
         object.__setattr__(self, "_bound", bound)
+        # nn.Module's own attribute look-up would cost a small call a third of its time.
+        object.__setattr__(self, "_bound_places", [(int(name in self._buffers), name) for name in self.params])
+        for owner in self.__dict__.get("_bound_owners", ()):
+            owner._rebind()
+
+    def _tell(self, owner: Activation) -> None:
+        """Let an activation that is made of this one take up what is changed here."""
+        self.__dict__.setdefault("_bound_owners", WeakSet()).add(owner)
 
     def __setattr__(self, name: str, value: Any) -> None:
         field = self.fields.get(name)

@@ -18,7 +18,9 @@ from limen.activations.base import Activation
 from limen.activations.registry import create, name_of, register
 from limen.activations.weighting import Weighting, held
 from limen.errors import SpecError, suggest
+from limen.kernels import dispatch
 from limen.kernels.bound import BoundFormula
+from limen.kernels.plain import at_least_float32, softmax
 
 PAPER_CANDIDATES = ("relu", "elu", "leaky_relu", "prelu", "rrelu", "silu", "mish")
 """The seven of the paper, in its order."""
@@ -56,6 +58,7 @@ class MixtureFormula:
             tuple((f"f{index}_{name}", value) for index, member in numbered for name, value in member.constants),
             tuple(f"f{index}_{name}" for index, member in numbered for name in member.noise),
             next((member.plain_only for member in members if member.plain_only), ""),
+            len(members),
         )
 
 
@@ -78,7 +81,7 @@ class AdAct(Activation):
     8
     """
 
-    _bound_of_members: list[tuple[BoundFormula, BoundFormula]]
+    _bound_with_tensors: list[Activation]
     weighting: Weighting | None
     """Temperature, sampling and dropped candidates; None for the plain softmax."""
     _alive: tuple[int, ...]
@@ -177,17 +180,28 @@ class AdAct(Activation):
     def _rebind(self) -> None:
         if "candidates" in self._modules:
             super()._rebind()
-            object.__setattr__(self, "_bound_of_members", [member._bound for member in self.members])
+            for member in self.members:
+                member._tell(self)
+            object.__setattr__(self, "_bound_with_tensors", [member for member in self.in_play if member.params])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the mixture; a constant changed on a candidate since is taken up."""
-        if not is_compiling() and self._bound_of_members != [member._bound for member in self.members]:
-            self._rebind()
-        if not self.training and not is_compiling() and (alone := self._alone(x)) is not None:
-            return alone(x) if not self._learns() else held(alone(x), list(self.parameters()))
-        return super().forward(x)
+        """Apply the mixture."""
+        given: Any = x
+        if type(given) is Proxy:
+            return self._as_one_step(given)
+        logits: Any = self._parameters.get("logits")
+        plainly = logits is not None and self.num_parameters == 1 and self.weighting is None
+        bound = self._bound[self.training]
+        # Logits stand for the weights that are their softmax: to part seven weights would take 7 µs.
+        tensors = (logits, *self._own()) if plainly else ()
+        if not self.training and not is_compiling():
+            if plainly and (y := dispatch.shortly(bound, x, tensors)) is not None:
+                return y
+            if (alone := self._alone()) is not None:
+                return alone(x) if not self._learns() else held(alone(x), list(self.parameters()))
+        return dispatch.evaluate(bound, x, tensors, self.channel_dim) if plainly else super().forward(x)
 
-    def _alone(self, x: Tensor) -> Activation | None:
+    def _alone(self) -> Activation | None:
         """The candidate that has all the weight, so that baking it changes not one bit.
 
         One formula of all candidates rounds differently from the candidate's own. Asked on a CPU only: on a GPU the
@@ -196,13 +210,11 @@ class AdAct(Activation):
         logits: Any = self._parameters.get("logits")
         if type(logits) is not nn.Parameter or not logits.is_cpu or logits.ndim > 1:
             return None
-        given: Any = x
-        if type(given) is Proxy or torch._C._get_tracing_state() is not None:
+        if torch._C._get_tracing_state() is not None:
             return None
         if self.weighting is None:
-            values = logits.tolist()
-            near = max(values) - 16.0  # e^-16 is more than float32 rounds away beside 1
-            if sum([value > near for value in values]) > 1:  # a list: cheaper than a generator, in every call
+            *_, second, first = sorted(logits.tolist())
+            if first - second < 16.0:  # e^-16 is more than float32 rounds away beside 1
                 return None
         largest, index = self.weights.max(0)
         return self.members[int(index)] if largest.item() == 1.0 else None
@@ -224,8 +236,8 @@ class AdAct(Activation):
         return self._softmax().detach()
 
     def _softmax(self, sample: bool = False) -> Tensor:
-        logits = self.logits.float() if self.logits.dtype in (torch.float16, torch.bfloat16) else self.logits
-        return logits.softmax(-1) if self.weighting is None else self.weighting(logits, sample)
+        logits = self.logits
+        return softmax(logits) if self.weighting is None else self.weighting(at_least_float32(logits), sample)
 
     def bind(self, training: bool) -> BoundFormula:
         """The candidates' formulas joined with the weights."""
@@ -233,8 +245,11 @@ class AdAct(Activation):
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The weights, then each candidate's own tensors."""
-        own = [tensor for member in self.in_play if member.params for tensor in member.tensors()]
-        return (*self._shares(), *own)
+        return (*self._shares(), *self._own())
+
+    def _own(self) -> tuple[Tensor, ...]:
+        """The candidates' own tensors."""
+        return tuple([tensor for member in self._bound_with_tensors for tensor in member.tensors()])
 
     def _shares(self) -> tuple[Tensor, ...]:
         """The weights of the candidates in play, as the kernel takes them."""

@@ -29,7 +29,8 @@ def _primitive(on_tensors: Callable[..., Any]) -> Callable[..., Any]:
         if any(isinstance(operand, Tensor) for operand in operands):
             return on_tensors(*operands)
         if all(isinstance(operand, (int, float)) for operand in operands):
-            return on_tensors(*(torch.tensor(operand, dtype=torch.float64) for operand in operands)).item()
+            as_tensor = functools.partial(torch.tensor, dtype=torch.float64, device="cpu")
+            return on_tensors(*map(as_tensor, operands)).item()
         from limen.formula import symbolic
 
         return symbolic.apply(on_tensors.__name__, *operands)

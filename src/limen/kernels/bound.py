@@ -24,28 +24,25 @@ class BoundFormula:
     noise: tuple[str, ...] = ()
     plain_only: str = ""
     """Why this formula is known to have no kernel; empty if it may have one."""
+    weights: int = 0
+    """How many of the first parameters are the softmax of one tensor of logits, which may stand in their place."""
     few: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-    """By element type, the compiled function for few elements: kept here to be found without hashing the formula."""
-    prepared: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-    """By shape, layout and type of the input, the forward call with every decision made, for formulas with statistics
-    and one value a parameter: to decide anew takes as long as three small calls."""
+    """By element type, the short call for few elements: kept here to be found without hashing the formula."""
     contexts: frozenset[Context] = field(init=False, compare=False, repr=False)
     """The contexts over which the formula takes statistics."""
-    simple: bool = field(init=False, compare=False, repr=False)
-    """Whether it takes neither statistics nor noise."""
 
     def __post_init__(self) -> None:
-        identity = (self.function, self.parameters, self.constants, self.noise, self.plain_only)
+        identity = (self.function, self.parameters, self.constants, self.noise, self.plain_only, self.weights)
         # Asked for in every call, and a frozen dataclass would work them out each time.
         object.__setattr__(self, "_hash", hash(identity))
         object.__setattr__(self, "contexts", frozenset(v for _, v in self.constants if isinstance(v, Context)))
-        object.__setattr__(self, "simple", not (self.noise or self.contexts))
 
     def __deepcopy__(self, memo: Any) -> BoundFormula:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return BoundFormula, (self.function, self.parameters, self.constants, self.noise, self.plain_only)
+        identity = self.function, self.parameters, self.constants, self.noise, self.plain_only, self.weights
+        return BoundFormula, identity
 
     def __hash__(self) -> int:
         value: int = self._hash  # type: ignore[attr-defined]  # set once, past the frozen dataclass

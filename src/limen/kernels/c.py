@@ -6,7 +6,6 @@ import ctypes
 import functools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,20 +32,22 @@ def forward_function(bound: BoundFormula, dtype: str, layout: str) -> Any:
     derivation = derive(bound, ())
     source = c_source.forward_source(bound, derivation, dtype, layout)
     function = build.load(source, _file_name(bound, dtype, layout, "forward")).forward
-    return _typed(function, tensors=2, parameters=len(bound.parameters))
+    return _typed(function, tensors=2)
 
 
 @functools.cache
 def few_function(bound: BoundFormula, dtype: torch.dtype) -> Any:
-    """The forward kernel for a few elements in memory order with shared parameters, without noise or statistics.
+    """The forward kernel for a few elements in memory order with shared parameters, without noise, on one thread.
 
-    It takes the addresses of input and output, the number of elements, and the addresses of the parameters.
+    It takes the addresses of input and output, that of two numbers a sample or none, the number of samples (1 for
+    formulas without statistics) and of elements in each, and the addresses of the parameters.
     """
-    source = c_source.forward_source(bound, derive(bound, ()), DTYPES[dtype], "shared")
-    function = build.load(source, _file_name(bound, DTYPES[dtype], "shared", "forward")).forward_few
-    pointers: list[Any] = [ctypes.c_void_p] * len(bound.parameters)
-    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, *pointers]
-    function.restype = None
+    layout = "sample" if bound.contexts else "shared"
+    source = c_source.forward_source(bound, derive(bound, ()), DTYPES[dtype], layout)
+    function = build.load(source, _file_name(bound, DTYPES[dtype], layout, "forward")).forward_few
+    pointer, whole = ctypes.c_void_p, ctypes.c_int64
+    function.argtypes = [pointer, pointer, pointer, whole, whole, pointer]
+    function.restype = ctypes.c_int
     return function
 
 
@@ -56,12 +57,12 @@ def backward_function(bound: BoundFormula, dtype: str, layout: str, wanted: tupl
     derivation = derive(bound, wanted)
     source = c_source.backward_source(bound, derivation, dtype, layout)
     function = build.load(source, _file_name(bound, dtype, layout, "backward")).backward
-    return _typed(function, tensors=4, parameters=len(bound.parameters))
+    return _typed(function, tensors=4)
 
 
-def _typed(function: Any, tensors: int, parameters: int) -> Any:
+def _typed(function: Any, tensors: int) -> Any:
     pointer, whole = ctypes.c_void_p, ctypes.c_int64
-    function.argtypes = [pointer] * (tensors + 1) + [whole] * 5 + [pointer, ctypes.c_int] + [pointer] * parameters
+    function.argtypes = [pointer] * (tensors + 1) + [whole] * 5 + [pointer, ctypes.c_int, pointer]
     function.restype = ctypes.c_int
     return function
 
@@ -80,7 +81,7 @@ def run_forward(
     """
     function = forward_function(bound, DTYPES[x.dtype], plan.layout)
     y = torch.empty_like(x)
-    statistics = torch.empty(plan.outer, 2, dtype=torch.float32) if plan.layout == "sample" else None
+    statistics = torch.empty(plan.outer, 2, dtype=torch.float32, device="cpu") if plan.layout == "sample" else None
     _call(function, (x, y), statistics, plan, seed, values, x.numel())
     return y, statistics
 
@@ -103,37 +104,9 @@ def run_backward(
     gx = torch.empty_like(x)
     by_lane = plan.layout == "lane"
     shape = (len(wanted), plan.channels) if by_lane else (plan.channels, len(wanted))
-    grads = torch.empty(shape, dtype=torch.float32)
+    grads = torch.empty(shape, dtype=torch.float32, device="cpu")
     _call(function, (g, x, gx, grads), statistics, plan, seed, values, x.numel())
     return gx, grads if by_lane else grads.t()
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A forward call that needs no more decisions: for inputs of one shape, layout and type."""
-
-    function: Any
-    sizes: tuple[int, int, int, int, int]
-    samples: int
-    """How many samples there are to take statistics of; 0 for formulas without."""
-    elements: int
-
-    def __call__(self, x: Tensor, pointers: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """The result and the statistics; ``x`` is dense and the pointers are those of float32 parameters."""
-        y = torch.empty_like(x)
-        statistics = torch.empty(self.samples, 2, dtype=torch.float32) if self.samples else None
-        place = None if statistics is None else statistics.data_ptr()
-        threads = _threads(self.elements)
-        failed = self.function(x.data_ptr(), y.data_ptr(), place, *self.sizes, None, threads, *pointers)
-        if failed:
-            raise MemoryError(_NO_MEMORY.format(self.elements))
-        return y, statistics
-
-
-def prepare(bound: BoundFormula, x: Tensor, plan: Plan) -> Prepared:
-    """Make every decision of a forward call without noise once."""
-    function = forward_function(bound, DTYPES[x.dtype], plan.layout)
-    return Prepared(function, plan.sizes, plan.outer if plan.layout == "sample" else 0, x.numel())
 
 
 _NO_MEMORY = "no memory for the partial sums over {} elements."
@@ -171,7 +144,7 @@ def _call(
         *plan.sizes,
         None if seed is None else seed.data_ptr(),
         _threads(elements),
-        *[value.data_ptr() for value in values],
+        (ctypes.c_void_p * len(values))(*[value.data_ptr() for value in values]),
     )
     if failed:
         raise MemoryError(_NO_MEMORY.format(elements))

@@ -30,7 +30,7 @@ class Body:
     def __init__(
         self, bound: BoundFormula, dtype: str, layout: str, graph: Graph, outputs: list[int], tensors: tuple[str, ...]
     ) -> None:
-        self.parameters, self.noise = bound.parameters, bound.noise
+        self.parameters, self.weights, self.noise = bound.parameters, bound.weights, bound.noise
         self.layout = layout
         self.in_place = dtype == "float32"
         self.graph, self.outputs, self.tensors = graph, outputs, tensors
@@ -111,8 +111,13 @@ class Body:
         )
 
     @property
+    def unpacked(self) -> str:
+        """The parameters by name, from the array that a kernel takes."""
+        return " ".join(f"const float *p{index} = parameters[{index}];" for index in range(len(self.parameters)))
+
+    @property
     def pointers(self) -> str:
-        """The parameters as a function takes them."""
+        """The parameters as a span takes them."""
         return "".join(f", const float *restrict p{index}" for index in range(len(self.parameters)))
 
     @property

@@ -96,6 +96,20 @@ static inline float sum_of_lanes(float *a) {{
   for (int j = 0; j < 4; j++) a[j] += a[j + 4];
   return (a[0] + a[2]) + (a[1] + a[3]);
 }}
+/* Whether one weight is to the others as e^16: more than float32 rounds away beside 1. */
+static inline int one_is_all(const float *logits, int n) {{
+  float most = logits[0];
+  int near = 0;
+  for (int k = 1; k < n; k++) most = vm_max(most, logits[k]);
+  for (int k = 0; k < n; k++) near += logits[k] > most - 16;
+  return near == 1;
+}}
+static inline void softmax(const float *logits, float *weights, int n) {{
+  float most = logits[0], sum = 0;
+  for (int k = 1; k < n; k++) most = vm_max(most, logits[k]);
+  for (int k = 0; k < n; k++) sum += weights[k] = vm_exp_np(most - logits[k]);
+  for (int k = 0; k < n; k++) weights[k] /= sum;
+}}
 static inline int64_t smaller(int64_t a, int64_t b) {{ return a < b ? a : b; }}
 static inline int64_t larger(int64_t a, int64_t b) {{ return a > b ? a : b; }}
 static inline int64_t blocks_of(int64_t n, int64_t size) {{ return (n + size - 1) / size; }}
@@ -123,8 +137,33 @@ def _signature(body: Body, backward: bool) -> str:
     return (
         f"EXPORT int {'backward' if backward else 'forward'}({tensors}, float *statistics, int64_t outer, "
         "int64_t channels, int64_t inner, int64_t rows, int64_t every, const int64_t *seeds, "
-        f"int threads{body.pointers})"
+        "int threads, const float *const *parameters)"
     )
+
+
+def _forward_few(body: Body, lines: str) -> str:
+    """Beside the general function one for few elements: less to pass costs a third of the time of a small call.
+
+    Where the formula's first parameters are a softmax, it takes their logits, and gives 1 and does nothing where one
+    weight is all the others' end: then that candidate's own formula has to be evaluated.
+    """
+    places = [f"parameters[{index}]" for index in range(len(body.parameters))]
+    softmax = ""
+    if body.weights:
+        places = [f"weights + {index}" for index in range(body.weights)]
+        places += [f"parameters[{1 + index}]" for index in range(len(body.parameters) - body.weights)]
+        softmax = f"""float weights[{body.weights}];
+  if (one_is_all(parameters[0], {body.weights})) return 1;
+  softmax(parameters[0], weights, {body.weights});"""
+    return f"""
+EXPORT int forward_few(
+    const T *x, T *y, float *statistics, int64_t outer, int64_t inner, const float *const *parameters) {{
+  {softmax}
+  {" ".join(f"const float *p{index} = {place};" for index, place in enumerate(places))}
+  {lines}
+  return 0;
+}}
+"""
 
 
 _PARALLEL = "#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)"
@@ -132,12 +171,12 @@ _SEED = "const uint32_t seed = seeds ? (uint32_t)*seeds : 0;"
 
 
 def _forward_shared(body: Body) -> str:
-    """Beside the general function one for few elements: less to pass costs a third of the time of a small call."""
+    spans = f"""for (int64_t at = 0; at < inner; at += SPAN)
+    span(x + at, y + at, smaller(SPAN, inner - at), at, 0, 0{body.passed});"""
     return f"""
-EXPORT void forward_few(const T *x, T *y, int64_t n{body.pointers}) {{
-  for (int64_t at = 0; at < n; at += SPAN) span(x + at, y + at, smaller(SPAN, n - at), at, 0, 0{body.passed});
-}}
+{_forward_few(body, spans)}
 {_signature(body, False)} {{
+  {body.unpacked}
   {_SEED}
   const int64_t blocks = blocks_of(inner, SPAN);
   {_PARALLEL}
@@ -153,6 +192,7 @@ EXPORT void forward_few(const T *x, T *y, int64_t n{body.pointers}) {{
 def _forward_row(body: Body) -> str:
     return f"""
 {_signature(body, False)} {{
+  {body.unpacked}
   {_SEED}
   {_PARALLEL}
   for (int64_t row = 0; row < outer * channels; row++)
@@ -168,6 +208,7 @@ def _forward_row(body: Body) -> str:
 def _forward_lane(body: Body) -> str:
     return f"""
 {_signature(body, False)} {{
+  {body.unpacked}
   {_SEED}
   {_PARALLEL}
   for (int64_t row = 0; row < outer; row++)
@@ -188,8 +229,26 @@ _PLACE = """const int64_t row = k / across, at = k % across * SPAN;
 
 
 def _forward_sample(body: Body) -> str:
+    samples = f"""for (int64_t s = 0; s < outer; s++) {{
+    const T *from = x + s * inner;
+    float here[2], *own = statistics ? statistics + 2 * s : here;
+    moments_of_sample(from, inner, own);
+    for (int64_t at = 0; at < inner; at += SPAN)
+      span(from + at, y + s * inner + at, smaller(SPAN, inner - at), 0, 0, 0{body.passed}, own[0], own[1]);
+  }}"""
     return f"""{_header("moments.h")}
+static inline void moments_of_sample(const T *from, int64_t size, float *own) {{
+  moments all = {{0, 0, 0}};
+  for (int64_t at = 0; at < size; at += SPAN) {{
+    double mean, spread;
+    moments_of_span(from + at, smaller(SPAN, size - at), &mean, &spread);
+    join(&all, smaller(SPAN, size - at), mean, spread);
+  }}
+  finish(&all, own);
+}}
+{_forward_few(body, samples)}
 {_signature(body, False)} {{
+  {body.unpacked}
   {_SEED}
   const int64_t size = rows * inner, spans = blocks_of(size, SPAN), across = blocks_of(inner, SPAN);
   {_WITHIN}
@@ -199,8 +258,8 @@ def _forward_sample(body: Body) -> str:
   for (int64_t s = 0; s < outer; s++) {{
     const T *from = x + s * size;
     float *own = statistics + 2 * s;
-    moments all = {{0, 0, 0}};
     if (within) {{
+      moments all = {{0, 0, 0}};
       {_PARALLEL}
       for (int64_t b = 0; b < spans; b++)
         moments_of_span(from + b * SPAN, smaller(SPAN, size - b * SPAN), found + 2 * b, found + 2 * b + 1);
@@ -212,12 +271,7 @@ def _forward_sample(body: Body) -> str:
         span(x + first, y + first, smaller(SPAN, inner - at), first, seed, c{body.passed}, own[0], own[1]);
       }}
     }} else {{
-      for (int64_t at = 0; at < size; at += SPAN) {{
-        double mean, spread;
-        moments_of_span(from + at, smaller(SPAN, size - at), &mean, &spread);
-        join(&all, smaller(SPAN, size - at), mean, spread);
-      }}
-      finish(&all, own);
+      moments_of_sample(from, size, own);
       for (int64_t row = 0; row < rows; row++) {{
         const int64_t c = (s * rows + row) / every % channels;
         for (int64_t at = 0; at < inner; at += SPAN) {{
@@ -283,6 +337,7 @@ def _join(count: str) -> str:
 def _backward_shared(body: Body) -> str:
     return f"""
 {_signature(body, True)} {{
+  {body.unpacked}
   {_SEED}
   const int64_t blocks = blocks_of(inner, SPAN);
   {_partial_sums("double", f"blocks * {body.count}")}
@@ -300,6 +355,7 @@ def _backward_row(body: Body) -> str:
     """``partial`` is block × channel × sum; ``grads`` too, so that they join place by place."""
     return f"""
 {_signature(body, True)} {{
+  {body.unpacked}
   {_SEED}
   const int64_t each = larger(1, {BLOCK} / larger(1, channels * inner));
   const int64_t blocks = blocks_of(outer, each), sums = channels * {body.count};
@@ -323,6 +379,7 @@ def _backward_lane(body: Body) -> str:
     """``partial`` is block × sum × channel, in floats that hold the rows of one block."""
     return f"""
 {_signature(body, True)} {{
+  {body.unpacked}
   {_SEED}
   const int64_t each = larger(64, {BLOCK} / larger(1, channels));
   const int64_t blocks = blocks_of(outer, each), sums = channels * {body.count};
@@ -348,6 +405,7 @@ def _backward_sample(body: Body) -> str:
     sums = body.count - 2
     return f"""
 {_signature(body, True)} {{
+  {body.unpacked}
   {_SEED}
   const int64_t size = rows * inner, each = larger(1, {BLOCK} / larger(1, size)), across = blocks_of(inner, SPAN);
   {_WITHIN}

@@ -20,6 +20,7 @@ from torch.compiler import is_compiling
 from limen.errors import LimenError, SpecError, suggest
 from limen.kernels import eager, plain, triton_build
 from limen.kernels.bound import INTERPRETED, BoundFormula, key_of
+from limen.kernels.layout import is_plain
 from limen.kernels.plain import HALF_TYPES
 
 __all__ = ["use_backend"]
@@ -31,6 +32,7 @@ _ORDINARY = (Tensor, torch.nn.Parameter)
 
 _functorch_stack = torch._C._functorch.peek_interpreter_stack
 _tracing_state = torch._C._get_tracing_state
+_dispatch_modes = torch._C._len_torch_dispatch_stack
 
 _chosen: Backend = "auto"
 
@@ -69,27 +71,48 @@ def use_backend(name: Backend) -> Iterator[None]:
 
 
 def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
-    """Run the formula on ``x`` with its tensors, each of one value or of one a channel."""
+    """Run the formula on ``x`` with its tensors, each of one value or of one a channel.
+
+    In the place of weights that are a softmax, their logits may be given.
+    """
     if is_compiling():
         return _evaluate_compiling(bound, x, parameters, channel_dim)
     if not x.is_cpu or _chosen == "triton":
         return _evaluate_by_triton(bound, x, parameters, channel_dim)
-    may = x.dtype in _COMPILED_TYPES and _chosen != "plain" and _is_eager(x)
-    # A function kept for few elements shows that there is a kernel, at the price of a look.
-    if may and (bound.few or _C.has(bound)):
-        return eager.evaluate(bound, x, parameters, channel_dim)
+    if _chosen != "plain" and _is_eager(x):
+        recorded = torch.is_grad_enabled() and eager.requires_grad(x, parameters)
+        short = bound.few.get(x.dtype)  # where it is there, there is a kernel
+        found: Tensor | None = None if recorded or short is None else short(x, parameters, None)
+        if found is not None:
+            return found
+        if (short is not None or (x.dtype in _COMPILED_TYPES and _C.has(bound))) and is_plain(x):
+            return eager.evaluate(bound, x, parameters, channel_dim, recorded)
     if _chosen == "c" and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
 
 
+def shortly(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -> Tensor | None:
+    """What :func:`evaluate` gives for a few elements where nothing is recorded; None wherever it would go another way.
+
+    Also None where the formula's weights are all but one for a single one of them: see AdAct.
+    """
+    short = bound.few.get(x.dtype)
+    if short is None or not x.is_cpu or (torch.is_grad_enabled() and eager.requires_grad(x, parameters)):
+        return None
+    if _chosen not in ("auto", "c") or not _is_eager(x):
+        return None
+    found: Tensor | None = short(x, parameters, None)
+    return found
+
+
 def _evaluate_by_triton(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
     """By Triton's kernels if the tensor is on a GPU, or theirs to interpret; else by the plain formula."""
-    may = x.dtype in _COMPILED_TYPES and _chosen in ("auto", "triton") and _is_eager(x) and _is_for_triton(x)
-    if may and _TRITON.has(bound):
+    may = x.dtype in _COMPILED_TYPES and _chosen in ("auto", "triton") and _is_for_triton(x)
+    if may and _is_eager(x) and is_plain(x) and _TRITON.has(bound):
         from limen.kernels import triton
 
-        return triton.evaluate(bound, x, parameters, channel_dim)
+        return triton.evaluate(bound, x, plain.spread(bound, parameters), channel_dim)
     if _chosen in ("c", "triton") and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x) if _chosen == "c" else _why_not_triton(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
@@ -106,7 +129,7 @@ def _evaluate_compiling(bound: BoundFormula, x: Tensor, parameters: Sequence[Ten
         if key:
             from limen.kernels import operators
 
-            return operators.evaluate(key, x, parameters, channel_dim, bool(bound.noise))
+            return operators.evaluate(key, x, plain.spread(bound, parameters), channel_dim, bool(bound.noise))
     return plain.evaluate(bound, x, parameters, channel_dim)
 
 
@@ -127,16 +150,20 @@ _kernel_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _is_eager(x: Tensor) -> bool:
-    """Whether plain tensors flow, with nothing between us and their memory."""
+    """Whether tensors flow and are computed with at once, with nothing between us and them."""
     return (
         type(x) in _ORDINARY
         and _functorch_stack() is None
         and forward_ad._current_level < 0
         and _tracing_state() is None
-        and x.layout is torch.strided
-        and not x.is_neg()  # a view whose memory has the opposite sign
-        and x.numel() > 0
+        and (_dispatch_modes() == 0 or not _makes_fakes())
     )
+
+
+def _makes_fakes() -> bool:
+    """Whether one of torch's own modes is on, in which new tensors have no memory or operators are written down."""
+    kinds = torch._C._TorchDispatchModeKey
+    return any(torch._C._get_dispatch_mode(kind) for kind in (kinds.FAKE, kinds.PROXY, kinds.FUNCTIONAL))
 
 
 class _Kernels:

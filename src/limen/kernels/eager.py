@@ -13,29 +13,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limen.kernels import c, plain
+from limen.kernels import c, few, plain
 from limen.kernels.bound import BoundFormula
 from limen.kernels.build import NoCompilerError
-from limen.kernels.c import SERIAL_BELOW
-from limen.kernels.layout import Plan, as_parameter, planned, values_of
+from limen.kernels.layout import as_parameter, planned, values_of
 from limen.kernels.noise import new_seed
+from limen.kernels.plain import softmax, spread
 
 RunBackward = Callable[..., tuple[Tensor, Tensor]]
 run_backward = c.run_backward
 
 
-def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
-    """Run the compiled formula, recording it for autograd if anything requires a gradient."""
-    if not torch.is_grad_enabled() and (y := _forward_few(bound, x, parameters)) is not None:
-        return y
+def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, recorded: bool) -> Tensor:
+    """Run the compiled formula, recording it for autograd if that is wanted.
+
+    A tensor of logits may stand in the place of the weights that are its softmax.
+    """
     seed = new_seed() if bound.noise else None
-    if torch.is_grad_enabled() and _requires_grad(x, parameters):
+    if recorded:
         result: Tensor = _apply(bound, channel_dim, seed, x, *parameters)
         return result
     return forward(bound, x, parameters, channel_dim, seed)[0]
 
 
-def _requires_grad(x: Tensor, parameters: Sequence[Tensor]) -> bool:
+def requires_grad(x: Tensor, parameters: Sequence[Tensor]) -> bool:
+    """Whether any of the tensors requires a gradient."""
     if x.requires_grad:
         return True
     for parameter in parameters:  # noqa: SIM110  # any() costs a generator, a fifth of a small call
@@ -48,68 +50,30 @@ def forward(
     bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """The result, and the statistics of each sample if the formula takes any."""
-    y = _forward_few(bound, x, parameters)
-    if y is not None:
-        return y, None
-    if bound.prepared and (found := _forward_prepared(bound, x, parameters)) is not None:
-        return found
     try:
-        if bound.simple and x.dtype not in bound.few:
-            bound.few[x.dtype] = c.few_function(bound, x.dtype)
+        if (found := _forward_few(bound, x, parameters)) is not None:
+            return found
+        parameters = spread(bound, parameters)
         walked, plan = planned(bound, x, parameters, channel_dim)
         if plan is not None:
-            if plan.layout == "sample" and plan.channels == 1 and seed is None and walked is x:
-                _remember(bound, x, plan)
             return c.run_forward(bound, walked, values_of(x, parameters, plan.channels), plan, seed)
     except NoCompilerError as error:
         say_once(bound, error)
     return plain.evaluate(bound, x, parameters, channel_dim, seed), None
 
 
-def _forward_few(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -> Tensor | None:
+def _forward_few(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor | None] | None:
     """The result for a small contiguous input with shared float32 parameters, by the shortest way; else None."""
-    elements = x.numel()
-    function = bound.few.get(x.dtype)
-    if function is None or elements >= SERIAL_BELOW or not x.is_contiguous():
+    if x.numel() >= c.SERIAL_BELOW:
         return None
-    pointers = _pointers(parameters)
-    if pointers is None:
-        return None
-    y = torch.empty_like(x)
-    function(x.data_ptr(), y.data_ptr(), elements, *pointers)
-    return y
-
-
-def _pointers(parameters: Sequence[Tensor]) -> list[int] | None:
-    """Where float32 parameters of one value each are; None if some are of another kind."""
-    pointers = []
-    for parameter in parameters:
-        if parameter.dtype is not torch.float32 or parameter.numel() != 1 or not parameter.is_cpu:
+    call = bound.few.get(x.dtype)
+    if call is None:
+        if not few.suits(bound):
             return None
-        pointers.append(parameter.data_ptr())
-    return pointers
-
-
-PREPARED_SHAPES = 64
-"""Shapes that are remembered for a formula; from then on it starts anew, as inputs of ever new sizes would fill it."""
-
-
-def _remember(bound: BoundFormula, x: Tensor, plan: Plan) -> None:
-    if len(bound.prepared) >= PREPARED_SHAPES:
-        bound.prepared.clear()
-    bound.prepared[x.shape, x.stride(), x.dtype] = c.prepare(bound, x, plan)
-
-
-def _forward_prepared(
-    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]
-) -> tuple[Tensor, Tensor | None] | None:
-    """The result for an input of a shape that has been seen, with shared float32 parameters; else None."""
-    call = bound.prepared.get((x.shape, x.stride(), x.dtype))
-    pointers = None if call is None else _pointers(parameters)
-    if call is None or pointers is None:
-        return None
-    found: tuple[Tensor, Tensor | None] = call(x, pointers)
-    return found
+        call = bound.few[x.dtype] = few.short_call(bound, x.dtype)
+    statistics = torch.empty(len(x), 2, dtype=torch.float32, device="cpu") if bound.contexts and x.ndim else None
+    y = call(x, parameters, statistics)
+    return None if y is None else (y, statistics)
 
 
 def backward(
@@ -124,25 +88,40 @@ def backward(
     run: RunBackward = c.run_backward,
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The gradients of the input and of each wanted parameter, in their own types and shapes, by ``run``."""
-    walked, plan = planned(bound, x, parameters, channel_dim)
+    values = spread(bound, parameters)
+    logits = len(values) > len(parameters)
+    wanted_values = [*[wanted[0]] * bound.weights, *wanted[1:]] if logits else wanted
+    walked, plan = planned(bound, x, values, channel_dim)
     if plan is not None and (statistics is None) == (plan.layout != "sample"):
-        names = tuple([name for name, want in zip(bound.parameters, wanted, strict=True) if want])
+        names = tuple([name for name, want in zip(bound.parameters, wanted_values, strict=True) if want])
         if g.stride() != walked.stride():
             g = torch.empty_like(walked).copy_(g)
-        values = values_of(x, parameters, plan.channels)
         try:
-            gx, sums = run(bound, g, walked, values, plan, statistics, seed, names)
+            gx, sums = run(bound, g, walked, values_of(x, values, plan.channels), plan, statistics, seed, names)
         except NoCompilerError as error:
             say_once(bound, error)
         else:
-            rows = iter(sums.unbind(0))
-            return gx, [
+            first: list[Tensor | None] = []
+            if logits:
+                first = [None]
+                if wanted[0]:
+                    by_weight, sums = torch.split_with_sizes(sums, (bound.weights, len(names) - bound.weights))
+                    first = [_of_logits(by_weight, parameters[0])]
+            rows = iter(sums.unbind())
+            return gx, first + [
                 as_parameter(next(rows), parameter) if want else None
-                for parameter, want in zip(parameters, wanted, strict=True)
+                for parameter, want in zip(parameters[logits:], wanted[logits:], strict=True)
             ]
     gx_plain, *rest = by_plain(bound, g, x, parameters, channel_dim, seed, [True, *wanted])
     assert gx_plain is not None
     return gx_plain, rest
+
+
+def _of_logits(by_weight: Tensor, logits: Tensor) -> Tensor:
+    """The gradient of logits from those of the weights that are their softmax, (weights, channels)."""
+    weights = softmax(logits.detach())
+    by_weight = by_weight.sum(1, dtype=weights.dtype)
+    return as_parameter(torch._softmax_backward_data(by_weight, weights, -1, weights.dtype), logits)
 
 
 _said: set[str] = set()

@@ -72,6 +72,11 @@ def plan_samples(x: Tensor, channels: int, channel_dim: int, axes: tuple[int, ..
     return Plan("sample", outer, channels, after, size // after, 1)
 
 
+def is_plain(x: Tensor) -> bool:
+    """Whether there are elements in memory as they are: not sparse, and no view with the opposite sign."""
+    return x.layout is torch.strided and not x.is_neg() and x.numel() > 0
+
+
 def is_dense(x: Tensor) -> bool:
     """Whether the elements fill one piece of memory without gaps or overlaps, in whatever order of axes."""
     if x.is_contiguous():
@@ -88,10 +93,11 @@ def planned(
     bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int
 ) -> tuple[Tensor, Plan | None]:
     """The input, made dense if it has to be, and how to walk it; no plan where only the plain path can."""
-    channels = max((p.numel() for p in parameters), default=1)
+    channels = 1
     for parameter in parameters:
-        if parameter.numel() != 1:
-            check_channels(parameter.numel(), x, channel_dim)
+        if (values := parameter.numel()) != 1:
+            check_channels(values, x, channel_dim)
+            channels = values
     if not bound.contexts:
         x = x if is_dense(x) else x.contiguous()
         return x, plan_elementwise(x, channels, channel_dim)
@@ -111,10 +117,11 @@ def planned(
 def values_of(x: Tensor, parameters: Sequence[Tensor], channels: int) -> list[Tensor]:
     """The parameters as the kernels read them: float32, contiguous, one value a channel."""
     values = []
+    device = x.device
     for parameter in parameters:
-        if parameter.device != x.device:
+        if parameter.device != device:
             raise LimenError(
-                f"the input is on {x.device} and the activation's parameters are on {parameter.device}; "
+                f"the input is on {device} and the activation's parameters are on {parameter.device}; "
                 "move one to the other."
             )
         if parameter.dtype is torch.float32 and parameter.numel() == channels and parameter.is_contiguous():

@@ -10,7 +10,7 @@ STREAM_STEP = 0x9E3779B9
 _MASK = 0xFFFFFFFF
 
 
-def new_seed(device: torch.device | None = None) -> Tensor:
+def new_seed(device: torch.device | str = "cpu") -> Tensor:
     """A seed from torch's generator of the device, so that checkpointing and ``manual_seed`` reproduce it.
 
     It is drawn where it is used: a GPU's seed needs no copy, and a captured graph draws a new one in each replay.

@@ -38,12 +38,30 @@ def evaluate(
     """
     work = working_dtype(x)
     arguments: dict[str, Any] = dict(bound.constants)
-    for name, parameter in zip(bound.parameters, parameters, strict=True):
+    for name, parameter in zip(bound.parameters, spread(bound, parameters), strict=True):
         arguments[name] = broadcast(parameter, x, channel_dim).to(work)
     for stream, name in enumerate(bound.noise):
         arguments[name] = (uniform(x) if seed is None else counter_noise(x, seed, stream)).to(work)
     result: Tensor = bound.function(x.to(work), **arguments)
     return result.to(x.dtype)
+
+
+def spread(bound: BoundFormula, parameters: Sequence[Tensor]) -> Sequence[Tensor]:
+    """One tensor for each parameter of the formula: logits that stand for weights become the weights."""
+    if len(parameters) == len(bound.parameters):
+        return parameters
+    logits, *own = parameters
+    return [*softmax(logits).unbind(), *own]
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """The weights of logits, at least in float32."""
+    return at_least_float32(logits).softmax(-1)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """A half type as float32, any other as it is."""
+    return tensor.float() if tensor.dtype in HALF_TYPES else tensor
 
 
 def broadcast(parameter: Tensor, x: Tensor, channel_dim: int) -> Tensor:
