@@ -4,12 +4,16 @@ Writes benchmarks/results/cpu.json and prints the tables: forward, backward and 
 float32 and bfloat16 against F.silu, F.mish, eager torch and torch.compile; the overhead of a call on 64 elements; and
 a training step of ResNet-20 (batch 64, 3x32x32, channels-last) with each activation against torch.nn.ReLU. --quick
 leaves torch.compile out, which takes most of the time.
+
+Freed memory is kept by the allocator (glibc's), as it is in a process that has run for a while. Otherwise every large
+result may or may not be made of fresh pages, whose price, twice that of F.silu itself, hides what is compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import ctypes
 import json
 import random
 import statistics
@@ -35,6 +39,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    keep_freed_memory()
     torch.manual_seed(0)
     paths = [path for path in bench.PATHS if path != "compile" or not arguments.quick]
     found: dict[str, object] = {"environment": bench.environment(), "threads": torch.get_num_threads()}
@@ -51,6 +56,15 @@ def main() -> None:
         print(title, json.dumps(found[title], indent=1), "\n")
     arguments.out.parent.mkdir(exist_ok=True)
     arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def keep_freed_memory() -> None:
+    """Have glibc neither map large blocks one by one nor give free memory back; elsewhere nothing is changed."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, mmap_max = -1, -4
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(mmap_max, 0)
 
 
 def overhead(elements: int = 64, calls: int = 2000, rounds: int = 15) -> list[dict[str, float | str]]:

@@ -3,36 +3,13 @@
 
 typedef struct { double total, centre, spread; } moments;
 
-/* The mean of a span, and the sum of squares about it. No square of a large mean is ever taken from a square of the
-   same size. */
-static void moments_of_span(const T *restrict span, int64_t m, double *mean, double *spread) {
-  const float one = LOAD(span[0]);
+/* Sums over a span of the deviations from a number, and of their squares. */
+static inline void deviations_of_span(
+    const T *restrict span, int64_t m, const float about, double *first, double *second) {
   const int64_t whole = m / GROUP * GROUP;
-  float s[LANES] = {0};
-  int differs[LANES] = {0};
-  for (int64_t i = 0; i < whole; i += GROUP) {
-    AHEAD(span + i, 0);
-    #pragma omp simd
-    for (int j = 0; j < LANES; j++) {
-      const T *at = span + i + j;
-      const float a = LOAD(at[0]), b = LOAD(at[LANES]), c = LOAD(at[2 * LANES]), d = LOAD(at[3 * LANES]);
-      s[j] += (a + b) + (c + d);
-      differs[j] |= (a != one) | (b != one) | (c != one) | (d != one);
-    }
-  }
-  for (int64_t i = whole; i < m; i += LANES) {
-    #pragma omp simd
-    for (int j = 0; j < smaller(LANES, m - i); j++) {
-      s[j] += LOAD(span[i + j]);
-      differs[j] |= LOAD(span[i + j]) != one;
-    }
-  }
-  int any = 0;
-  for (int j = 0; j < LANES; j++) any |= differs[j];
-  /* A constant span has its value as mean, to the last bit, and so no spread. */
-  const float about = any ? sum_of_lanes(s) / (float)m : one;
   float f[LANES] = {0}, v[LANES] = {0};
   for (int64_t i = 0; i < whole; i += GROUP) {
+    AHEAD(span + i, 0);
     #pragma omp simd
     for (int j = 0; j < LANES; j++) {
       const T *at = span + i + j;
@@ -50,7 +27,26 @@ static void moments_of_span(const T *restrict span, int64_t m, double *mean, dou
       v[j] += a * a;
     }
   }
-  double first = sum_of_lanes(f), second = sum_of_lanes(v);
+  *first = sum_of_lanes(f);
+  *second = sum_of_lanes(v);
+}
+
+/* The mean of a span, and the sum of squares about it: in one pass from a number near the mean, the mean of the first few
+   values. Where that turns out to lie more than two deviations off, there is a second pass from the mean, so that no
+   square of a large mean is ever taken from a square of the same size. A constant span has its value as mean, to the
+   last bit, and so no spread. */
+static void moments_of_span(const T *restrict span, int64_t m, double *mean, double *spread) {
+  float about = LOAD(span[0]);
+  if (m >= 8) {
+    about *= 0.125f; /* eighths of a number add up to it exactly */
+    for (int j = 1; j < 8; j++) about += 0.125f * LOAD(span[j]);
+  }
+  double first, second;
+  deviations_of_span(span, m, about, &first, &second);
+  if (!(first * first <= 0.8 * (double)m * second)) {
+    about = (float)((double)about + first / (double)m);
+    deviations_of_span(span, m, about, &first, &second);
+  }
   if (!(second < (double)VM_INFINITY)) { /* squares beyond float32: once more in doubles */
     first = second = 0;
     for (int64_t i = 0; i < m; i++) {
