@@ -20,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -35,10 +36,14 @@ RESULTS = Path(__file__).parent / "results" / "cpu.json"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="without torch.compile")
+    parser.add_argument("--markdown", action="store_true", help="measure nothing: print the README's table of --out")
     parser.add_argument("--elements", type=int, default=4_000_000)
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    if arguments.markdown:
+        print(markdown(json.loads(arguments.out.read_text(encoding="utf-8"))))
+        return
     keep_freed_memory()
     torch.manual_seed(0)
     paths = [path for path in bench.PATHS if path != "compile" or not arguments.quick]
@@ -56,6 +61,28 @@ def main() -> None:
         print(title, json.dumps(found[title], indent=1), "\n")
     arguments.out.parent.mkdir(exist_ok=True)
     arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """The table of the README, from the rows of one run."""
+    lines = [
+        "| | time ÷ `F.silu` | `torch.compile` takes | eager torch takes | bfloat16 ÷ `F.silu` "
+        "| ResNet-20 step ÷ `nn.ReLU` | a call on 64 numbers ÷ `F.silu`; recorded |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    rows = {(row["activation"], row["path"]): row for row in found["elementwise float32"]}
+    half = {(row["activation"], row["path"]): row for row in found["elementwise bfloat16"]}
+    steps = {row["activation"]: row["ratio"] for row in found["resnet20"]}
+    calls = {(row["activation"], row["gradients"]): row["ratio"] for row in found["overhead"]}
+    for name in ACTIVATIONS:
+        ours = rows[name, "limen"]
+        longer = [f"{rows[name, path]['both_ms'] / ours['both_ms']:.2g}" for path in ("compile", "eager")]
+        lines.append(
+            f"| {name} | {ours['both_ratio']:.2f} | {longer[0]} times as long | {longer[1]} times as long "
+            f"| {half[name, 'limen']['both_ratio']:.2f} | {f'{steps[name]:.2f}' if name in steps else '–'} "
+            f"| {calls[name, 'off']:.1f}; {calls[name, 'recorded']:.1f} |"
+        )
+    return "\n".join(lines)
 
 
 def keep_freed_memory() -> None:

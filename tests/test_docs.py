@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,9 @@ def test_python_blocks_run(document, capsys):
 def test_links_to_files_lead_somewhere(document):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), target
+
+
+def test_the_readmes_table_of_costs_is_that_of_the_stored_rows():
+    benchmark = runpy.run_path(str(ROOT / "benchmarks" / "cpu.py"))
+    found = json.loads(benchmark["RESULTS"].read_text(encoding="utf-8"))
+    assert benchmark["markdown"](found) in DOCUMENTS[0].read_text(encoding="utf-8")

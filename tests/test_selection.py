@@ -236,7 +236,7 @@ def test_any_candidates_are_one_kernel(monkeypatch: pytest.MonkeyPatch):
         return original(bound, *args)
 
     monkeypatch.setattr(c, "run_forward", counted)
-    x = torch.randn(4, 8, 16, 16)
+    x = torch.randn(16, 8, 32, 32)  # more than a short call takes
     with limen.use_backend("c"):
         fused = mixture(x)
         assert calls == [mixture._bound[True]]

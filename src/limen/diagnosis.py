@@ -8,7 +8,7 @@ from importlib import metadata
 import torch
 
 import limen
-from limen.kernels import build, triton_build
+from limen.kernels import build, few, triton_build
 from limen.kernels.dispatch import why_no_triton
 
 PACKAGES = ("torch", "sympy", "numpy", "lightning", "torchmetrics", "scipy", "matplotlib", "pydantic", "triton")
@@ -72,6 +72,8 @@ def _kernels() -> dict[str, str]:
         compiler = build.find_compiler()
         found = {"compiler": f"{compiler.path} ({compiler.version})", "flags": " ".join(compiler.flags)}
         found["threads"] = "OpenMP, torch's own" if compiler.openmp else "one (no OpenMP shared with torch)"
+        reason = few.why_not_native()
+        found["small calls"] = f"made in Python, which takes longer: {reason}" if reason else "made in C"
     except build.NoCompilerError as error:
         found = {"compiler": f"none: {error}"}
     files, size = build.cache_size()
