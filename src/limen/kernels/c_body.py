@@ -37,8 +37,13 @@ class Body:
         self.sums = FactoredSums(graph, (), ())
         self.target = ""
         """The array that is written."""
-        self.finish: Callable[[list[str], str], list[str]] = lambda results, at: []
+        self.finish: Callable[[list[str], str, str], list[str]] = lambda results, at, lane: []
         """From the upstream gradient, where there is one, and the results: what is stored and summed at a place."""
+
+    @property
+    def extent(self) -> str:
+        """How many elements a span has, as it takes that."""
+        return "int64_t rows, int64_t n" if self.layout == "lane" else "int n"
 
     @property
     def count(self) -> int:
@@ -72,14 +77,17 @@ class Body:
                 step = (stream * STREAM_STEP) & 0xFFFFFFFF
                 yield f"const uint32_t seed{stream}_ = vm_mix((seed + {step}u) ^ (uint32_t)(place >> 32));"
 
-    def element(self, at: str, tag: str) -> list[str]:
-        """The statements for the element at a place, the names of their results ending in a tag."""
+    def element(self, at: str, lane: str, tag: str) -> list[str]:
+        """The statements for the element at a place, the names of their results ending in a tag.
+
+        ``lane`` is its channel where every place in a row has its own parameters, else its place in a vector.
+        """
         names = {"x": f"x{tag}_", **self.uniform_names}
         lines = [f"const float {tensor}{tag}_ = LOAD({tensor}[{at}]);" for tensor in self.tensors]
         for index, name in enumerate(self.parameters):
             if name in self.used and self.layout == "lane":
                 names[name] = f"p{index}{tag}_"
-                lines.append(f"const float {names[name]} = p{index}[{at}];")
+                lines.append(f"const float {names[name]} = p{index}[{lane}];")
         for stream, name in enumerate(self.noise):
             names[name] = f"noise{stream}{tag}_"
             if name in self.used:
@@ -88,27 +96,56 @@ class Body:
                 )
         statements, results = arithmetic(self.graph, self.outputs, names, tag)
         upstream = [f"g{tag}_"] if "g" in self.tensors else []
-        return [*lines, *statements, *self.finish([*upstream, *results], at)]
+        return [*lines, *statements, *self.finish([*upstream, *results], at, lane)]
 
     def loops(self) -> str:
-        """The loops over the ``n`` elements of a span: over groups of vectors, over vectors, over what is left.
+        """The loops over the elements of a span. The inner ones are over ``j``, a place in a vector."""
+        return self._over_rows() if self.layout == "lane" else self._over_elements()
 
-        The inner loops are over ``j``, a place in a vector.
-        """
-        copies = [self.element(f"i + j + {copy} * LANES", f"_{copy}") for copy in range(COPIES)]
-        return "\n".join(
-            [
-                "int i = 0;",
-                "for (; i + GROUP <= n; i += GROUP) {",
-                *[f"AHEAD({tensor} + i, {int(tensor == self.target)});" for tensor in (*self.tensors, self.target)],
-                _over_lanes("LANES", [line for lines in zip(*copies, strict=True) for line in lines]),
-                "}",
-                "for (; i + LANES <= n; i += LANES) {",
-                _over_lanes("LANES", self.element("i + j", "")),
-                "}",
-                _over_lanes("n - i", self.element("i + j", "")),
-            ]
-        )
+    def _over_elements(self) -> str:
+        """Over groups of neighbouring vectors, over vectors, over what is left of ``n`` elements."""
+        alone = self.element("i + j", "j", "")
+        return f"""int i = 0;
+  for (; i + GROUP <= n; i += GROUP) {{
+    {self._ahead("i", "GROUP")}
+    {_over_lanes("LANES", self._interleaved([f"i + j + {copy} * LANES" for copy in range(COPIES)], "j"))}
+  }}
+  for (; i + LANES <= n; i += LANES) {{
+    {_over_lanes("LANES", alone)}
+  }}
+  {_over_lanes("n - i", alone)}"""
+
+    def _over_rows(self) -> str:
+        """Over several of ``rows`` rows of ``n`` lanes at a time, whose parameters are the same, then row by row."""
+        together = self._interleaved([f"(r + {copy}) * n + i + j" for copy in range(COPIES)], "i + j")
+        alone = self.element("r * n + i + j", "i + j", "")
+        ahead = "\n".join(self._ahead(f"(r + {copy}) * n + i", "LANES") for copy in range(COPIES))
+        return f"""int64_t r = 0;
+  for (; r + {COPIES} <= rows; r += {COPIES}) {{
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {{
+      {ahead}
+      {_over_lanes("LANES", together)}
+    }}
+    {_over_lanes("n - i", together)}
+  }}
+  for (; r < rows; r++) {{
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {{
+      {_over_lanes("LANES", alone)}
+    }}
+    {_over_lanes("n - i", alone)}
+  }}"""
+
+    def _interleaved(self, places: list[str], lane: str) -> list[str]:
+        """The statements for the elements at several places, those of one operation beside one another."""
+        copies = [self.element(at, lane, f"_{copy}") for copy, at in enumerate(places)]
+        return [line for lines in zip(*copies, strict=True) for line in lines]
+
+    def _ahead(self, at: str, elements: str) -> str:
+        """Ask for the memory that comes after so many elements at a place, of all tensors read and written."""
+        tensors = (*self.tensors, self.target)
+        return "\n".join(f"AHEAD({tensor} + {at}, {elements}, {int(tensor == self.target)});" for tensor in tensors)
 
     @property
     def unpacked(self) -> str:

@@ -42,7 +42,7 @@ def forward_source(bound: BoundFormula, derivation: Derivation, dtype: str, layo
     """The C source with one function, ``forward``."""
     body = Body(bound, dtype, layout, derivation.forward, [derivation.value], ("x",))
     body.target = "y"
-    body.finish = lambda results, at: [f"y[{at}] = STORE({results[0]});"]
+    body.finish = lambda results, at, lane: [f"y[{at}] = STORE({results[0]});"]
     return "\n".join([_preamble(dtype), _forward_span(body), _FORWARD[layout](body)])
 
 
@@ -58,9 +58,9 @@ def backward_source(bound: BoundFormula, derivation: Derivation, dtype: str, lay
     body.target = "slope_" if layout == "sample" else "gx"
     target = "slope_[{}] = {}" if layout == "sample" else "gx[{}] = STORE({})"
 
-    def finish(results: list[str], at: str) -> list[str]:
+    def finish(results: list[str], at: str, lane: str) -> list[str]:
         upstream, slope, *others = results
-        accumulators = [f"a{k}[{at if layout == 'lane' else 'j'}]" for k in range(len(others))]
+        accumulators = [f"a{k}[{lane}]" for k in range(len(others))]
         return [
             f"{target.format(at, f'{upstream} * {slope}')};",
             *(f"{a} += {upstream} * {other};" for a, other in zip(accumulators, others, strict=True)),
@@ -86,9 +86,9 @@ typedef {ELEMENT_TYPES[dtype]} T;
 #define SPAN {SPAN}
 #define LANES {LANES[dtype]}
 #define GROUP ({COPIES} * LANES)
-/* Ask for the memory of a group of elements that comes {AHEAD} bytes after this one; it may lie past the end. */
-#define AHEAD(place, write) \\
-  for (uintptr_t at_ = 0; at_ < GROUP * sizeof(T); at_ += 64) \\
+/* Ask for memory that comes {AHEAD} bytes after so many elements at a place; it may lie past the end. */
+#define AHEAD(place, elements, write) \\
+  for (uintptr_t at_ = 0; at_ < (elements) * sizeof(T); at_ += 64) \\
     __builtin_prefetch((const void *)((uintptr_t)(place) + {AHEAD} + at_), write)
 static inline float sum_of_lanes(float *a) {{
   for (int j = 0; j < LANES - 16; j++) a[j] += a[j + 16];
@@ -123,7 +123,7 @@ def _forward_span(body: Body) -> str:
     statistics = _STATISTICS if body.layout == "sample" else ""
     return f"""
 static inline void span(
-    const T *restrict x, T *restrict y, int n, uint64_t place, uint32_t seed,
+    const T *restrict x, T *restrict y, {body.extent}, uint64_t place, uint32_t seed,
     int64_t c{body.pointers}{statistics}) {{
   {body.before}
   {body.loops()}
@@ -210,9 +210,12 @@ def _forward_lane(body: Body) -> str:
 {_signature(body, False)} {{
   {body.unpacked}
   {_SEED}
+  const int64_t each = larger(1, SPAN / larger(1, {COPIES} * channels)) * {COPIES};
   {_PARALLEL}
-  for (int64_t row = 0; row < outer; row++)
-    span(x + row * channels, y + row * channels, channels, row * channels, seed, 0{body.passed});
+  for (int64_t row = 0; row < outer; row += each) {{
+    const int64_t first = row * channels;
+    span(x + first, y + first, smaller(each, outer - row), channels, first, seed, 0{body.passed});
+  }}
   return 0;
 }}
 """
@@ -307,7 +310,7 @@ def _backward_span(body: Body) -> str:
     out = "float *restrict slope_" if sample else "T *restrict gx"
     return f"""
 static inline void span(
-    const T *restrict g, const T *restrict x, {out}, {"float" if lane else "double"} *restrict sums, int n,
+    const T *restrict g, const T *restrict x, {out}, {"float" if lane else "double"} *restrict sums, {body.extent},
     uint64_t place, uint32_t seed, int64_t c{body.pointers}{_STATISTICS if sample else ""}) {{
   {body.before}
   {declare}
@@ -381,15 +384,15 @@ def _backward_lane(body: Body) -> str:
 {_signature(body, True)} {{
   {body.unpacked}
   {_SEED}
-  const int64_t each = larger(64, {BLOCK} / larger(1, channels));
+  const int64_t each = larger(64, {BLOCK} / larger(1, {COPIES} * channels) * {COPIES});
   const int64_t blocks = blocks_of(outer, each), sums = channels * {body.count};
   {_partial_sums("float", "blocks * sums")}
   {_PARALLEL}
-  for (int64_t b = 0; b < blocks; b++)
-    for (int64_t row = b * each; row < smaller(outer, (b + 1) * each); row++) {{
-      const int64_t first = row * channels;
-      span(g + first, x + first, gx + first, partial + b * sums, channels, first, seed, 0{body.passed});
-    }}
+  for (int64_t b = 0; b < blocks; b++) {{
+    const int64_t first = b * each * channels;
+    span(g + first, x + first, gx + first, partial + b * sums, smaller(each, outer - b * each), channels,
+         first, seed, 0{body.passed});
+  }}
   {_join("sums")}
 }}
 """

@@ -9,7 +9,7 @@ static inline void deviations_of_span(
   const int64_t whole = m / GROUP * GROUP;
   float f[LANES] = {0}, v[LANES] = {0};
   for (int64_t i = 0; i < whole; i += GROUP) {
-    AHEAD(span + i, 0);
+    AHEAD(span + i, GROUP, 0);
     #pragma omp simd
     for (int j = 0; j < LANES; j++) {
       const T *at = span + i + j;
