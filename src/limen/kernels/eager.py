@@ -101,20 +101,20 @@ def backward(
         except NoCompilerError as error:
             say_once(bound, error)
         else:
-            first: list[Tensor | None] = []
-            if logits:
-                first = [None]
-                if wanted[0]:
-                    by_weight, sums = torch.split_with_sizes(sums, (bound.weights, len(names) - bound.weights))
-                    first = [_of_logits(by_weight, parameters[0])]
-            rows = iter(sums.unbind())
-            return gx, first + [
-                as_parameter(next(rows), parameter) if want else None
-                for parameter, want in zip(parameters[logits:], wanted[logits:], strict=True)
-            ]
+            if not logits:
+                return gx, _by_parameter(sums, parameters, wanted)
+            by_weight, sums = torch.split_with_sizes(sums, (len(names) - sum(wanted[1:]), sum(wanted[1:])))
+            of_logits = _of_logits(by_weight, parameters[0]) if wanted[0] else None
+            return gx, [of_logits, *_by_parameter(sums, parameters[1:], wanted[1:])]
     gx_plain, *rest = by_plain(bound, g, x, parameters, channel_dim, seed, [True, *wanted])
     assert gx_plain is not None
     return gx_plain, rest
+
+
+def _by_parameter(sums: Tensor, parameters: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+    """The gradients of the wanted parameters, one row of the sums each."""
+    rows = iter(sums.unbind())
+    return [as_parameter(next(rows), p) if want else None for p, want in zip(parameters, wanted, strict=True)]
 
 
 def _of_logits(by_weight: Tensor, logits: Tensor) -> Tensor:
