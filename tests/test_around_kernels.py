@@ -13,6 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import limen
+from limen.errors import LimenError
 
 
 @pytest.mark.parametrize("name", COMPILED)
@@ -69,6 +70,22 @@ def test_a_mode_that_only_looks_on_sees_the_kernel():
             torch.testing.assert_close(module(x), want, rtol=0, atol=0)
     assert "aten::empty_like" in seen.operators
     assert "aten::mul.Tensor" not in seen.operators
+
+
+@pytest.mark.parametrize("elements", [7, 40_000])
+@pytest.mark.parametrize("name", ["asau", "ash", "adact"])
+def test_a_view_of_the_opposite_sign(name, elements):
+    """Its memory does not hold its values: gradients by torch's operators, and no kernel where one is insisted on."""
+    module, numbers = activation(name), torch.randn(1, elements, dtype=torch.complex64)
+    negated = numbers.conj().imag
+    assert negated.is_neg()
+    torch.testing.assert_close(module(negated), module(-numbers.imag))
+    by_view = torch.autograd.grad(module(negated).square().sum(), list(module.parameters()))
+    by_copy = torch.autograd.grad(module(-numbers.imag).square().sum(), list(module.parameters()))
+    for got, want in zip(by_view, by_copy, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
+    with limen.use_backend("c"), pytest.raises(LimenError, match="compiled kernels take"):
+        module(negated)
 
 
 def test_one_object_used_twice_under_create_graph():

@@ -85,7 +85,8 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
         found: Tensor | None = None if recorded or short is None else short(x, parameters, None)
         if found is not None:
             return found
-        if (short is not None or (x.dtype in _COMPILED_TYPES and _C.has(bound))) and is_plain(x):
+        there = short is not None or (x.dtype in _COMPILED_TYPES and _C.has(bound))
+        if there and (_chosen == "auto" or is_plain(x)):
             return eager.evaluate(bound, x, parameters, channel_dim, recorded)
     if _chosen == "c" and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x))

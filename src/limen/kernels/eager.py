@@ -16,7 +16,7 @@ from torch import Tensor
 from limen.kernels import c, few, plain
 from limen.kernels.bound import BoundFormula
 from limen.kernels.build import NoCompilerError
-from limen.kernels.layout import as_parameter, planned, values_of
+from limen.kernels.layout import as_parameter, is_plain, planned, values_of
 from limen.kernels.noise import new_seed
 from limen.kernels.plain import softmax, spread
 
@@ -50,9 +50,16 @@ def forward(
     bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """The result, and the statistics of each sample if the formula takes any."""
+    short = bound.few.get(x.dtype)
+    if short is not None and x.numel() < c.SERIAL_BELOW:
+        statistics = torch.empty(len(x), 2, dtype=torch.float32, device="cpu") if bound.contexts and x.ndim else None
+        if (y := short(x, parameters, statistics)) is not None:
+            return y, statistics
+    if not is_plain(x):
+        return plain.evaluate(bound, x, parameters, channel_dim, seed), None
     try:
-        if (found := _forward_few(bound, x, parameters)) is not None:
-            return found
+        if short is None and few.suits(bound):
+            bound.few[x.dtype] = few.short_call(bound, x.dtype)
         parameters = spread(bound, parameters)
         walked, plan = planned(bound, x, parameters, channel_dim)
         if plan is not None:
@@ -60,20 +67,6 @@ def forward(
     except NoCompilerError as error:
         say_once(bound, error)
     return plain.evaluate(bound, x, parameters, channel_dim, seed), None
-
-
-def _forward_few(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor | None] | None:
-    """The result for a small contiguous input with shared float32 parameters, by the shortest way; else None."""
-    if x.numel() >= c.SERIAL_BELOW:
-        return None
-    call = bound.few.get(x.dtype)
-    if call is None:
-        if not few.suits(bound):
-            return None
-        call = bound.few[x.dtype] = few.short_call(bound, x.dtype)
-    statistics = torch.empty(len(x), 2, dtype=torch.float32, device="cpu") if bound.contexts and x.ndim else None
-    y = call(x, parameters, statistics)
-    return None if y is None else (y, statistics)
 
 
 def backward(
@@ -91,7 +84,7 @@ def backward(
     values = spread(bound, parameters)
     logits = len(values) > len(parameters)
     wanted_values = [*[wanted[0]] * bound.weights, *wanted[1:]] if logits else wanted
-    walked, plan = planned(bound, x, values, channel_dim)
+    walked, plan = planned(bound, x, values, channel_dim) if is_plain(x) else (x, None)
     if plan is not None and (statistics is None) == (plan.layout != "sample"):
         names = tuple([name for name, want in zip(bound.parameters, wanted_values, strict=True) if want])
         if g.stride() != walked.stride():
