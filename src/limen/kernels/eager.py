@@ -81,9 +81,11 @@ def backward(
     run: RunBackward = c.run_backward,
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The gradients of the input and of each wanted parameter, in their own types and shapes, by ``run``."""
-    values = spread(bound, parameters)
-    logits = len(values) > len(parameters)
-    wanted_values = [*[wanted[0]] * bound.weights, *wanted[1:]] if logits else wanted
+    weights, values, wanted_values = None, parameters, wanted
+    if len(parameters) < len(bound.parameters):
+        weights = softmax(parameters[0])
+        values = [*weights.unbind(), *parameters[1:]]
+        wanted_values = [*[wanted[0]] * bound.weights, *wanted[1:]]
     walked, plan = planned(bound, x, values, channel_dim) if is_plain(x) else (x, None)
     if plan is not None and (statistics is None) == (plan.layout != "sample"):
         names = tuple([name for name, want in zip(bound.parameters, wanted_values, strict=True) if want])
@@ -94,10 +96,10 @@ def backward(
         except NoCompilerError as error:
             say_once(bound, error)
         else:
-            if not logits:
+            if weights is None:
                 return gx, _by_parameter(sums, parameters, wanted)
             by_weight, sums = torch.split_with_sizes(sums, (len(names) - sum(wanted[1:]), sum(wanted[1:])))
-            of_logits = _of_logits(by_weight, parameters[0]) if wanted[0] else None
+            of_logits = _of_logits(by_weight, weights, parameters[0]) if wanted[0] else None
             return gx, [of_logits, *_by_parameter(sums, parameters[1:], wanted[1:])]
     gx_plain, *rest = by_plain(bound, g, x, parameters, channel_dim, seed, [True, *wanted])
     assert gx_plain is not None
@@ -110,9 +112,8 @@ def _by_parameter(sums: Tensor, parameters: Sequence[Tensor], wanted: Sequence[b
     return [as_parameter(next(rows), p) if want else None for p, want in zip(parameters, wanted, strict=True)]
 
 
-def _of_logits(by_weight: Tensor, logits: Tensor) -> Tensor:
+def _of_logits(by_weight: Tensor, weights: Tensor, logits: Tensor) -> Tensor:
     """The gradient of logits from those of the weights that are their softmax, (weights, channels)."""
-    weights = softmax(logits.detach())
     by_weight = by_weight.sum(1, dtype=weights.dtype)
     return as_parameter(torch._softmax_backward_data(by_weight, weights, -1, weights.dtype), logits)
 
