@@ -2,112 +2,33 @@
 
 import contextlib
 import os
-import pickle
-import shutil
 import stat
 import subprocess
 import sys
-import textwrap
 import threading
 import time
-import warnings
 from pathlib import Path
 
 import pytest
+from helpers_building import (
+    GCC,
+    ROOT,
+    SOURCE,
+    in_child,
+    leftovers,
+    libraries,
+    needs_gcc,
+    needs_root,
+    run_python,
+    start_child,
+    use_script,
+    works,
+)
 
-from limen.kernels import build, cache, compiler
+from limen.kernels import build, cache
 from limen.kernels.build import NoCompilerError, cache_folder, cache_size, cache_trouble, clear_cache, load
 
-GCC = shutil.which("gcc")
-ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
-pytestmark = pytest.mark.skipif(GCC is None, reason="needs gcc")
-needs_root = pytest.mark.skipif(not ROOT, reason="needs root")
-
-WRITES_GARBAGE = 'while [ $# -gt 1 ]; do [ "$1" = -o ] && echo garbage > "$2"; shift; done'
-
-SOURCE = """
-__attribute__((visibility("default"))) int answer(int n) { return n + 1; }
-"""
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """A cache folder of the test's own, and a process that remembers nothing."""
-    monkeypatch.setenv("LIMEN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("LIMEN_CC", raising=False)
-    monkeypatch.delenv("CC", raising=False)
-    build.forget()
-    yield tmp_path / "cache"
-    build.forget()
-
-
-@pytest.fixture
-def calls(tmp_path, monkeypatch):
-    """Compile through a script that notes every call; returns how many there were."""
-    log = tmp_path / "calls"
-    log.touch()
-    use_script(tmp_path, monkeypatch, f'echo "$@" >> {log}\nexec {GCC} "$@"')
-    return lambda: len(log.read_text().splitlines())
-
-
-def use_script(tmp_path, monkeypatch, body):
-    script = tmp_path / "cc.sh"
-    script.write_text(f"#!/bin/sh\n{body}\n")
-    script.chmod(0o755)
-    monkeypatch.setenv("LIMEN_CC", str(script))
-    build.forget()
-
-
-def works(source=SOURCE, name="test"):
-    return load(source, name).answer(41) == 42
-
-
-def libraries(folder):
-    return sorted(folder.glob("*.so"))
-
-
-def leftovers(folder):
-    return [path.name for path in folder.iterdir() if not cache.ENTRY.fullmatch(path.name)]
-
-
-def start_child(function):
-    """Fork, run the function, and return how to wait for its result."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on: forking a process with threads.
-        pid = os.fork()
-    if pid == 0:
-        try:
-            result = function()
-        except BaseException as error:
-            result = repr(error)
-        os.write(writing, pickle.dumps(result))
-        os._exit(0)
-    os.close(writing)
-
-    def wait():
-        with open(reading, "rb") as file:
-            answer = file.read()
-        os.waitpid(pid, 0)
-        return pickle.loads(answer)
-
-    return wait
-
-
-def in_child(function):
-    return start_child(function)()
-
-
-def run_python(code, **environment):
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], env=env, capture_output=True, text=True, timeout=200
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-# Compiling and keeping
+pytestmark = needs_gcc
 
 
 def test_compiles_and_calls(folder):
@@ -421,207 +342,3 @@ def test_where_the_folder_is(monkeypatch, environment, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert str(cache_folder()) == expected
-
-
-# Compilers
-
-
-def test_no_compiler(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    code = f"""
-        from limen.kernels.build import load, NoCompilerError
-        try:
-            load({SOURCE!r}, "test")
-        except NoCompilerError as error:
-            print(error)
-    """
-    assert run_python(code) == "No C compiler was found: install gcc or clang, or name one in LIMEN_CC.\n"
-
-
-def test_named_compiler_that_is_missing(monkeypatch):
-    monkeypatch.setenv("LIMEN_CC", "no-such-cc -m64")
-    with pytest.raises(NoCompilerError, match="LIMEN_CC is 'no-such-cc -m64', and no such program can be run"):
-        works()
-    monkeypatch.setenv("LIMEN_CC", "gcc 'unbalanced")
-    build.forget()
-    with pytest.raises(NoCompilerError, match="no such program"):
-        works()
-    monkeypatch.delenv("LIMEN_CC")
-    monkeypatch.setenv("CC", "no-such-cc")
-    build.forget()
-    assert works()
-
-
-def test_command_with_options_and_none_of_fast_math(monkeypatch):
-    monkeypatch.setenv("CC", f"{GCC} -DOFFSET=1 -ffast-math -Ofast -fopenmp")
-    source = SOURCE.replace("n + 1", "n + OFFSET")
-    assert works(source)
-    flags = build.find_compiler().flags
-    assert "-DOFFSET=1" in flags
-    assert not {"-ffast-math", "-Ofast"} & set(flags)
-    assert sys.float_info.min / 2 > 0
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ("exit 1", "failed with exit code 1: it said nothing"),
-        ("echo first >&2\necho second >&2\nexit 3", "failed with exit code 3: first"),
-        ("kill -9 $$", "was killed by signal 9"),
-        ("exit 0", "wrote no library"),
-        (f"{WRITES_GARBAGE}\nexit 0", "cannot be loaded"),
-    ],
-)
-def test_compiler_that_fails(tmp_path, monkeypatch, folder, body, message):
-    use_script(tmp_path, monkeypatch, body)
-    with pytest.raises(NoCompilerError, match=message):
-        works()
-    assert list(folder.iterdir()) == []
-    assert cache_trouble() == ""
-
-
-def test_false_is_no_compiler(monkeypatch):
-    monkeypatch.setenv("LIMEN_CC", "/bin/false")
-    with pytest.raises(NoCompilerError, match="failed with exit code 1"):
-        works()
-
-
-def test_compiler_that_writes_garbage_from_one_day_on(tmp_path, monkeypatch, folder):
-    broken = tmp_path / "broken"
-    body = f'[ -e {broken} ] || exec {GCC} "$@"\n{WRITES_GARBAGE}\nexit 0'
-    use_script(tmp_path, monkeypatch, body)
-    build.find_compiler()
-    broken.touch()
-    with pytest.raises(NoCompilerError, match="cannot be loaded"):
-        works()
-    assert libraries(folder) == []
-    broken.unlink()
-    build.forget()
-    assert works()
-
-
-def test_compiler_that_hangs(tmp_path, monkeypatch, folder):
-    use_script(tmp_path, monkeypatch, f"echo x >> {tmp_path}/calls\n(sleep 2; touch {tmp_path}/late) &\nsleep 60")
-    monkeypatch.setattr(compiler, "TIMEOUT", 0.5)
-    start = time.monotonic()
-    for _ in range(3):
-        with pytest.raises(NoCompilerError, match="did not finish within"):
-            works()
-    assert time.monotonic() - start < 30
-    assert (tmp_path / "calls").read_text() == "x\n"  # It hung once, not once for every option and kernel.
-    assert list(folder.iterdir()) == []
-    time.sleep(2)
-    assert not (tmp_path / "late").exists()  # What the script had started is gone too.
-
-
-def test_source_that_is_wrong_says_so(folder):
-    with pytest.raises(NoCompilerError, match=r"kernel\.c:1:.*error"):
-        load("int f(void) { return nonsense; }", "wrong")
-    assert cache_trouble() == ""
-    assert works()
-
-
-def test_compiler_that_knows_few_options(tmp_path, monkeypatch):
-    """Neither -march=native nor -mcpu=native nor OpenMP: the plainest options remain."""
-    reject = 'for o; do case "$o" in -march=*|-mcpu=*|-fopenmp*) echo "unknown option $o" >&2; exit 1;; esac; done'
-    use_script(tmp_path, monkeypatch, f'{reject}\nexec {GCC} "$@"')
-    assert works()
-    found = build.find_compiler()
-    assert found.openmp is False
-    assert found.flags == compiler.FLAGS
-
-
-def test_key_holds_everything(monkeypatch):
-    found = build.find_compiler()
-    variants = {
-        build.entry_name(SOURCE, "test", found),
-        build.entry_name(SOURCE + " ", "test", found),
-        build.entry_name(SOURCE, "test", found.without_openmp()),
-        build.entry_name(SOURCE, "test", compiler.Compiler("/other/cc", found.version, found.flags, found.openmp)),
-        build.entry_name(SOURCE, "test", compiler.Compiler(found.path, "13", found.flags, found.openmp)),
-    }
-    monkeypatch.setattr(build, "cpu_identity", lambda: "another machine")
-    variants.add(build.entry_name(SOURCE, "test", found))
-    monkeypatch.undo()
-    monkeypatch.setattr(build, "ABI", "another")
-    variants.add(build.entry_name(SOURCE, "test", found))
-    assert len(variants) == 7
-
-
-def test_cpu_identity_does_not_change_with_the_clock():
-    first = compiler.cpu_identity()
-    compiler.cpu_identity.cache_clear()
-    assert compiler.cpu_identity() == first
-    assert "MHz" not in first
-
-
-# OpenMP
-
-PARALLEL = """
-extern int omp_get_max_threads(void);
-__attribute__((visibility("default"))) int most(void) {
-#ifdef _OPENMP
-    return omp_get_max_threads();
-#else
-    return -1;
-#endif
-}
-__attribute__((visibility("default"))) int used(void) {
-    int n = 0;
-#pragma omp parallel reduction(+ : n)
-    n += 1;
-    return n;
-}
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_runs_on_the_threads_of_torch():
-    code = f"""
-        import torch
-        from limen.kernels.build import find_compiler, load
-        library = load({PARALLEL!r}, "parallel")
-        assert find_compiler().openmp
-        for n in (1, 2, 1, 2):
-            torch.set_num_threads(n)
-            assert (library.most(), library.used()) == (n, n), (library.most(), library.used())
-            torch.randn(1 << 20).exp()
-        mapped = {{line.split()[-1] for line in open("/proc/self/maps") if "omp" in line.split()[-1].split("/")[-1]}}
-        print(*mapped, sep="\\n")
-    """
-    mapped = run_python(code, LIMEN_CC=GCC, OMP_NUM_THREADS="2").split()
-    assert len(mapped) == 1
-    assert "/torch" in mapped[0]
-
-
-def test_missing_openmp_symbol_is_built_without(folder, calls):
-    """As when the compiler is newer than the runtime that torch brings."""
-    source = (
-        SOURCE
-        + """
-#ifdef _OPENMP
-extern void GOMP_of_the_future(void);
-__attribute__((visibility("default"))) void future(void) { GOMP_of_the_future(); }
-#endif
-"""
-    )
-    assert works(source)
-    assert not hasattr(load(source, "test"), "future")
-    before = calls()
-    build.forget()
-    assert works(source)
-    assert calls() == before
-
-
-def test_no_openmp_where_torch_does_not_share_its_runtime(monkeypatch):
-    monkeypatch.setattr(build, "shares_torch_threads", lambda: False)
-    assert build.find_compiler().openmp is False
-    assert load(PARALLEL, "parallel").most() == -1
-
-
-@pytest.mark.skipif(shutil.which("clang") is None, reason="needs clang")
-def test_clang(monkeypatch):
-    """It calls another runtime (libomp), which torch's libgomp cannot stand in for."""
-    monkeypatch.setenv("LIMEN_CC", "clang")
-    assert works()
-    assert load(PARALLEL, "parallel").used() >= 1
