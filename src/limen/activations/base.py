@@ -183,7 +183,7 @@ class Activation(nn.Module):
         object.__setattr__(self, "_bound", bound)
         # nn.Module's own attribute look-up would cost a small call a third of its time.
         object.__setattr__(self, "_bound_places", [(int(name in self._buffers), name) for name in self.params])
-        for owner in self.__dict__.get("_bound_owners", ()):
+        for owner in list(self.__dict__.get("_bound_owners", ())):
             owner._rebind()
 
     def _tell(self, owner: Activation) -> None:
