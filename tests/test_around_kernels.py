@@ -48,9 +48,23 @@ def test_fakes_beside_real_tensors(name):
 @pytest.mark.parametrize("name", COMPILED)
 def test_a_graph_traced_with_real_tensors(name):
     module = activation(name)
-    traced = make_fx(module)(torch.randn(4, 6))
+    module(torch.randn(4, 6))
     x = torch.randn(4, 6)
-    torch.testing.assert_close(traced(x), module(x))
+    for before_dispatch in (False, True):
+        traced = make_fx(module, pre_dispatch=before_dispatch)(torch.randn(4, 6))
+        torch.testing.assert_close(traced(x), module(x))
+
+
+def test_results_without_memory_are_an_error():
+    class WithoutMemory(TorchDispatchMode):
+        def __torch_dispatch__(self, operator, types, arguments=(), named=None):
+            return operator(*arguments, **(named or {})).to("meta")
+
+    module, x = activation("asau"), torch.randn(5)
+    for elements in (5, 40_000):
+        x = torch.randn(elements)
+        with torch.no_grad(), WithoutMemory(), pytest.raises(RuntimeError, match="without memory"):
+            module(x)
 
 
 def test_a_mode_that_only_looks_on_sees_the_kernel():

@@ -88,6 +88,28 @@ def test_a_large_mean_does_not_cancel_the_deviation():
     torch.testing.assert_close(slope, torch.full_like(slope, 0.5))
 
 
+@pytest.mark.parametrize("size", [5, 300, 5000])
+@pytest.mark.parametrize(
+    "sample",
+    [
+        lambda n: torch.randn(n) * 1e37,
+        lambda n: torch.tensor([3e37, -3e37]).repeat(n)[:n] * torch.rand(n),
+        lambda n: torch.randn(n) * 1e-25,
+        lambda n: torch.randn(n).exp().pow(4),
+        lambda n: torch.randn(n).sort().values + 100,
+        lambda n: torch.cat([torch.full((n // 2,), 1000.0), torch.randn(n - n // 2)]),
+        lambda n: torch.cat([torch.full((1,), 1e6), torch.randn(n - 1)]),
+    ],
+    ids=["large", "large of both signs", "tiny", "skewed", "sorted", "constant in half", "outlier first"],
+)
+def test_statistics_of_awkward_samples(sample, size):
+    x = sample(size)[None]
+    _, statistics = eager.forward(limen.ASH()._bound[0], x, limen.ASH().tensors(), 1, None)
+    mean, deviation = x.double().mean(1), x.double().std(1, correction=0)
+    torch.testing.assert_close(statistics[:, 1].double(), deviation, rtol=2e-6, atol=0)
+    assert (statistics[:, 0].double() - mean).abs() <= 1e-6 * deviation + 1e-7 * mean.abs()
+
+
 @pytest.mark.parametrize("shape", [(8, 20_000), (64, 32, 40), (2, 3, 25_000)], ids=str)
 @pytest.mark.parametrize("channels", [1, "all"])
 @pytest.mark.parametrize("name", [name for name in LEARNING if name in COMPILED])

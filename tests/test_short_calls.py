@@ -13,7 +13,7 @@ from helpers import COMPILED, DTYPES, LEARNING, activation, perturbed
 
 import limen
 from limen.kernels import dispatch, eager, few
-from limen.kernels.c import few_function
+from limen.kernels.c import few_functions
 
 NATIVE = not few.why_not_native()
 
@@ -21,8 +21,7 @@ NATIVE = not few.why_not_native()
 def calls(module: limen.Activation, dtype: torch.dtype = torch.float32) -> list[few.ShortCall]:
     """The short calls of an activation's formula: what is used here, and the one in Python."""
     bound = module._bound[module.training]
-    in_python = few.ByAddress(few_function(bound, dtype), bound.weights, bool(bound.contexts))
-    return [few.short_call(bound, dtype), in_python]
+    return [few.short_call(bound, dtype), few.ByAddress(bound, few_functions(bound, dtype))]
 
 
 def tensors_of(module: limen.Activation) -> tuple[torch.Tensor, ...]:
@@ -94,6 +93,9 @@ def test_what_it_is_not_for():
         "a parameter a channel": (torch.randn(2, 4), by_channel.tensors()),
         "a half parameter": (torch.randn(4), (*plain.tensors()[:3], torch.ones(1, dtype=torch.bfloat16))),
         "a parameter without memory": (torch.randn(4), (*plain.tensors()[:3], torch.ones(1, device="meta"))),
+        "too few parameters": (torch.randn(4), plain.tensors()[:3]),
+        "too many parameters": (torch.randn(4), (*plain.tensors(), torch.ones(1))),
+        "no parameters": (torch.randn(4), ()),
         "a tensor of another class": (torch.randn(4), (*plain.tensors()[:3], torch.ones(1).as_subclass(Own))),
     }
     for reason, (x, tensors) in inputs.items():
@@ -101,13 +103,25 @@ def test_what_it_is_not_for():
             assert call(x, tensors, None) is None, reason
 
 
+@pytest.mark.parametrize("elements", [5, 40_000])
+def test_a_module_with_too_few_tensors(elements):
+    class Short(limen.ASAU):
+        def tensors(self):
+            return super().tensors()[:1]
+
+    for recorded in (False, True):
+        with torch.set_grad_enabled(recorded), pytest.raises(TypeError, match="takes 4 tensors, and 1 were given"):
+            Short()(torch.randn(elements))
+
+
 @pytest.mark.skipif(not NATIVE, reason=few.why_not_native())
 def test_wrong_arguments_are_errors():
-    call = few.short_call(activation("asau")._bound[False], torch.float32)
+    module = activation("asau")
+    call = few.short_call(module._bound[False], torch.float32)
     with pytest.raises(TypeError, match="takes x, a tuple or list"):
         call(torch.randn(3))
     with pytest.raises(TypeError):
-        call("text", (), None)
+        call("text", module.tensors(), None)
     with pytest.raises(TypeError):
         call(torch.randn(3), (torch.ones(1),) * 4, "text")
     assert call(torch.randn(3), (1.0,) * 4, None) is None
@@ -226,6 +240,72 @@ class TestMixtures:
             torch.testing.assert_close(copied(x), torch.tensor([-0.25, 2.0]))
             copied.members[1].negative_slope = 0.01
             torch.testing.assert_close(copied(x), before)
+
+    @pytest.mark.parametrize("recorded", [False, True])
+    def test_logits_with_gaps(self, recorded):
+        module, x = limen.AdAct().eval(), torch.randn(5)
+        for logits in (torch.randn(7, 3)[:, 1], torch.randn(14)[::2], torch.randn(1).expand(7)):
+            module.logits.data = logits
+            with limen.use_backend("plain"):
+                want = module(x)
+            with torch.set_grad_enabled(recorded):
+                torch.testing.assert_close(module(x), want)
+            for call in calls(module):
+                assert call(x, tensors_of(module), None) is None
+
+    def test_weights_given_apart(self):
+        """As a weighting or a caller of the function has them."""
+        module, x = perturbed("adact"), torch.randn(3, 4)
+        for call in calls(module):
+            torch.testing.assert_close(call(x, module.tensors(), None), call(x, tensors_of(module), None))
+        weighted = copy.deepcopy(module)
+        weighted.shape_weights().temperature.fill_(0.5)
+        with limen.use_backend("plain"):
+            want = weighted(x)
+        with torch.no_grad():
+            torch.testing.assert_close(weighted(x), want)
+
+    def test_a_replaced_candidate(self):
+        module, x = limen.AdAct(("relu", "prelu", "mish")).eval(), -torch.ones(3)
+        module(x)
+        module.candidates[1] = limen.PReLU(0.9)
+        for backend in ("auto", "plain"):
+            with limen.use_backend(backend), torch.no_grad():
+                alone = torch.stack([member(x) for member in module.members])
+                torch.testing.assert_close(module(x), alone.mean(0))
+
+    def test_replicas_have_their_own_candidates(self):
+        """What torch.nn.parallel.replicate does, on one device."""
+        module, x = limen.AdAct(("relu", "prelu")).eval(), -torch.ones(3)
+        module(x)
+        replica = module._replicate_for_data_parallel()
+        candidates = module.candidates._replicate_for_data_parallel()
+        slopes = module.members[1]._replicate_for_data_parallel()
+        slopes._parameters["weight"] = torch.nn.Parameter(torch.tensor([0.5]))
+        replica._parameters = dict(module._parameters)
+        candidates._modules = {"0": module.members[0], "1": slopes}
+        replica._modules = {"candidates": candidates}
+        torch.testing.assert_close(replica(x), torch.full((3,), -0.25))
+        torch.testing.assert_close(module(x), torch.full((3,), -0.125))
+
+    def test_a_mixture_in_a_mixture(self):
+        inner = limen.AdAct(("relu", "silu"))
+        inner.logits.data = torch.tensor([1.0, -1.0])
+        module, x = limen.AdAct((inner, "mish")).eval(), torch.randn(5)
+        want = (inner.eval()(x) + limen.Mish()(x)) / 2
+        for recorded in (False, True):
+            with torch.set_grad_enabled(recorded):
+                torch.testing.assert_close(module(x), want)
+        module(x).sum().backward()
+        assert inner.logits.grad.abs().sum() > 0
+
+    def test_logits_a_channel_where_they_were_shared(self):
+        module = limen.AdAct(("relu", "silu")).eval()
+        module.logits = torch.nn.Parameter(torch.tensor([[3.0, 0.0], [1.0, 1.0]]))
+        by_channel = limen.AdAct(("relu", "silu"), num_parameters=2).eval()
+        by_channel.logits = module.logits
+        x = torch.randn(4, 2)
+        torch.testing.assert_close(module(x), by_channel(x))
 
     def test_candidates_that_compute_their_tensors(self):
         module = limen.AdAct(("relu", limen.APALU(smooth=True), "prelu")).eval()

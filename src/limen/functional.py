@@ -59,7 +59,8 @@ def adact(
         raise SpecError(f"these candidates have {len(own)} parameters of their own, and {len(parameters)} were given.")
     given = [_as_parameter(value, x) for value in parameters]
     initial = [tensor.detach().to(x.device) for tensor in own[len(given) :]]
-    tensors = [*logits.softmax(-1).unbind(-1), *given, *initial]
+    weights = [logits] if logits.ndim == 1 else logits.softmax(-1).unbind(-1)
+    tensors = [*weights, *given, *initial]
     return dispatch.evaluate(shared(template.bind(training)), x, tensors, channel_dim)
 
 

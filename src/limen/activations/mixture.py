@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from limen.activations.weighting import Weighting, held
 from limen.errors import SpecError, suggest
 from limen.kernels import dispatch
 from limen.kernels.bound import BoundFormula
-from limen.kernels.plain import at_least_float32, softmax
+from limen.kernels.plain import ALL, at_least_float32, softmax
 
 PAPER_CANDIDATES = ("relu", "elu", "leaky_relu", "prelu", "rrelu", "silu", "mish")
 """The seven of the paper, in its order."""
@@ -62,6 +63,21 @@ class MixtureFormula:
         )
 
 
+class Candidates(nn.ModuleList):
+    """The candidates of mixtures, which are told when one is replaced."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        for owner in list(self.__dict__.get("_bound_owners", ())):
+            owner._rebind()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_bound")}
+
+    def _tell(self, owner: Activation) -> None:
+        self.__dict__.setdefault("_bound_owners", WeakSet()).add(owner)
+
+
 @register("adact")
 class AdAct(Activation):
     """A learned mixture of activations: Σ softmax(logits)ᵢ·fᵢ(x).
@@ -81,7 +97,8 @@ class AdAct(Activation):
     8
     """
 
-    _bound_with_tensors: list[Activation]
+    candidates: Candidates
+    _bound_own: list[tuple[str, int, str]]
     weighting: Weighting | None
     """Temperature, sampling and dropped candidates; None for the plain softmax."""
     _alive: tuple[int, ...]
@@ -106,7 +123,7 @@ class AdAct(Activation):
         chosen = [candidates] if isinstance(candidates, (str, Activation)) else list(candidates)
         if len(chosen) < 2:
             raise SpecError(f"AdAct mixes at least two candidates, and {len(chosen)} was given: {candidates!r}.")
-        self.candidates = nn.ModuleList(create(c, **common) if isinstance(c, str) else c for c in chosen)
+        self.candidates = Candidates(create(c, **common) if isinstance(c, str) else c for c in chosen)
         for candidate in self.candidates:
             _check_candidate(candidate)
         self.names = _unique([c if isinstance(c, str) else name_of(c) for c in chosen])
@@ -182,24 +199,40 @@ class AdAct(Activation):
             super()._rebind()
             for member in self.members:
                 member._tell(self)
-            object.__setattr__(self, "_bound_with_tensors", [member for member in self.in_play if member.params])
+            object.__setattr__(self, "_bound_own", self._places_of_own())
+            self.candidates._tell(self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "candidates":
+            return super().__setattr__(name, value)
+        super().__setattr__(name, value if isinstance(value, Candidates) else Candidates(value))
+        if "_bound" in self.__dict__:
+            self._rebind()
+        return None
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the mixture."""
         given: Any = x
         if type(given) is Proxy:
             return self._as_one_step(given)
-        logits: Any = self._parameters.get("logits")
-        plainly = logits is not None and self.num_parameters == 1 and self.weighting is None
+        compiling = is_compiling()
         bound = self._bound[self.training]
-        # Logits stand for the weights that are their softmax: to part seven weights would take 7 µs.
-        tensors = (logits, *self._own()) if plainly else ()
-        if not self.training and not is_compiling():
-            if plainly and (y := dispatch.shortly(bound, x, tensors)) is not None:
+        logits: Any = self._parameters.get("logits")
+        if logits is None or logits.ndim > 1 or self.weighting is not None:
+            alone = None if self.training or compiling else self._alone()
+            return super().forward(x) if alone is None else self._by(alone, x)
+        # Logits stand for the weights that are their softmax: to part seven weights takes 7 µs.
+        tensors = (logits, *self._own())
+        if not self.training and not compiling:
+            if (y := dispatch.shortly(bound, x, tensors)) is not None:
                 return y
             if (alone := self._alone()) is not None:
-                return alone(x) if not self._learns() else held(alone(x), list(self.parameters()))
-        return dispatch.evaluate(bound, x, tensors, self.channel_dim) if plainly else super().forward(x)
+                return self._by(alone, x)
+        return dispatch.evaluate(bound, x, tensors, self.channel_dim)
+
+    def _by(self, alone: Activation, x: Tensor) -> Tensor:
+        """By the only candidate that counts; the others' parameters stay in the graph."""
+        return held(alone(x), list(self.parameters())) if self._learns() else alone(x)
 
     def _alone(self) -> Activation | None:
         """The candidate that has all the weight, so that baking it changes not one bit.
@@ -214,7 +247,7 @@ class AdAct(Activation):
             return None
         if self.weighting is None:
             *_, second, first = sorted(logits.tolist())
-            if first - second < 16.0:  # e^-16 is more than float32 rounds away beside 1
+            if first - second < ALL:
                 return None
         largest, index = self.weights.max(0)
         return self.members[int(index)] if largest.item() == 1.0 else None
@@ -249,7 +282,23 @@ class AdAct(Activation):
 
     def _own(self) -> tuple[Tensor, ...]:
         """The candidates' own tensors."""
-        return tuple([tensor for member in self._bound_with_tensors for tensor in member.tensors()])
+        candidates: Any = self._modules["candidates"]
+        members = candidates._modules  # looked up in every call: replicas of a model have candidates of their own
+        try:
+            places = [(members[key], holder, name) for key, holder, name in self._bound_own]
+            return tuple([(m._buffers if holder else m._parameters)[name] for m, holder, name in places])
+        except KeyError:
+            return tuple([tensor for member in self.in_play for tensor in member.tensors()])
+
+    def _places_of_own(self) -> list[tuple[str, int, str]]:
+        """For each of the candidates' own tensors: which candidate, whether it is a buffer, and its name.
+
+        Where a candidate computes its tensors there is a place that holds nothing, and all are asked.
+        """
+        if any(type(member).tensors is not Activation.tensors for member in self.in_play):
+            return [("", 0, "computed")]
+        members = self.members
+        return [(str(index), *place) for index in self._alive for place in members[index]._bound_places]
 
     def _shares(self) -> tuple[Tensor, ...]:
         """The weights of the candidates in play, as the kernel takes them."""

@@ -36,19 +36,23 @@ def forward_function(bound: BoundFormula, dtype: str, layout: str) -> Any:
 
 
 @functools.cache
-def few_function(bound: BoundFormula, dtype: torch.dtype) -> Any:
+def few_functions(bound: BoundFormula, dtype: torch.dtype) -> tuple[Any, Any]:
     """The forward kernel for a few elements in memory order with shared parameters, without noise, on one thread.
 
     It takes the addresses of input and output, that of two numbers a sample or none, the number of samples (1 for
-    formulas without statistics) and of elements in each, and the addresses of the parameters.
+    formulas without statistics) and of elements in each, and the addresses of the parameters. The second takes logits
+    in the place of weights; None for formulas without.
     """
     layout = "sample" if bound.contexts else "shared"
     source = c_source.forward_source(bound, derive(bound, ()), DTYPES[dtype], layout)
-    function = build.load(source, _file_name(bound, DTYPES[dtype], layout, "forward")).forward_few
+    library = build.load(source, _file_name(bound, DTYPES[dtype], layout, "forward"))
+    functions = library.forward_few, library.forward_few_of_logits if bound.weights else None
     pointer, whole = ctypes.c_void_p, ctypes.c_int64
-    function.argtypes = [pointer, pointer, pointer, whole, whole, pointer]
-    function.restype = ctypes.c_int
-    return function
+    for function in functions:
+        if function is not None:
+            function.argtypes = [pointer, pointer, pointer, whole, whole, pointer]
+            function.restype = ctypes.c_int
+    return functions
 
 
 @functools.cache
@@ -138,13 +142,16 @@ def _call(
     values: Sequence[Tensor],
     elements: int,
 ) -> None:
+    places = [tensor.data_ptr() for tensor in (*tensors, *values)]
+    if not all(places) and not all(tensor.data_ptr() or not tensor.numel() for tensor in (*tensors, *values)):
+        raise RuntimeError("a kernel was given a tensor without memory, such as one of a mode that makes fakes.")
     failed = function(
-        *[tensor.data_ptr() for tensor in tensors],
+        *places[: len(tensors)],
         None if statistics is None else statistics.data_ptr(),
         *plan.sizes,
         None if seed is None else seed.data_ptr(),
         _threads(elements),
-        (ctypes.c_void_p * len(values))(*[value.data_ptr() for value in values]),
+        (ctypes.c_void_p * len(values))(*places[len(tensors) :]),
     )
     if failed:
         raise MemoryError(_NO_MEMORY.format(elements))

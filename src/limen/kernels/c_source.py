@@ -25,6 +25,7 @@ from limen.formula.factors import factored_sums, unfactored_sums
 from limen.kernels.bound import BoundFormula, Derivation
 from limen.kernels.c_arithmetic import arithmetic
 from limen.kernels.c_body import AHEAD, COPIES, LANES, Body
+from limen.kernels.plain import ALL
 
 LAYOUTS = ("shared", "row", "lane", "sample")
 ELEMENT_TYPES = {"float32": "float", "bfloat16": "uint16_t", "float16": "uint16_t"}
@@ -88,27 +89,13 @@ typedef {ELEMENT_TYPES[dtype]} T;
 #define GROUP ({COPIES} * LANES)
 /* Ask for memory that comes {AHEAD} bytes after so many elements at a place; it may lie past the end. */
 #define AHEAD(place, elements, write) \\
-  for (uintptr_t at_ = 0; at_ < (elements) * sizeof(T); at_ += 64) \\
+  for (uintptr_t at_ = 0; at_ < (elements) * sizeof *(place); at_ += 64) \\
     __builtin_prefetch((const void *)((uintptr_t)(place) + {AHEAD} + at_), write)
 static inline float sum_of_lanes(float *a) {{
   for (int j = 0; j < LANES - 16; j++) a[j] += a[j + 16];
   for (int j = 0; j < 8; j++) a[j] += a[j + 8];
   for (int j = 0; j < 4; j++) a[j] += a[j + 4];
   return (a[0] + a[2]) + (a[1] + a[3]);
-}}
-/* Whether one weight is to the others as e^16: more than float32 rounds away beside 1. */
-static inline int one_is_all(const float *logits, int n) {{
-  float most = logits[0];
-  int near = 0;
-  for (int k = 1; k < n; k++) most = vm_max(most, logits[k]);
-  for (int k = 0; k < n; k++) near += logits[k] > most - 16;
-  return near == 1;
-}}
-static inline void softmax(const float *logits, float *weights, int n) {{
-  float most = logits[0], sum = 0;
-  for (int k = 1; k < n; k++) most = vm_max(most, logits[k]);
-  for (int k = 0; k < n; k++) sum += weights[k] = vm_exp_np(most - logits[k]);
-  for (int k = 0; k < n; k++) weights[k] /= sum;
 }}
 static inline int64_t smaller(int64_t a, int64_t b) {{ return a < b ? a : b; }}
 static inline int64_t larger(int64_t a, int64_t b) {{ return a > b ? a : b; }}
@@ -142,26 +129,35 @@ def _signature(body: Body, backward: bool) -> str:
 
 
 def _forward_few(body: Body, lines: str) -> str:
-    """Beside the general function one for few elements: less to pass costs a third of the time of a small call.
-
-    Where the formula's first parameters are a softmax, it takes their logits, and gives 1 and does nothing where one
-    weight is all the others' end: then that candidate's own formula has to be evaluated.
-    """
-    places = [f"parameters[{index}]" for index in range(len(body.parameters))]
-    softmax = ""
-    if body.weights:
-        places = [f"weights + {index}" for index in range(body.weights)]
-        places += [f"parameters[{1 + index}]" for index in range(len(body.parameters) - body.weights)]
-        softmax = f"""float weights[{body.weights}];
-  if (one_is_all(parameters[0], {body.weights})) return 1;
-  softmax(parameters[0], weights, {body.weights});"""
-    return f"""
-EXPORT int forward_few(
-    const T *x, T *y, float *statistics, int64_t outer, int64_t inner, const float *const *parameters) {{
-  {softmax}
-  {" ".join(f"const float *p{index} = {place};" for index, place in enumerate(places))}
+    """Beside the general function one for few elements: less to pass costs a third of the time of a small call."""
+    own = "const T *x, T *y, float *statistics, int64_t outer, int64_t inner, const float *const *parameters"
+    few = f"""
+EXPORT int forward_few({own}) {{
+  {body.unpacked}
   {lines}
   return 0;
+}}
+"""
+    return few + _few_of_logits(own, body.weights, len(body.parameters)) if body.weights else few
+
+
+def _few_of_logits(own: str, weights: int, parameters: int) -> str:
+    """The same from logits in the weights' place; it gives 1 and does nothing where one weight is as good as all.
+
+    Then that candidate's own formula has to be evaluated.
+    """
+    return f"""
+EXPORT int forward_few_of_logits({own}) {{
+  float weights[{weights}], most = parameters[0][0], sum = 0;
+  const float *all[{parameters}];
+  int near = 0;
+  for (int k = 1; k < {weights}; k++) most = vm_max(most, parameters[0][k]);
+  for (int k = 0; k < {weights}; k++) near += parameters[0][k] > most - {ALL:g};
+  if (near == 1) return 1;
+  for (int k = 0; k < {weights}; k++) sum += weights[k] = vm_exp_np(most - parameters[0][k]);
+  for (int k = 0; k < {weights}; k++) {{ weights[k] /= sum; all[k] = weights + k; }}
+  for (int k = {weights}; k < {parameters}; k++) all[k] = parameters[k - {weights} + 1];
+  return forward_few(x, y, statistics, outer, inner, all);
 }}
 """
 

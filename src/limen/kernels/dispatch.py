@@ -21,6 +21,7 @@ from limen.errors import LimenError, SpecError, suggest
 from limen.kernels import eager, plain, triton_build
 from limen.kernels.bound import INTERPRETED, BoundFormula, key_of
 from limen.kernels.layout import is_plain
+from limen.kernels.noise import new_seed
 from limen.kernels.plain import HALF_TYPES
 
 __all__ = ["use_backend"]
@@ -33,6 +34,7 @@ _ORDINARY = (Tensor, torch.nn.Parameter)
 _functorch_stack = torch._C._functorch.peek_interpreter_stack
 _tracing_state = torch._C._get_tracing_state
 _dispatch_modes = torch._C._len_torch_dispatch_stack
+_function_modes = torch._C._len_torch_function_stack
 
 _chosen: Backend = "auto"
 
@@ -87,7 +89,10 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
             return found
         there = short is not None or (x.dtype in _COMPILED_TYPES and _C.has(bound))
         if there and (_chosen == "auto" or is_plain(x)):
-            return eager.evaluate(bound, x, parameters, channel_dim, recorded)
+            if recorded:
+                return eager.record(bound, x, parameters, channel_dim)
+            seed = new_seed() if bound.noise else None
+            return eager.generally(bound, x, parameters, channel_dim, seed)[0]
     if _chosen == "c" and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
@@ -157,13 +162,15 @@ def _is_eager(x: Tensor) -> bool:
         and _functorch_stack() is None
         and forward_ad._current_level < 0
         and _tracing_state() is None
-        and (_dispatch_modes() == 0 or not _makes_fakes())
+        and (not (_dispatch_modes() or _function_modes()) or not _makes_fakes())
     )
 
 
 def _makes_fakes() -> bool:
     """Whether one of torch's own modes is on, in which new tensors have no memory or operators are written down."""
     kinds = torch._C._TorchDispatchModeKey
+    if torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PreDispatch):
+        return True
     return any(torch._C._get_dispatch_mode(kind) for kind in (kinds.FAKE, kinds.PROXY, kinds.FUNCTIONAL))
 
 

@@ -24,16 +24,11 @@ RunBackward = Callable[..., tuple[Tensor, Tensor]]
 run_backward = c.run_backward
 
 
-def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, recorded: bool) -> Tensor:
-    """Run the compiled formula, recording it for autograd if that is wanted.
-
-    A tensor of logits may stand in the place of the weights that are its softmax.
-    """
+def record(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
+    """Run the compiled formula, recorded by autograd; logits may stand in the place of the weights."""
     seed = new_seed() if bound.noise else None
-    if recorded:
-        result: Tensor = _apply(bound, channel_dim, seed, x, *parameters)
-        return result
-    return forward(bound, x, parameters, channel_dim, seed)[0]
+    result: Tensor = _apply(bound, channel_dim, seed, x, *parameters)
+    return result
 
 
 def requires_grad(x: Tensor, parameters: Sequence[Tensor]) -> bool:
@@ -55,12 +50,19 @@ def forward(
         statistics = torch.empty(len(x), 2, dtype=torch.float32, device="cpu") if bound.contexts and x.ndim else None
         if (y := short(x, parameters, statistics)) is not None:
             return y, statistics
+    return generally(bound, x, parameters, channel_dim, seed)
+
+
+def generally(
+    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """:func:`forward` for inputs of any size, layout and parameters."""
+    parameters = spread(bound, parameters)
     if not is_plain(x):
         return plain.evaluate(bound, x, parameters, channel_dim, seed), None
     try:
-        if short is None and few.suits(bound):
+        if x.dtype not in bound.few and few.suits(bound):
             bound.few[x.dtype] = few.short_call(bound, x.dtype)
-        parameters = spread(bound, parameters)
         walked, plan = planned(bound, x, parameters, channel_dim)
         if plan is not None:
             return c.run_forward(bound, walked, values_of(x, parameters, plan.channels), plan, seed)

@@ -1,8 +1,9 @@
 """Calls on a few elements, where asking the tensors takes longer than the arithmetic.
 
-A short call takes the input, the parameters and room for the statistics of each sample (or None), and gives the result;
-None where it is not for it: too many elements, another layout, a parameter a channel, a type other than float32. It is
-made in C against Python's own interface where Python's header is installed, else in Python.
+A short call takes the input, the parameters (or logits in the place of weights) and room for the statistics of each
+sample (or None), and gives the result; None where it is not for it: too many elements, another layout, a parameter a
+channel, a type other than float32. It is made in C against Python's own interface where Python's header is installed,
+else in Python.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from limen.kernels import build
 from limen.kernels.bound import BoundFormula
-from limen.kernels.c import SERIAL_BELOW, few_function
+from limen.kernels.c import SERIAL_BELOW, few_functions
 from limen.kernels.layout import is_plain
 
 ShortCall = Callable[[Tensor, Sequence[Tensor], Tensor | None], Tensor | None]
@@ -39,11 +40,12 @@ def short_call(bound: BoundFormula, dtype: torch.dtype) -> ShortCall:
         UntraceableError: if the formula has no expression.
         NoCompilerError: if it cannot be compiled here.
     """
-    function = few_function(bound, dtype)
+    functions = few_functions(bound, dtype)
     make = _maker()
     if make is None:
-        return ByAddress(function, bound.weights, bool(bound.contexts))
-    made: ShortCall = make(ctypes.cast(function, ctypes.c_void_p), SERIAL_BELOW, bound.weights, bool(bound.contexts))
+        return ByAddress(bound, functions)
+    addresses = [function and ctypes.cast(function, ctypes.c_void_p) for function in functions]
+    made: ShortCall = make(*addresses, SERIAL_BELOW, len(bound.parameters), bound.weights, bool(bound.contexts))
     return made
 
 
@@ -59,20 +61,27 @@ def why_not_native() -> str:
 class ByAddress:
     """A short call in Python."""
 
-    def __init__(self, function: Any, logits: int, samples: bool) -> None:
-        self.function, self.logits, self.samples = function, logits, samples
+    def __init__(self, bound: BoundFormula, functions: tuple[Any, Any]) -> None:
+        self.function, self.of_logits = functions
+        self.parameters, self.weights, self.samples = len(bound.parameters), bound.weights, bool(bound.contexts)
 
     def __call__(self, x: Tensor, parameters: Sequence[Tensor], statistics: Tensor | None) -> Tensor | None:
         """The result, or None where the call is not for it."""
+        function, values = self.function, 1
+        if len(parameters) != self.parameters:
+            function, values = self.of_logits, self.weights
+            if function is None or len(parameters) != self.parameters - self.weights + 1:
+                return None
         elements = x.numel()
         if elements >= SERIAL_BELOW or not is_plain(x) or not x.is_contiguous() or (self.samples and x.ndim == 0):
             return None
         places = []
-        values = self.logits or 1
         for parameter in parameters:
             if type(parameter) not in (Tensor, torch.nn.Parameter) or parameter.dtype is not torch.float32:
                 return None
             if not parameter.is_cpu or parameter.numel() != values:
+                return None
+            if not parameter.is_contiguous():
                 return None
             places.append(parameter.data_ptr())
             values = 1
@@ -80,7 +89,7 @@ class ByAddress:
         outer = len(x) if self.samples else 1
         place = None if statistics is None else statistics.data_ptr()
         pointers = (ctypes.c_void_p * len(places))(*places)
-        refused = self.function(x.data_ptr(), y.data_ptr(), place, outer, elements // outer, pointers)
+        refused = function(x.data_ptr(), y.data_ptr(), place, outer, elements // outer, pointers)
         return None if refused else y
 
 
@@ -103,7 +112,7 @@ def _maker() -> Any:
     except (AttributeError, TypeError):
         return None  # a torch whose tensors are asked in other ways
     make = functions.short_call_of
-    make.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int]
+    make.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_int]
     make.restype = ctypes.py_object
     return make
 

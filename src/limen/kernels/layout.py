@@ -124,10 +124,11 @@ def values_of(x: Tensor, parameters: Sequence[Tensor], channels: int) -> list[Te
                 f"the input is on {device} and the activation's parameters are on {parameter.device}; "
                 "move one to the other."
             )
-        if parameter.dtype is torch.float32 and parameter.numel() == channels and parameter.is_contiguous():
+        ready = parameter.dtype is torch.float32 and parameter.numel() == channels and parameter.is_contiguous()
+        if ready and not parameter.is_neg():
             values.append(parameter)  # as it is: a detached alias takes as long as all these questions
             continue
-        value = parameter.detach()
+        value = parameter.detach().resolve_neg()
         if value.dtype != torch.float32:
             value = value.float()
         if value.numel() != channels:

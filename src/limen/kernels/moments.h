@@ -44,10 +44,14 @@ static void moments_of_span(const T *restrict span, int64_t m, double *mean, dou
   double first, second;
   deviations_of_span(span, m, about, &first, &second);
   if (!(first * first <= 0.8 * (double)m * second)) {
-    about = (float)((double)about + first / (double)m);
-    deviations_of_span(span, m, about, &first, &second);
+    const float nearer = (float)((double)about + first / (double)m);
+    if (nearer - nearer == 0) { /* finite */
+      about = nearer;
+      deviations_of_span(span, m, about, &first, &second);
+    }
   }
-  if (!(second < (double)VM_INFINITY)) { /* squares beyond float32: once more in doubles */
+  /* Squares beyond float32, or so small that they vanish: once more in doubles. */
+  if (!(second < (double)VM_INFINITY) || (first != 0 && second < 1e-30 * (double)m)) {
     first = second = 0;
     for (int64_t i = 0; i < m; i++) {
       const double a = (double)LOAD(span[i]) - (double)about;

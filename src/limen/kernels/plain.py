@@ -18,6 +18,9 @@ from limen.kernels.bound import BoundFormula
 from limen.kernels.noise import counter_noise
 
 HALF_TYPES = (torch.float16, torch.bfloat16)
+ALL = 16.0
+"""How far one logit lies above the others where its weight is as good as all: e^-16 is more than float32 rounds away
+beside 1."""
 
 
 def working_dtype(x: Tensor) -> torch.dtype:
@@ -50,6 +53,8 @@ def spread(bound: BoundFormula, parameters: Sequence[Tensor]) -> Sequence[Tensor
     """One tensor for each parameter of the formula: logits that stand for weights become the weights."""
     if len(parameters) == len(bound.parameters):
         return parameters
+    if not bound.weights or len(parameters) != len(bound.parameters) - bound.weights + 1:
+        raise TypeError(f"{bound.name} takes {len(bound.parameters)} tensors, and {len(parameters)} were given.")
     logits, *own = parameters
     return [*softmax(logits).unbind(), *own]
 

@@ -2,7 +2,8 @@
 
    What takes time in such a call is not the arithmetic but Python, and asking each tensor for its type, size and address
    in C takes a third of the time that it takes there. Nothing but Python's own interface is used, so that the
-   compiler needs no header of torch's and the library does not depend on torch's version. Called with the GIL held. */
+   compiler needs no header of torch's; that tensors answer by descriptors is looked up once, in learn. Called with the GIL
+   held. */
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -13,17 +14,17 @@ typedef int few_function(
 #define MOST_PARAMETERS 64
 
 typedef struct {
-  few_function *function;
-  int64_t limit;  /* elements from which threads pay */
-  int64_t logits; /* how many values the first tensor has if it stands for as many parameters, else 0 */
-  int samples;    /* whether the first axis counts samples to take statistics of */
+  few_function *function, *of_logits; /* the latter takes logits in the place of weights; 0 where there are none */
+  int64_t limit;                      /* elements from which threads pay */
+  Py_ssize_t parameters, weights;     /* how many the formula has, and how many of them are weights */
+  int samples;                        /* whether the first axis counts samples to take statistics of */
 } short_call;
 
 /* What is called and compared with, kept for as long as the process lives. */
 static PyObject *float32, *strided, *tensor_type, *parameter_type, *empty_like;
 /* What tensors are asked, as torch.Tensor has it: a look-up by name would take as long as the answer. */
 static PyObject *numel, *is_contiguous, *data_ptr, *is_neg; /* methods */
-static PyObject *dtype, *layout, *is_cpu, *shape;           /* attributes */
+static PyObject *dtype, *layout, *is_cpu, *shape;           /* descriptors of attributes */
 
 static inline PyObject *call(PyObject *method, PyObject *tensor) { return PyObject_Vectorcall(method, &tensor, 1, 0); }
 
@@ -60,23 +61,30 @@ static inline int suits(PyObject *parameter, int64_t values) {
   if (kind != tensor_type && kind != parameter_type) return 0;
   int yes = is(get(dtype, parameter), float32);
   if (yes == 1) yes = is(get(is_cpu, parameter), Py_True);
+  if (yes == 1 && values > 1) yes = is(call(is_contiguous, parameter), Py_True);
   if (yes != 1) return yes;
   const int64_t found = count(parameter);
   return found == -1 ? -1 : found == values;
 }
 
 /* Where the values of the parameters are: 1, or 0 if some are of another kind, or -1 with an error set. */
-static int find(const short_call *made, PyObject *parameters, const float **places) {
+static int find(PyObject *parameters, int64_t values_of_first, const float **places) {
   const Py_ssize_t tensors = PySequence_Fast_GET_SIZE(parameters);
-  if (tensors > MOST_PARAMETERS) return 0;
   for (Py_ssize_t k = 0; k < tensors; k++) {
     PyObject *one = PySequence_Fast_GET_ITEM(parameters, k);
-    const int yes = suits(one, k == 0 && made->logits ? made->logits : 1);
+    const int yes = suits(one, k == 0 ? values_of_first : 1);
     if (yes != 1) return yes;
     places[k] = address(one);
     if (!places[k]) return PyErr_Occurred() ? -1 : 0;
   }
   return 1;
+}
+
+/* The kernel for so many tensors, or 0. */
+static inline few_function *kernel_for(const short_call *made, Py_ssize_t tensors) {
+  if (tensors > MOST_PARAMETERS) return 0;
+  if (tensors == made->parameters) return made->function;
+  return tensors == made->parameters - made->weights + 1 ? made->of_logits : 0;
 }
 
 /* call(x, parameters, statistics) -> y, or None where it has to be done in the general way. */
@@ -87,7 +95,9 @@ static PyObject *run(PyObject *self, PyObject *const *arguments, Py_ssize_t give
     PyErr_SetString(PyExc_TypeError, "a short call takes x, a tuple or list of parameters, and statistics or None");
     return 0;
   }
-  PyObject *x = arguments[0];
+  PyObject *x = arguments[0], *parameters = arguments[1];
+  few_function *kernel = kernel_for(made, PySequence_Fast_GET_SIZE(parameters));
+  if (!kernel) Py_RETURN_NONE;
   const int64_t elements = count(x);
   if (elements == -1) return 0;
   if (elements == 0 || elements >= made->limit) Py_RETURN_NONE;
@@ -107,7 +117,7 @@ static PyObject *run(PyObject *self, PyObject *const *arguments, Py_ssize_t give
     if (outer < 1) Py_RETURN_NONE;
   }
   const float *places[MOST_PARAMETERS];
-  yes = find(made, arguments[1], places);
+  yes = find(parameters, kernel == made->of_logits ? made->weights : 1, places);
   if (yes == -1) return 0;
   if (yes == 0) Py_RETURN_NONE;
   PyObject *y = PyObject_Vectorcall(empty_like, &x, 1, 0);
@@ -115,7 +125,7 @@ static PyObject *run(PyObject *self, PyObject *const *arguments, Py_ssize_t give
   void *to = from ? address(y) : 0;
   float *statistics = to && arguments[2] != Py_None ? address(arguments[2]) : 0;
   if (PyErr_Occurred()) Py_CLEAR(y);
-  else if (!from || !to || made->function(from, to, statistics, outer, elements / outer, places))
+  else if (!from || !to || kernel(from, to, statistics, outer, elements / outer, places))
     Py_SETREF(y, Py_NewRef(Py_None));
   return y;
 }
@@ -148,11 +158,13 @@ EXPORT int learn(PyObject *dtype_used, PyObject *layout_used, PyObject *tensor, 
   return 0;
 }
 
-/* A callable for one kernel; 0 with an error set if there is no memory. */
-EXPORT PyObject *short_call_of(few_function *function, int64_t limit, int64_t logits, int samples) {
+/* A callable for the kernels of one formula; 0 with an error set if there is no memory. */
+EXPORT PyObject *short_call_of(
+    few_function *function, few_function *of_logits, int64_t limit, Py_ssize_t parameters, Py_ssize_t weights,
+    int samples) {
   short_call *made = malloc(sizeof(short_call));
   if (!made) return PyErr_NoMemory();
-  *made = (short_call){function, limit, logits, samples};
+  *made = (short_call){function, of_logits, limit, parameters, weights, samples};
   PyObject *capsule = PyCapsule_New(made, 0, let_go);
   if (!capsule) {
     free(made);
