@@ -14,11 +14,13 @@ from helpers_building import (
     GCC,
     ROOT,
     SOURCE,
+    counted_calls,
     in_child,
     leftovers,
     libraries,
     needs_gcc,
     needs_root,
+    own_folder,
     run_python,
     start_child,
     use_script,
@@ -29,6 +31,16 @@ from limen.kernels import build, cache
 from limen.kernels.build import NoCompilerError, cache_folder, cache_size, cache_trouble, clear_cache, load
 
 pytestmark = needs_gcc
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    yield from own_folder(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    return counted_calls(tmp_path, monkeypatch)
 
 
 def test_compiles_and_calls(folder):

@@ -5,12 +5,33 @@ import sys
 import time
 
 import pytest
-from helpers_building import GCC, SOURCE, WRITES_GARBAGE, libraries, needs_gcc, run_python, use_script, works
+from helpers_building import (
+    GCC,
+    SOURCE,
+    WRITES_GARBAGE,
+    counted_calls,
+    libraries,
+    needs_gcc,
+    own_folder,
+    run_python,
+    use_script,
+    works,
+)
 
 from limen.kernels import build, compiler
 from limen.kernels.build import NoCompilerError, cache_trouble, load
 
 pytestmark = needs_gcc
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    yield from own_folder(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    return counted_calls(tmp_path, monkeypatch)
 
 
 def test_no_compiler(tmp_path, monkeypatch):
