@@ -12,7 +12,7 @@ import torch
 from helpers import COMPILED, DTYPES, LEARNING, activation, perturbed
 
 import limen
-from limen.kernels import dispatch, eager, few
+from limen.kernels import eager, few
 from limen.kernels.c import few_functions
 
 NATIVE = not few.why_not_native()
@@ -220,12 +220,15 @@ class TestMixtures:
 
     @pytest.mark.parametrize("elements", [12, 40_000])
     def test_one_weight_is_all(self, elements):
+        """Then the result is that candidate's own, to the last bit, and a short call leaves it to the caller."""
         module, x = perturbed("adact"), torch.randn(elements)
-        module.logits.data[2] = 40.0
-        with torch.no_grad():
-            assert torch.equal(module(x), module.members[2](x))
-            module.logits.data[4] = 25.0  # near enough to count
-            assert dispatch.shortly(module._bound[False], x[:12], tensors_of(module)) is not None
+        for index, member in enumerate(module.members):
+            module.logits.data.zero_()[index] = 40.0
+            with torch.no_grad():
+                assert torch.equal(module(x), member(x))
+            assert [call(x[:12], tensors_of(module), None) for call in calls(module)] == [None, None]
+        module.logits.data[0] = 25.0  # near enough to count
+        assert all(call(x[:12], tensors_of(module), None) is not None for call in calls(module))
 
     def test_logits_that_are_not_numbers(self):
         module = limen.AdAct().eval()
