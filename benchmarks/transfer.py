@@ -26,9 +26,9 @@ from torch.nn import functional as F
 import limen
 from limen.lab import networks
 from limen.lab.data import load
-from limen.lab.data.splits import divide
+from limen.lab.data.division import divide
 from limen.lab.statistics import compare, correct, interval
-from limen.lab.store import write_atomically
+from limen.lab.study.store import write_atomically
 
 ACTIVATIONS = ("relu", "ash", "asau", "apalu", "adact")
 WAYS = ("probe", "tuned", "scratch")

@@ -22,9 +22,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import limen
-from limen.lab.batches import Batches
 from limen.lab.data import Split, load
 from limen.lab.networks import build
+from limen.lab.training.batches import Batches
 from limen.warmstart import PULL
 
 RESULTS = Path(__file__).parent / "results" / "warm_start.json"

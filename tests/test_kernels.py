@@ -335,7 +335,7 @@ class TestOperators:
         assert (-first).max() <= 1 / 3
 
     def test_memory_is_counted_through_the_operator(self):
-        from limen.lab.memory import peak_memory
+        from limen.lab.training.memory import peak_memory
 
         x, module = torch.randn(1000, requires_grad=True), limen.ASAU()
         assert peak_memory(lambda: module(x)) < 20_000  # the plain path holds seven tensors of 4000 bytes and more

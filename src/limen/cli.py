@@ -98,10 +98,12 @@ def compare(
     """
     share_the_processor()
     from limen.activations.registry import split_list
-    from limen.lab import console, study, tasks
+    from limen.commands import console
+    from limen.lab.study.compare import compare as run_study
+    from limen.lab.tasks import registry
 
     specs = split_list(activations)
-    defaults = tasks.find(task).defaults
+    defaults = registry.find(task).defaults
     network = network or str(defaults["network"])
     settings = study_settings(
         task=task,
@@ -139,7 +141,7 @@ def compare(
     )
     out = out or Path("runs") / folder_name(data, network)
     with console.ProgressListener(settings) as listener:
-        result = study.compare(settings, out, listener, command=command_line())
+        result = run_study(settings, out, listener, command=command_line())
     show(result, as_json)
 
 
@@ -175,7 +177,7 @@ def report(
         for what, path in written:
             print(f"{what.capitalize()}: {path}")
         return
-    from limen.lab import rows, study
+    from limen.lab.study import result, rows
 
     if len(out) > 1:
         raise SpecError(
@@ -187,13 +189,13 @@ def report(
             f"{out[0]} holds the stored rows of a study, of which no report is made; limen claims and limen report "
             "--markdown FILE read them."
         )
-    show(study.report(out[0]), as_json)
+    show(result.report(out[0]), as_json)
 
 
 def _rows_kept(studies: list[Path], home: Path | None) -> list[tuple[str, Path]]:
     if home is None:
         return []
-    from limen.lab import rows
+    from limen.lab.study import rows
 
     return [("rows", rows.keep(found, home)) for found in rows.find(studies)]
 
@@ -201,9 +203,9 @@ def _rows_kept(studies: list[Path], home: Path | None) -> list[tuple[str, Path]]
 def _page(studies: list[Path], file: Path | None, title: str) -> list[tuple[str, Path]]:
     if file is None:
         return []
-    from limen.lab import reproduce as reproducing
-    from limen.lab import reproduction_page
-    from limen.lab.store import write_atomically
+    from limen.lab.papers import page as reproduction_page
+    from limen.lab.papers import reproduce as reproducing
+    from limen.lab.study.store import write_atomically
 
     write_atomically(file, reproduction_page.markdown([reproducing.read(folder) for folder in studies], title))
     return [("page", file)]
@@ -250,7 +252,7 @@ def swap(
         return
     from rich.console import Console
 
-    from limen.lab.swap_table import swap_tables
+    from limen.commands.swap_table import swap_tables
 
     console = Console()
     for table in swap_tables(report):
@@ -353,7 +355,7 @@ def bench(
     }
     text = json.dumps(found, indent=1)
     if out:
-        from limen.lab.store import write_atomically
+        from limen.lab.study.store import write_atomically
 
         write_atomically(out, text + "\n")
     if as_json:
@@ -386,10 +388,11 @@ def _dtype(name: str) -> Any:
 def _lab_names() -> tuple[list[str], list[str], list[dict[str, Any]]]:
     """Empty without the lab's packages: the activations can be listed all the same."""
     try:
-        from limen.lab import data, networks, tasks
+        from limen.lab import data, networks
+        from limen.lab.tasks import registry
     except ModuleNotFoundError:
         return [], [], []
-    known = (tasks.find(name) for name in tasks.names())
+    known = (registry.find(name) for name in registry.names())
     described = [{"name": task.name, "about": task.about, "networks": list(task.networks)} for task in known]
     return list(networks.NETWORKS), list(data.names()), described
 

@@ -16,10 +16,12 @@ import pytest
 import torch
 
 from limen import cli
-from limen.lab import study
-from limen.lab.data import ImageData
+from limen.lab.data import TaskData
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.settings import StudySettings
+from limen.lab.study.preparing import prepare
+from limen.lab.tasks import registry
+from limen.lab.training.experiment import Experiment
 
 TINY = {
     "data": "digits",
@@ -46,9 +48,14 @@ def tiny(**changed: Any) -> StudySettings:
 
 
 @functools.cache
-def data_of(settings: StudySettings) -> ImageData:
+def data_of(settings: StudySettings) -> Any:
     """The divided data of these settings."""
-    return study.prepare(settings)
+    return prepare(settings).data
+
+
+def experiment_of(settings: StudySettings, data: TaskData | None = None) -> Experiment:
+    """What the runs of these settings share."""
+    return Experiment(registry.find(settings.task), data_of(settings) if data is None else data, settings)
 
 
 @dataclass

@@ -12,6 +12,7 @@ import numpy as np
 from limen.lab.records import CostRow, DataFacts, EpochRow, LayerShape, RunRecord, SummaryRow
 from limen.lab.report import Contents
 from limen.lab.settings import StudySettings
+from limen.lab.tasks import registry
 
 NAN = math.nan
 PATHS = ("features.0.act", "features.1.act", "features.2.act", "head.act")
@@ -149,6 +150,7 @@ def synthetic(
         for index, name in enumerate(activations)
     )
     return Contents(
+        task=registry.find("classification"),
         settings=StudySettings(
             data="digits", activations=activations, baseline="relu", seeds=seeds, epochs=epochs, **settings
         ),

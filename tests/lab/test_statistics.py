@@ -15,7 +15,8 @@ from scipy import stats
 
 from limen.lab.records import RunRecord
 from limen.lab.statistics import compare, correct, holm, interval
-from limen.lab.study import summarise
+from limen.lab.study.summary import summarise
+from limen.lab.tasks import registry
 
 # --- intervals ---
 
@@ -210,7 +211,7 @@ def test_a_failed_run_leaves_its_pair_and_is_counted() -> None:
     runs = [run("relu", seed, 0.8 + 0.01 * seed) for seed in range(3)]
     runs += [run("asau", 0, 0.85), run("asau", 1, None), run("asau", 2, 0.86)]
     runs += [run("ash", seed, None) for seed in range(3)]
-    relu, asau, ash = summarise(settings, runs, ())
+    relu, asau, ash = summarise(registry.find(settings.task), settings, runs, ())
     assert (relu.verdict, relu.difference, relu.runs) == ("baseline", 0.0, 3)
     assert (asau.runs, asau.failed) == (2, 1)
     assert asau.mean == pytest.approx(0.855)

@@ -29,10 +29,11 @@ def claims(
 
     Nothing is trained. What no stored run tests is listed with the reason.
     """
-    from limen.lab import ledger as ledgers
-    from limen.lab import rows
-    from limen.lab.ledger import page, table
-    from limen.lab.store import write_atomically
+    from limen.commands import claims_table as table
+    from limen.lab.papers import ledger as ledgers
+    from limen.lab.papers.ledger import page
+    from limen.lab.study import rows
+    from limen.lab.study.store import write_atomically
 
     ledger = ledgers.load()
     if paper is not None:

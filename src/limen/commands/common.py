@@ -161,7 +161,7 @@ def command_line() -> str:
 def show(result: Any, as_json: bool) -> None:
     """Print what a study came to."""
     if as_json:
-        from limen.lab.store import run_row
+        from limen.lab.study.store import run_row
 
         found = {
             "summary": [row.model_dump() for row in result.summary],
@@ -173,7 +173,7 @@ def show(result: Any, as_json: bool) -> None:
     else:
         from rich.console import Console
 
-        from limen.lab.console import print_result
+        from limen.commands.console import print_result
 
         print_result(result, Console())
     if result.runs and len(result.failed) == len(result.runs):

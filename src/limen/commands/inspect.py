@@ -48,8 +48,8 @@ def inspect(
         return
     if batch_size < 2:
         raise SpecError(f"--batch-size {batch_size} is not possible: give 2 or more.")
+    from limen.commands import inspecting
     from limen.inspect import curves, statistics
-    from limen.lab import inspecting
 
     network, batch = inspecting.prepared(
         model,
@@ -84,7 +84,7 @@ def inspect(
 
 def _learned(folder: Path, as_json: bool) -> None:
     """The parameters that a study's networks have learned, over its seeds."""
-    from limen.lab import inspecting
+    from limen.commands import inspecting
 
     rows = inspecting.learned(folder)
     if as_json:

@@ -42,8 +42,9 @@ def reproduce(
     if quick and full:
         raise SpecError("--quick and --full are two sizes of a recipe; give one of them.")
     share_the_processor()
-    from limen.lab import console, recipe
-    from limen.lab import reproduce as reproducing
+    from limen.commands import console
+    from limen.lab.papers import recipe
+    from limen.lab.papers import reproduce as reproducing
 
     chosen = recipe.load(name)
     settings = chosen.study_settings(quick=quick, full=full, **_changed(data, data_dir, seeds, device))
@@ -71,7 +72,7 @@ def _changed(data: str | None, data_dir: Path | None, seeds: int | None, device:
 
 
 def _list(as_json: bool) -> None:
-    from limen.lab import recipe
+    from limen.lab.papers import recipe
 
     found = [recipe.load(name) for name in recipe.names()]
     if as_json:

@@ -68,8 +68,9 @@ def select(
     """
     share_the_processor()
     from limen.activations.registry import split_list
-    from limen.lab import console, selecting
+    from limen.commands import console
     from limen.lab.settings import OPTIMIZED, SEARCHED
+    from limen.lab.study import select as selecting
 
     settings = settings_from(
         "select",

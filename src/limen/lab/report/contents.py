@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from limen.lab.records import CostRow, DataFacts, RunRecord, SummaryRow
 from limen.lab.settings import StudySettings
+from limen.lab.training.task import Task
 from limen.selection import Plan
 
 
@@ -13,6 +14,7 @@ from limen.selection import Plan
 class Contents:
     """Everything the page shows. Every tuple may be empty, and any number may be NaN."""
 
+    task: Task
     settings: StudySettings
     data: DataFacts
     environment: dict[str, str]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from limen.lab import tasks
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.palette import Look
 from limen.lab.report.figures.svg import Picture
@@ -82,7 +81,7 @@ def _gap(study: Contents) -> str:
     gaps = [r.metrics["discretisation_gap"] for r in study.finished(SEARCHED) if "discretisation_gap" in r.metrics]
     if not gaps:
         return ""
-    found, scale = interval(gaps), Scale(tasks.find(study.settings.task).measure.on_test)
+    found, scale = interval(gaps), Scale(study.task.measure.on_test)
     span = scale.span(-found.high, -found.low, signed=True)
     within = "" if span == MISSING else f" (95 % interval {span})"
     return (

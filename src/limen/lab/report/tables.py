@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from limen.lab import tasks
 from limen.lab.records import SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.wording import MISSING, Scale, counted, fixed, probability, significant, whole, with_unit
 from limen.lab.statistics import interval
+from limen.lab.tasks.registry import hidden_options
 
 BADGES = {
     "baseline": ("baseline", "—"),
@@ -84,7 +84,7 @@ class MeasureTable:
 
 def measure_table(study: Contents) -> MeasureTable | None:
     """Tabulate the test metrics of the task, what needs no network last; None where there is but one."""
-    task = tasks.find(study.settings.task)
+    task = study.task
     if not task.tabled or not study.summary:
         return None
     known = {name for run in study.runs for name in run.metrics}
@@ -124,7 +124,7 @@ def _images(study: Contents) -> tuple[str, str]:
 def settings_rows(study: Contents) -> list[tuple[str, str]]:
     """Every setting of the study, and what identifies the data."""
     stored = study.settings.model_dump(mode="json")
-    hidden = tasks.hidden_options(tasks.find(study.settings.task))
+    hidden = hidden_options(study.task)
     rows = [(name.replace("_", " "), _setting(value)) for name, value in stored.items() if name not in hidden]
     classes = [("classes", _classes(study.data.classes))] if study.data.classes else []
     return [*rows, *classes, ("data fingerprint", study.data.fingerprint)]

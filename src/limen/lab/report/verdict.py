@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from limen.lab import tasks
 from limen.lab.records import SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.wording import MISSING, Scale, counted, fixed, listed, probability, whole
@@ -86,7 +85,7 @@ def _seeds(study: Contents) -> str:
 
 def _differences(study: Contents) -> list[Markup]:
     """One sentence for each activation that is detectably better or worse, the best first."""
-    goodness = tasks.find(study.settings.task).measure.goodness
+    goodness = study.task.measure.goodness
     decided = sorted(_rows(study, lambda row: row.verdict in TESTED[:2]), key=lambda row: -goodness(row.difference))
     sentences = [_difference(row) for row in decided]
     if sentences:
@@ -139,7 +138,7 @@ def _untested(study: Contents) -> list[Markup]:
 
 def _reference(study: Contents) -> list[Markup]:
     """What needs no network, and how many of the activations' means are better than it."""
-    goodness = tasks.find(study.settings.task).measure.goodness
+    goodness = study.task.measure.goodness
     found = []
     for row in study.summary:
         if row.verdict != "reference":

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from limen.lab import tasks
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.palette import Look, looks
@@ -27,7 +26,7 @@ Line = tuple[Look, Values, Values]
 def curves(study: Contents) -> list[Picture]:
     """Draw the four panels, or none when no finished run kept its epochs."""
     heldout = study.heldout.capitalize()
-    task = tasks.find(study.settings.task)
+    task = study.task
     scale = Scale(task.measure.on_test)
     trained = Scale(task.train_score) if task.train_score else scale
     panels: tuple[tuple[str, Callable[[EpochRow], float]], ...] = (

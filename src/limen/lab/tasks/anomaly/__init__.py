@@ -1,5 +1,1 @@
-"""Anomaly detection: the task and its networks."""
-
-from limen.lab.tasks.anomaly.task import Anomaly
-
-__all__ = ["Anomaly"]
+"""Anomaly detection: the task, its data and its networks."""

@@ -7,8 +7,8 @@ from itertools import cycle, islice
 import torch
 from torch import Tensor, nn
 
-from limen.lab.batches import Batches
 from limen.lab.tasks.anomaly.network import AnomalyNetwork, normalised
+from limen.lab.training.batches import Batches
 
 ImageShape = tuple[int, int, int]
 

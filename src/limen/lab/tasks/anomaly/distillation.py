@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limen.lab.batches import Batches
 from limen.lab.tasks.anomaly.features import Features, Fixed, Pretext, enlarged
 from limen.lab.tasks.anomaly.network import AnomalyNetwork
+from limen.lab.training.batches import Batches
 
 PRETEXT_STEPS = 150
 PRETEXT_RATE = 2e-3

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limen.lab.batches import Batches
 from limen.lab.tasks.anomaly.cut_paste import cut_and_paste
 from limen.lab.tasks.anomaly.network import normalised
+from limen.lab.training.batches import Batches
 
 WIDTHS = (16, 32, 64)
 

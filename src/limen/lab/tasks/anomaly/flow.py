@@ -12,10 +12,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from limen.lab.batches import Batches
 from limen.lab.tasks.anomaly.distillation import Teacher
 from limen.lab.tasks.anomaly.features import WIDTHS, enlarged, together
 from limen.lab.tasks.anomaly.network import AnomalyNetwork
+from limen.lab.training.batches import Batches
 
 COUPLINGS = 4
 HIDDEN = 128

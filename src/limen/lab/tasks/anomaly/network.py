@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
-from limen.lab.batches import Batches
+from limen.lab.training.batches import Batches
 
 
 class AnomalyNetwork(nn.Module):

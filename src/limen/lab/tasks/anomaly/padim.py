@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from limen.lab.batches import Batches
 from limen.lab.tasks.anomaly.features import WIDTHS, Features, Pretext, enlarged, together
 from limen.lab.tasks.anomaly.network import AnomalyNetwork
+from limen.lab.training.batches import Batches
 
 ImageShape = tuple[int, int, int]
 KEPT = 48

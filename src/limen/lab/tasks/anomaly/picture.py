@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limen.lab.batches import Batches
-from limen.lab.data.anomaly import UNKNOWN, AnomalyData
 from limen.lab.records import Heatmaps, Overlay
+from limen.lab.tasks.anomaly.data import UNKNOWN, AnomalyData
+from limen.lab.training.batches import Batches
 
 ANOMALIES, NORMAL = 4, 1
 """Images in the report, for each activation."""

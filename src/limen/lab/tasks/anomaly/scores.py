@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics.classification import BinaryAUROC
 from torchmetrics.utilities.data import dim_zero_cat
 
-from limen.lab.data.anomaly import UNKNOWN
+from limen.lab.tasks.anomaly.data import UNKNOWN
 
 
 class _ScoreAUROC(BinaryAUROC):

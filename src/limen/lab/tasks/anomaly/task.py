@@ -13,20 +13,20 @@ from torchmetrics import Metric
 
 from limen.errors import SpecError, suggest
 from limen.lab import networks
-from limen.lab.batches import Batches
 from limen.lab.data import TaskData, divide, load, names
-from limen.lab.data.anomaly import AnomalyData, divide_normal, one_class
-from limen.lab.data.anomaly_folders import find_anomalies, read_anomalies
 from limen.lab.records import Heatmaps
 from limen.lab.settings import StudySettings
+from limen.lab.tasks.anomaly.data import AnomalyData, divide_normal, one_class
 from limen.lab.tasks.anomaly.deep_svdd import DeepSVDD, PretrainedDeepSVDD
 from limen.lab.tasks.anomaly.distillation import Distillation
 from limen.lab.tasks.anomaly.flow import Flow
+from limen.lab.tasks.anomaly.folders import find_anomalies, read_anomalies
 from limen.lab.tasks.anomaly.network import AnomalyNetwork
 from limen.lab.tasks.anomaly.padim import PaDiM
 from limen.lab.tasks.anomaly.picture import pictures
 from limen.lab.tasks.anomaly.scores import ImageAUROC, PixelAUROC
-from limen.lab.tasks.task import Measure, Task
+from limen.lab.training.batches import Batches
+from limen.lab.training.task import Measure, Task
 
 MOST_PIXELS = 4_000_000
 """Of more test pixels than this the pixels' AUROC takes every n-th."""
@@ -126,7 +126,7 @@ class Anomaly(Task):
 
     def trainer_module(self, network: nn.Module, data: TaskData, settings: StudySettings) -> L.LightningModule:
         """The network's own objective, of normal images."""
-        from limen.lab.tasks.anomaly.training import OneClass  # it builds on what builds on the tasks
+        from limen.lab.tasks.anomaly.training import OneClass
 
         return OneClass(network, self, data, settings)
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from limen.lab.supervised import ByObjective
+from limen.lab.training.supervised import ByObjective
 
 
 class OneClass(ByObjective):

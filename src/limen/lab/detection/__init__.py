@@ -1,1 +1,0 @@
-"""What finding objects needs: boxes, the loss and the answer of default boxes, average precision, networks."""

@@ -1,0 +1,288 @@
+"""A verdict for every claim, from stored rows; none without them, and none from a run that was scaled down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from limen.errors import StudyError
+from limen.lab.papers import recipe as recipes
+from limen.lab.papers import verdicts as published
+from limen.lab.papers.ledger import formulas
+from limen.lab.papers.ledger.claim import Claim, Ledger
+from limen.lab.papers.ledger.measuring import Measured, Measurements
+from limen.lab.papers.recipe import Recipe
+from limen.lab.report.wording import Scale, listed
+from limen.lab.statistics import Interval, interval
+from limen.lab.study.rows import Rows
+
+CONFIRMED, OPEN, CONTRADICTED, NOT_TESTED = "confirmed", "not detectable", "contradicted", "not tested here"
+VERDICTS = (CONFIRMED, OPEN, CONTRADICTED, NOT_TESTED)
+BETTER = 1.0
+"""The expected difference where the paper gives a direction and no number."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim with what was measured and the verdict, by both protocols."""
+
+    claim: Claim
+    published: str = ""
+    scale: str = ""
+    """The network, how much data was used, and how much the paper had."""
+    seeds: int = 0
+    honest: str = ""
+    verdict: str = NOT_TESTED
+    as_the_paper: str = ""
+    """The same measured as the papers measure, by the best test epoch; empty where it is not noted."""
+    verdict_as_the_paper: str = ""
+    why: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The flat form for programs."""
+        own = {key: value for key, value in asdict(self).items() if key != "claim"}
+        return {**self.claim.model_dump(include={"id", "paper", "words", "source", "kind", "recipe"}), **own}
+
+
+def judge(ledger: Ledger, studies: Iterable[Rows]) -> list[Entry]:
+    """Every claim of the ledger, in its order.
+
+    Raises:
+        StudyError: if two studies follow the same recipe, so that it is not clear which of them decides.
+    """
+    rows = _by_recipe(studies)
+    wanted: dict[str, list[Claim]] = {}
+    for claim in ledger.claims:
+        wanted.setdefault(claim.recipe, []).append(claim)
+    measured = {name: Measurements(rows[name], wanted[name]) for name in wanted if name in rows}
+    return [_entry(claim, measured.get(claim.recipe)) for claim in ledger.claims]
+
+
+def _by_recipe(studies: Iterable[Rows]) -> dict[str, Rows]:
+    """The study of each recipe; a full one before a quick one."""
+    found: dict[str, Rows] = {}
+    for study in studies:
+        known = found.get(study.recipe)
+        if known is not None and known.study.quick == study.study.quick and study.recipe:
+            raise StudyError(
+                f"{known.folder} and {study.folder} both follow the recipe {study.recipe}; name the one that decides."
+            )
+        if known is None or known.study.quick:
+            found[study.recipe] = study
+    return found
+
+
+def _entry(claim: Claim, measurements: Measurements | None) -> Entry:
+    if claim.kind == "untested":
+        return Entry(claim, claim.published, why=claim.why)
+    if claim.kind == "formula":
+        found = formulas.check(claim.check)
+        return Entry(
+            claim, claim.published, "", 0, found.numbers, CONFIRMED if found.holds else CONTRADICTED, why=claim.why
+        )
+    if claim.recipe not in recipes.names():
+        return Entry(claim, claim.published, why=f"there is no recipe {claim.recipe}")
+    recipe = recipes.load(claim.recipe)
+    if claim.kind == "layer":
+        claim = claim.model_copy(update={"words": _layer_words(claim, recipe)})
+    said = claim.published or _from_the_table(claim, recipe)
+    if measurements is None:
+        return Entry(claim, said, why=f"the recipe {claim.recipe} has not been run")
+    if measurements.rows.study.quick:
+        return Entry(claim, said, why=f"of the recipe {claim.recipe} there is only a quick run")
+    return _judged(Entry(claim, said, _scale(claim, recipe, measurements.rows), why=claim.why), recipe, measurements)
+
+
+def _judged(entry: Entry, recipe: Recipe, measurements: Measurements) -> Entry:
+    judges: Mapping[str, Callable[[Claim, Recipe, Measurements], dict[str, Any]]] = {
+        "order": _order,
+        "best": _order,
+        "convergence": _order,
+        "value": _value,
+        "layer": _layer,
+        "share": _share,
+        "depth": _depth,
+    }
+    found = judges[entry.claim.kind](entry.claim, recipe, measurements)
+    behind = _unfinished(found.get("seeds", 0), measurements.rows)
+    reasons = [reason for reason in (found.pop("why", ""), behind, entry.why) if reason]
+    return Entry(
+        **{**{key: getattr(entry, key) for key in Entry.__dataclass_fields__}, **found, "why": "; ".join(reasons)}
+    )
+
+
+def _unfinished(seeds: int, rows: Rows) -> str:
+    """Runs that failed or are still to come leave a comparison fewer seeds than its recipe has."""
+    planned = len(rows.study.settings.seeds)
+    return f"{seeds} of {planned} seeds are finished" if 1 < seeds < planned else ""
+
+
+def _order(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str, Any]:
+    """One network before one other or several: all comparisons must bear it out, and one against it is enough."""
+    pairs = measurements.pairs(claim)
+    honest, paper = ([by[pair] for pair in pairs] for by in (measurements.honest, measurements.paper))
+    tested = [one for one in honest if not math.isnan(one.found.p)]
+    missing = [one.pair.other for one in honest if one.found.pairs < 2]
+    flat = [one.pair.other for one in honest if one.found.pairs > 1 and math.isnan(one.found.p)]
+    verdict, paper_verdict = (_together(claim, recipe, many) for many in (honest, paper))
+    return {
+        "seeds": min((one.found.pairs for one in honest if one.found.pairs), default=0),
+        "honest": _said(honest),
+        "verdict": verdict,
+        "as_the_paper": _said(paper),
+        "verdict_as_the_paper": paper_verdict if any(one.found.pairs for one in paper) else "",
+        "why": "; ".join(filter(None, (_not_run(claim, missing, some=bool(tested)), _no_test(flat)))),
+    }
+
+
+def _not_run(claim: Claim, missing: Sequence[str], *, some: bool) -> str:
+    if not missing:
+        return ""
+    if some:
+        return f"not compared with {listed(missing)} over 2 seeds or more"
+    return f"fewer than 2 seeds of both {claim.one} and {listed(missing)} are stored"
+
+
+def _no_test(flat: Sequence[str]) -> str:
+    return f"the differences from {listed(flat)} are the same for every seed, or no numbers" if flat else ""
+
+
+def _together(claim: Claim, recipe: Recipe, measured: Sequence[Measured]) -> str:
+    single = [published.verdict(_expected(claim, one.pair.other, recipe), one.found) for one in measured]
+    for verdict in (CONTRADICTED, "not tested", OPEN):
+        if verdict in single:
+            return NOT_TESTED if verdict == "not tested" else verdict
+    return CONFIRMED
+
+
+def _expected(claim: Claim, other: str, recipe: Recipe) -> float:
+    """The published difference of two networks, or only its direction."""
+    values = _table(recipe)
+    if claim.kind != "order" or claim.metric or not {claim.one, other} <= values.keys():
+        return BETTER
+    return values[claim.one] - values[other]
+
+
+def _table(recipe: Recipe) -> dict[str, float]:
+    return {row["network"]: float(row["value"]) for row in recipe.published_rows()}
+
+
+def _said(measured: Sequence[Measured]) -> str:
+    """The comparison, or of several the one in which the first is least ahead."""
+    some = [one for one in measured if not math.isnan(one.found.difference.mean)]
+    if not some:
+        return ""
+    least = min(some, key=lambda one: one.found.difference.mean)
+    return least.said() if len(measured) == 1 else f"least ahead of {least.pair.other}, {least.said()}"
+
+
+def _from_the_table(claim: Claim, recipe: Recipe) -> str:
+    values = _table(recipe)
+    if claim.kind not in ("order", "best") or claim.metric or not {claim.one, *claim.than} <= values.keys():
+        return ""
+    best = max(claim.than, key=lambda name: values[name])
+    ahead = 100 * (values[claim.one] - values[best])
+    return f"{100 * values[claim.one]:.1f} against {100 * values[best]:.1f}: {ahead:+.1f}" + (
+        f" ({best})" if len(claim.than) > 1 else ""
+    )
+
+
+def _value(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str, Any]:
+    """Whether a network reaches a value, over seeds."""
+    assert claim.at_least is not None
+    said = {}
+    for protocol in ("honest", "paper"):
+        values = measurements.values(claim, protocol)
+        found = interval(values)
+        scale = Scale(f"test_{measurements.metric(claim)}", found.mean)
+        text = scale.value(found.mean) + ("" if math.isnan(found.low) else f" ({scale.span(found.low, found.high)})")
+        said[protocol] = (text if values else "", _reaches(found, claim.at_least, len(values)), len(values))
+    (honest, verdict, seeds), (paper, paper_verdict, noted) = said["honest"], said["paper"]
+    why = "" if seeds > 1 else f"fewer than 2 seeds of {claim.one} are stored"
+    found_paper = {"as_the_paper": paper, "verdict_as_the_paper": paper_verdict} if noted else {}
+    return {"honest": honest, "verdict": verdict, "seeds": seeds, "why": why, **found_paper}
+
+
+def _reaches(found: Interval, wanted: float, seeds: int) -> str:
+    if seeds < 2:
+        return NOT_TESTED
+    if found.low >= wanted:
+        return CONFIRMED
+    return CONTRADICTED if found.high < wanted else OPEN
+
+
+def _layer(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str, Any]:
+    for row in published.layer_rows(recipe, measurements.rows.plan):
+        if int(row.layer) in claim.layers and row.claim == claim.extreme:
+            return _lead(f"largest {row.winner}; lead of the named {row.margin}", row.verdict, measurements)
+    return {"why": "no weights are stored"}
+
+
+def _layer_words(claim: Claim, recipe: Recipe) -> str:
+    rows = recipe.published_layers()
+    words = [r["words"] for r in rows if int(r["layer"]) in claim.layers and r["claim"] == claim.extreme]
+    return claim.words or next(iter(words), "")
+
+
+def _share(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str, Any]:
+    """Whether each of the candidates weighs less (or more) than an equal share, in every one of the layers."""
+    sites = _sites(claim, measurements)
+    if not sites:
+        return {"why": "no weights are stored"}
+    equal = 1 / len(sites[0].candidates)
+    above = claim.extreme == "largest"
+    farthest, word = (min, "least") if above else (max, "largest")
+    seeds = range(len(sites[0].seeds))
+    weights = [farthest(s.seeds[seed].weights[name] for s in sites for name in claim.candidates) for seed in seeds]
+    found = interval([(value - equal) if above else (equal - value) for value in weights])
+    text = f"the {word} of them weighs {_weight(interval(weights))}, an equal share is {equal:.3f}"
+    return _lead(text, published.lead_verdict(found), measurements)
+
+
+def _depth(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str, Any]:
+    """Whether a candidate weighs more in the last of the layers than in the first."""
+    sites = _sites(claim, measurements)
+    if not sites:
+        return {"why": "no weights are stored"}
+    first, last = sites[0], sites[-1]
+    (name,) = claim.candidates
+    rise = [b.weights[name] - a.weights[name] for a, b in zip(first.seeds, last.seeds, strict=True)]
+    text = f"{name} from {first.weights[name]:.3f} to {last.weights[name]:.3f}: {_weight(interval(rise), signed=True)}"
+    return _lead(text, published.lead_verdict(interval(rise)), measurements)
+
+
+def _sites(claim: Claim, measurements: Measurements) -> list[Any]:
+    plan = measurements.rows.plan
+    sites = plan.sites if plan else ()
+    return [sites[layer - 1] for layer in claim.layers] if sites and max(claim.layers) <= len(sites) else []
+
+
+def _weight(found: Interval, *, signed: bool = False) -> str:
+    form = "+.3f" if signed else ".3f"
+    return f"{found.mean:{form}}" + ("" if math.isnan(found.low) else f" ({found.low:{form}} to {found.high:{form}})")
+
+
+def _lead(text: str, verdict: str, measurements: Measurements) -> dict[str, Any]:
+    tested = verdict != "not tested"
+    plan = measurements.rows.plan
+    return {
+        "honest": text,
+        "verdict": verdict if tested else NOT_TESTED,
+        "seeds": plan.seeds if plan else 0,
+        "why": "" if tested else "fewer than 2 seeds are stored",
+    }
+
+
+def _scale(claim: Claim, recipe: Recipe, rows: Rows) -> str:
+    """The network, how much data was used, and how much the paper had."""
+    data, there, settings = rows.study.data, recipe.published, rows.study.settings
+    form = "" if not recipe.scaled or recipe.is_full(settings) else ", scaled"
+    here = f"{settings.network}{form}, {data.name}: {data.train + data.validation:,} training and {data.test:,} test "
+    here += data.unit
+    if claim.data:
+        return f"{here}; the paper: {claim.data}"
+    if there is None:
+        return f"{here}; the paper: not known"
+    return f"{here}; the paper: {there.data}, {there.train_images:,} and {there.test_images:,}"

@@ -1,0 +1,1 @@
+"""A study from settings to summary: compare, select, and what they store."""

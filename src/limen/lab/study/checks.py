@@ -1,0 +1,46 @@
+"""What must hold of settings before any data is read."""
+
+from __future__ import annotations
+
+import torch
+
+from limen.activations.registry import create, find, parse
+from limen.errors import SpecError
+from limen.lab import networks
+from limen.lab.settings import StudySettings
+from limen.lab.tasks import registry
+
+
+def check(settings: StudySettings) -> None:
+    """Raise for anything in the settings that does not exist, before any data is read."""
+    for activation in settings.activations:
+        create(activation)
+        if not find(parse(activation)[0]).keeps_shape:
+            raise SpecError(f"{activation!r} changes the shape of its input, so it cannot be swapped in.")
+    if len(set(settings.activations)) < len(settings.activations):
+        raise SpecError(f"an activation is named twice in {', '.join(settings.activations)}; name each once.")
+    if settings.baseline not in settings.activations:
+        raise SpecError(
+            f"the baseline {settings.baseline!r} is not among the activations "
+            f"{', '.join(settings.activations)}; add it."
+        )
+    check_task(settings)
+    check_device(settings.device)
+
+
+def check_task(settings: StudySettings) -> None:
+    """Raise for a task, an option or a network that does not exist."""
+    registry.check_options(settings)
+    networks.find(settings.network, registry.find(settings.task).networks)
+
+
+def check_device(name: str) -> None:
+    """Raise unless tensors can be made on the device.
+
+    >>> check_device("cpu")
+    """
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise SpecError(f"the device {name!r} cannot be used here ({reason}); use --device cpu.") from None

@@ -1,0 +1,134 @@
+"""The networks of a selection: the baseline, the mixture, and for each seed the network that its mixture chose."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+
+from limen.activations.mixture import AdAct
+from limen.errors import StudyError
+from limen.lab.data import Samples
+from limen.lab.records import EpochRow, RunRecord
+from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
+from limen.lab.study.listener import Listener
+from limen.lab.study.result import searched_plan
+from limen.lab.study.store import StudyFolder
+from limen.lab.training import cost
+from limen.lab.training import run as training
+from limen.lab.training.batches import Batches
+from limen.lab.training.experiment import Experiment
+from limen.lab.training.mixtures import DropHopeless, LearnOnHeldout, MixtureSchedule, Trajectories
+from limen.selection import Plan, apply_, bake_, geometric, linear, sample_, select
+from limen.surgery import SwapReport, swap_
+
+
+@dataclass(frozen=True)
+class Selection:
+    """An experiment with the settings of its search."""
+
+    experiment: Experiment
+    settings: SelectSettings
+
+    def run(self, folder: StudyFolder, name: str, seed: int, listener: Callable[[EpochRow], None]) -> RunRecord:
+        """One network of one seed."""
+        if name == SEARCHED:
+            return self._search(seed, listener)
+        if name == OPTIMIZED:
+            return self._optimized(folder.read_run(SEARCHED, seed), seed, listener)
+        return training.run(self.experiment, name, seed, listener)
+
+    def measure_cost(self, folder: StudyFolder, listener: Listener) -> None:
+        """Time the three networks, unless it was done; the optimised one as all seeds together chose it."""
+        plan = searched_plan(folder.read_runs(self.settings))
+        if plan is None or set(self.settings.activations) <= {row.activation for row in folder.read_costs()}:
+            return
+        furnish: dict[str, training.Furnish] = {SEARCHED: self._mix, OPTIMIZED: partial(_apply, plan)}
+        folder.write_costs(cost.measure(self.experiment, listener.timing, furnish))
+
+    def _search(self, seed: int, listener: Callable[[EpochRow], None]) -> RunRecord:
+        """Train with mixtures; the record holds how the weights went, the plan, and the discretisation gap."""
+        experiment, weights_from = self._divided()
+        trajectories = Trajectories()
+
+        def callbacks(network: nn.Module) -> Sequence[L.Callback]:
+            return [trajectories, *self._optional(weights_from, network, seed)]
+
+        def conclude(network: nn.Module, measure: Callable[[nn.Module], dict[str, float]]) -> dict[str, Any]:
+            plan = select(network, rule=self.settings.rule)
+            baked = copy.deepcopy(network)
+            bake_(baked, plan)
+            measured = {f"baked_{name}": value for name, value in measure(baked).items()}
+            return {"plan": plan.as_dict(), "weights": tuple(trajectories.rows), "metrics": measured}
+
+        extra = training.Extra(callbacks, conclude)
+        run = training.run(experiment, SEARCHED, seed, listener, furnish=self._mix, extra=extra)
+        if run.status == "failed":
+            return run
+        measure = experiment.task.measure.on_test
+        gap = run.metrics[measure] - run.metrics[f"baked_{measure}"]
+        return run.model_copy(update={"metrics": {**run.metrics, "discretisation_gap": gap}})
+
+    def _mix(self, network: nn.Module) -> SwapReport:
+        report = swap_(network, lambda: AdAct(self.settings.candidates))
+        if self.settings.sampling != "none":
+            sample_(network, self.settings.sampling)
+        return report
+
+    def _divided(self) -> tuple[Experiment, Samples | None]:
+        """The experiment of the network's weights, and what the mixtures' weights learn from if not from the same."""
+        part, train = self.settings.weights_from, self.experiment.data.train
+        if part is None:
+            return self.experiment, None
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.settings.split_seed))
+        count = round(part * len(order))
+        if not 0 < count < len(order):
+            raise StudyError(f"--weights-from {part} of {len(order)} training examples leaves none for one side.")
+        kept, taken = order[count:].sort().values, order[:count].sort().values
+        return self.experiment.training_on(train.take(kept)), train.take(taken)
+
+    def _optional(self, weights_from: Samples | None, network: nn.Module, seed: int) -> list[L.Callback]:
+        """What goes beyond the paper, as far as it was asked for."""
+        settings = self.settings
+        found: list[L.Callback] = []
+        if settings.temperature or any(settings.entropy):
+            temperature = geometric(*settings.temperature) if settings.temperature else None
+            found.append(MixtureSchedule(temperature, linear(*settings.entropy) if any(settings.entropy) else None))
+        if weights_from is not None:
+            objective = self.experiment.task.objective
+            batches = Batches(weights_from, settings.batch_size, seed=seed, device=settings.device)
+            rate = settings.activation_lr or settings.learning_rate
+            found.append(LearnOnHeldout(network, batches, lambda b: objective(network, *b), rate))
+        if settings.drop_below is not None:
+            found.append(DropHopeless(settings.drop_below))
+        return found
+
+    def _optimized(self, search: RunRecord | None, seed: int, listener: Callable[[EpochRow], None]) -> RunRecord:
+        """Train from scratch the network that this seed's search chose."""
+        if search is None or search.plan is None:
+            why = search.failure if search else "it is missing"
+            return RunRecord(
+                activation=OPTIMIZED,
+                seed=seed,
+                status="failed",
+                failure=f"the search of this seed failed, so there is no plan: {why}",
+                epochs=0,
+                seconds=0.0,
+                ms_per_step=float("nan"),
+                peak_memory_mb=float("nan"),
+                parameters=0,
+                activation_parameters=0,
+            )
+        plan = Plan.from_dict(search.plan)
+        run = training.run(self.experiment, OPTIMIZED, seed, listener, furnish=partial(_apply, plan))
+        return run.model_copy(update={"plan": search.plan})
+
+
+def _apply(plan: Plan, network: nn.Module) -> SwapReport:
+    return apply_(network, plan)

@@ -1,0 +1,54 @@
+"""A selection from settings to report: for every seed the baseline, the search by mixtures, the optimised network.
+
+Each seed repeats the whole algorithm with its own search, so that the intervals cover the luck of the search, too. The
+plan of all seeds together is ``plan.json``.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from limen.activations.mixture import AdAct
+from limen.activations.registry import create, find, parse
+from limen.activations.spec import spec_of
+from limen.errors import SpecError
+from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
+from limen.lab.study.checks import check_device, check_task
+from limen.lab.study.listener import Listener
+from limen.lab.study.preparing import environment, prepare, probe
+from limen.lab.study.result import Result, conclude
+from limen.lab.study.running import train_missing
+from limen.lab.study.searching import Selection
+from limen.lab.study.store import StudyFolder
+
+
+def select(
+    settings: SelectSettings, out: Path, listener: Listener, *, command: str = "", recipe: str = "", quick: bool = False
+) -> Result:
+    """Run or continue the selection that ``settings`` describe in the folder ``out``."""
+    check(settings)
+    experiment = prepare(settings)
+    unreached = probe(experiment)
+    folder = StudyFolder(out)
+    with folder.lock():
+        facts = experiment.data.facts()
+        study = folder.open(settings, facts, environment(experiment), command, recipe=recipe, quick=quick)
+        selection = Selection(experiment, settings)
+        train_missing(experiment, study, folder, listener, unreached, partial(selection.run, folder))
+        selection.measure_cost(folder, listener)
+        return conclude(experiment.task, folder, study)
+
+
+def check(settings: SelectSettings) -> None:
+    """Raise for anything in the settings that does not exist, before any data is read."""
+    for candidate in settings.candidates:
+        spec_of(create(candidate))
+    AdAct(settings.candidates)
+    if settings.baseline in (SEARCHED, OPTIMIZED):
+        raise SpecError(f"the baseline of a selection is a fixed activation such as relu, not {settings.baseline!r}.")
+    create(settings.baseline)
+    if not find(parse(settings.baseline)[0]).keeps_shape:
+        raise SpecError(f"{settings.baseline!r} changes the shape of its input, so it cannot be swapped in.")
+    check_task(settings)
+    check_device(settings.device)

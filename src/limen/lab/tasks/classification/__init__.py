@@ -1,0 +1,1 @@
+"""Image classification: the task, and where a network looks."""

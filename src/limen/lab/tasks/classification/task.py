@@ -1,0 +1,85 @@
+"""Image classification: one of several classes for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassMatthewsCorrCoef
+
+from limen.lab import networks
+from limen.lab.data import ImageData, TaskData, divide, load
+from limen.lab.records import Shown
+from limen.lab.settings import StudySettings
+from limen.lab.tasks.classification.attention import attention
+from limen.lab.training.task import Measure, Task
+
+TOP = 5
+"""In how many guesses the class may be, for the second accuracy."""
+
+
+class Classification(Task):
+    """Cross-entropy; accuracy decides, top-5 accuracy, Matthews' correlation and macro F1 beside it."""
+
+    name = "classification"
+    about = "classes of images: a built-in set, or a folder, .zip or .tar.gz of class folders"
+    measure = Measure("accuracy")
+    networks = networks.NETWORKS
+    defaults: ClassVar[Mapping[str, Any]] = {"network": "convnet", "batch_size": 64, "eval_batch_size": 1000}
+    options = frozenset({"image_size", "grey", "channels_last"})
+    tabled: ClassVar[tuple[str, ...]] = ("accuracy", "top5_accuracy", "mcc", "f1")
+
+    def load(self, settings: StudySettings) -> ImageData:
+        """Images by name or path, divided by class."""
+        data = load(
+            settings.data,
+            data_dir=Path(settings.data_dir) if settings.data_dir else None,
+            image_size=settings.image_size,
+            grey=settings.grey,
+        )
+        return divide(
+            data,
+            validation_fraction=settings.validation_fraction,
+            test_fraction=settings.test_fraction,
+            seed=settings.split_seed,
+            with_validation=not settings.test_chooses,
+            limit_train=settings.limit_train,
+            limit_test=settings.limit_test,
+        )
+
+    def offered(self, data: TaskData) -> Mapping[str, Any]:
+        """Image shape and number of classes."""
+        return networks.described(_images(data).image_shape, len(_images(data).classes))
+
+    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+        """One number a class."""
+        return (len(_images(data).classes),)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of logits."""
+        return F.cross_entropy(outputs, targets)
+
+    def metrics(self, data: TaskData) -> dict[str, Metric]:
+        """Accuracy, in the first five guesses too where there are more classes; Matthews' correlation; macro F1."""
+        count = len(_images(data).classes)
+        found: dict[str, Metric] = {"accuracy": MulticlassAccuracy(count, average="micro")}
+        if count > TOP:
+            found["top5_accuracy"] = MulticlassAccuracy(count, top_k=TOP, average="micro")
+        return found | {"mcc": MulticlassMatthewsCorrCoef(count), "f1": MulticlassF1Score(count, average="macro")}
+
+    def train_metric(self, data: TaskData) -> Metric:
+        """Accuracy alone."""
+        return MulticlassAccuracy(len(_images(data).classes), average="micro")
+
+    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Shown | None:
+        """Where it looks, on some test images."""
+        return attention(network, _images(data), settings.device)
+
+
+def _images(data: TaskData) -> ImageData:
+    assert isinstance(data, ImageData)
+    return data

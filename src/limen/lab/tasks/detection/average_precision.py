@@ -1,0 +1,132 @@
+"""Average precision by COCO's rules: boxes taken the best first, each to the unfound object that it overlaps most.
+
+After the authors' evaluation (cocodataset.org/#detection-eval) over all sizes of objects, of the boxes that are given.
+An object that does not count answers for any number of boxes, which then do not count either; a box overlaps it by the
+part of the box that lies in it. Precision at 101 recalls from 0 to 1 is the best at that recall or a higher one;
+classes without an object have none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from limen.lab.tasks.detection import geometry
+from limen.lab.tasks.detection.boxes import NOTHING, ignored
+
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALLS = np.linspace(0, 1, 101)
+FOUND, WRONG, UNCOUNTED = 1, 0, -1
+
+
+def judge(detected: Tensor, objects: Tensor) -> NDArray[np.int8]:
+    """For each box of one image, of one class, the best first, and each threshold: found, wrong or uncounted.
+
+    Args:
+        detected: (K, 4) corners.
+        objects: (M, 5) class and corners of that class alone; a class below −1 does not count.
+
+    Returns:
+        (K, 10) of :data:`FOUND`, :data:`WRONG`, :data:`UNCOUNTED`.
+    """
+    counts = (objects[:, 0] >= 0).numpy()
+    boxes, places = detected.double(), objects[:, 1:].double()
+    overlaps = geometry.overlap(boxes, places[counts]).numpy()
+    swallowed = geometry.covered(boxes, places[~counts]).numpy()
+    verdict = np.full((len(boxes), len(THRESHOLDS)), WRONG, dtype=np.int8)
+    verdict[swallowed.max(1, initial=0)[:, None] >= THRESHOLDS] = UNCOUNTED
+    free = np.ones((len(THRESHOLDS), int(counts.sum())), dtype=bool)
+    if not free.size:
+        return verdict
+    for number, row in enumerate(overlaps):
+        # Of equal overlaps COCO takes the last.
+        possible = np.where(free, row, -1.0)[:, ::-1]
+        chosen = possible.shape[1] - 1 - possible.argmax(1)
+        fits = possible.max(1) >= THRESHOLDS
+        verdict[number, fits] = FOUND
+        free[fits, chosen[fits]] = False
+    return verdict
+
+
+def interpolated(verdict: NDArray[np.int8], count: int) -> float:
+    """Average precision of boxes in falling order of their scores, with ``count`` objects there.
+
+    >>> interpolated(np.array([1, 0, 1], np.int8), 2)  # precision 1 up to recall 0.5, then 2/3
+    0.834...
+    """
+    seen = verdict[verdict != UNCOUNTED] == FOUND
+    true = np.cumsum(seen)
+    recall, precision = true / count, true / np.arange(1, len(true) + 1)
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    place = np.searchsorted(recall, RECALLS, side="left")
+    return float(np.where(place < len(best), np.append(best, 0.0)[np.minimum(place, len(best))], 0.0).mean())
+
+
+class AveragePrecision(Metric):
+    """Mean average precision over classes, at one overlap or over ten of them.
+
+    Args:
+        classes: how many there are.
+        thresholds: which of :data:`THRESHOLDS` are averaged, by index; all by default.
+
+    :meth:`update` takes detections (N, K, 6) of score, class and corners, and objects (N, M, 5) of class and corners.
+    The value is 0 where there is no object.
+
+    >>> metric = AveragePrecision(1, thresholds=(0,))
+    >>> metric.update(torch.tensor([[[0.9, 0, 0, 0, 1, 1]]]), torch.tensor([[[0.0, 0, 0, 1, 1]]]))
+    >>> float(metric.compute())
+    1.0
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    scores: list[Tensor]
+    labels: list[Tensor]
+    verdicts: list[Tensor]
+    counts: Tensor
+
+    def __init__(self, classes: int, thresholds: tuple[int, ...] = tuple(range(len(THRESHOLDS)))) -> None:
+        super().__init__()
+        self.classes, self.thresholds = classes, thresholds
+        for name in ("scores", "labels", "verdicts"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+        self.add_state("counts", default=torch.zeros(classes, dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, detected: Tensor, objects: Tensor) -> None:
+        """Judge the boxes of some images."""
+        device = self.counts.device
+        for boxes, truth in zip(detected.detach().cpu(), objects.detach().cpu(), strict=True):
+            boxes = boxes[boxes[:, 0] > 0]
+            boxes = boxes[boxes[:, 0].argsort(descending=True, stable=True)]
+            for label in range(self.classes):
+                mine = boxes[boxes[:, 1] == label]
+                own = truth[(truth[:, 0] == label) | (truth[:, 0] == ignored(label))]
+                self.counts[label] += int((own[:, 0] > NOTHING).sum())
+                self.scores.append(mine[:, 0].to(device))
+                self.labels.append(mine[:, 1].long().to(device))
+                self.verdicts.append(torch.from_numpy(judge(mine[:, 2:], own)).to(device))
+
+    def by_class(self) -> dict[int, float]:
+        """The average precision of every class that has an object."""
+        if not self.scores:
+            return {}
+        scores, labels, verdicts = (
+            dim_zero_cat(state).cpu().numpy() for state in (self.scores, self.labels, self.verdicts)
+        )
+        found = {}
+        for label in self.counts.nonzero().flatten().tolist():
+            mine = labels == label
+            order = np.argsort(-scores[mine], kind="stable")
+            judged, count = verdicts[mine][order], int(self.counts[label])
+            found[label] = float(np.mean([interpolated(judged[:, index], count) for index in self.thresholds]))
+        return found
+
+    def compute(self) -> Tensor:
+        """The mean over classes."""
+        found = list(self.by_class().values())
+        return torch.tensor(float(np.mean(found)) if found else 0.0, device=self.counts.device)

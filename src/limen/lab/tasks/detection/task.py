@@ -1,0 +1,179 @@
+"""Detection: a class and a box for every object in an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import lightning as L
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from limen.lab import networks, pictures
+from limen.lab.data import TaskData, evenly
+from limen.lab.data.parts import divide_parts
+from limen.lab.records import Overlay, Overlays, Shown
+from limen.lab.settings import StudySettings
+from limen.lab.tasks.detection import default_boxes, libraries
+from limen.lab.tasks.detection.average_precision import AveragePrecision
+from limen.lab.tasks.detection.boxes import BoxData, load_boxes
+from limen.lab.tasks.detection.ssd import SSD
+from limen.lab.training.batches import Batches
+from limen.lab.training.task import ANY, Measure, Task
+
+SHOWN = 3
+"""Test images in the report, for each activation."""
+HEIGHT_SHOWN = 192
+LINE, GAP = 2, 6
+"""Pixels, of a box's outline and between pictures."""
+SURE = 0.5
+"""Score from which a box is drawn."""
+
+
+class _Precision(AveragePrecision):
+    """Average precision of a network's output."""
+
+    def update(self, outputs: Tensor, objects: Tensor) -> None:
+        """Judge the boxes of the answer to some images."""
+        super().update(default_boxes.detections(outputs), objects)
+
+
+class _LabelAccuracy(Metric):
+    """How many of the default boxes with an object have its class for the likeliest."""
+
+    higher_is_better = True
+    full_state_update = False
+    right: Tensor
+    total: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("right", "total"):
+            self.add_state(name, default=torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, outputs: Tensor, objects: Tensor) -> None:
+        """Count in a batch."""
+        logits, _, defaults = default_boxes.parts(outputs)
+        label, _ = default_boxes.assign(defaults, objects)
+        positive = label > default_boxes.NO_OBJECT
+        self.right += (logits[positive].argmax(-1) == label[positive]).sum()
+        self.total += positive.sum()
+
+    def compute(self) -> Tensor:
+        """The part that is right; 0 where there was none."""
+        return self.right / self.total.clamp(min=1)
+
+
+class Detection(Task):
+    """Loss and answer of SSD's default boxes; mAP at an overlap of 0.5 decides, the mean over 0.5 to 0.95 beside it."""
+
+    name = "detection"
+    about = "boxes: Pascal VOC XML or COCO JSON beside images, in a folder or archive"
+    measure = Measure("map50")
+    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
+        "ssd": SSD,
+        libraries.SSD300.NAME: libraries.SSD300,
+        libraries.FasterRCNN.NAME: libraries.FasterRCNN,
+    }
+    defaults: ClassVar[Mapping[str, Any]] = {"network": "ssd", "batch_size": 8, "eval_batch_size": 8}
+    options = frozenset({"image_size", "grey", "channels_last", "split"})
+    observed = 8
+    train_score = "default_box_accuracy"
+    tabled: ClassVar[tuple[str, ...]] = ("map50", "map")
+
+    def check(self, settings: StudySettings) -> None:
+        """Networks of torchvision need it."""
+        if settings.network in self.networks and settings.network.startswith(libraries.PREFIX):
+            libraries.detectors(settings.network)
+
+    def load(self, settings: StudySettings) -> BoxData:
+        """Images with boxes."""
+        name, classes, splits, notes = load_boxes(settings.data, image_size=settings.image_size, grey=settings.grey)
+        divided = divide_parts(
+            name,
+            splits,
+            blocks=settings.split == "blocks",
+            validation_fraction=settings.validation_fraction,
+            test_fraction=settings.test_fraction,
+            seed=settings.split_seed,
+            with_validation=not settings.test_chooses,
+            limit_train=settings.limit_train,
+            limit_test=settings.limit_test,
+        )
+        return BoxData(name, classes, *divided, notes)
+
+    def offered(self, data: TaskData) -> Mapping[str, Any]:
+        """Image shape and number of classes."""
+        return networks.described(_boxed(data).image_shape, len(_boxed(data).classes))
+
+    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+        """For any number of default boxes: logits of no object and of the classes, offsets, the default box."""
+        return (ANY, 1 + len(_boxed(data).classes) + 4 + 4)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy with hard negatives, and smooth L1 of the offsets."""
+        return default_boxes.loss(outputs, targets)
+
+    def objective(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The network's own losses, where it has some."""
+        if isinstance(network, libraries.FasterRCNN):
+            return network.losses(inputs, targets)
+        return super().objective(network, inputs, targets)
+
+    def trainer_module(self, network: nn.Module, data: TaskData, settings: StudySettings) -> L.LightningModule | None:
+        """As any other, unless the network has losses of its own."""
+        from limen.lab.training.supervised import ByObjective
+
+        return ByObjective(network, self, data, settings) if isinstance(network, libraries.FasterRCNN) else None
+
+    def metrics(self, data: TaskData) -> dict[str, Metric]:
+        """Mean average precision at an overlap of 0.5, and over 0.5, 0.55, …, 0.95."""
+        count = len(_boxed(data).classes)
+        return {"map50": _Precision(count, thresholds=(0,)), "map": _Precision(count)}
+
+    def train_metric(self, data: TaskData) -> Metric:
+        """How many default boxes with an object have its class: mAP would suppress and match boxes at every step."""
+        return _LabelAccuracy()
+
+    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Shown:
+        """Some test images with true and predicted boxes drawn on them."""
+        found = _boxed(data)
+        chosen = evenly(found.test, SHOWN)
+        network.eval()
+        with torch.no_grad():
+            inputs, _ = next(iter(Batches(chosen, SHOWN, device=settings.device)))
+            answers = default_boxes.detections(network(inputs)).cpu()
+        colours = pictures.colours(len(found.classes))
+        drawn = []
+        for name, image, objects, answer in zip(chosen.names, chosen.images, chosen.objects, answers, strict=True):
+            sure = answer[answer[:, 0] >= SURE]
+            sides = [_boxed_picture(image, boxes, colours) for boxes in (objects[:0], objects, sure[:, 1:])]
+            gap = np.full((len(sides[0]), GAP, 3), 255, dtype=np.uint8)
+            joined = np.concatenate([sides[0], gap, sides[1], gap, sides[2]], axis=1)
+            drawn.append(Overlay(name=name, picture=pictures.jpeg(joined, HEIGHT_SHOWN)))
+        legend = tuple(zip(found.classes, map(pictures.hexadecimal, colours), strict=True))
+        return Overlays(drawn="boxes", legend=legend, images=tuple(drawn))
+
+
+def _boxed_picture(image: Tensor, boxes: Tensor, colours: list[pictures.Colour]) -> np.ndarray:
+    """The image, small ones enlarged so that lines are thin beside objects, with boxes (class, corners) on it."""
+    pixels = image.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
+    times = max(1, round(HEIGHT_SHOWN / len(pixels)))
+    picture = Image.fromarray(pixels).resize((times * pixels.shape[1], times * pixels.shape[0]))
+    draw = ImageDraw.Draw(picture)
+    for label, *corners in boxes.tolist():
+        if label >= 0:
+            left, top, right, bottom = corners
+            ends = (left * picture.width, top * picture.height, right * picture.width - 1, bottom * picture.height - 1)
+            draw.rectangle(
+                (*ends[:2], max(ends[0], ends[2]), max(ends[1], ends[3])), outline=colours[int(label)], width=LINE
+            )
+    return np.asarray(picture)
+
+
+def _boxed(data: TaskData) -> BoxData:
+    assert isinstance(data, BoxData)
+    return data

@@ -1,0 +1,1 @@
+"""Numbers to predict: tables and time series, regression and forecasting."""

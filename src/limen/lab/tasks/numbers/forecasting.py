@@ -1,0 +1,69 @@
+"""Forecasting: the next value of a series from the rows before it, beside the naive forecast that nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from limen.lab.data import TaskData
+from limen.lab.records import Series, Shown
+from limen.lab.settings import StudySettings
+from limen.lab.tasks.numbers.data import NumberData
+from limen.lab.tasks.numbers.recurrent import LSTM, RNN
+from limen.lab.tasks.numbers.task import NumericTask, numbers, predicted
+from limen.lab.tasks.numbers.time_series import load_time_series
+
+STEPS = 500
+"""The last so many steps of the test span are drawn in the report."""
+
+
+class Forecasting(NumericTask):
+    """A CSV file with a column of times, split by time."""
+
+    name = "forecasting"
+    about = "the next value of a column of a CSV file in time (--target COLUMN, --time COLUMN)"
+    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"rnn": RNN, "lstm": LSTM}
+    defaults: ClassVar[Mapping[str, Any]] = {"network": "rnn", "batch_size": 64, "eval_batch_size": 1000}
+    options = frozenset({"target", "time", "window"})
+    reference = "last value"
+
+    def load(self, settings: StudySettings) -> NumberData:
+        """Windows of the file."""
+        assert settings.target is not None
+        return load_time_series(
+            settings.data,
+            settings.target,
+            time=settings.time,
+            window=settings.window,
+            validation_fraction=settings.validation_fraction,
+            test_fraction=settings.test_fraction,
+            with_validation=not settings.test_chooses,
+            limit_train=settings.limit_train,
+            limit_test=settings.limit_test,
+        )
+
+    def answer(self, outputs: Tensor, targets: Tensor, data: TaskData) -> tuple[Tensor, Tensor]:
+        """The forecast value and the one that came: the last value and the change."""
+        change, unit, last = targets[:, 0], targets[:, 1], targets[:, 2]
+        return last + outputs[:, 0] * unit, last + change * unit
+
+    def reference_metrics(self, data: TaskData) -> dict[str, float]:
+        """The metrics of forecasting that nothing changes."""
+        targets = numbers(data).test.targets
+        predictions, truth = self.answer(torch.zeros(len(targets), 1), targets, data)
+        return {name: float(metric(predictions, truth)) for name, metric in self.metrics(data).items()}
+
+    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Shown:
+        """The forecast over the test span."""
+        series = numbers(data)
+        outputs = predicted(network, series, settings)[:, None]
+        forecast, truth = self.answer(outputs, series.test.targets, data)
+        return Series(
+            quantity=series.target,
+            times=series.test_times[-STEPS:],
+            true=tuple(truth[-STEPS:].tolist()),
+            predicted=tuple(forecast[-STEPS:].tolist()),
+        )

@@ -1,0 +1,69 @@
+"""What regression and forecasting share: squared error, and RMSE, MAE and R² in the target's own unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, R2Score
+
+from limen.errors import SpecError
+from limen.lab.data import TaskData
+from limen.lab.settings import StudySettings
+from limen.lab.tasks.numbers.data import NumberData
+from limen.lab.training.batches import Batches
+from limen.lab.training.task import Measure, Task
+
+
+class NumericTask(Task):
+    """One number for each example; RMSE decides, and lower is better.
+
+    Targets have two columns or more: the first is what the network is to give, the second is its unit, in which the
+    metrics are. All of them are differences of predictions and truth, so what was subtracted from both is left out.
+    """
+
+    measure = Measure("rmse", higher_is_better=False)
+    tabled: ClassVar[tuple[str, ...]] = ("rmse", "mae", "r2")
+
+    def check(self, settings: StudySettings) -> None:
+        """A target is needed."""
+        if not settings.target:
+            raise SpecError(f"--task {self.name} needs --target, the column of {settings.data} to predict.")
+
+    def offered(self, data: TaskData) -> Mapping[str, Any]:
+        """How many inputs, and that one number is asked for."""
+        shape = numbers(data).input_shape
+        return {"input_shape": shape, "in_features": shape[-1], "out_features": 1}
+
+    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+        """One number."""
+        return (1,)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared error, in units of the target's deviation."""
+        return F.mse_loss(outputs[:, 0], targets[:, 0])
+
+    def metrics(self, data: TaskData) -> dict[str, Metric]:
+        """RMSE, MAE, R²."""
+        return {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()}
+
+    def answer(self, outputs: Tensor, targets: Tensor, data: TaskData) -> tuple[Tensor, Tensor]:
+        """In the target's unit."""
+        return outputs[:, 0] * targets[:, 1], targets[:, 0] * targets[:, 1]
+
+
+@torch.no_grad()
+def predicted(network: nn.Module, data: NumberData, settings: StudySettings) -> Tensor:
+    """What a network gives for every test example, (N,)."""
+    network.eval()
+    batches = Batches(data.test, settings.eval_batch_size, device=settings.device)
+    return torch.cat([network(inputs)[:, 0].cpu() for inputs, _ in batches])
+
+
+def numbers(data: TaskData) -> NumberData:
+    """The data, known to be numbers."""
+    assert isinstance(data, NumberData)
+    return data

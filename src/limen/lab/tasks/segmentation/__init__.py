@@ -1,0 +1,1 @@
+"""Segmentation: images with masks and their files, the task and its networks."""

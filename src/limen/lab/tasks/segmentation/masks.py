@@ -1,0 +1,159 @@
+"""Images with a mask each, in every layout of :mod:`.mask_layouts`, and slices of NIfTI volumes.
+
+A mask is an image without losses (PNG, BMP, TIFF) whose value at a pixel is its class. Masks of 0 and one other value
+have two classes, background and foreground. Where there are more, 255 is not learned and not counted, as in PASCAL VOC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limen.errors import DataError
+from limen.lab.data.base import shape_of_images, split_facts
+from limen.lab.data.pixels import stack
+from limen.lab.records import DataFacts
+from limen.lab.tasks.segmentation.mask_images import Decoded, check_sizes, decode_pairs
+from limen.lab.tasks.segmentation.mask_layouts import WHOLE, find_files, find_pairs, is_volume
+from limen.lab.tasks.segmentation.volumes import load_volumes
+
+IGNORED = 255
+"""The class that a mask tensor has where a pixel is not learned and not counted."""
+MOST_CLASSES = 200
+BINARY = ("background", "foreground")
+
+
+@dataclass(frozen=True, eq=False)
+class MaskSplit:
+    """Images as uint8 (N, C, H, W) and masks as uint8 (N, H, W) of class indices, :data:`IGNORED` where none counts."""
+
+    images: Tensor
+    masks: Tensor
+    names: tuple[str, ...]
+    groups: tuple[int, ...] = ()
+    """Which images belong together, as slices of one scan do, and are never divided; empty: none."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Images and masks."""
+        return self.images, self.masks
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: Tensor) -> MaskSplit:
+        """Return a copy with only the images at ``indices``, in that order."""
+        chosen = indices.tolist()
+        names, groups = (tuple(each[i] for i in chosen) if each else () for each in (self.names, self.groups))
+        return MaskSplit(self.images[indices], self.masks[indices], names, groups)
+
+    @staticmethod
+    def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels from −1 to 1, and class indices."""
+        return inputs.float().sub_(127.5).div_(127.5), targets.long()
+
+
+@dataclass(frozen=True, eq=False)
+class MaskData:
+    """A divided set of images with masks."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: MaskSplit
+    validation: MaskSplit | None
+    test: MaskSplit
+    notes: tuple[str, ...]
+
+    @property
+    def binary(self) -> bool:
+        """Whether there is a background and one class."""
+        return self.classes == BINARY
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width, the same for every image."""
+        return shape_of_images(self.train.images)
+
+    def facts(self) -> DataFacts:
+        """Describe the data for a study's records."""
+        return DataFacts(
+            **split_facts(self),
+            classes=self.classes,
+            image_shape=self.image_shape,
+            notes=self.notes,
+        )
+
+
+def load_masks(
+    source: str,
+    *,
+    image_size: tuple[int, int] | None,
+    grey: bool,
+    ignore_label: int | None,
+    foreground: bool = False,
+    intensity: tuple[float, float] | None = None,
+) -> tuple[str, tuple[str, ...], dict[str, MaskSplit], tuple[str, ...]]:
+    """Read all splits found at a path: its name, the classes, the splits (``whole`` where undivided), notes.
+
+    ``foreground`` makes one class of every mask value but 0; ``intensity`` is what of a volume's values is shown as
+    black and as white.
+    """
+    path = Path(source).expanduser()
+    files = find_files(path)
+    names: Mapping[int, str] = {}
+    if any(map(is_volume, files.files)):
+        volumes, names, notes = load_volumes(files, image_size, intensity)
+        decoded, ignored = {WHOLE: volumes}, ignore_label
+    elif intensity is not None:
+        raise DataError(f"{path} holds no scans (NIfTI), and --intensity is for them alone; leave it out.")
+    else:
+        pairs = find_pairs(files)
+        if not {"train", WHOLE} & set(pairs.splits):
+            raise DataError(f"{path} has a {' and a '.join(pairs.splits)} split but none to train on; add train/.")
+        decoded = {split: decode_pairs(members, image_size, grey) for split, members in pairs.splits.items()}
+        notes, ignored = pairs.notes, pairs.ignored if ignore_label is None else ignore_label
+    check_sizes(path, decoded.values())
+    values = sorted({int(value) for split in decoded.values() for mask in split.masks for value in np.unique(mask)})
+    classes, table, said = _classes(path, values, ignored, names, foreground)
+    colour = any(image.ndim == 3 for split in decoded.values() for image in split.images)
+    splits = {name: _tensors(split, table, colour) for name, split in decoded.items()}
+    return path.name.partition(".")[0] or "data", classes, splits, (*notes, *said)
+
+
+def _tensors(split: Decoded, table: NDArray[np.uint8], colour: bool) -> MaskSplit:
+    images = stack(split.images)
+    images = images.expand(-1, 3, -1, -1).contiguous() if colour and images.shape[1] == 1 else images
+    return MaskSplit(images, torch.from_numpy(table[np.stack(split.masks)]), split.names, split.groups)
+
+
+def _classes(
+    path: Path, values: list[int], ignored: int | None, names: Mapping[int, str], foreground: bool
+) -> tuple[tuple[str, ...], NDArray[np.uint8], tuple[str, ...]]:
+    """Names of the classes, the class of every stored value, and what to know."""
+    if ignored is None and len(values) > 2 and not names:
+        ignored = IGNORED
+    counted = [value for value in values if value != ignored]
+    if len(counted) < 2:
+        raise DataError(f"the masks of {path} hold only {counted or 'ignored pixels'}; there is nothing to tell apart.")
+    if len(counted) > MOST_CLASSES:
+        raise DataError(
+            f"the masks of {path} hold {len(counted)} different values, more than the {MOST_CLASSES} classes allowed; "
+            "a mask's pixel must be its class, not a shade."
+        )
+    notes: tuple[str, ...] = ()
+    if ignored in values:
+        notes += (f"Pixels with the value {ignored} are neither learned nor counted.",)
+    table = np.full(256, IGNORED, dtype=np.uint8)
+    binary = (foreground or len(counted) == 2) and counted[0] == 0
+    if foreground and not binary:
+        raise DataError(f"the masks of {path} have no 0, so nothing is background; leave out --foreground.")
+    table[counted] = np.minimum(np.arange(len(counted)), 1 if binary else MOST_CLASSES)
+    if binary and len(counted) > 2:
+        notes += (f"The mask values {', '.join(map(str, counted[1:]))} are one class, the foreground.",)
+    return BINARY if binary else tuple(names.get(value, str(value)) for value in counted), table, notes

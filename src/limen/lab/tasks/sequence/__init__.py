@@ -1,0 +1,1 @@
+"""Sequences with a class each: their files, the task and its networks."""

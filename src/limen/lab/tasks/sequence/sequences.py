@@ -1,0 +1,258 @@
+"""Sequences with a class each: class folders of ``.npy`` arrays, or of images read row by row.
+
+The folders lie as those of images do, in a folder or an archive, with split folders or without. An array has a step
+along its first axis and the step's features along the others, such as (30, 1662) or (30, 21, 3) keypoints; lengths
+may differ. Where the folders hold images, or the name of a built-in set is given, every image is read as a sequence:
+its rows from top to bottom are the steps, the pixels of a row are the features.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limen.errors import DataError
+from limen.lab.data import builtin
+from limen.lab.data.base import ImageData, Split, split_facts
+from limen.lab.data.class_folders import common_classes, labels_of, name_of
+from limen.lab.data.division import divide
+from limen.lab.data.files import open_files, path_kind
+from limen.lab.data.layout import ClassFolders, Kind, find_splits, is_visible, only_archive, split_archives
+from limen.lab.data.source import load
+from limen.lab.records import DataFacts
+
+ARRAYS = Kind("sequence", "1.npy", lambda: frozenset({".npy"}))
+LARGEST = 2**31
+"""Bytes of all sequences together, each padded to the longest."""
+AS_ROWS = "Every image is read as a sequence: its rows from top to bottom are the steps, a row's pixels the features."
+
+Array = NDArray[np.float32]
+"""One sequence: (steps, features)."""
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceSplit:
+    """Padded sequences as float32 (N, T, F + 1) and labels as int64 (N,).
+
+    The last feature says which steps there are: 1 at a step of the sequence, 0 where it was padded (with zeros, at
+    its end).
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Both."""
+        return self.inputs, self.labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor) -> SequenceSplit:
+        """Return a copy with only the sequences at ``indices``, in that order."""
+        return SequenceSplit(self.inputs[indices], self.labels[indices])
+
+    @staticmethod
+    def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """As they are."""
+        return inputs, targets
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceData:
+    """A set of sequences with a class each. A split that the source does not have is None until it is divided."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: SequenceSplit
+    validation: SequenceSplit | None
+    test: SequenceSplit | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Steps of the longest sequence, and features with the one that says which steps there are."""
+        _, steps, features = self.train.inputs.shape
+        return steps, features
+
+    def facts(self) -> DataFacts:
+        """Describe the data for a study's records."""
+        steps, features = self.input_shape
+        lengths = self.train.inputs[:, :, -1].sum(1)
+        shortest = int(lengths.min())
+        return DataFacts(
+            **split_facts(self),
+            classes=self.classes,
+            image_shape=self.input_shape,
+            unit="sequences",
+            description=(
+                f"{len(self.classes)} classes",
+                f"{steps} steps" if shortest == steps else f"{shortest} to {steps} steps",
+                f"{features - 1} features",
+            ),
+            notes=self.notes,
+        )
+
+
+def load_sequences(
+    source: str,
+    *,
+    data_dir: Path | None,
+    image_size: tuple[int, int] | None,
+    grey: bool,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    with_validation: bool,
+    limit_train: int | None = None,
+    limit_test: int | None = None,
+) -> SequenceData:
+    """Read, divide by class, and give every feature the training steps' mean 0 and deviation 1."""
+    if _has_arrays(source):
+        if image_size is not None or grey:
+            option = "--grey" if image_size is None else "--image-size"
+            raise DataError(f"{source} holds .npy arrays, which {option} cannot change; leave it out.")
+        found = _read_arrays(Path(source).expanduser())
+    else:
+        found = _as_rows(load(source, data_dir=data_dir, image_size=image_size, grey=grey))
+    divided = divide(
+        found,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+        with_validation=with_validation,
+        limit_train=limit_train,
+        limit_test=limit_test,
+    )
+    return _standardised(divided)
+
+
+def _has_arrays(source: str) -> bool:
+    path = Path(source).expanduser()
+    if source in builtin.names() or path_kind(path) == "missing":
+        return False
+    files = open_files(path)
+    nested = [*split_archives(files).values()]
+    if not nested and (archive := only_archive(files)):
+        nested = [archive]
+    return any(
+        is_visible(name) and name.lower().endswith(".npy")
+        for found in (files, *map(open_files, nested))
+        for name in found.files
+    )
+
+
+def _as_rows(images: ImageData) -> SequenceData:
+    def rows(split: Split | None) -> SequenceSplit | None:
+        if split is None:
+            return None
+        values = split.images.permute(0, 2, 1, 3).flatten(2).float() / 255  # (N, H, C·W)
+        return SequenceSplit(torch.cat([values, torch.ones_like(values[:, :, :1])], 2), split.labels)
+
+    train = rows(images.train)
+    assert train is not None
+    return SequenceData(images.name, images.classes, train, rows(images.validation), rows(images.test), (AS_ROWS,))
+
+
+def _read_arrays(path: Path) -> SequenceData:
+    splits = find_splits(path, ARRAYS)
+    classes = common_classes(splits, path)
+    reader = _Reader()
+    arrays = {split: reader.read(found) for split, found in splits.items()}
+    longest = max(len(array) for found in arrays.values() for array in found)
+    count, features = sum(map(len, arrays.values())), reader.features + 1
+    if 4 * count * longest * features > LARGEST:
+        raise DataError(
+            f"{path} would take {4 * count * longest * features:,} bytes with every sequence padded to the longest, "
+            f"{reader.longest} with {longest} steps; the limit is {LARGEST:,}: cut or thin out the long ones."
+        )
+    made = {split: SequenceSplit(_padded(arrays[split], longest), labels_of(found)) for split, found in splits.items()}
+    return SequenceData(name_of(path), classes, made["train"], made.get("validation"), made.get("test"))
+
+
+class _Reader:
+    """Reads the arrays of all splits, and holds what must agree over them: the features of a step."""
+
+    def __init__(self) -> None:
+        self.first: tuple[str, tuple[int, ...]] | None = None
+        self.longest, self.most = "", 0
+
+    @property
+    def features(self) -> int:
+        """Features of a step."""
+        assert self.first is not None
+        return int(np.prod(self.first[1]))
+
+    def read(self, found: ClassFolders) -> list[Array]:
+        """The arrays of a split, in the order of its classes and names."""
+        ordered = [name for names in found.members.values() for name in names]
+        arrays = {}
+        for name, content in found.files.read(ordered):
+            arrays[name] = self._checked(_decoded(content, found.files.where(name)), found.files.where(name))
+        return [arrays[name] for name in ordered]
+
+    def _checked(self, array: NDArray[np.generic], where: str) -> Array:
+        if self.first is None:
+            self.first = where, array.shape[1:]
+        first, expected = self.first
+        if array.shape[1:] != expected:
+            raise DataError(
+                f"sequences differ in the features of a step: {first} has {_size(expected)}, {where} has "
+                f"{_size(array.shape[1:])}; they must be the same, only the number of steps may differ."
+            )
+        if len(array) > self.most:
+            self.longest, self.most = where, len(array)
+        return array.reshape(len(array), -1).astype(np.float32)
+
+
+def _decoded(content: bytes, where: str) -> NDArray[np.generic]:
+    """An array as it is stored; nothing is unpickled."""
+    try:
+        array: NDArray[np.generic] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # whatever a damaged header raises in Python's parser
+        reason = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
+        raise DataError(f"{where} does not read as an .npy array ({reason}); replace or remove it.") from error
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{where} holds {array.dtype}; a sequence holds numbers (float or integer).")
+    if array.ndim < 2 or 0 in array.shape:
+        raise DataError(f"{where} has the shape {array.shape}; a sequence has (steps, features), at least one of each.")
+    if not np.isfinite(array).all() or (array.dtype.kind == "f" and np.abs(array).max() > np.finfo(np.float32).max):
+        raise DataError(f"{where} holds NaN or infinity; fill such values or remove the sequence.")
+    return array
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _padded(arrays: list[Array], longest: int) -> Tensor:
+    padded = np.zeros((len(arrays), longest, arrays[0].shape[1] + 1), dtype=np.float32)
+    for row, array in zip(padded, arrays, strict=True):
+        row[: len(array), :-1], row[: len(array), -1] = array, 1
+    return torch.from_numpy(padded)
+
+
+def _standardised(data: SequenceData) -> SequenceData:
+    """Features that never change in training are left at 0; padding stays 0."""
+    there = data.train.inputs[:, :, -1] > 0
+    steps = data.train.inputs[there][:, :-1].double()
+    centre, spread = steps.mean(0), steps.std(0, correction=0)
+    spread = torch.where(spread > 1e-6 * centre.abs().clamp(min=1e-6), spread, torch.inf)
+    centre, spread = centre.float(), spread.float()
+
+    def change(split: SequenceSplit | None) -> SequenceSplit | None:
+        if split is None:
+            return None
+        values, mask = split.inputs[:, :, :-1], split.inputs[:, :, -1:]
+        return SequenceSplit(torch.cat([(values - centre) / spread * mask, mask], 2), split.labels)
+
+    train = change(data.train)
+    assert train is not None
+    return SequenceData(data.name, data.classes, train, change(data.validation), change(data.test), data.notes)

@@ -1,0 +1,35 @@
+"""What every run of a study shares: its task, looked up once, the task's data, and the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from limen.lab.data import Samples, TaskData
+from limen.lab.settings import StudySettings
+from limen.lab.training.batches import Batches
+from limen.lab.training.task import Task
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A task on its data with the settings of a study."""
+
+    task: Task
+    data: TaskData
+    settings: StudySettings
+
+    @property
+    def heldout(self) -> Samples:
+        """What chooses the epoch: the validation split, or the test set under the paper's protocol."""
+        split = self.data.test if self.settings.test_chooses else self.data.validation
+        assert split is not None
+        return split
+
+    def evaluated(self, split: Samples) -> Batches:
+        """Batches of a split in its own order, on the study's device."""
+        return Batches(split, self.settings.eval_batch_size, device=self.settings.device)
+
+    def training_on(self, samples: Samples) -> Experiment:
+        """The same with other training examples."""
+        return replace(self, data=replace(cast("Any", self.data), train=samples))

@@ -1,0 +1,110 @@
+"""What a run may note beside its scores: gradients by depth while it trains, and what its activations receive then."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+
+from limen.inspect import Watch, statistics, watch
+from limen.inspect.watching import depth_ratio
+from limen.lab.data import evenly
+from limen.lab.records import GradientRow, SiteRow
+from limen.lab.training.batches import Batches
+from limen.lab.training.experiment import Experiment
+from limen.lab.training.run import Extra
+
+OBSERVED = 500
+"""Held-out examples whose way through the network is described."""
+
+
+class Gradients(L.Callback):
+    """Notes the norm of the loss's gradient at every site: its geometric mean over the steps of each epoch."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.seen: Watch = watch(network)
+        self.rows: list[GradientRow] = []
+        self._noted = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to watch."""
+        self.seen.__enter__()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The means of this epoch."""
+        for path, values in self.seen.gradients().items():
+            mean = geometric_mean(values[self._noted :])
+            self.rows.append(GradientRow(epoch=trainer.current_epoch + 1, path=path, gradient=float(f"{mean:.6g}")))
+        self._noted = len(next(iter(self.seen.gradients().values())))
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop watching."""
+        self.seen.__exit__(None, None, None)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Stop watching."""
+        self.seen.__exit__(None, None, None)
+
+    def metrics(self) -> dict[str, float]:
+        """How much of the gradient at the last site arrives at the first: the geometric mean over all steps."""
+        by_site = list(self.seen.gradients().values())
+        ratios = [depth_ratio(values) for values in zip(*by_site, strict=True)]
+        return {"test_gradient_depth_ratio": geometric_mean(ratios)}
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """The mean of values above 0 as factors; others are left out.
+
+    >>> geometric_mean([1.0, 100.0, math.nan])
+    10.0
+    """
+    logs = [math.log10(value) for value in values if value > 0 and math.isfinite(value)]
+    return 10 ** (math.fsum(logs) / len(logs)) if logs else math.nan
+
+
+def extra(experiment: Experiment) -> Extra:
+    """What the runs of a study note beside their scores, by its setting ``observe``."""
+    observe = experiment.settings.observe
+    current: list[Gradients] = []
+
+    def callbacks(network: nn.Module) -> Sequence[L.Callback]:
+        current[:] = [Gradients(network)] if "gradients" in observe else []
+        return current
+
+    def conclude(network: nn.Module, test: Callable[[nn.Module], dict[str, float]]) -> dict[str, Any]:
+        found: dict[str, Any] = {"metrics": {}}
+        for gradients in current:
+            found["gradients"] = tuple(gradients.rows)
+            found["metrics"] |= gradients.metrics()
+        if "inputs" in observe:
+            found["sites"] = sites = site_rows(network, experiment)
+            found["metrics"] |= input_metrics(sites)
+        return found
+
+    return Extra(callbacks, conclude)
+
+
+def site_rows(network: nn.Module, experiment: Experiment) -> tuple[SiteRow, ...]:
+    """What each site receives from held-out examples."""
+    some = evenly(experiment.heldout, OBSERVED)
+    inputs, _ = next(iter(Batches(some, OBSERVED, device=experiment.settings.device)))
+    kept = set(SiteRow.model_fields)
+    with torch.no_grad():
+        described = [site.as_dict() for site in statistics(network, inputs)]
+    return tuple(SiteRow(**{key: _digits(value) for key, value in one.items() if key in kept}) for one in described)
+
+
+def input_metrics(sites: Sequence[SiteRow]) -> dict[str, float]:
+    """How normal the inputs of the least normal site are, and how near ASH keeps to its percentile where least near."""
+    distances = [site.normal_distance for site in sites if math.isfinite(site.normal_distance)]
+    gaps = [abs(site.kept - site.percentile) / 100 for site in sites if math.isfinite(site.kept)]
+    found = {"test_normality": 1 - max(distances)} if distances else {}
+    return {**found, **({"test_percentile_agreement": 1 - max(gaps)} if gaps else {})}
+
+
+def _digits(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

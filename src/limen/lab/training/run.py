@@ -1,0 +1,249 @@
+"""One run: one activation, one seed, trained and tested."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+
+from limen.errors import StudyError
+from limen.lab.data import evenly
+from limen.lab.records import EpochRow, RunRecord
+from limen.lab.settings import StudySettings
+from limen.lab.training.batches import Batches
+from limen.lab.training.datamodule import StudyData
+from limen.lab.training.experiment import Experiment
+from limen.lab.training.memory import peak_memory
+from limen.lab.training.shapes import layer_shapes
+from limen.lab.training.supervised import BestWeights, Epochs, NonFiniteLossError, StepTimes, Supervised
+from limen.lab.training.task import Measure
+from limen.surgery import SwapReport, swap_
+from limen.training import activation_parameters
+
+Furnish = Callable[[nn.Module], SwapReport]
+"""Gives a network its activations."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a study adds to an ordinary run."""
+
+    callbacks: Callable[[nn.Module], Sequence[L.Callback]] = lambda network: ()
+    """Made for the network before its optimiser is."""
+    conclude: Callable[[nn.Module, Callable[[nn.Module], dict[str, float]]], dict[str, Any]] = lambda *_: {}
+    """From the tested network and a function that tests another: further fields of the record."""
+
+
+def bare(experiment: Experiment, seed: int) -> nn.Module:
+    """The network as it was built, with its own activations."""
+    settings = experiment.settings
+    network = experiment.task.build(settings.network, experiment.data, seed)
+    if settings.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # feature maps follow the weights
+    return network
+
+
+def build(experiment: Experiment, activation: str | Furnish, seed: int) -> tuple[nn.Module, SwapReport]:
+    """The network with its activations swapped.
+
+    For one seed every activation starts from the same weights: the network is built first, and the swap draws
+    nothing from the random generator.
+    """
+    network = bare(experiment, seed)
+    report = swap_(network, activation) if isinstance(activation, str) else activation(network)
+    if not report.sites:
+        raise StudyError(
+            f"the network {experiment.settings.network!r} has no activation to replace"
+            + (f", and cannot be given one ({report.unreached[0]}); make it a module" if report.unreached else "")
+            + "."
+        )
+    return network, report
+
+
+def run(
+    experiment: Experiment,
+    activation: str,
+    seed: int,
+    listener: Callable[[EpochRow], None] = lambda row: None,
+    *,
+    furnish: Furnish | None = None,
+    extra: Extra = Extra(),  # immutable
+) -> RunRecord:
+    """Train and test; a loss that is not finite gives a record with status ``failed``.
+
+    ``activation`` names the run; ``furnish`` gives the network its activations where that is more than a swap.
+    """
+    start = time.perf_counter()
+    task, data, settings = experiment.task, experiment.data, experiment.settings
+    network, _ = build(experiment, furnish or settings.spec(activation), seed)
+    task.begin(network.to(settings.device), data, settings)
+    callbacks = extra.callbacks(network)  # after what a network drops before it is trained
+    module = task.trainer_module(network, data, settings) or Supervised(network, task, data, settings)
+    noted = (lambda: score_on_test(network, experiment)) if settings.protocol == "both" else None
+    best, steps, epochs = (
+        BestWeights(network, task.measure if settings.test_chooses else task.chooses or task.measure),
+        StepTimes(),
+        Epochs(listener, task.measure, noted),
+    )
+    trainer = _trainer(settings, [best, steps, epochs, *callbacks])
+    torch.manual_seed(seed)
+    batches = StudyData(experiment, seed=seed)
+    failure = _fit(trainer, module, batches)
+    if not failure and not best.state:
+        failure = f"no epoch could be chosen: {best.measure.on_heldout} was never a finite number."
+    counts = {
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "activation_parameters": sum(p.numel() for p in activation_parameters(network)),
+    }
+    common: dict[str, Any] = {
+        "activation": activation,
+        "seed": seed,
+        "epochs": len(epochs.rows),
+        "ms_per_step": steps.median_ms(),
+        "curves": tuple(epochs.rows),
+        **counts,
+    }
+    if failure:
+        seconds = time.perf_counter() - start
+        return RunRecord(status="failed", failure=failure, seconds=seconds, peak_memory_mb=float("nan"), **common)
+    network.load_state_dict(best.state)
+    chosen = best.epoch  # testing validates once more, which BestWeights hears
+    metrics = _test(trainer, module, batches)
+    module.to(settings.device)
+    if settings.protocol == "both":
+        metrics |= _best_test_epoch(epochs.rows, task.measure)
+    further = extra.conclude(network, lambda other: _test_other(trainer, module, other, batches))
+    metrics |= further.pop("metrics", {})
+    metrics |= {f"reference_{name}": value for name, value in task.reference_metrics(data).items()}
+    return RunRecord(
+        status="finished",
+        best_epoch=chosen,
+        metrics=metrics,
+        layers=layer_shapes(network, _observed(experiment)),
+        shown=task.show(network, data, settings),
+        peak_memory_mb=step_memory(network, experiment) / 1e6,
+        seconds=time.perf_counter() - start,
+        **common,
+        **further,
+    )
+
+
+def step_memory(network: nn.Module, experiment: Experiment) -> int:
+    """Peak bytes of a training step without the optimiser; gradients are left at zero."""
+    task, settings = experiment.task, experiment.settings
+    first = Batches(evenly(experiment.data.train, settings.batch_size), settings.batch_size, device=settings.device)
+    inputs, targets = next(iter(first))
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    network.zero_grad(set_to_none=True)
+    peak = peak_memory(lambda: torch.autograd.backward(task.objective(network, inputs, targets)), settings.device)
+    network.zero_grad(set_to_none=True)
+    network.load_state_dict(state)  # batch normalisation has counted the step
+    return peak
+
+
+def _trainer(settings: StudySettings, callbacks: list[L.Callback]) -> L.Trainer:
+    _quiet()
+    device = torch.device(settings.device)
+    return L.Trainer(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        max_epochs=settings.epochs,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        barebones=False,
+    )
+
+
+def _fit(trainer: L.Trainer, module: L.LightningModule, batches: StudyData) -> str:
+    """Train; return why it failed, or nothing."""
+    try:
+        with _lightning():
+            trainer.fit(module, datamodule=batches)
+    except NonFiniteLossError as error:
+        return f"{error}."
+    return ""
+
+
+def _test(trainer: L.Trainer, module: L.LightningModule, batches: StudyData) -> dict[str, float]:
+    """Measures on the held-out examples and, read once, on the test examples."""
+    found: dict[str, float] = {}
+    with _lightning():
+        if not batches.experiment.settings.test_chooses:
+            found.update(trainer.validate(module, datamodule=batches, verbose=False)[0])
+        found.update(trainer.test(module, datamodule=batches, verbose=False)[0])
+    return {name: float(value) for name, value in sorted(found.items())}
+
+
+def _test_other(
+    trainer: L.Trainer, module: L.LightningModule, other: nn.Module, batches: StudyData
+) -> dict[str, float]:
+    """Test another network in the place of the trained one."""
+    network, module.network = module.network, other
+    try:
+        return _test(trainer, module, batches)
+    finally:
+        module.network = network
+        module.to(batches.experiment.settings.device)
+
+
+@torch.no_grad()
+def score_on_test(network: nn.Module, experiment: Experiment) -> float:
+    """The task's measure on the test examples, beside the training."""
+    task, data = experiment.task, experiment.data
+    assert data.test is not None
+    metric = task.metrics(data)[task.measure.name].to(experiment.settings.device)
+    training = network.training
+    network.eval()
+    for inputs, targets in experiment.evaluated(data.test):
+        metric.update(*task.answer(network(inputs), targets, data))
+    network.train(training)
+    return float(metric.compute())
+
+
+def _best_test_epoch(rows: Sequence[EpochRow], measure: Measure) -> dict[str, float]:
+    """What the paper would have reported: the best test score of any epoch, and the first epoch with it."""
+    scores = [row.test_score for row in rows if row.test_score is not None]
+    best = max(scores, key=measure.goodness)
+    return {f"best_{measure.on_test}": best, "best_test_epoch": float(1 + scores.index(best))}
+
+
+def _observed(experiment: Experiment) -> torch.Tensor:
+    count = experiment.task.observed
+    inputs, _ = next(iter(Batches(evenly(experiment.heldout, count), count, device=experiment.settings.device)))
+    return inputs
+
+
+def _quiet() -> None:
+    """Lightning announces devices and endings for a user who called it; here the study speaks."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def _lightning() -> Iterator[None]:
+    """Around calls of Lightning: without its advice, and with Ctrl-C as everywhere else."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*treespec.*")  # Lightning 2.6 asks torch 2.13 in the old way
+        # The batches are tensors already on the device: there is nothing for loader workers to do.
+        warnings.filterwarnings("ignore", ".*num_workers.*")
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*training batches.*smaller than the logging interval.*")
+        warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is fixed stays so
+        try:
+            yield
+        except SystemExit:
+            # Lightning turns Ctrl-C into SystemExit(1) after its own shutdown.
+            raise KeyboardInterrupt from None
