@@ -18,8 +18,8 @@ import limen
 from limen.errors import SpecError, StudyError
 from limen.lab import networks
 from limen.lab.settings import SelectSettings
-from limen.lab.study import select as selecting
 from limen.lab.study.compare import compare
+from limen.lab.study.searching import Selection
 from limen.lab.study.select import check, select
 
 NAMES = ["relu", "adact", "optimized"]
@@ -87,10 +87,11 @@ def test_the_networks_of_a_seed_start_from_the_same_weights():
     settings, data = tiny(), data_of(tiny())
     plain = networks.build("mlp", data.image_shape, 10, 3)
     mixed = networks.build("mlp", data.image_shape, 10, 3)
-    selecting._mix(settings, mixed)
+    selection = Selection(experiment_of(settings), settings)
+    selection._mix(mixed)
     applied = networks.build("mlp", data.image_shape, 10, 3)
     state = torch.random.get_rng_state()
-    selecting._apply(limen.select(mixed), applied)
+    limen.apply_(applied, limen.select(mixed))
     assert torch.equal(state, torch.random.get_rng_state())
     for index in (1, 3, 5):
         assert torch.equal(plain.layers[index].weight, mixed.layers[index].weight)
@@ -171,15 +172,15 @@ def test_bad_input_is_one_sentence(options: str, run: Command, tmp_path: Path):
 
 
 def test_a_failed_search_fails_its_optimised_network_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    original = selecting._mix
+    original = Selection._mix
 
-    def broken(settings, network):
-        report = original(settings, network)
+    def broken(self, network):
+        report = original(self, network)
         with torch.no_grad():
             next(m for m in network.modules() if isinstance(m, limen.AdAct)).logits.fill_(float("nan"))
         return report
 
-    monkeypatch.setattr(selecting, "_mix", broken)
+    monkeypatch.setattr(Selection, "_mix", broken)
     result = select(tiny(seeds=(0,), epochs=1), tmp_path, Recorder())
     assert [run.status for run in result.runs] == ["finished", "failed", "failed"]
     assert "no plan" in result.runs[2].failure
