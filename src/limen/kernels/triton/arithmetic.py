@@ -1,0 +1,58 @@
+"""A graph of elementary operations as statements of Triton."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable
+
+from limen.formula.graph import Graph
+from limen.kernels.straight_line import write_out
+
+
+def arithmetic(graph: Graph, outputs: Iterable[int], names: dict[str, str]) -> tuple[list[str], list[str]]:
+    """One statement for each operation that the outputs need, and the expressions of the outputs."""
+    return write_out(
+        graph,
+        outputs,
+        names,
+        literal,
+        lambda node, name, operands: f"{name} = {_TRITON[node.op].format(*operands)}",
+    )
+
+
+def literal(value: float) -> str:
+    """A float32 constant, rounded once and exact: Triton takes a number that float32 cannot hold for a float64.
+
+    >>> literal(0.1), literal(-1.0), literal(1e39)
+    ('0.10000000149011612', '(-1.0)', 'float("inf")')
+    """
+    try:
+        bits = struct.pack("<f", value)
+    except OverflowError:
+        bits = struct.pack("<f", math.copysign(math.inf, value))
+    (rounded,) = struct.unpack("<f", bits)
+    if not math.isfinite(rounded):
+        text = f'float("{abs(rounded)}")'
+    elif 0 < abs(rounded) < 2.0**-126:
+        # A subnormal number is one of those.
+        text = f"tl.full((), {struct.unpack('<I', struct.pack('<f', abs(rounded)))[0]}, tl.int32)"
+        text += ".to(tl.float32, bitcast=True)"
+    else:
+        text = repr(abs(rounded))
+    return f"(-{text})" if math.copysign(1, rounded) < 0 else text
+
+
+_TRITON: dict[str, str] = {
+    "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "neg": "-{}",
+    "min": "smaller({}, {})", "max": "larger({}, {})", "abs": "tl.abs({})", "sign": "sign({})",
+    "copysign": "copysign({}, {})",
+    "sqrt": "tl.sqrt_rn({})", "ge": "{} >= {}", "gt": "{} > {}", "eq": "{} == {}", "ne": "{} != {}",
+    "and": "{} & {}", "or": "{} | {}", "not": "~{}", "select": "tl.where({}, {}, {})",
+    "exp_neg": "exp_neg({})", "expm1_neg": "expm1_neg({})", "log1p_unit": "log1p_unit({})",
+    "exp": "tl.exp({})", "log": "log({})", "log1p": "log1p({})", "sin": "sin({})", "cos": "cos({})", "erf": "erf({})",
+}  # fmt: skip
+
+USED = "copysign, cos, erf, exp_neg, expm1_neg, extent, larger, log, log1p, log1p_unit, rounded, sign, sin, smaller"
+USED += ", uniform"
+"""What statements call from ``math``."""
