@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 import limen
 from limen.activations.registry import find
 from limen.kernels.c import run
-from limen.kernels.call import Call
 
 LINEAR = ("relu", "leaky_relu", "rrelu", "hard_ash")
 """Piecewise linear without parameters: their second derivatives are 0, and autograd records none."""
@@ -71,7 +70,7 @@ def test_contexts(context, channels, memory):
 
 def test_a_large_mean_does_not_cancel_the_deviation():
     x = torch.randn(2, 10_000) + 30_000
-    _, statistics = run.forward(Call(limen.ASH()._bound[0], x, limen.ASH().tensors(), 1, None))
+    _, statistics = run.forward(limen.ASH()._bound[0], x, limen.ASH().tensors(), 1, None)
     torch.testing.assert_close(statistics[:, 0].double(), x.double().mean(1), rtol=1e-7, atol=0)
     torch.testing.assert_close(statistics[:, 1].double(), x.double().std(1, correction=0), rtol=1e-6, atol=0)
     constant = torch.full((2, 5000), 0.1, requires_grad=True)
@@ -98,7 +97,7 @@ def test_a_large_mean_does_not_cancel_the_deviation():
 )
 def test_statistics_of_awkward_samples(sample, size):
     x = sample(size)[None]
-    _, statistics = run.forward(Call(limen.ASH()._bound[0], x, limen.ASH().tensors(), 1, None))
+    _, statistics = run.forward(limen.ASH()._bound[0], x, limen.ASH().tensors(), 1, None)
     mean, deviation = x.double().mean(1), x.double().std(1, correction=0)
     torch.testing.assert_close(statistics[:, 1].double(), deviation, rtol=2e-6, atol=0)
     assert (statistics[:, 0].double() - mean).abs() <= 1e-6 * deviation + 1e-7 * mean.abs()

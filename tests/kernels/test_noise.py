@@ -8,7 +8,6 @@ import torch
 import limen
 from limen.kernels import plain
 from limen.kernels.c import run
-from limen.kernels.call import Call
 from limen.kernels.noise import counter_noise, new_seed
 
 
@@ -17,7 +16,7 @@ def test_kernel_and_torch_draw_the_same():
     module = limen.RReLU().train()
     bound = module.bind(training=True)
     for x in (-torch.ones(5000), -torch.ones(3, 4, 5, 6).to(memory_format=torch.channels_last)):
-        ours, _ = run.forward(Call(bound, x, (), 1, seed))
+        ours, _ = run.forward(bound, x, (), 1, seed)
         torch.testing.assert_close(ours, plain.evaluate(bound, x, (), 1, seed), rtol=1e-6, atol=0)
 
 
@@ -46,5 +45,5 @@ def test_candidates_of_a_mixture_draw_apart():
     bound = module.bind(training=True)
     assert len(bound.noise) == 2
     x, seed = torch.randn(50, 7), new_seed()
-    mine, _ = run.forward(Call(bound, x, module.tensors(), 1, seed))
+    mine, _ = run.forward(bound, x, module.tensors(), 1, seed)
     torch.testing.assert_close(mine, plain.evaluate(bound, x, module.tensors(), 1, seed))

@@ -18,13 +18,16 @@ from limen.kernels.bound import BoundFormula
 from limen.kernels.call import Call, Prepared, prepare
 from limen.kernels.errors import NoKernelError
 from limen.kernels.layout import as_parameter
+from limen.kernels.noise import new_seed
 from limen.kernels.weights import gradient_of_logits, softmax
 
 
 class Machine(Protocol):
     """What runs kernels: the modules ``c.run`` and ``triton.run``."""
 
-    def forward(self, call: Call, /) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None, /
+    ) -> tuple[Tensor, Tensor | None]:
         """The result, and the statistics of each sample if the formula takes any."""
 
     def run_backward(
@@ -46,9 +49,10 @@ def requires_grad(x: Tensor, parameters: Sequence[Tensor]) -> bool:
     return False
 
 
-def record(machine: Machine, call: Call) -> Tensor:
+def record(machine: Machine, bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
     """Run the kernels, recorded by autograd; logits may stand in the place of the weights."""
-    result: Tensor = _apply(machine, call.bound, call.channel_dim, call.seed, call.x, *call.parameters)
+    seed = new_seed(x.device) if bound.noise else None
+    result: Tensor = _apply(machine, bound, channel_dim, seed, x, *parameters)
     return result
 
 
@@ -63,8 +67,8 @@ class _Recorded(torch.autograd.Function):
         x: Tensor,
         *parameters: Tensor,
     ) -> Tensor:
-        y, statistics = machine.forward(Call(bound, x, parameters, channel_dim, seed))
-        ctx.machine, ctx.bound, ctx.channel_dim = machine, bound, channel_dim
+        y, statistics = machine.forward(bound, x, parameters, channel_dim, seed)
+        ctx.fixed = machine, bound, channel_dim
         ctx.save_for_backward(x, statistics, seed, *parameters)
         return y
 
@@ -74,10 +78,11 @@ class _Recorded(torch.autograd.Function):
         (g,) = gradients
         x, statistics, seed, *parameters = ctx.saved_tensors
         wants_x, *wanted = ctx.needs_input_grad[4:]
-        call = Call(ctx.bound, x, parameters, ctx.channel_dim, seed)
+        machine, bound, channel_dim = ctx.fixed
+        call = Call(bound, x, parameters, channel_dim, seed)
         if torch.is_grad_enabled() or not _has_memory(g):
             return None, None, None, None, *by_plain(call, g, [wants_x, *wanted])
-        gx, by_parameter = backward(ctx.machine, call, g, statistics, wanted)
+        gx, by_parameter = backward(machine, call, g, statistics, wanted)
         return None, None, None, None, gx if wants_x else None, *by_parameter
 
 
@@ -110,7 +115,7 @@ def backward(
     weights, apart, wanted_apart = None, call, wanted
     if len(parameters) < len(bound.parameters):
         weights = softmax(parameters[0])
-        apart = call._replace(parameters=[*weights.unbind(), *parameters[1:]])
+        apart = Call(bound, call.x, [*weights.unbind(), *parameters[1:]], call.channel_dim, call.seed)
         wanted_apart = [*[wanted[0]] * bound.weights, *wanted[1:]]
     names = tuple([name for name, want in zip(bound.parameters, wanted_apart, strict=True) if want])
     found = _by_kernel(machine, apart, g, statistics, names)

@@ -96,8 +96,8 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
         there = short is not None or (x.dtype in _COMPILED_TYPES and _C.has(bound))
         if there and (_chosen == "auto" or is_plain(x)):
             if recorded:
-                return autograd.record(c_run, drawn(bound, x, parameters, channel_dim))
-            return c_run.generally(drawn(bound, x, parameters, channel_dim))[0]
+                return autograd.record(c_run, bound, x, parameters, channel_dim)
+            return c_run.generally(drawn(bound, x, spread(bound, parameters), channel_dim))[0]
     if _chosen == "c" and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
@@ -121,9 +121,10 @@ def _evaluate_by_triton(bound: BoundFormula, x: Tensor, parameters: Sequence[Ten
     """By Triton's kernels if the tensor is on a GPU, or theirs to interpret; else by the plain formula."""
     may = x.dtype in _COMPILED_TYPES and _chosen in ("auto", "triton") and _is_for_triton(x)
     if may and _is_eager(x) and is_plain(x) and _TRITON.has(bound):
-        call = drawn(bound, x, spread(bound, parameters), channel_dim)
-        recorded = torch.is_grad_enabled() and requires_grad(x, call.parameters)
-        return autograd.record(triton_run, call) if recorded else triton_run.forward(call)[0]
+        apart = spread(bound, parameters)
+        if torch.is_grad_enabled() and requires_grad(x, apart):
+            return autograd.record(triton_run, bound, x, apart, channel_dim)
+        return triton_run.forward(*drawn(bound, x, apart, channel_dim))[0]
     if _chosen in ("c", "triton") and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x) if _chosen == "c" else _why_not_triton(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)

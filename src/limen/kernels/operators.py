@@ -40,10 +40,10 @@ def evaluate(key: str, x: Tensor, parameters: Sequence[Tensor], channel_dim: int
 def _forward(
     key: str, x: Tensor, parameters: list[Tensor], channel_dim: int, seed: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    call = Call(of_key(key), x, parameters, channel_dim, seed)
+    bound = of_key(key)
     if x.numel() == 0:
-        return plain.evaluate(*call), _empty_statistics(key, x)
-    y, statistics = _machine(key, x).forward(call)
+        return plain.evaluate(bound, x, parameters, channel_dim, seed), _empty_statistics(key, x)
+    y, statistics = _machine(key, x).forward(bound, x, parameters, channel_dim, seed)
     y = _laid_out_as(torch.empty_like(x), y)
     return y, _empty_statistics(key, x) if statistics is None else statistics
 

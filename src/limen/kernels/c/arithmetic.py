@@ -15,7 +15,7 @@ def arithmetic(
     """One C statement for each operation that the outputs need, and the expressions of the outputs."""
 
     def statement(node: Node, name: str, operands: list[str]) -> str:
-        template = _C[node.op]
+        template = _C.get(node.op, f"vm_{node.op}({{}})")
         limit = _finite_constant(graph, node) if node.op in _AGAINST_CONSTANT else None
         if limit is not None:
             template = _AGAINST_CONSTANT[node.op]
@@ -53,11 +53,9 @@ _CONDITIONS = frozenset({"ge", "gt", "eq", "ne", "and", "or", "not"})
 
 _C: dict[str, str] = {
     "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "neg": "-{}",
-    "min": "vm_min({}, {})", "max": "vm_max({}, {})", "abs": "__builtin_fabsf({})", "sign": "vm_sign({})",
-    "copysign": "__builtin_copysignf({}, {})",
-    "sqrt": "__builtin_sqrtf({})", "ge": "{} >= {}", "gt": "{} > {}", "eq": "{} == {}", "ne": "{} != {}",
+    "min": "vm_min({}, {})", "max": "vm_max({}, {})", "abs": "__builtin_fabsf({})", "sqrt": "__builtin_sqrtf({})",
+    "copysign": "__builtin_copysignf({}, {})", "ge": "{} >= {}", "gt": "{} > {}", "eq": "{} == {}", "ne": "{} != {}",
     "and": "{} & {}", "or": "{} | {}", "not": "!{}", "select": "{} ? {} : {}",
     "exp_neg": "vm_exp_np({})", "expm1_neg": "vm_expm1_np({})", "log1p_unit": "vm_log1p_01({})",
-    "exp": "vm_exp({})", "log": "vm_log({})", "log1p": "vm_log1p({})", "sin": "vm_sin({})", "cos": "vm_cos({})",
-    "erf": "vm_erf({})",
 }  # fmt: skip
+"""Every other operation is the function of its name in ``vector_math.h``."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from limen.kernels import autograd
+from limen.kernels.bound import BoundFormula
 from limen.kernels.c import calls, short_calls
 from limen.kernels.c.calls import SERIAL_BELOW, run_backward
 from limen.kernels.call import Call, Prepared
@@ -14,20 +17,21 @@ from limen.kernels.weights import spread
 __all__ = ["forward", "generally", "run_backward"]
 
 
-def forward(call: Call) -> tuple[Tensor, Tensor | None]:
+def forward(
+    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     """The result, and the statistics of each sample if the formula takes any."""
-    bound, x = call.bound, call.x
     short = bound.short_calls.get(x.dtype)
     if short is not None and x.numel() < SERIAL_BELOW:
         statistics = torch.empty(len(x), 2, dtype=torch.float32, device="cpu") if bound.contexts and x.ndim else None
-        if (y := short(x, call.parameters, statistics)) is not None:
+        if (y := short(x, parameters, statistics)) is not None:
             return y, statistics
-    return generally(call)
+    return generally(Call(bound, x, spread(bound, parameters), channel_dim, seed))
 
 
 def generally(call: Call) -> tuple[Tensor, Tensor | None]:
-    """:func:`forward` for inputs of any size, layout and parameters."""
-    return autograd.forward(_run_forward, call._replace(parameters=spread(call.bound, call.parameters)))
+    """:func:`forward` for inputs of any size and layout, with one tensor a parameter."""
+    return autograd.forward(_run_forward, call)
 
 
 def _run_forward(given: Prepared) -> tuple[Tensor, Tensor | None]:

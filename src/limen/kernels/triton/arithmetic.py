@@ -6,19 +6,18 @@ import math
 import struct
 from collections.abc import Iterable
 
-from limen.formula.graph import Graph
+from limen.formula.graph import Graph, Node
 from limen.kernels.straight_line import write_out
 
 
 def arithmetic(graph: Graph, outputs: Iterable[int], names: dict[str, str]) -> tuple[list[str], list[str]]:
     """One statement for each operation that the outputs need, and the expressions of the outputs."""
-    return write_out(
-        graph,
-        outputs,
-        names,
-        literal,
-        lambda node, name, operands: f"{name} = {_TRITON[node.op].format(*operands)}",
-    )
+
+    def statement(node: Node, name: str, operands: list[str]) -> str:
+        template = _TRITON.get(node.op, f"{node.op}({{}})")
+        return f"{name} = {template.format(*operands)}"
+
+    return write_out(graph, outputs, names, literal, statement)
 
 
 def literal(value: float) -> str:
@@ -45,14 +44,9 @@ def literal(value: float) -> str:
 
 _TRITON: dict[str, str] = {
     "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "div": "{} / {}", "neg": "-{}",
-    "min": "smaller({}, {})", "max": "larger({}, {})", "abs": "tl.abs({})", "sign": "sign({})",
-    "copysign": "copysign({}, {})",
-    "sqrt": "tl.sqrt_rn({})", "ge": "{} >= {}", "gt": "{} > {}", "eq": "{} == {}", "ne": "{} != {}",
+    "min": "smaller({}, {})", "max": "larger({}, {})", "abs": "tl.abs({})", "sqrt": "tl.sqrt_rn({})",
+    "copysign": "copysign({}, {})", "exp": "tl.exp({})",
+    "ge": "{} >= {}", "gt": "{} > {}", "eq": "{} == {}", "ne": "{} != {}",
     "and": "{} & {}", "or": "{} | {}", "not": "~{}", "select": "tl.where({}, {}, {})",
-    "exp_neg": "exp_neg({})", "expm1_neg": "expm1_neg({})", "log1p_unit": "log1p_unit({})",
-    "exp": "tl.exp({})", "log": "log({})", "log1p": "log1p({})", "sin": "sin({})", "cos": "cos({})", "erf": "erf({})",
 }  # fmt: skip
-
-USED = "copysign, cos, erf, exp_neg, expm1_neg, extent, larger, log, log1p, log1p_unit, rounded, sign, sin, smaller"
-USED += ", uniform"
-"""What statements call from ``math``."""
+"""Every other operation is the function of its name in ``math``."""

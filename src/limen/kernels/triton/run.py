@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from limen.kernels import autograd
+from limen.kernels.bound import BoundFormula
 from limen.kernels.call import Call, Prepared
 from limen.kernels.errors import NoKernelError
 from limen.kernels.layout import Plan
@@ -22,9 +23,11 @@ from limen.kernels.triton.calls import Backward, KernelCall, backward_calls, for
 from limen.kernels.triton.launch import Launch, device_of
 
 
-def forward(call: Call) -> tuple[Tensor, Tensor | None]:
+def forward(
+    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     """The result, and the statistics of each sample if the formula takes any."""
-    return autograd.forward(_run_forward, call)
+    return autograd.forward(_run_forward, Call(bound, x, parameters, channel_dim, seed))
 
 
 def _run_forward(given: Prepared) -> tuple[Tensor, Tensor | None]:

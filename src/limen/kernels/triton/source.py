@@ -25,12 +25,12 @@ from dataclasses import dataclass
 
 from limen.kernels.bound import MEAN, STD, BoundFormula, Derivation
 from limen.kernels.noise import STREAM_STEP
-from limen.kernels.triton.arithmetic import USED, arithmetic
+from limen.kernels.triton.arithmetic import arithmetic
 
-PREAMBLE = f"""import triton
+PREAMBLE = """import triton
 import triton.language as tl
 
-from limen.kernels.triton.math import {USED}
+from limen.kernels.triton.math import *
 from limen.kernels.triton.statistics import moments_of_tile, total
 """
 
