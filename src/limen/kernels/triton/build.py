@@ -51,24 +51,16 @@ def forward_kernels(bound: BoundFormula, layout: str) -> Any:
     Raises:
         UntraceableError: if the formula has no expression.
     """
-    derivation = derive(bound, ())
-    text = (
-        samples.forward_source(bound, derivation)
-        if layout == "sample"
-        else source.forward_source(bound, derivation, layout)
-    )
+    derived = bound, derive(bound, ())
+    text = samples.forward_source(*derived) if layout == "sample" else source.forward_source(*derived, layout)
     return load(text, f"{bound.name} forward {layout}")
 
 
 @functools.cache
 def backward_kernels(bound: BoundFormula, layout: str, wanted: tuple[str, ...]) -> Any:
     """The module of the backward kernels, for the gradients of the input and of the wanted parameters."""
-    derivation = derive(bound, wanted)
-    text = (
-        samples.backward_source(bound, derivation)
-        if layout == "sample"
-        else source.backward_source(bound, derivation, layout)
-    )
+    derived = bound, derive(bound, wanted)
+    text = samples.backward_source(*derived) if layout == "sample" else source.backward_source(*derived, layout)
     return load(text, f"{bound.name} backward {layout}")
 
 
