@@ -106,6 +106,17 @@ def test_a_view_of_the_opposite_sign(name, elements):
         module(negated)
 
 
+def test_a_dense_view_of_the_opposite_sign():
+    """Only the sign tells it from a tensor that a kernel may read."""
+    module, numbers = activation("asau"), torch.randn(3, 40_000)
+    negated = torch._neg_view(numbers).requires_grad_()
+    torch.testing.assert_close(module(negated), module(-numbers))
+    (got,) = torch.autograd.grad(module(negated).sum(), negated)
+    plain = (-numbers).requires_grad_()
+    (want,) = torch.autograd.grad(module(plain).sum(), plain)
+    torch.testing.assert_close(got, want)
+
+
 def test_one_object_used_twice_under_create_graph():
     module, x = limen.ASAU(), torch.randn(4, 5)
     found = []
