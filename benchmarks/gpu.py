@@ -36,7 +36,8 @@ from torch.nn import functional as F
 
 import limen
 from limen import bench
-from limen.kernels import dispatch, plain, triton_launch
+from limen.kernels import dispatch, plain
+from limen.kernels.triton import launch
 
 ACTIVATIONS = ("silu", "gelu", "swish", "mish", "apalu", "ash", "asau", "adact")
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
@@ -267,28 +268,26 @@ def _training_step(network: torch.nn.Module, images: Tensor, labels: Tensor) -> 
 def sweep(scale: Scale) -> list[Row]:
     """Launches beside the table's: every choice for both directions, the best first."""
     rows = []
-    kept = dict(triton_launch.FAMILIES)
+    kept = dict(launch.FAMILIES)
     (kind,) = {
-        name
-        for name, family in kept.items()
-        if family == triton_launch.device_of(torch.empty(1, device=scale.device)).family
+        name for name, family in kept.items() if family == launch.device_of(torch.empty(1, device=scale.device)).family
     }
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.randn(64, scale.compared // 64, device=scale.device, dtype=dtype, requires_grad=True)
         for warps, vectors, programs in itertools.product((4, 8), (1, 2, 4), (4, 8, 16, 32, 1 << 16)):
-            triton_launch.FAMILIES[kind] = dataclasses.replace(
+            launch.FAMILIES[kind] = dataclasses.replace(
                 kept[kind], warps=warps, vectors=vectors, backward_vectors=vectors, programs=programs,
                 backward_programs=min(programs, 32),
             )  # fmt: skip
-            triton_launch._device.cache_clear()
+            launch._device.cache_clear()
             contenders = [Contender("F.silu", "builtin", F.silu)]
             for name in ("swish", "asau"):
                 module = limen.create(name, device=scale.device)
                 contenders.append(Contender(name, "limen", module, list(module.parameters())))
             found = compare(contenders, x, scale)[1:]
             rows += [{"warps": warps, "vectors": vectors, "programs": programs, **row} for row in found]
-    triton_launch.FAMILIES[kind] = kept[kind]
-    triton_launch._device.cache_clear()
+    launch.FAMILIES[kind] = kept[kind]
+    launch._device.cache_clear()
     return sorted(rows, key=lambda row: (row["activation"], row["dtype"], row["both_ratio"]))
 
 

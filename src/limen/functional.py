@@ -22,8 +22,9 @@ from limen.activations.fields import Noise, Param, bind
 from limen.activations.mixture import PAPER_CANDIDATES, AdAct
 from limen.activations.registry import find, name_of, names
 from limen.errors import ShapeError, SpecError
-from limen.kernels import dispatch, plain
+from limen.kernels import dispatch
 from limen.kernels.bound import shared
+from limen.kernels.precision import working_dtype
 
 
 def adact(
@@ -73,7 +74,7 @@ def _as_parameter(value: Any, x: Tensor) -> Tensor:
         return value
     if not isinstance(value, (int, float)):
         raise SpecError(f"a parameter is a number or a tensor, and {value!r} was given.")
-    return as_tensor(value, dtype=plain.working_dtype(x), device=x.device)
+    return as_tensor(value, dtype=working_dtype(x), device=x.device)
 
 
 @functools.cache

@@ -21,7 +21,8 @@ from limen.activations.weighting import Weighting, held
 from limen.errors import SpecError, suggest
 from limen.kernels import dispatch
 from limen.kernels.bound import BoundFormula
-from limen.kernels.plain import ALL, at_least_float32, softmax
+from limen.kernels.precision import at_least_float32
+from limen.kernels.weights import ALL, softmax
 
 PAPER_CANDIDATES = ("relu", "elu", "leaky_relu", "prelu", "rrelu", "silu", "mish")
 """The seven of the paper, in its order."""

@@ -4,51 +4,8 @@ A formula written with these (and with ``+ - * / **`` and comparisons) is the re
 with tensors, and becomes an expression when called with SymPy symbols.
 """
 
+from limen.formula import primitives
 from limen.formula.context import Context, ContextKind
-from limen.formula.primitives import (
-    absolute,
-    cos,
-    erf,
-    exp,
-    expm1,
-    log,
-    log1p,
-    maximum,
-    mean,
-    minimum,
-    sigmoid,
-    sign,
-    sin,
-    softplus,
-    sqrt,
-    std,
-    step,
-    tanh,
-    uniform,
-    where,
-)
+from limen.formula.primitives import *  # noqa: F403
 
-__all__ = [
-    "Context",
-    "ContextKind",
-    "absolute",
-    "cos",
-    "erf",
-    "exp",
-    "expm1",
-    "log",
-    "log1p",
-    "maximum",
-    "mean",
-    "minimum",
-    "sigmoid",
-    "sign",
-    "sin",
-    "softplus",
-    "sqrt",
-    "std",
-    "step",
-    "tanh",
-    "uniform",
-    "where",
-]
+__all__ = ["Context", "ContextKind", *primitives.__all__]

@@ -12,8 +12,8 @@ and or not            of conditions
 select                the second operand where the first holds, else the third
 exp_neg expm1_neg     e^−a and e^−a − 1 for a ≥ 0
 log1p_unit            ln(1 + t) for 0 ≤ t ≤ 1
-exp log log1p         for every argument
-sin cos erf           for every argument
+exp                   for every argument
+log log1p sin …       the functions derived from ``symbolic.Elementary``, for every argument
 ===================== ==========================================================================
 """
 

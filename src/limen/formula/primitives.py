@@ -17,6 +17,29 @@ from torch.nn import functional as F
 
 from limen.formula.context import Context
 
+__all__ = [
+    "absolute",
+    "cos",
+    "erf",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "maximum",
+    "mean",
+    "minimum",
+    "sigmoid",
+    "sign",
+    "sin",
+    "softplus",
+    "sqrt",
+    "std",
+    "step",
+    "tanh",
+    "uniform",
+    "where",
+]
+
 SOFTPLUS_LINEAR_ABOVE = 40.0
 """Beyond this, softplus(u) equals u in float64 too (e^-40 = 4e-18); exp(40) is far from overflow in float32."""
 
