@@ -101,7 +101,8 @@ class AdAct(Activation):
     _bound_own: list[tuple[str, int, str]]
     weighting: Weighting | None
     """Temperature, sampling and dropped candidates; None for the plain softmax."""
-    _alive: tuple[int, ...]
+    alive: tuple[int, ...]
+    """The places of the candidates that have not been dropped."""
     source = "Maiti 2024, ICLR Tiny Papers (OpenReview M7d5k4AxCE), §2"
     written = "sum_i softmax(logits)_i * candidate_i(x)"
 
@@ -128,7 +129,7 @@ class AdAct(Activation):
             _check_candidate(candidate)
         self.names = _unique([c if isinstance(c, str) else name_of(c) for c in chosen])
         self.weighting = None
-        self._alive = tuple(range(len(chosen)))
+        self.alive = tuple(range(len(chosen)))
         shape = (len(chosen),) if num_parameters == 1 else (num_parameters, len(chosen))
         self.logits = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.formula = MixtureFormula(candidate.formula for candidate in self.members)
@@ -147,7 +148,7 @@ class AdAct(Activation):
     def in_play(self) -> tuple[Activation, ...]:
         """The candidates that have not been dropped."""
         members = self.members
-        return members if len(self._alive) == len(members) else tuple(members[index] for index in self._alive)
+        return members if len(self.alive) == len(members) else tuple(members[index] for index in self.alive)
 
     def shape_weights(self) -> Weighting:
         """The mixture's :class:`Weighting`, made on first use; until then the weights are the plain softmax."""
@@ -166,7 +167,7 @@ class AdAct(Activation):
         gone = {names} if isinstance(names, str) else set(names)
         for name in sorted(gone - set(self.names)):
             raise SpecError(f"the mixture has no candidate {name!r}. {suggest(name, self.names)}")
-        left = [index for index in self._alive if self.names[index] not in gone]
+        left = [index for index in self.alive if self.names[index] not in gone]
         if not left:
             raise SpecError(
                 f"a mixture keeps at least one candidate, and dropping {', '.join(sorted(gone))} leaves none."
@@ -179,7 +180,7 @@ class AdAct(Activation):
 
     def _take_up_active(self) -> None:
         """Compute only what the weighting still lets in."""
-        self._alive = self.shape_weights().alive()
+        self.alive = self.shape_weights().alive()
         self._rebind()
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
@@ -187,7 +188,7 @@ class AdAct(Activation):
         active = state_dict.get(f"{prefix}weighting.active")
         if active is None and self.weighting is not None and f"{prefix}logits" in state_dict:
             self.weighting = None
-            self._alive = tuple(range(len(self.names)))
+            self.alive = tuple(range(len(self.names)))
             self._rebind()
         elif active is not None and active.numel() == len(self.names):
             self.shape_weights().active.copy_(active)
@@ -298,17 +299,17 @@ class AdAct(Activation):
         if any(type(member).tensors is not Activation.tensors for member in self.in_play):
             return [("", 0, "computed")]
         members = self.members
-        return [(str(index), *place) for index in self._alive for place in members[index]._bound_places]
+        return [(str(index), *place) for index in self.alive for place in members[index]._bound_places]
 
     def _shares(self) -> tuple[Tensor, ...]:
         """The weights of the candidates in play, as the kernel takes them."""
         weights = self._softmax(self.training)
-        if len(self._alive) == len(self.names):
+        if len(self.alive) == len(self.names):
             return _apart(weights)
-        dropped = [m for index, m in enumerate(self.members) if index not in self._alive]
+        dropped = [m for index, m in enumerate(self.members) if index not in self.alive]
         unused = [p for member in dropped for p in member.parameters() if p.requires_grad]
         shares = _apart(held(weights, unused))
-        return tuple(shares[index] for index in self._alive)
+        return tuple(shares[index] for index in self.alive)
 
     def parameter_values(self) -> dict[str, Tensor]:
         """The weights by candidate, then each candidate's own parameters as ``candidate.parameter``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -20,9 +19,9 @@ from limen.selection.plan import Plan
 from limen.selection.search import places
 from limen.surgery import Site, SwapReport, swap_
 from limen.surgery.inplace import overwriting, writing_back
-from limen.surgery.installing import _with_item
+from limen.surgery.installing import exchange_items
 from limen.surgery.known import SHAPE_CHANGING
-from limen.surgery.sites import _PLUMBING, survey
+from limen.surgery.sites import survey
 from limen.surgery.state import settle, take_over
 from limen.surgery.swapping import Share
 
@@ -171,9 +170,12 @@ def _replace(model: nn.Module, planned: list[tuple[str, Place]], made: dict[int,
         report.sites.append(Site(path, _said(old), _said(new)))
         if owner._modules[name] is old:  # else its owner has several paths, and this is not the first
             take_over(new, old, owner, model, hooks=True)
-            report._undo.append(partial(_put_back, model, owner, name, old, _home(model, old)))
+            report.steps_back.append(partial(_put_back, model, owner, name, old, _home(model, old)))
             owner._modules[name] = new
-    _exchange_held(model, made, report._undo)
+    # Lists and dictionaries may hold a mixture besides: a swap leaves it there where one held a function.
+    for owner in model.modules():
+        for old in {id(old): old for _, (_, _, old) in planned}.values():
+            exchange_items(owner, old, made[id(old)], report.steps_back)
     return report
 
 
@@ -194,20 +196,6 @@ def _home(model: nn.Module, mixture: nn.Module) -> Home | None:
     others = (p for p in model.parameters() if id(p) not in own and p.is_floating_point() and not p.is_meta)
     found = next(others, None)
     return None if found is None else (found.device, found.dtype)
-
-
-def _exchange_held(model: nn.Module, made: dict[int, nn.Module], undo: list[Callable[[], None]]) -> None:
-    """Lists, tuples and dictionaries that hold a mixture besides: a swap leaves it there where one held a function."""
-    for owner in model.modules():
-        for attribute, held in list(vars(owner).items()):
-            if attribute in _PLUMBING or not isinstance(held, (list, tuple, dict)):
-                continue
-            items = list(held.items() if isinstance(held, dict) else enumerate(held))
-            for key, item in items:
-                if id(item) in made:
-                    vars(owner)[attribute] = _with_item(vars(owner)[attribute], key, made[id(item)])
-            if vars(owner)[attribute] is not held:
-                undo.append(partial(vars(owner).__setitem__, attribute, held))
 
 
 def _said(module: nn.Module) -> str:

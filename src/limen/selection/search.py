@@ -163,7 +163,7 @@ def drop_hopeless_(model: nn.Module, below: float) -> dict[str, tuple[str, ...]]
     for path, mixture in _mixtures(model):
         largest = soft_weights(mixture).reshape(-1, len(mixture.names)).amax(0)  # in any channel
         keep = largest >= min(below, float(largest.max()))
-        gone = tuple(n for i, n in enumerate(mixture.names) if i in mixture._alive and not keep[i])
+        gone = tuple(n for i, n in enumerate(mixture.names) if i in mixture.alive and not keep[i])
         if gone:
             mixture.drop_(gone)
             dropped[path] = gone

@@ -68,9 +68,12 @@ class SwapReport:
     """With example inputs: root mean square of the change of the model's outputs, relative to theirs."""
     renormalised: int = 0
     """How many BatchNorm layers had their statistics estimated anew."""
-    _undo: list[Callable[[], None]] = field(default_factory=list, repr=False)
-    _state: StateMap | None = field(default=None, repr=False)
-    _installed: list[Installed] = field(default_factory=list, repr=False)
+    steps_back: list[Callable[[], None]] = field(default_factory=list, repr=False)
+    """What :meth:`undo` still has to do, the last first."""
+    state_map: StateMap | None = field(default=None, repr=False)
+    """How state dicts from before the swap are told from later ones."""
+    installed: list[Installed] = field(default_factory=list, repr=False)
+    """What :meth:`undo` asks to be still in its place."""
 
     def undo(self) -> None:
         """Put the very objects back that were replaced; a second call does nothing.
@@ -80,15 +83,15 @@ class SwapReport:
         Raises:
             LimenError: if a site no longer holds what this swap put there. Nothing is put back then.
         """
-        if self._undo:
-            for installed in self._installed:
+        if self.steps_back:
+            for installed in self.installed:
                 installed.check()
-        while self._undo:
-            self._undo.pop()()
+        while self.steps_back:
+            self.steps_back.pop()()
 
     def original_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """A state dict of the swapped model as one of the model before, which loads there with ``strict=True``."""
-        return dict(state) if self._state is None else self._state.original(state)
+        return dict(state) if self.state_map is None else self.state_map.original(state)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""

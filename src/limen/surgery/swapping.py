@@ -266,8 +266,8 @@ class _Operation:
     def finish(self, reestimate: bool) -> SwapReport:
         """Statistics of norms, what changed, and the report."""
         report = SwapReport(skipped=self.skipped, unreached=sorted({*self.survey.unreached, *self.running}))
-        report._undo, report._state = self.undo, self.state
-        report._installed = [
+        report.steps_back, report.state_map = self.undo, self.state
+        report.installed = [
             Installed(spot.path, spot.owner, spot.name, new, None if type(spot.owner) is old else type(spot.owner))
             for spot, new, old in zip(self.chosen, self.new, self.classes, strict=True)
         ]
@@ -275,7 +275,7 @@ class _Operation:
             from limen.warmstart import reestimate_batch_norm_
 
             norms = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-            report._undo.append(partial(_restore_buffers, [(m, _buffers(m)) for m in norms]))
+            report.steps_back.append(partial(_restore_buffers, [(m, _buffers(m)) for m in norms]))
             report.renormalised = reestimate_batch_norm_(self.model, self.given)
         for spot, new in zip(self.chosen, self.new, strict=True):
             site = Site(spot.path, one_line(spot.original), one_line(new), "", spot.location)
