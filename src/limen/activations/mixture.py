@@ -88,8 +88,8 @@ class AdAct(Activation):
     Args:
         candidates: names, specs, or :class:`Activation` objects, at least two.
 
-    The logits start at 0 (all weights equal); the paper does not say how it starts. They have shape (K,), or (C, K)
-    with one mixture a channel.
+    The logits start at 0 (all weights equal); the paper does not say how it starts. They are float, of shape (K,) for K
+    candidates, or (num_parameters, K) with one mixture a channel.
 
     >>> AdAct(("relu", "silu")).weights
     tensor([0.5000, 0.5000])
@@ -151,13 +151,20 @@ class AdAct(Activation):
         return members if len(self.alive) == len(members) else tuple(members[index] for index in self.alive)
 
     def shape_weights(self) -> Weighting:
-        """The mixture's :class:`Weighting`, made on first use; until then the weights are the plain softmax."""
+        """The mixture's :class:`Weighting`, made on first use; until then the weights are the plain softmax.
+
+        >>> AdAct(("relu", "silu")).shape_weights().alive()
+        (0, 1)
+        """
         if self.weighting is None:
             self.weighting = Weighting(len(self.names), device=self.logits.device)
         return self.weighting
 
     def drop_(self, names: Iterable[str]) -> None:
-        """Take candidates out for good: weight 0, and no longer computed. The logits keep their shape.
+        """Take candidates out for good: weight 0, and no longer computed; the logits keep their shape.
+
+        Raises:
+            SpecError: for a candidate that the mixture does not have, or if none would be left.
 
         >>> mixture = AdAct(("relu", "silu", "mish"))
         >>> mixture.drop_(["relu"])
@@ -212,7 +219,7 @@ class AdAct(Activation):
         return None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the mixture."""
+        """Apply the mixture to an input of any shape; the output has its shape and type."""
         given: Any = x
         if type(given) is Proxy:
             return self._as_one_step(given)
@@ -266,7 +273,7 @@ class AdAct(Activation):
 
     @property
     def weights(self) -> Tensor:
-        """softmax(logits): the share of each candidate; detached, at least float32."""
+        """softmax(logits), the share of each candidate: the logits' shape, detached, at least float32."""
         return self._softmax().detach()
 
     def _softmax(self, sample: bool = False) -> Tensor:
@@ -278,7 +285,7 @@ class AdAct(Activation):
         return MixtureFormula.bind([candidate.bind(training) for candidate in self.in_play])
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """The weights, then each candidate's own tensors."""
+        """The weights, then each candidate's own tensors: each 1-D, of one value or of num_parameters values."""
         return (*self._shares(), *self._own())
 
     def _own(self) -> tuple[Tensor, ...]:
@@ -312,7 +319,10 @@ class AdAct(Activation):
         return tuple(shares[index] for index in self.alive)
 
     def parameter_values(self) -> dict[str, Tensor]:
-        """The weights by candidate, then each candidate's own parameters as ``candidate.parameter``."""
+        """The weights by candidate, then each candidate's own parameters as ``candidate.parameter``.
+
+        The weights have shape (), or (num_parameters,) with one mixture a channel; the others are 1-D.
+        """
         weights = self._softmax().unbind(-1)
         found = dict(zip(self.names, weights, strict=True))
         for name, candidate in zip(self.names, self.members, strict=True):

@@ -38,13 +38,15 @@ def bake_(model: nn.Module, plan: Plan | None = None) -> SwapReport:
     weight, the model's evaluation does not change by one bit.
 
     Args:
+        model: with mixtures, trained.
         plan: by default ``limen.select(model)``.
 
     Returns:
         The report of what was replaced; its ``undo()`` puts the mixtures back.
 
     Raises:
-        PlanError: if the plan is of another model; nothing is changed then.
+        PlanError: if the plan is of another model, or there is no mixture; nothing is changed then.
+        SpecError: without a plan, if a candidate is of a class that is not registered.
 
     >>> import limen
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
@@ -68,6 +70,8 @@ def apply_(model: nn.Module, plan: Plan, *, keep_learned: bool = False, share: S
     """Give a fresh model the activations of a plan, at their initial values, to train it from scratch.
 
     Args:
+        model: with activations where the searched model had mixtures.
+        plan: of a model built alike.
         keep_learned: start the activations' own parameters (the slope of PReLU) where the search left them, averaged
             over seeds.
         share: as the searched model was swapped; see :func:`limen.swap_`.
@@ -76,7 +80,8 @@ def apply_(model: nn.Module, plan: Plan, *, keep_learned: bool = False, share: S
         The report of what was replaced, with ``undo()``.
 
     Raises:
-        PlanError: if a site of the plan is no activation of the model; nothing is changed then.
+        PlanError: if a site of the plan is no activation of the model.
+        LimenError: what :func:`limen.swap_` raises. After any error nothing is changed.
 
     >>> import limen
     >>> searched = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
