@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 import torch
-from helpers_public import CLASSES, EVERYTHING, FUNCTIONS, METHODS, NAMED, OPERATIONS, VALUES, doc_of, told_by_its_base
+from helpers_public import (
+    CLASSES,
+    EVERYTHING,
+    FUNCTIONS,
+    METHODS,
+    MODULES,
+    NAMED,
+    OPERATIONS,
+    VALUES,
+    doc_of,
+    told_by_its_base,
+)
 
 import limen
 
@@ -21,6 +32,13 @@ SOURCE = Path(limen.__file__).parent
 def test_nothing_but_values_is_without_a_docstring():
     plain = {path for path, item in NAMED.items() if not (isinstance(item, type) or inspect.isroutine(item))}
     assert plain == VALUES
+
+
+@pytest.mark.parametrize("module", [limen, *MODULES.values()], ids=lambda module: module.__name__)
+def test_a_module_says_what_it_is_and_shows_itself_in_use(module):
+    first, _, rest = module.__doc__.partition("\n\n")
+    assert first.endswith(".")
+    assert ">>> " in rest
 
 
 @pytest.mark.parametrize("path", EVERYTHING)
