@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor, as_tensor
 
 from limen.activations.base import Activation
+from limen.activations.documenting import documented_function
 from limen.activations.fields import Noise, Param, bind
 from limen.activations.mixture import PAPER_CANDIDATES, AdAct
 from limen.activations.registry import find, name_of, names
@@ -38,12 +39,21 @@ def adact(
     """Σ softmax(logits)ᵢ·fᵢ(x), as :class:`limen.AdAct`.
 
     Args:
-        x: any shape.
-        logits: (K,), or (C, K) for one mixture a channel, K being the number of candidates.
-        *parameters: the candidates' own parameters in order, such as PReLU's slope; those left out start as declared.
+        x: any shape, any floating type.
+        logits: floating, (K,), or (C, K) for one mixture a channel, K being the number of candidates.
+        *parameters: the candidates' own parameters in order, such as PReLU's slope: numbers, or tensors of one value or
+            of one a channel; those left out start as declared.
         candidates: names or specs.
         channel_dim: the channel axis of ``x``.
         training: draw RReLU's slopes.
+
+    Returns:
+        A tensor of the shape and type of ``x``.
+
+    Raises:
+        SpecError: for a candidate that does not exist, or a parameter too many or that is neither number nor tensor.
+        ShapeError: for logits, parameters or an ``x`` whose shapes do not fit.
+        DtypeError: for an ``x`` that is not floating-point.
 
     >>> import torch
     >>> adact(torch.tensor([-1.0, 1.0]), torch.zeros(7), 0.25)
@@ -100,7 +110,7 @@ def _derive(cls: type[Activation]) -> Callable[..., Tensor]:
         return dispatch.evaluate(shared(bound), x, tensors, channel_dim)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The function of :class:`limen.{cls.__name__}`.\n\n{inspect.getdoc(cls)}"
+    function.__doc__ = documented_function(cls, name)
     function.__signature__ = signature  # type: ignore[attr-defined]
     return function
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from limen.adapters.specs import import_library, prefixed_layer
+from limen.adapters.specs import prefixed_layer
+from limen.errors import require
 
 
 def register() -> None:
     """Let MONAI's ``Act`` factory take ``limen:`` names, in any case; a second call does nothing.
+
+    Raises:
+        MissingExtraError: without MONAI.
 
     >>> from monai.networks.layers import get_act_layer
     >>> register()
@@ -29,9 +33,15 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Leave MONAI as it was before; networks made meanwhile keep their activations."""
+    """Leave MONAI as it was before; networks made meanwhile keep their activations.
+
+    Raises:
+        MissingExtraError: without MONAI.
+
+    >>> unregister()
+    """
     vars(_factory()).pop("get_constructor", None)
 
 
 def _factory() -> Any:
-    return import_library("monai.networks.layers", "monai").Act
+    return require("monai.networks.layers", "monai", "this adapter needs monai").Act

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from torch import nn
 
 from limen.activations.base import Activation
 from limen.activations.registry import find, names
-from limen.adapters.specs import PREFIX, import_library, layer, prefixed_layer
+from limen.adapters.specs import PREFIX, layer, prefixed_layer
+from limen.errors import require
 
 _undo: list[Callable[[], None]] = []
 
@@ -23,25 +25,36 @@ def register(*specs: str) -> None:
     Weights that a checkpoint lacks are started by Transformers, which knows its own layers only; it is taught to start
     ours too, so that ``from_pretrained(name, hidden_act="limen:asau")`` begins at the declared values.
 
+    Raises:
+        MissingExtraError: without Transformers.
+        SpecError: for one of ``specs`` that names nothing, or changes the shape of its input.
+
     >>> import transformers
     >>> register()
     >>> transformers.activations.ACT2FN["limen:asau:beta=2"]
     ASAU(a=0.01, b=1, alpha=1, beta=2)
     >>> unregister()
     """
-    activations = import_library("transformers.activations", "transformers")
+    activations = _library("transformers.activations")
     if not _undo:
         _undo.append(_open_look_up(activations.ACT2FN))
-        _undo.append(_start_activations(import_library("transformers", "transformers").PreTrainedModel))
+        _undo.append(_start_activations(_library("transformers").PreTrainedModel))
     keeping_shape = [name for name in names() if find(name).keeps_shape]
     for spec in (*keeping_shape, *specs):
         _add(activations.ACT2CLS, PREFIX + spec, layer(spec))
 
 
 def unregister() -> None:
-    """Leave Transformers as it was before; models made meanwhile keep their activations."""
+    """Leave Transformers as it was before; models made meanwhile keep their activations.
+
+    >>> unregister()
+    """
     while _undo:
         _undo.pop()()
+
+
+def _library(module: str) -> ModuleType:
+    return require(module, "transformers", "this adapter needs transformers")
 
 
 def _open_look_up(look_up: Any) -> Callable[[], None]:

@@ -50,6 +50,10 @@ class Graph:
         """A symbol."""
         return self._intern(Node("input", value=name))
 
+    def copy(self) -> Graph:
+        """A graph of the same nodes, to which others can be added."""
+        return Graph(list(self.nodes), dict(self._index))
+
     def add(self, op: str, *operands: int) -> int:
         """An operation, simplified where that is exact."""
         simplified = self._simplified(op, operands)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from limen.activations.base import Activation
-from limen.errors import MissingExtraError, SampleError
+from limen.errors import SampleError, require
 from limen.inspect.binning import binned
 from limen.inspect.sites import evaluating, passing, sites
 from limen.quadrature import normal_quantiles
@@ -31,7 +31,8 @@ def curves(model: nn.Module, batch: Any = None, ax: Axes | None = None) -> Axes:
 
     Args:
         model: any model; limen's and torch's activation modules are its sites.
-        batch: a tensor, a tuple or list that begins with one, or keyword arguments of the model.
+        batch: a tensor, a tuple or list that begins with one, or keyword arguments of the model; of the shapes and
+            types that it takes.
         ax: where to draw; a new figure if left out.
 
     Returns:
@@ -39,6 +40,7 @@ def curves(model: nn.Module, batch: Any = None, ax: Axes | None = None) -> Axes:
 
     Raises:
         SampleError: if the model has no activation module, or the batch reaches none.
+        MissingExtraError: without Matplotlib.
 
     >>> import limen
     >>> axes = curves(nn.Sequential(nn.Linear(2, 2), limen.ASAU()))
@@ -112,11 +114,9 @@ def _channels(site: nn.Module) -> tuple[int, int]:
 
 def new_axes() -> Axes:
     """Axes of a figure of their own, which no global state keeps."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("a figure needs matplotlib; install it with: pip install 'limen[plot]'") from None
-    return Figure(figsize=(6, 4), layout="constrained").subplots()
+    figure = require("matplotlib.figure", "plot", "a figure needs matplotlib").Figure
+    axes: Axes = figure(figsize=(6, 4), layout="constrained").subplots()
+    return axes
 
 
 def by_depth(count: int) -> list[Any]:

@@ -61,6 +61,11 @@ def use_backend(name: Backend) -> Iterator[None]:
     insists on the compiled CPU kernels and ``triton`` on the GPU's, and raises where they cannot run. With
     TRITON_INTERPRET=1 in the environment ``triton`` also takes CPU tensors, slowly, for checking.
 
+    Raises:
+        SpecError: for another name.
+        LimenError: for ``triton`` where it is not installed or finds no GPU; and by an activation within the block,
+            where ``c`` or ``triton`` cannot take its input or has no kernel of its formula.
+
     >>> import limen
     >>> with use_backend("plain"):
     ...     limen.ASAU()(torch.zeros(2)).tolist()

@@ -1,4 +1,4 @@
-"""Baking and applying in models that call, share, overwrite, hook and freeze their activations."""
+"""Baking and applying: no bit changes, and models may call, share, overwrite, hook and freeze their activations."""
 
 from __future__ import annotations
 
@@ -6,12 +6,77 @@ import copy
 
 import pytest
 import torch
-from helpers_selection import all_on, network, with_logits
+from helpers_selection import MIXABLE, PAPER, all_on, alone, edges, network, same_bits, with_logits
 from torch import nn
 
 import limen
 from limen.errors import PlanError
-from limen.selection import discretisation_gap
+
+
+@pytest.mark.parametrize("winner", MIXABLE)
+@pytest.mark.parametrize("backend", ["auto", "plain"])
+def test_baking_changes_no_bit_when_one_weight_is_1(winner, backend):
+    candidates = (winner, *(name for name in ("silu", "relu", "mish") if name != winner))
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        model = nn.Sequential(nn.Identity(), nn.ReLU()).to(dtype)
+        limen.swap_(model, lambda: limen.AdAct(candidates))
+        with_logits(model, alone(candidates, winner)).eval()
+        x = edges(dtype)
+        with limen.use_backend(backend):
+            mixed = model(x)
+            report = limen.bake_(model)
+            assert not isinstance(model[1], limen.AdAct)
+            assert same_bits(mixed, model(x))
+            assert same_bits(mixed.detach(), torch.no_grad()(model)(x))
+        report.undo()
+        assert isinstance(model[1], limen.AdAct)
+
+
+def test_a_weight_of_1_still_has_gradients():
+    model = with_logits(network(("relu", "silu")), [1e4, -1e4], [1e4, -1e4]).eval()
+    model(torch.randn(3, 4)).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert model[1].logits.grad.eq(0).all()
+
+
+def test_prelu_keeps_its_slope_and_rrelu_becomes_what_evaluation_used():
+    model = with_logits(network(), alone(PAPER, "prelu"), alone(PAPER, "rrelu"))
+    with torch.no_grad():
+        model[1].candidates[3].weight.fill_(0.123)
+    before = model[0].weight.clone()
+    limen.bake_(model)
+    assert isinstance(model[1], limen.PReLU)
+    assert model[1].weight.item() == pytest.approx(0.123)
+    assert model[1].weight.requires_grad
+    assert isinstance(model[3], limen.LeakyReLU)
+    assert model[3].negative_slope == pytest.approx(11 / 48, abs=1e-15)
+    assert torch.equal(model[0].weight, before)
+
+
+def test_a_mixture_at_two_places_stays_one_module():
+    shared = limen.AdAct(("prelu", "mish"))
+    model = nn.ModuleDict({"a": nn.Sequential(shared), "b": nn.Sequential(shared)})
+    plan = limen.select(model)
+    limen.bake_(model, plan)
+    assert model["a"][0] is model["b"][0]
+    assert isinstance(model["a"][0], limen.PReLU)
+
+
+def test_apply_builds_the_choice_into_a_fresh_model():
+    searched = with_logits(network(), alone(PAPER, "prelu"), alone(PAPER, "mish"))
+    with torch.no_grad():
+        searched[1].candidates[3].weight.fill_(0.4)
+    plan = limen.select(searched)
+    fresh = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 2)).to(torch.bfloat16)
+    report = limen.apply_(fresh, plan)
+    assert isinstance(fresh[1], limen.PReLU)
+    assert fresh[1].weight.dtype == torch.bfloat16
+    assert fresh[1].weight.item() == 0.25
+    assert isinstance(fresh[3], limen.Mish)
+    report.undo()
+    assert isinstance(fresh[3], nn.GELU)
+    limen.apply_(fresh.float(), plan, keep_learned=True)
+    assert fresh[1].weight.item() == pytest.approx(0.4)
 
 
 def test_a_mixture_with_all_the_weight_in_one_place_can_be_traced():
@@ -195,12 +260,3 @@ def test_a_reused_activation_is_applied_as_it_was_searched(share):
     x = torch.randn(3, 4)
     assert torch.equal(fresh(x), searched(x))
     assert len([m for m in fresh.modules() if isinstance(m, limen.PReLU)]) == (2 if share == "site" else 1)
-
-
-def test_the_gap_leaves_every_module_in_its_mode():
-    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4))
-    limen.swap_(model, "adact")
-    model[1].eval()
-    x = torch.randn(6, 4)
-    discretisation_gap(model, lambda m: float(m(x).sum()) if not m[3].training else pytest.fail("not in evaluation"))
-    assert [module.training for module in model] == [True, False, True, True]

@@ -1,13 +1,12 @@
-"""``limen.inspect``: each number against a plain computation, nothing left behind, figures as Axes."""
+"""``limen.inspect.statistics``: each number against a plain computation, and nothing left behind."""
 
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
+from helpers_inspect import IMAGES, network
 from scipy import stats
 from torch import nn
 
@@ -17,21 +16,6 @@ from limen.errors import SampleError, SpecError
 from limen.inspect import curves, gradient_norms, statistics, watch
 from limen.inspect.describing import normal_distance
 from limen.inspect.sites import sites
-
-F64 = torch.float64
-
-
-def network(activation: str = "asau") -> nn.Sequential:
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(108, 5), nn.ReLU(),
-        nn.Linear(5, 2),
-    )  # fmt: skip
-    limen.swap_(model, activation)
-    return model
-
-
-IMAGES = torch.randn(16, 2, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
 def test_sites_are_limens_and_torchs_each_once():
@@ -166,147 +150,6 @@ def test_what_cannot_be_inspected_is_said():
         gradient_norms(network())
 
 
-# Curves
-
-
-@pytest.mark.parametrize("name", limen.names())
-def test_every_activation_is_drawn(name: str):
-    activation = limen.create(name)
-    if not activation.keeps_shape:
-        pytest.skip("it takes several channels for one")
-    axes = curves(nn.Sequential(activation))
-    line, relu = axes.get_lines()
-    x, y = (torch.tensor(values, dtype=F64) for values in line.get_data())
-    assert y.isfinite().all()
-    assert relu.get_label() == "ReLU"
-    if activation.elementwise:
-        with torch.no_grad():
-            assert torch.allclose(y, activation.eval().double()(x), atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "shape", [{"num_parameters": 3}, {"num_parameters": 3, "channel_dim": -1}, {"num_parameters": 2, "group_size": 2}]
-)
-def test_curves_of_channels_are_their_mean(shape: dict[str, int]):
-    activation = limen.PReLU(**shape)
-    with torch.no_grad():
-        activation.weight.copy_(torch.linspace(0.1, 0.5, activation.num_parameters))
-    line = curves(nn.Sequential(activation)).get_lines()[0]
-    x, y = line.get_data()
-    assert y[0] == pytest.approx(0.3 * x[0], rel=1e-5)
-    assert (x[0], x[-1]) == (-4.0, 4.0)
-
-
-def test_curves_are_drawn_where_asked_and_change_with_training():
-    from matplotlib.figure import Figure
-
-    axes = Figure().subplots()
-    model = nn.Sequential(limen.ASAU(), nn.PReLU(), limen.ASH())
-    assert curves(model, ax=axes) is axes
-    first = axes.get_lines()[0].get_ydata()
-    with torch.no_grad():
-        model[0].alpha.fill_(3.0)
-    assert list(curves(model).get_lines()[0].get_ydata()) != list(first)
-    over = curves(model, torch.rand(100, 3) * 2)
-    assert min(over.get_lines()[0].get_xdata()) > -0.1
-    assert len(curves(nn.Sequential(*[limen.ReLU() for _ in range(20)])).get_legend().get_texts()) == 3
-
-
-# Watching
-
-
-def losses(model: nn.Module, steps: int, every: int = 1) -> tuple[object, list[list[float]], list[float]]:
-    """Train while watching, and note the same by hand."""
-    optimizer = torch.optim.SGD(limen.param_groups(model, 0.1))
-    gradients, alphas = [], []
-    with watch(model, every) as seen:
-        for step in range(steps):
-            optimizer.zero_grad()
-            first = model[:3](IMAGES)
-            first.retain_grad()
-            second = model[3:6](first)
-            second.retain_grad()
-            model[6](second).square().mean().backward()
-            if step % every == 0:
-                gradients.append([float(first.grad.norm()), float(second.grad.norm())])
-            optimizer.step()
-            if step % every == 0:
-                alphas.append(float(model[2].alpha.detach()))
-    return seen, gradients, alphas
-
-
-@pytest.mark.parametrize("every", [1, 2])
-def test_gradients_and_parameters_over_training(every: int):
-    model = network()
-    seen, gradients, alphas = losses(model, 5, every)
-    found = seen.gradients()
-    assert found["2"] == pytest.approx([one for one, _ in gradients], rel=1e-5)
-    assert found["5"] == pytest.approx([other for _, other in gradients], rel=1e-5)
-    assert [row["alpha"] for row in seen.rows() if row["path"] == "2"] == pytest.approx(alphas)
-    assert len(set(alphas)) == len(alphas)
-    assert [step.step for step in seen.steps if step.path == "2"] == list(range(1, 6, every))
-    axes = seen.plot()
-    assert axes.get_yscale() == "log"
-    assert len(axes.get_lines()) == 2
-    assert list(seen.plot("alpha").get_lines()[0].get_ydata()) == pytest.approx(alphas)
-    with pytest.raises(SpecError, match="possible are gradients, alpha, beta"):
-        seen.plot("gamma")
-
-
-def test_only_the_optimiser_of_the_model_counts_and_nothing_stays():
-    model, other = network(), nn.Linear(1, 1)
-    with watch(model) as seen:
-        other(torch.ones(1, 1)).sum().backward()
-        torch.optim.SGD(other.parameters(), lr=0.1).step()
-        assert seen.steps == []
-        seen.note()
-    assert [math.isnan(step.gradient) for step in seen.steps] == [True, True]
-    assert not any(module._forward_hooks for module in model.modules())
-    torch.optim.SGD(model.parameters(), lr=0.1).step()
-    assert len(seen.steps) == 2
-
-
-def test_gradients_of_a_closure_belong_to_its_step():
-    model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-
-    def closure() -> float:
-        loss = model(IMAGES).square().mean()
-        loss.backward()
-        return float(loss.detach())
-
-    with watch(model.eval()) as seen:
-        optimizer.step(closure)
-        model(IMAGES).square().mean().backward()
-        optimizer.step()
-    first, second = seen.gradients()["2"]
-    assert first == pytest.approx(second)
-
-
-def test_accumulated_gradients_add_up():
-    model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-
-    def norm(*parts: torch.Tensor) -> float:
-        with watch(model.eval()) as seen:
-            for part in parts:
-                model(part).sum().backward()
-            optimizer.step()
-        return seen.gradients()["2"][0]
-
-    together, apart = norm(IMAGES), norm(IMAGES[:8], IMAGES[8:])
-    ash_free = together == pytest.approx(apart, rel=1e-5)
-    assert ash_free
-
-
-def test_weights_gradients_by_hand():
-    model = network()
-    model(IMAGES).square().mean().backward()
-    found = gradient_norms(model)
-    assert list(found) == ["0.weight", "0.bias", "1.weight", "1.bias", "4.weight", "4.bias", "6.weight", "6.bias"]
-    assert found["4.weight"] == pytest.approx(float(model[4].weight.grad.norm()), rel=1e-6)
-
-
 def test_normal_inputs_keep_their_percentile():
     """Proposition 2 of the ASH paper, by the same measure as networks are inspected with."""
     x = torch.randn(4, 100_000, generator=torch.Generator().manual_seed(0))
@@ -314,8 +157,3 @@ def test_normal_inputs_keep_their_percentile():
         (site,) = statistics(nn.Sequential(limen.ASH(z_k=percentile_to_z(percentile))), x)
         assert site.kept == pytest.approx(percentile, abs=0.3)
         assert site.normal_distance < 0.005
-
-
-def test_importing_limen_loads_no_figure_library():
-    code = "import sys, limen; limen.inspect.statistics; assert not {'matplotlib', 'lightning'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Replacing the activations of a model, and the parameter groups for training it."""
+"""Replacing the activations of a model."""
 
 from __future__ import annotations
 
@@ -106,18 +106,6 @@ def test_errors_come_before_anything_is_replaced():
         with pytest.raises(SpecError):
             limen.swap_(net, wrong)
     assert not any(isinstance(m, limen.Activation) for m in net.modules())
-
-
-def test_param_groups_keep_activations_from_decay():
-    net = model()
-    limen.swap_(net, "asau")
-    net[0].weight.requires_grad_(False)
-    others, ours = limen.param_groups(net, 1e-3, 0.1, activation_lr=1e-2)
-    assert (others["lr"], others["weight_decay"]) == (1e-3, 0.1)
-    assert (ours["lr"], ours["weight_decay"]) == (1e-2, 0.0)
-    assert len(ours["params"]) == 12
-    assert len(others["params"]) == 5
-    assert len(limen.param_groups(nn.Linear(2, 2), 1e-3)) == 1
 
 
 def test_functions_held_as_attributes_are_sites():

@@ -1,71 +1,21 @@
-"""From mixture to plan to optimised network."""
+"""From the weights of trained mixtures to a plan."""
 
 from __future__ import annotations
 
-import copy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from helpers_selection import MIXABLE, PAPER, alone, edges, network, same_bits, with_logits
+from helpers_selection import MIXABLE, PAPER, alone, network, with_logits
 from torch import nn
 
 import limen
 from limen.errors import PlanError, SpecError
-from limen.selection import Gap, discretisation_gap, merge
+from limen.selection import merge
 from limen.selection.choice import TWO_LINES
 from limen.selection.families import negative_slope
-
-
-@pytest.mark.parametrize("winner", MIXABLE)
-@pytest.mark.parametrize("backend", ["auto", "plain"])
-def test_baking_changes_no_bit_when_one_weight_is_1(winner, backend):
-    candidates = (winner, *(name for name in ("silu", "relu", "mish") if name != winner))
-    for dtype in (torch.float32, torch.bfloat16, torch.float64):
-        model = nn.Sequential(nn.Identity(), nn.ReLU()).to(dtype)
-        limen.swap_(model, lambda: limen.AdAct(candidates))
-        with_logits(model, alone(candidates, winner)).eval()
-        x = edges(dtype)
-        with limen.use_backend(backend):
-            mixed = model(x)
-            report = limen.bake_(model)
-            assert not isinstance(model[1], limen.AdAct)
-            assert same_bits(mixed, model(x))
-            assert same_bits(mixed.detach(), torch.no_grad()(model)(x))
-        report.undo()
-        assert isinstance(model[1], limen.AdAct)
-
-
-def test_a_weight_of_1_still_has_gradients():
-    model = with_logits(network(("relu", "silu")), [1e4, -1e4], [1e4, -1e4]).eval()
-    model(torch.randn(3, 4)).sum().backward()
-    assert all(p.grad is not None for p in model.parameters())
-    assert model[1].logits.grad.eq(0).all()
-
-
-def test_prelu_keeps_its_slope_and_rrelu_becomes_what_evaluation_used():
-    model = with_logits(network(), alone(PAPER, "prelu"), alone(PAPER, "rrelu"))
-    with torch.no_grad():
-        model[1].candidates[3].weight.fill_(0.123)
-    before = model[0].weight.clone()
-    limen.bake_(model)
-    assert isinstance(model[1], limen.PReLU)
-    assert model[1].weight.item() == pytest.approx(0.123)
-    assert model[1].weight.requires_grad
-    assert isinstance(model[3], limen.LeakyReLU)
-    assert model[3].negative_slope == pytest.approx(11 / 48, abs=1e-15)
-    assert torch.equal(model[0].weight, before)
-
-
-def test_a_mixture_at_two_places_stays_one_module():
-    shared = limen.AdAct(("prelu", "mish"))
-    model = nn.ModuleDict({"a": nn.Sequential(shared), "b": nn.Sequential(shared)})
-    plan = limen.select(model)
-    limen.bake_(model, plan)
-    assert model["a"][0] is model["b"][0]
-    assert isinstance(model["a"][0], limen.PReLU)
 
 
 def test_plan_says_winner_weights_margin_entropy():
@@ -138,23 +88,6 @@ def test_a_winner_among_slopes_says_so():
     assert "prelu 0.25" in choice.warnings()[0]
 
 
-def test_apply_builds_the_choice_into_a_fresh_model():
-    searched = with_logits(network(), alone(PAPER, "prelu"), alone(PAPER, "mish"))
-    with torch.no_grad():
-        searched[1].candidates[3].weight.fill_(0.4)
-    plan = limen.select(searched)
-    fresh = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 2)).to(torch.bfloat16)
-    report = limen.apply_(fresh, plan)
-    assert isinstance(fresh[1], limen.PReLU)
-    assert fresh[1].weight.dtype == torch.bfloat16
-    assert fresh[1].weight.item() == 0.25
-    assert isinstance(fresh[3], limen.Mish)
-    report.undo()
-    assert isinstance(fresh[3], nn.GELU)
-    limen.apply_(fresh.float(), plan, keep_learned=True)
-    assert fresh[1].weight.item() == pytest.approx(0.4)
-
-
 def test_per_channel_mixtures_are_chosen_by_their_mean():
     model = nn.Sequential(nn.Linear(4, 3), limen.AdAct(("prelu", "silu"), num_parameters=3))
     with torch.no_grad():
@@ -208,18 +141,6 @@ def test_specs_of_candidates_with_arguments_build_them_again():
     assert [repr(module) for module in rebuilt] == [repr(module) for module in chosen]
     assert isinstance(rebuilt[0].alpha, nn.Parameter)
     assert not isinstance(rebuilt[0].beta, nn.Parameter)
-
-
-def test_gap_of_mixture_and_baked():
-    model = with_logits(network(("relu", "silu")), [0.2, 0.0], [0.0, 0.1])
-    x = torch.randn(16, 4)
-    baked = copy.deepcopy(model)
-    limen.bake_(baked)
-    found = discretisation_gap(model, lambda m: m(x).sum().item())
-    with torch.no_grad():
-        assert found == Gap(model.eval()(x).sum().item(), baked.eval()(x).sum().item())
-    assert found.gap == found.mixture - found.baked
-    assert isinstance(model[1], limen.AdAct)
 
 
 def test_any_candidates_are_one_kernel(monkeypatch: pytest.MonkeyPatch):
