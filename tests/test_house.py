@@ -16,7 +16,15 @@ SOURCE = Path(__file__).parent.parent / "src" / "limen"
 FLOORS = (
     ("errors",),
     ("formula",),
-    ("kernels",),
+    ("kernels.errors", "kernels.bound", "kernels.precision", "kernels.noise", "kernels.straight_line"),
+    ("kernels.weights",),
+    ("kernels.plain",),
+    ("kernels.layout",),
+    ("kernels.call",),
+    ("kernels.autograd",),
+    ("kernels.c", "kernels.triton"),
+    ("kernels.operators",),
+    ("kernels.dispatch",),
     ("activations",),
     ("least_squares", "quadrature"),
     ("warmstart",),
@@ -36,6 +44,8 @@ FLOORS = (
 )
 """From the ground up; what stands beside each other does not import each other, but for what lies in one folder."""
 TASKS = tuple(path.name for path in sorted((SOURCE / "lab" / "tasks").iterdir()) if (path / "__init__.py").exists())
+PACKAGES = ("kernels", "lab")
+"""Whose own file imports nothing."""
 RANK = {room: rank for rank, floor in enumerate(FLOORS) for room in floor}
 
 
@@ -71,9 +81,9 @@ def upward(module: str, text: str) -> set[str]:
     own, found = room_of(module), set()
     for other in imported(text, module):
         room = room_of(other)
-        if not other or other == "lab":
+        if other in ("", *PACKAGES):
             continue
-        beside = RANK[room] == RANK[own] and room != own and own.startswith("lab.")
+        beside = RANK[room] == RANK[own] and room != own and own.startswith(("kernels.", "lab."))
         if RANK[room] > RANK[own] or beside or (task_of(module) and task_of(other) not in ("", task_of(module))):
             found.add(other)
     return found
@@ -86,10 +96,10 @@ def task_of(module: str) -> str:
 
 
 def test_every_module_has_a_floor():
-    assert [module for module in FILES if module not in ("lab", "least_squares") and not room_of(module)] == []
+    assert [module for module in FILES if not room_of(module)] == list(PACKAGES)
 
 
-@pytest.mark.parametrize("module", [module for module in FILES if module != "lab"])
+@pytest.mark.parametrize("module", [module for module in FILES if module not in PACKAGES])
 def test_nothing_imports_upward(module):
     above = upward(module, FILES[module].read_text(encoding="utf-8"))
     assert not above, f"{module} imports {above}, which does not stand below it"
@@ -104,6 +114,8 @@ def test_nothing_imports_upward(module):
          {"lab.tasks.segmentation.task"}),
         ("lab.report.page", "import limen.lab.study.store\n", {"lab.study.store"}),
         ("lab.settings", "from limen.lab.records import Record\n", {"lab.records"}),
+        ("kernels.triton.run", "from limen.kernels.c import build\n", {"kernels.c.build"}),
+        ("kernels.plain", "def f():\n    from limen.kernels import dispatch\n", {"kernels.dispatch"}),
         ("lab.study.store", "from limen.lab.training.run import run\n", set()),
     ],
 )  # fmt: skip
@@ -131,7 +143,6 @@ def test_no_module_imports_itself_by_a_detour():
     assert circle(back) != []
 
 
-def test_the_packages_of_tasks_import_nothing():
-    for path in (SOURCE / "lab" / "tasks").rglob("__init__.py"):
-        if path.parent.name not in ("networks",):
-            assert list(imported(path.read_text(encoding="utf-8"))) == []
+def test_packages_of_rooms_import_nothing():
+    for package in (*PACKAGES, "lab.tasks", *(f"lab.tasks.{task}" for task in TASKS)):
+        assert list(imported(FILES[package].read_text(encoding="utf-8"))) == []
