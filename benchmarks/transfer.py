@@ -25,8 +25,7 @@ from torch.nn import functional as F
 
 import limen
 from limen.lab import networks
-from limen.lab.data import load
-from limen.lab.data.division import divide
+from limen.lab.data import ByClass, Division, divide, load
 from limen.lab.statistics import compare, correct, interval
 from limen.lab.study.store import write_atomically
 
@@ -40,12 +39,9 @@ Split = tuple[Tensor, Tensor]
 
 def images(name: str, data_dir: Path, train: int, test: int) -> tuple[Split, Split]:
     """Training and test images with mean 0.5 and deviation 0.5 taken out, as the lab gives them."""
-    data = divide(
-        load(name, data_dir=data_dir, image_size=(SIZE, SIZE)), validation_fraction=0.1, test_fraction=0.2, seed=0,
-        with_validation=False, limit_train=train, limit_test=test,
-    )  # fmt: skip
-    assert data.test is not None
-    return data.train.batch(*data.train.tensors), data.test.batch(*data.test.tensors)
+    division = Division(with_validation=False, limit_train=train, limit_test=test)
+    data = divide(load(name, data_dir=data_dir, image_size=(SIZE, SIZE)), division, ByClass())
+    return data.train.batch(*data.train.tensors), data.tested.batch(*data.tested.tensors)
 
 
 def batches(split: Split, seed: int) -> Iterator[Split]:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from limen import cli
-from limen.lab.data import TaskData
+from limen.lab.data import Data, Samples
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.settings import StudySettings
 from limen.lab.study.preparing import prepare
@@ -53,9 +53,20 @@ def data_of(settings: StudySettings) -> Any:
     return prepare(settings).data
 
 
-def experiment_of(settings: StudySettings, data: TaskData | None = None) -> Experiment:
+def experiment_of(settings: StudySettings, data: Data[Any] | None = None) -> Experiment:
     """What the runs of these settings share."""
     return Experiment(registry.find(settings.task), data_of(settings) if data is None else data, settings)
+
+
+def parts_of(data: Data[Any]) -> dict[str, Samples]:
+    """The splits that there are, by name."""
+    splits = {name: getattr(data, name) for name in ("train", "validation", "test")}
+    return {name: split for name, split in splits.items() if split is not None}
+
+
+def described(data: Data[Any]) -> tuple[str, tuple[str, ...], dict[str, Samples], tuple[str, ...]]:
+    """Name, classes, splits and notes."""
+    return data.name, data.classes, parts_of(data), data.notes
 
 
 @dataclass

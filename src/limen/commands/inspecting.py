@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from limen.errors import SpecError, StudyError
 from limen.inspect import SiteStatistics
 from limen.lab import networks
-from limen.lab.data import evenly, load
-from limen.lab.data.division import divide
+from limen.lab.data import ByClass, Division, divide, evenly, load
 from limen.lab.report.wording import fixed
 from limen.lab.statistics import interval
 from limen.lab.study.store import StudyFolder
@@ -46,22 +45,14 @@ def prepared(
     """
     task = Classification()
     networks.find(model, task.networks)
-    images = divide(
-        load(data, data_dir=data_dir, image_size=image_size, grey=grey),
-        validation_fraction=0.1,
-        test_fraction=0.2,
-        seed=0,
-        with_validation=True,
-        limit_train=None,
-        limit_test=None,
-    )
+    found = load(data, data_dir=data_dir, image_size=image_size, grey=grey)
+    images = divide(found, Division(), ByClass())
     network = task.build(model, images, seed)
     if to is not None:
         swap_(network, to)
     if weights is not None:
         load_weights(network, weights)
-    assert images.test is not None  # divided above
-    batch, _ = next(iter(Batches(evenly(images.test, batch_size), batch_size, device=device)))
+    batch, _ = next(iter(Batches(evenly(images.tested, batch_size), batch_size, device=device)))
     return network.to(device), batch
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_class_folders import png, write_folder, write_tar
+from helpers_files import png, write_folder, write_tar
 
 from limen.errors import DataError, SpecError
 from limen.lab.data import builtin, cifar, load, names

@@ -5,57 +5,18 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers_files import FLAT, png, write, write_folder, write_tar, write_zip
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from limen.lab.data import ImageData, load
 from limen.lab.data.layout import class_order, natural_key
-
-Members = dict[str, bytes]
-
-
-def png(value: int = 0, *, mode: str = "L", size: tuple[int, int] = (6, 4), **options: object) -> bytes:
-    """One image of one value; ``size`` is width and height, as Pillow has it."""
-    file = io.BytesIO()
-    colour: int | tuple[int, ...] = value if mode in ("L", "P", "1") else (value,) * len(mode)
-    Image.new(mode, size, colour).save(file, "PNG", **options)
-    return file.getvalue()
-
-
-def write_folder(path: Path, members: Members) -> Path:
-    for name, content in members.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content)
-    return path
-
-
-def write_zip(path: Path, members: Members) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
-def write_tar(path: Path, members: Members) -> Path:
-    with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
-
-
-def write(kind: str, folder: Path, members: Members) -> Path:
-    if kind == "folder":
-        return write_folder(folder / "pets", members)
-    return (write_zip if kind == ".zip" else write_tar)(folder / f"pets{kind}", members)
 
 
 def values(data: ImageData, split: str = "train") -> list[tuple[str, int]]:
@@ -67,7 +28,6 @@ def values(data: ImageData, split: str = "train") -> list[tuple[str, int]]:
 
 
 KINDS = ("folder", ".zip", ".tar", ".tar.gz", ".tgz")
-FLAT = {f"{name}/{n}.png": png(value + n) for name, value in (("dog", 100), ("cat", 0)) for n in (10, 9, 1)}
 FLAT_VALUES = [("cat", 1), ("cat", 9), ("cat", 10), ("dog", 101), ("dog", 109), ("dog", 110)]
 
 

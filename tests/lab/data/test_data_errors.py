@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from helpers_files import FLAT, png, write_folder, write_tar, write_zip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_class_folders import FLAT, png, write_folder, write_tar, write_zip
 
 from limen.errors import DataError, LimenError, SpecError
 from limen.lab.data import files, load

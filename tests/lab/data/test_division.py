@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limen.errors import DataError, SpecError
-from limen.lab.data import ImageData, Split, divide
-from limen.lab.data.division import allot
+from limen.lab.data import ByClass, Division, ImageData, Split, divide
+from limen.lab.data.by_class import allot
 
 
 def make(counts: list[int], *, first: int = 0, shuffled: int | None = None) -> Split:
@@ -38,8 +38,7 @@ def numbers(split: Split | None) -> list[int]:
 
 
 def cut(data: ImageData, **options: object) -> ImageData:
-    settings = {"validation_fraction": 0.1, "test_fraction": 0.2, "seed": 0, "with_validation": True}
-    return divide(data, **{**settings, **options})  # type: ignore[arg-type]
+    return divide(data, Division(**options), ByClass())  # type: ignore[arg-type]
 
 
 COUNTS = st.lists(st.integers(3, 60), min_size=2, max_size=6)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers_lab import Command, command
+from helpers_papers import RECIPE, written
 
 from limen.errors import SpecError, StudyError
 from limen.lab.papers import ledger as ledgers
@@ -321,10 +322,7 @@ def test_verdicts_on_weights():
 
 def test_rows_come_back_as_they_were_and_name_no_place(run: Command, tmp_path: Path):
     out, home = tmp_path / "study", tmp_path / "rows"
-    text = (Path(__file__).parent / "test_reproduce.py").read_text()
-    recipe = tmp_path / "tiny.toml"
-    recipe.write_text(re.search(r'RECIPE = """\n(.*?)"""', text, re.DOTALL)[1].replace('layers = "layers.csv"\n', ""))  # type: ignore[index]
-    (tmp_path / "tiny.csv").write_text(re.search(r'TABLE = """(.*?)"""', text, re.DOTALL)[1])  # type: ignore[index]
+    recipe = written(tmp_path, RECIPE.replace('layers = "layers.csv"\n', ""))
     assert run("reproduce", recipe, "--out", out).code == 0
     outcome = run("report", out, "--store", home, "--markdown", tmp_path / "page.md", "--json")
     assert outcome.code == 0, outcome.err

@@ -1,140 +1,106 @@
-"""What a data set is in memory: images and labels as tensors, in up to three splits."""
+"""What a data set is in memory, whatever its examples are: two tensors a split, in up to three splits."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
-from limen.errors import DataError
 from limen.lab.records import DataFacts
 
 Progress = Callable[[int, int], None]
 """Called as ``progress(done, total)`` while images are read."""
 
 
-class Samples(Protocol):
-    """Inputs and targets of one split, as any task stores them."""
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The examples of one split.
+
+    The first two fields of a subclass are its inputs and targets, with the examples along the first axis. All others
+    are tuples with an entry for each example, or empty.
+    """
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor]:
-        """Inputs and targets as they are kept, the examples along the first axis."""
-
-    def __len__(self) -> int: ...
-
-    def take(self, indices: Tensor) -> Samples:
-        """Return a copy with only the examples at ``indices``, in that order."""
-
-    @staticmethod
-    def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Some of the tensors as the network and the loss take them."""
-
-
-class TaskData(Protocol):
-    """A divided data set of any task; each is a dataclass."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def train(self) -> Samples: ...  # noqa: D102
-    @property
-    def validation(self) -> Samples | None: ...  # noqa: D102
-    @property
-    def test(self) -> Samples | None: ...  # noqa: D102
-    def facts(self) -> DataFacts:
-        """Describe the data for a study's records."""
-
-
-def split_facts(data: TaskData) -> dict[str, Any]:
-    """What is recorded of the splits of any data: the name, how many examples each has, what they are."""
-    splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    counts = {name: 0 if split is None else len(split) for name, split in splits.items()}
-    return {"name": data.name, **counts, "fingerprint": fingerprint(splits)}
-
-
-def shape_of_images(images: Tensor) -> tuple[int, int, int]:
-    """Channels, height and width of (N, C, H, W)."""
-    _, channels, height, width = images.shape
-    return channels, height, width
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Images as uint8 of shape (N, C, H, W) and their labels as int64 of shape (N,).
-
-    >>> split = Split(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
-    >>> len(split)
-    2
-    """
-
-    images: Tensor
-    labels: Tensor
-
-    def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
-            found = f"{self.images.dtype} of shape {tuple(self.images.shape)}"
-            raise DataError(f"Images must be torch.uint8 of shape (N, C, H, W), not {found}.")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            found = f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
-            raise DataError(f"Labels must be torch.int64 of shape ({len(self.images)},), not {found}.")
+        """Inputs and targets as they are kept."""
+        inputs, targets, *_ = (getattr(self, field.name) for field in fields(self))
+        return inputs, targets
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.tensors[0])
 
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """Images and labels."""
-        return self.images, self.labels
+    def take(self, indices: Tensor) -> Self:
+        """Return a copy with only the examples at ``indices``, in that order."""
+        chosen = indices.tolist()
 
-    def take(self, indices: Tensor) -> Split:
-        """Return a copy with only the images at ``indices``, in that order."""
-        return Split(self.images[indices], self.labels[indices])
+        def of(value: Any) -> Any:
+            return value[indices] if isinstance(value, Tensor) else tuple(value[i] for i in chosen) if value else ()
+
+        return replace(self, **{field.name: of(getattr(self, field.name)) for field in fields(self)})
 
     @staticmethod
     def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels scaled to mean 0.5, deviation 0.5 (−1 to 1), as in the AdAct paper."""
-        return inputs.float().sub_(127.5).div_(127.5), targets
-
-
-@dataclass(frozen=True, eq=False)
-class ImageData:
-    """A named data set. A split that the source does not have is None; :func:`divide` makes it.
-
-    >>> split = Split(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
-    >>> ImageData("tiny", ("cat", "dog"), split, None, None).image_shape
-    (1, 8, 8)
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    train: Split
-    validation: Split | None
-    test: Split | None
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width, the same for every image."""
-        return shape_of_images(self.train.images)
-
-    def facts(self) -> DataFacts:
-        """Describe the data for a study's records. A missing split counts as 0 images."""
-        return DataFacts(
-            **split_facts(self),
-            classes=self.classes,
-            image_shape=self.image_shape,
-        )
+        """Some of the tensors as the network and the loss take them; here as they are."""
+        return inputs, targets
 
 
 S = TypeVar("S", bound=Samples)
 
 
+@dataclass(frozen=True, eq=False)
+class Data(Generic[S]):
+    """A named data set of any task. A split that the source does not have is None until the data are divided."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Empty where examples have none."""
+    train: S
+    validation: S | None
+    test: S | None
+    notes: tuple[str, ...] = ()
+    """What was done to the data that a reader must know."""
+    unit: str = "images"
+    """What is counted."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.train.tensors[0].shape[1:])
+
+    @property
+    def tested(self) -> S:
+        """The test examples, which divided data have."""
+        assert self.test is not None
+        return self.test
+
+    def describe(self) -> tuple[str, ...]:
+        """The data in a few words; empty where classes and shape say it."""
+        return ()
+
+    def facts(self) -> DataFacts:
+        """Describe the data for a study's records. A missing split counts as 0 examples."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        counts = {name: 0 if split is None else len(split) for name, split in splits.items()}
+        return DataFacts(
+            name=self.name,
+            classes=self.classes,
+            image_shape=self.input_shape,
+            **counts,
+            fingerprint=fingerprint(splits),
+            unit=self.unit,
+            description=self.describe(),
+            notes=self.notes,
+        )
+
+
 def evenly(split: S, count: int) -> S:
     """Some examples of every kind: evenly spaced, because a split may be ordered by class."""
-    return cast("S", split.take(torch.linspace(0, len(split) - 1, min(count, len(split))).long()))
+    return split.take(torch.linspace(0, len(split) - 1, min(count, len(split))).long())
 
 
 def fingerprint(parts: Mapping[str, Samples | None]) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from limen.errors import DataError
-from limen.lab.data.base import ImageData, Progress, Split
+from limen.lab.data.base import Progress
 from limen.lab.data.files import archive_suffix
+from limen.lab.data.images import ImageData, Split
 from limen.lab.data.layout import ClassFolders, find_splits
 from limen.lab.data.pixels import Pixels, decode, quiet_decoding, stack
 

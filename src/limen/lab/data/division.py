@@ -1,161 +1,145 @@
-"""Divide a data set into training, validation and test images: stratified, and the same for the same seed."""
+"""Divide a data set into training, validation and test examples, the same for the same seed.
+
+How many become what is a :class:`Division`; which ones, a :class:`Strategy` (:mod:`.by_class`, :mod:`.strategies`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Protocol, TypeVar, cast
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from limen.errors import DataError, SpecError
-from limen.lab.data.base import Samples
+from limen.lab.data.base import Data, Samples
+from limen.lab.settings import StudySettings
 
-Counts = NDArray[np.int64]
-
-
-class Labelled(Samples, Protocol):
-    """A split with a class for every example."""
-
-    @property
-    def labels(self) -> torch.Tensor:
-        """Class indices, int64 of shape (N,)."""
+Part = Literal["train", "validation", "test"]
 
 
-class Classes(Protocol):
-    """What can be divided by class: a dataclass such as :class:`limen.lab.data.ImageData`."""
+@dataclass(frozen=True)
+class Division:
+    """How many examples become what.
 
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def train(self) -> Any: ...  # noqa: D102
-    @property
-    def validation(self) -> Any: ...  # noqa: D102
-    @property
-    def test(self) -> Any: ...  # noqa: D102
+    >>> Division(test_fraction=20)
+    Traceback (most recent call last):
+    limen.errors.SpecError: test_fraction is 20, but must lie between 0 and 1, for example 0.1.
+    """
+
+    validation_fraction: float = 0.1
+    test_fraction: float = 0.2
+    seed: int = 0
+    with_validation: bool = True
+    """Whether any examples are held out of the training to choose the epoch."""
+    limit_train: int | None = None
+    """Before validation examples are held out of them."""
+    limit_test: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("validation_fraction", "test_fraction"):
+            fraction = getattr(self, name)
+            if not 0 < fraction < 1:
+                raise SpecError(f"{name} is {fraction}, but must lie between 0 and 1, for example 0.1.")
+        if not 0 <= self.seed < 2**32:
+            raise SpecError(f"The seed of the splits is {self.seed}, but must be an integer from 0 to {2**32 - 1}.")
+
+    @classmethod
+    def of(cls, settings: StudySettings) -> Division:
+        """As the settings of a study say it."""
+        return cls(
+            validation_fraction=settings.validation_fraction,
+            test_fraction=settings.test_fraction,
+            seed=settings.split_seed,
+            with_validation=not settings.test_chooses,
+            limit_train=settings.limit_train,
+            limit_test=settings.limit_test,
+        )
 
 
-D = TypeVar("D", bound=Classes)
-L = TypeVar("L", bound=Labelled)
+@dataclass(frozen=True)
+class Draw:
+    """One draw out of a data set: for which of its parts, and by which seed."""
+
+    data: Data[Any]
+    part: Part
+    seed: int
 
 
-def divide(
-    data: D,
-    *,
-    validation_fraction: float,
-    test_fraction: float,
-    seed: int,
-    with_validation: bool,
-    limit_train: int | None = None,
-    limit_test: int | None = None,
-) -> D:
-    """Make the splits that a study needs, out of those that the data has.
+T = TypeVar("T", contravariant=True)
 
-    A test split that is missing is taken out of the training images first (``test_fraction`` of them). Then the
-    limits draw fewer images, and last a missing validation split is taken out of the training images that are
-    left. Without validation, all of them stay for training. Every draw keeps each class's share as nearly as
-    whole images allow, at least one image a class, and the images stay in their order.
 
-    >>> from limen.lab.data import ImageData, Split
+class Strategy(ABC, Generic[T]):
+    """Which examples are drawn.
+
+    The indices that a strategy gives for a seed never change: a study that is resumed, or run again years later, must
+    find the same examples in the same parts.
+    """
+
+    def arranged(self, count: int, seed: int) -> Tensor | None:
+        """The order in which so many examples are divided; None: as they come."""
+        return None
+
+    @abstractmethod
+    def taken(self, split: T, fraction: float, draw: Draw) -> Tensor:
+        """Which examples of ``split`` become the test or validation part, in ascending order."""
+
+    @abstractmethod
+    def kept(self, split: T, limit: int, draw: Draw) -> Tensor:
+        """Which examples of ``split`` a limit leaves, in ascending order."""
+
+
+D = TypeVar("D", bound=Data[Any])
+S = TypeVar("S", bound=Samples)
+
+
+def divide(data: D, division: Division, by: Strategy[Any]) -> D:
+    """Make the splits that a study needs, out of those that the data have.
+
+    A test split that is missing is taken out of the training examples first. Then the limits draw fewer examples, and
+    last a missing validation split is taken out of the training examples that are left. Without validation, all of
+    them stay for training.
+
+    >>> from limen.lab.data import ByClass, ImageData, Split
     >>> labels = torch.arange(2).repeat(50)
     >>> data = ImageData("d", ("a", "b"), Split(torch.zeros(100, 1, 4, 4, dtype=torch.uint8), labels), None, None)
-    >>> done = divide(data, validation_fraction=0.1, test_fraction=0.2, seed=0, with_validation=True)
+    >>> done = divide(data, Division(validation_fraction=0.1, test_fraction=0.2), ByClass())
     >>> len(done.train), len(done.validation), len(done.test)
     (72, 8, 20)
     """
-    _check(seed, validation_fraction=validation_fraction, test_fraction=test_fraction)
-    train, test, validation = data.train, data.test, data.validation
+    train, validation, test = data.train, data.validation, data.test
+    order = by.arranged(len(train), division.seed)
+    if order is not None:
+        train = train.take(order)
     if test is None:
-        train, test = _carve(train, test_fraction, data, seed, "test")
-    if limit_train is not None:
-        train = _limit(train, limit_train, data, seed, "train")
-    if limit_test is not None:
-        test = _limit(test, limit_test, data, seed, "test")
-    if not with_validation:
+        train, test = cut(train, division.test_fraction, by, Draw(data, "test", division.seed))
+    train = _limited(train, division.limit_train, by, Draw(data, "train", division.seed))
+    test = _limited(test, division.limit_test, by, Draw(data, "test", division.seed))
+    if not division.with_validation:
         validation = None
     elif validation is None:
-        train, validation = _carve(train, validation_fraction, data, seed, "validation")
-    divided = replace(cast("Any", data), train=train, validation=validation, test=test)
-    return cast("D", divided)
+        train, validation = cut(train, division.validation_fraction, by, Draw(data, "validation", division.seed))
+    return replace(data, train=train, validation=validation, test=test)
 
 
-def _check(seed: int, **fractions: float) -> None:
-    for name, fraction in fractions.items():
-        if not 0 < fraction < 1:
-            raise SpecError(f"{name} is {fraction}, but must lie between 0 and 1, for example 0.1.")
-    if not 0 <= seed < 2**32:
-        raise SpecError(f"The seed of the splits is {seed}, but must be an integer from 0 to {2**32 - 1}.")
+def cut(split: S, fraction: float, by: Strategy[Any], draw: Draw) -> tuple[S, S]:
+    """What is left of ``split``, and the part taken out of it."""
+    taken = by.taken(split, fraction, draw)
+    left = torch.ones(len(split), dtype=torch.bool)
+    left[taken] = False
+    return split.take(torch.nonzero(left)[:, 0]), split.take(taken)
 
 
-def _carve(split: L, fraction: float, data: Classes, seed: int, purpose: str) -> tuple[L, L]:
-    """Return what is left of ``split``, and the part taken out of it."""
-    counts = _counts(split, data)
-    if counts.min() < 2:
-        few = int(counts.argmin())
+def _limited(split: S, limit: int | None, by: Strategy[Any], draw: Draw) -> S:
+    kept = torch.arange(len(split)) if limit is None else by.kept(split, limit, draw)
+    return split if len(kept) == len(split) else split.take(kept)
+
+
+def check_enough(count: int, fewest: int, what: str, draw: Draw) -> None:
+    """Raise where so many examples cannot be divided."""
+    if count < fewest:
         raise DataError(
-            f"Class {data.classes[few]!r} of {data.name} has {counts[few]} training image(s) left, too few to take "
-            f"a {purpose} split out of; every class needs at least 2: add images, raise the limit on training "
-            f"images, or give a {purpose} split."
+            f"{draw.data.name} has {count} {what} to divide; {fewest} or more are needed: add some, or raise "
+            "--limit-train."
         )
-    total = int(np.clip(round(fraction * len(split)), len(counts), (counts - 1).sum()))
-    taken = _draw(split, allot(counts, total, counts - 1), _random(seed, f"carve {purpose}"))
-    return _take(split, ~taken), _take(split, taken)
-
-
-def _limit(split: L, limit: int, data: Classes, seed: int, purpose: str) -> L:
-    counts = _counts(split, data)
-    if limit < len(data.classes):
-        raise SpecError(
-            f"The limit of {limit} {purpose} images is below one for each of the {len(data.classes)} classes "
-            f"of {data.name}; raise it to {len(data.classes)} or more."
-        )
-    if limit >= len(split):
-        return split
-    taken = _draw(split, allot(counts, limit, counts), _random(seed, f"limit {purpose}"))
-    return _take(split, taken)
-
-
-def _take(split: L, mask: torch.Tensor) -> L:
-    return cast("L", split.take(torch.nonzero(mask)[:, 0]))
-
-
-def _counts(split: Labelled, data: Classes) -> Counts:
-    return np.bincount(split.labels.numpy(), minlength=len(data.classes)).astype(np.int64)
-
-
-def allot(counts: Counts, total: int, most: Counts) -> Counts:
-    """Share ``total`` images among classes by their counts: at least 1 each if it has any, never over ``most``.
-
-    >>> allot(np.array([50, 30, 1]), 8, np.array([50, 30, 1])).tolist()
-    [4, 3, 1]
-    """
-    ideal = counts * (total / counts.sum())
-    least = np.minimum(1, most)
-    shares: Counts = np.clip(np.floor(ideal), least, most).astype(np.int64)
-    # Rounding leaves a few images over or short: they go to, or come from, the classes furthest from their share.
-    while (missing := total - shares.sum()) != 0:
-        step = 1 if missing > 0 else -1
-        movable = shares < most if step > 0 else shares > least
-        shares[np.argmax(np.where(movable, step * (ideal - shares), -np.inf))] += step
-    return shares
-
-
-def _draw(split: Labelled, shares: Counts, random: np.random.RandomState) -> torch.Tensor:
-    """Return a mask of the images drawn: so many of each class, at random."""
-    taken = torch.zeros(len(split), dtype=torch.bool)
-    for label, share in enumerate(shares):
-        members = torch.nonzero(split.labels == label)[:, 0]
-        # Drawn for every class, even for a share of 0, so that a larger draw contains a smaller one.
-        taken[members[torch.from_numpy(random.permutation(len(members)))[:share]]] = True
-    return taken
-
-
-def _random(seed: int, purpose: str) -> np.random.RandomState:
-    """Return a stream of its own for each draw, so that no draw depends on which others are made.
-
-    RandomState, because NumPy guarantees that its stream never changes; a split stays the same for years.
-    """
-    return np.random.RandomState([seed, *purpose.encode()])

@@ -41,6 +41,4 @@ class StudyData(L.LightningDataModule):
 
     def test_dataloader(self) -> Batches:
         """The test examples, in order."""
-        test = self.experiment.data.test
-        assert test is not None
-        return self.experiment.evaluated(test)
+        return self.experiment.evaluated(self.experiment.data.tested)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Generic
 
-from limen.lab.data import Samples, TaskData
+from limen.lab.data import Samples
 from limen.lab.settings import StudySettings
 from limen.lab.training.batches import Batches
-from limen.lab.training.task import Task
+from limen.lab.training.task import D, Task
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Generic[D]):
     """A task on its data with the settings of a study."""
 
-    task: Task
-    data: TaskData
+    task: Task[D]
+    data: D
     settings: StudySettings
 
     @property
     def heldout(self) -> Samples:
         """What chooses the epoch: the validation split, or the test set under the paper's protocol."""
-        split = self.data.test if self.settings.test_chooses else self.data.validation
+        split = self.data.tested if self.settings.test_chooses else self.data.validation
         assert split is not None
         return split
 
@@ -30,6 +30,6 @@ class Experiment:
         """Batches of a split in its own order, on the study's device."""
         return Batches(split, self.settings.eval_batch_size, device=self.settings.device)
 
-    def training_on(self, samples: Samples) -> Experiment:
+    def training_on(self, samples: Samples) -> Experiment[D]:
         """The same with other training examples."""
-        return replace(self, data=replace(cast("Any", self.data), train=samples))
+        return replace(self, data=replace(self.data, train=samples))

@@ -203,11 +203,10 @@ def _test_other(
 def score_on_test(network: nn.Module, experiment: Experiment) -> float:
     """The task's measure on the test examples, beside the training."""
     task, data = experiment.task, experiment.data
-    assert data.test is not None
     metric = task.metrics(data)[task.measure.name].to(experiment.settings.device)
     training = network.training
     network.eval()
-    for inputs, targets in experiment.evaluated(data.test):
+    for inputs, targets in experiment.evaluated(data.tested):
         metric.update(*task.answer(network(inputs), targets, data))
     network.train(training)
     return float(metric.compute())

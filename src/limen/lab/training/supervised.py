@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from limen.lab.data import TaskData
+from limen.lab.data import Data
 from limen.lab.records import EpochRow
 from limen.lab.settings import StudySettings
 from limen.lab.training.task import Measure, Task
@@ -36,7 +36,7 @@ def finite(loss: Tensor, module: L.LightningModule, index: int) -> Tensor:
 class Supervised(L.LightningModule):
     """A network with its task's loss and metrics, and Adam."""
 
-    def __init__(self, network: nn.Module, task: Task, data: TaskData, settings: StudySettings) -> None:
+    def __init__(self, network: nn.Module, task: Task, data: Data[Any], settings: StudySettings) -> None:
         super().__init__()
         self.network, self.task, self.data, self.settings = network, task, data, settings
         self.learning_rate, self.weight_decay = settings.learning_rate, settings.weight_decay

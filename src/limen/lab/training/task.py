@@ -5,17 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic
 
 import lightning as L
 from torch import Tensor, nn
 from torchmetrics import Metric
+from typing_extensions import TypeVar
 
 from limen.lab import networks
-from limen.lab.data import TaskData
+from limen.lab.data import Data
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 
+D = TypeVar("D", bound=Data[Any], default=Any)
+"""The data of a task."""
 ANY = -1
 """In the shape of an output: as many as the network likes."""
 
@@ -46,7 +49,7 @@ class Measure:
         return value if self.higher_is_better else -value
 
 
-class Task(ABC):
+class Task(ABC, Generic[D]):
     """A kind of problem. One object serves every study of it, and holds nothing of any of them."""
 
     name: ClassVar[str]
@@ -72,28 +75,28 @@ class Task(ABC):
     reference: ClassVar[str] = ""
     """What needs no network and is shown beside the activations, such as the naive forecast."""
 
-    def check(self, settings: StudySettings) -> None:  # noqa: B027 - nothing to check is an answer
+    def check(self, settings: StudySettings) -> None:
         """Raise for a setting that cannot be, before any data is read."""
 
     @abstractmethod
-    def load(self, settings: StudySettings) -> TaskData:
+    def load(self, settings: StudySettings) -> D:
         """The data, divided."""
 
     @abstractmethod
-    def offered(self, data: TaskData) -> Mapping[str, Any]:
+    def offered(self, data: D) -> Mapping[str, Any]:
         """What describes the data to a network's factory, by the names of its arguments."""
 
     @abstractmethod
-    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+    def output_shape(self, data: D) -> tuple[int, ...]:
         """What the network must give for one example; :data:`ANY` where the number is its own choice."""
 
-    def begin(self, network: nn.Module, data: TaskData, settings: StudySettings) -> None:  # noqa: B027
+    def begin(self, network: nn.Module, data: D, settings: StudySettings) -> None:
         """What the network must know before it is trained, kept in its buffers."""
 
-    def settle(self, network: nn.Module, data: TaskData, settings: StudySettings) -> None:  # noqa: B027
+    def settle(self, network: nn.Module, data: D, settings: StudySettings) -> None:
         """What the network must know before it is measured, after every epoch; kept in its buffers."""
 
-    def trainer_module(self, network: nn.Module, data: TaskData, settings: StudySettings) -> L.LightningModule | None:
+    def trainer_module(self, network: nn.Module, data: D, settings: StudySettings) -> L.LightningModule | None:
         """How it is trained where that is not one loss by Adam; None: :class:`.supervised.Supervised`.
 
         It logs ``train_loss`` and ``train_score`` an epoch, and evaluates as that does.
@@ -109,25 +112,25 @@ class Task(ABC):
         return self.loss(network(inputs), targets)
 
     @abstractmethod
-    def metrics(self, data: TaskData) -> dict[str, Metric]:
+    def metrics(self, data: D) -> dict[str, Metric]:
         """New metrics by name, the measure that decides among them."""
 
-    def train_metric(self, data: TaskData) -> Metric:
+    def train_metric(self, data: D) -> Metric:
         """What is noted of the training batches of an epoch: the measure, or something cheaper in its stead."""
         return self.metrics(data)[self.measure.name]
 
-    def answer(self, outputs: Tensor, targets: Tensor, data: TaskData) -> tuple[Tensor, Tensor]:
+    def answer(self, outputs: Tensor, targets: Tensor, data: D) -> tuple[Tensor, Tensor]:
         """Predictions and truth as the metrics take them."""
         return outputs, targets
 
-    def reference_metrics(self, data: TaskData) -> dict[str, float]:
+    def reference_metrics(self, data: D) -> dict[str, float]:
         """The test metrics of :attr:`reference`, by name."""
         return {}
 
-    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Shown | None:
+    def show(self, network: nn.Module, data: D, settings: StudySettings) -> Shown | None:
         """What the report draws of a tested network; None where it draws nothing."""
         return None
 
-    def build(self, name: str, data: TaskData, seed: int) -> nn.Module:
+    def build(self, name: str, data: D, seed: int) -> nn.Module:
         """A network for the data, its weights given by ``seed`` alone."""
         return networks.construct(name, self.offered(data), seed, self.networks)

@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 import limen
 from limen.errors import DataError, SpecError
+from limen.lab.data import Division
 from limen.lab.settings import StudySettings
 from limen.lab.tasks import registry as tasks
 from limen.lab.tasks.anomaly.cut_paste import cut_and_paste
 from limen.lab.tasks.anomaly.data import UNKNOWN, AnomalyData, AnomalySplit
 from limen.lab.tasks.anomaly.deep_svdd import DeepSVDD, LeNet, PretrainedDeepSVDD
 from limen.lab.tasks.anomaly.distillation import Distillation
+from limen.lab.tasks.anomaly.division import divide_normal
 from limen.lab.tasks.anomaly.features import Fixed
 from limen.lab.tasks.anomaly.flow import Coupling, Flow
 from limen.lab.tasks.anomaly.padim import PaDiM
@@ -393,9 +395,11 @@ def test_a_limit_keeps_both_kinds() -> None:
     masks = torch.zeros(20, 2, 2, dtype=torch.uint8)
     masks[4:] = UNKNOWN
     split = AnomalySplit(torch.zeros(20, 1, 2, 2, dtype=torch.uint8), masks, ("",) * 20)
-    from limen.lab.tasks.anomaly.data import _limited
-
-    assert _limited(split, 5, 0).anomalous.tolist() == [False] + [True] * 4
+    data = AnomalyData("d", (), split.take(torch.arange(4)), None, split)
+    assert (
+        divide_normal(data, Division(limit_test=5, with_validation=False)).test.anomalous.tolist()
+        == [False] + [True] * 4
+    )
 
 
 def test_for_one_seed_padim_sees_the_same_pieces_whatever_the_activation_draws(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers_lab import Command, command, data_of, experiment_of
+from helpers_lab import Command, command, data_of, described, experiment_of, parts_of
 from PIL import Image
 
 from limen.errors import DataError, SpecError
@@ -123,11 +123,11 @@ def test_voc_in_every_layout(tmp_path: Path) -> None:
     places = [plain, zipped(tmp_path / "z.zip", plain), voc(tmp_path / "images", images="images")]
     places.append(voc(tmp_path / "beside", images=""))
     for place in places:
-        name, classes, splits, notes = load_boxes(str(place), **READ)
-        assert (name, classes, list(splits), notes) == (place.name.partition(".")[0], ("red", "white"), ["whole"], ())
+        name, classes, splits, notes = described(load_boxes(str(place), **READ))
+        assert (name, classes, list(splits), notes) == (place.name.partition(".")[0], ("red", "white"), ["train"], ())
         for number in range(12):  # 10 comes after 9
-            check(splits["whole"].objects[number], number, classes)
-            assert splits["whole"].names[number].endswith(f"{number}.jpg")
+            check(splits["train"].objects[number], number, classes)
+            assert splits["train"].names[number].endswith(f"{number}.jpg")
 
 
 def test_split_lists_and_split_folders(tmp_path: Path) -> None:
@@ -137,12 +137,15 @@ def test_split_lists_and_split_folders(tmp_path: Path) -> None:
     for part, start, count in (("train", 0, 6), ("valid", 6, 2), ("test", 8, 3)):
         voc(inner / part, count, start=start, images="images")
     for place in (listed, inner):
-        splits = load_boxes(str(place), **READ)[2]
+        splits = parts_of(load_boxes(str(place), **READ))
         assert {name: len(split) for name, split in splits.items()} == {"train": 6, "validation": 2, "test": 3}
         check(splits["test"].objects[0], 8, ("red", "white"))
     both = voc(tmp_path / "both")
     lists(both, trainval=range(9), test=range(9, 12))
-    assert {name: len(split) for name, split in load_boxes(str(both), **READ)[2].items()} == {"train": 9, "test": 3}
+    assert {name: len(split) for name, split in parts_of(load_boxes(str(both), **READ)).items()} == {
+        "train": 9,
+        "test": 3,
+    }
 
 
 def test_coco_in_every_layout(tmp_path: Path) -> None:
@@ -151,26 +154,26 @@ def test_coco_in_every_layout(tmp_path: Path) -> None:
         beside = tmp_path / "b" / part
         coco(beside / "_annotations.coco.json", beside, numbers)
     for place in (tmp_path / "a", tmp_path / "b", zipped(tmp_path / "c.zip", tmp_path / "a")):
-        _, classes, splits, notes = load_boxes(str(place), **READ)
+        _, classes, splits, notes = described(load_boxes(str(place), **READ))
         assert classes == ("white", "red")  # in the order of the file, not of the alphabet
         assert notes == ("No box has the class nothing; left out.",)
         assert {name: len(split) for name, split in splits.items()} == {"train": 8, "validation": 2, "test": 2}
         check(splits["test"].objects[1], 11, classes)
     coco(tmp_path / "d" / "instances.json", tmp_path / "d" / "images", range(7), prefix="images/")
-    assert list(load_boxes(str(tmp_path / "d"), **READ)[2]) == ["whole"]
+    assert list(parts_of(load_boxes(str(tmp_path / "d"), **READ))) == ["train"]
 
 
 def test_boxes_stated_for_another_size_are_scaled(tmp_path: Path) -> None:
     """As in the halved images of BCCD, whose XML is of the whole ones."""
-    _, _, splits, notes = load_boxes(str(voc(tmp_path, times=2)), **READ)
+    _, _, splits, notes = described(load_boxes(str(voc(tmp_path, times=2)), **READ))
     assert notes == (
         "The boxes of 12 images were scaled by 0.5: their annotations state another size than the images have.",
     )
-    objects = splits["whole"].objects
-    plain = load_boxes(str(voc(tmp_path / "plain")), **READ)[2]["whole"].objects
+    objects = splits["train"].objects
+    plain = load_boxes(str(voc(tmp_path / "plain")), **READ).train.objects
     # VOC counts from 1, so that the left end 2·x + 1 is (2·x)/2 again.
     assert torch.allclose(objects, plain, atol=1e-6)
-    small = load_boxes(str(tmp_path / "plain"), image_size=(12, 10), grey=True)[2]["whole"]
+    small = load_boxes(str(tmp_path / "plain"), image_size=(12, 10), grey=True).train
     assert small.images.shape == (12, 1, 12, 10)
     assert torch.equal(small.objects, plain)
 
@@ -180,17 +183,17 @@ def test_boxes_that_are_none_are_left_out_and_counted(tmp_path: Path) -> None:
     odd = [("white", (5, 5, 6, 5)), ("white", (50, 5, 60, 9)), ("white", (30, 20, 48, 30)), ("red", (0, 0, 9, 9))]
     (tmp_path / "Annotations" / "0.xml").write_text(xml(odd))
     (tmp_path / "Annotations" / "2.xml").write_text(xml(scene(2)[1], difficult="1"))
-    _, classes, splits, notes = load_boxes(str(tmp_path), **READ)
+    _, classes, splits, notes = described(load_boxes(str(tmp_path), **READ))
     assert notes == (
         "Of 21 boxes 1 reached beyond the image and were clipped.",
         "Of 21 boxes 1 had no area and were left out.",
         "Of 21 boxes 1 lay outside of the image and were left out.",
         "Of 21 boxes 1 marked difficult are neither learned nor counted.",
     )
-    first = splits["whole"].objects[0]
+    first = splits["train"].objects[0]
     assert first[:, 0].tolist() == [1, 0]
     assert first[0, 1:].tolist() == pytest.approx([30 / 40, 20 / 24, 1, 1])
-    assert splits["whole"].objects[2, 0, 0] == ignored(classes.index("white"))
+    assert splits["train"].objects[2, 0, 0] == ignored(classes.index("white"))
 
 
 def broken_voc(root: Path, what: str) -> str:
@@ -364,13 +367,13 @@ def test_options_of_other_tasks_are_refused(tmp_path: Path) -> None:
 def test_a_stated_size_below_a_pixel_is_none(tmp_path: Path) -> None:
     one = voc(tmp_path) / "Annotations" / "3.xml"
     one.write_text(one.read_text().replace("<width>40", "<width>0.5"))
-    check(load_boxes(str(tmp_path), **READ)[2]["whole"].objects[3], 3, ("red", "white"))
+    check(load_boxes(str(tmp_path), **READ).train.objects[3], 3, ("red", "white"))
 
 
 def test_a_split_without_images_is_none(tmp_path: Path) -> None:
     coco(tmp_path / "instances_train.json", tmp_path, range(6))
     coco(tmp_path / "instances_val.json", tmp_path, range(0))
-    assert set(load_boxes(str(tmp_path), **READ)[2]) == {"train"}
+    assert set(parts_of(load_boxes(str(tmp_path), **READ))) == {"train"}
 
 
 @pytest.mark.parametrize("blocks", ["random", "blocks"])

@@ -13,12 +13,13 @@ from helpers_lab import Command, command
 from torch import nn
 
 import limen
+from limen.lab.data import Division
 from limen.lab.settings import StudySettings
 from limen.lab.tasks import registry as tasks
 from limen.lab.tasks.numbers.recurrent import LSTM, RNN
 from limen.lab.tasks.numbers.time_series import load_time_series
 
-SPLITS = {"time": None, "window": 4, "validation_fraction": 0.1, "test_fraction": 0.2, "with_validation": True}
+SPLITS = {"time": None, "window": 4, "division": Division(validation_fraction=0.1, test_fraction=0.2)}
 
 
 @pytest.fixture
@@ -48,8 +49,8 @@ def test_windows_belong_to_the_split_of_their_target(tmp_path: Path) -> None:
     train, validation, test = (days(part.targets) for part in (data.train, data.validation, data.test))
     assert train + validation + test == list(range(4, 104))
     assert (len(train), len(validation), len(test)) == (72, 8, 20)
-    assert data.test_times[0] == "2020-04-01"
-    assert data.test_times[-1] == "2020-04-20"
+    assert data.test.times[0] == "2020-04-01"
+    assert data.test.times[-1] == "2020-04-20"
     assert data.input_shape == (4, 2)  # Close and Weekday; Name is text
     assert "Name was left out: it is not numeric." in data.notes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ import torch
 from helpers_lab import Command, command
 
 from limen.errors import DataError, SpecError
+from limen.lab.data import Division
 from limen.lab.settings import StudySettings
 from limen.lab.tasks import registry as tasks
 from limen.lab.tasks.numbers.csv_file import read_table
 from limen.lab.tasks.numbers.data import NumberData
 from limen.lab.tasks.numbers.tabular import load_tabular
 
-SPLITS = {"validation_fraction": 0.1, "test_fraction": 0.2, "seed": 0, "with_validation": True}
+SPLITS = Division(validation_fraction=0.1, test_fraction=0.2, seed=0, with_validation=True)
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def settings(path: Path, **changed: object) -> StudySettings:
 
 
 def test_columns_become_numbers_by_the_training_rows_alone(tmp_path: Path) -> None:
-    data = load_tabular(str(houses(tmp_path)), "price", **SPLITS)
+    data = load_tabular(str(houses(tmp_path)), "price", SPLITS)
     assert (len(data.train), len(data.validation), len(data.test)) == (144, 16, 40)
     assert data.input_shape == (4,)  # rooms, garden, side=north, side=south
     means, deviations = data.train.inputs[:, :2].mean(0), data.train.inputs[:, :2].std(0, correction=0)
@@ -62,7 +64,7 @@ def test_columns_become_numbers_by_the_training_rows_alone(tmp_path: Path) -> No
 
 def test_blanks_get_the_training_median_and_the_target_comes_back_in_its_unit(tmp_path: Path) -> None:
     path = houses(tmp_path)
-    data = load_tabular(str(path), "price", **SPLITS)
+    data = load_tabular(str(path), "price", SPLITS)
     prices = np.array(read_table(str(path)).numbers("price"))
     for part in (data.train, data.validation, data.test):
         back = part.targets[:, 0] * part.targets[:, 1] + data.centre
@@ -75,11 +77,11 @@ def test_blanks_get_the_training_median_and_the_target_comes_back_in_its_unit(tm
 
 def test_every_row_is_in_one_split_and_another_seed_divides_otherwise(tmp_path: Path) -> None:
     path = str(houses(tmp_path))
-    one, other = (load_tabular(path, "price", **{**SPLITS, "seed": seed}) for seed in (0, 1))
+    one, other = (load_tabular(path, "price", replace(SPLITS, seed=seed)) for seed in (0, 1))
     every = torch.cat([one.train.targets, one.validation.targets, one.test.targets])[:, 0]
     assert len(every.unique()) == 200
     assert one.facts().fingerprint != other.facts().fingerprint
-    paper = load_tabular(path, "price", **{**SPLITS, "with_validation": False})
+    paper = load_tabular(path, "price", replace(SPLITS, with_validation=False))
     assert paper.validation is None
     assert len(paper.train) == 160
 
@@ -89,7 +91,7 @@ def test_a_category_that_training_has_not_seen_is_zeros(tmp_path: Path) -> None:
     text = path.read_text().splitlines()
     path.write_text("\n".join([*text, "3.0,east,20,owner x,300"]) + "\n")
     for seed in range(40):
-        data = load_tabular(str(path), "price", **{**SPLITS, "seed": seed})
+        data = load_tabular(str(path), "price", replace(SPLITS, seed=seed))
         if data.input_shape == (4,):  # east is not among the training rows
             held = torch.cat([data.validation.inputs, data.test.inputs])
             assert (held[:, 2:].sum(1) == 0).sum() == 1
@@ -161,7 +163,7 @@ def test_a_study_of_a_table_from_file_to_report(run: Command, tmp_path: Path) ->
 
 
 def deviation(folder: Path) -> float:
-    data = load_tabular(str(folder / "houses.csv"), "price", **SPLITS)
+    data = load_tabular(str(folder / "houses.csv"), "price", SPLITS)
     truth = data.test.targets.prod(1)
     return float(truth.std(correction=0))
 
@@ -194,9 +196,9 @@ def test_ten_rows_are_the_fewest(rows: int, tmp_path: Path) -> None:
     path = houses(tmp_path, rows)
     if rows < 10:
         with pytest.raises(DataError, match="10 or more are needed"):
-            load_tabular(str(path), "price", **SPLITS)
+            load_tabular(str(path), "price", SPLITS)
     else:
-        data = load_tabular(str(path), "price", **SPLITS)
+        data = load_tabular(str(path), "price", SPLITS)
         assert min(len(data.train), len(data.validation), len(data.test)) >= 2
     with pytest.raises(SpecError, match="no column 'cost'"):
-        load_tabular(str(path), "cost", **SPLITS)
+        load_tabular(str(path), "cost", SPLITS)

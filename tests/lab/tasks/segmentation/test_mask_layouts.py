@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers_lab import described, parts_of
 from PIL import Image
 
 from limen.errors import DataError
@@ -18,7 +19,7 @@ VOC, LISTS = "VOCdevkit/VOC2012", "ImageSets/Segmentation"
 
 
 def splits_of(path: Path, **changed: object) -> dict[str, MaskSplit]:
-    return load_masks(str(path), **{**READ, **changed})[2]
+    return parts_of(load_masks(str(path), **{**READ, **changed}))
 
 
 def image(path: Path, number: int) -> None:
@@ -61,7 +62,7 @@ def voc(root: Path, *, lists: bool = True) -> Path:
 
 
 def test_voc_is_trained_on_train_and_tested_on_val(tmp_path: Path) -> None:
-    name, classes, splits, notes = load_masks(str(voc(tmp_path / "VOC")), **READ)
+    name, classes, splits, notes = described(load_masks(str(voc(tmp_path / "VOC")), **READ))
     assert (name, classes) == ("VOC", ("0", "1", "2", "3"))
     assert {split: len(found) for split, found in splits.items()} == {"train": 6, "test": 3}
     assert splits["test"].names == tuple(f"{VOC}/JPEGImages/2007_{number}.jpg" for number in (6, 7, 8))
@@ -73,7 +74,7 @@ def test_voc_is_trained_on_train_and_tested_on_val(tmp_path: Path) -> None:
 
 def test_voc_without_lists_comes_undivided(tmp_path: Path) -> None:
     splits = splits_of(voc(tmp_path, lists=False))
-    assert {split: len(found) for split, found in splits.items()} == {"whole": 9}
+    assert {split: len(found) for split, found in splits.items()} == {"train": 9}
 
 
 def test_what_vocs_lists_get_wrong_is_named(tmp_path: Path) -> None:
@@ -103,12 +104,12 @@ def ade(root: Path) -> Path:
 
 
 def test_ade20k_does_not_count_what_has_no_class(tmp_path: Path) -> None:
-    _, classes, splits, notes = load_masks(str(ade(tmp_path)), **READ)
+    _, classes, splits, notes = described(load_masks(str(ade(tmp_path)), **READ))
     assert classes == ("1", "2", "3")
     assert {split: len(found) for split, found in splits.items()} == {"train": 6, "test": 2}
     assert splits["train"].masks[0, 0].tolist() == [IGNORED, IGNORED, 0, 0, 1, 1, 2, 2]
     assert notes[1] == "Pixels with the value 0 are neither learned nor counted."
-    assert load_masks(str(tmp_path), **{**READ, "ignore_label": 3})[1] == ("0", "1", "2")
+    assert load_masks(str(tmp_path), **{**READ, "ignore_label": 3}).classes == ("0", "1", "2")
 
 
 def test_an_ade20k_image_without_annotation_is_named(tmp_path: Path) -> None:

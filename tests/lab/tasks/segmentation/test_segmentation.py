@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers_lab import Command, command
+from helpers_lab import Command, command, described, parts_of
 from PIL import Image
 
 from limen.errors import DataError, MissingExtraError
@@ -70,9 +70,9 @@ def loaded(data: Path, **changed: object) -> MaskData:
 
 @pytest.mark.parametrize("value", [1, 255, 7])
 def test_masks_of_zero_and_another_value_are_background_and_foreground(value: int, tmp_path: Path) -> None:
-    name, classes, splits, notes = load_masks(str(folder(tmp_path / "blocks", value=value)), **READ)
+    name, classes, splits, notes = described(load_masks(str(folder(tmp_path / "blocks", value=value)), **READ))
     assert (name, classes, notes) == ("blocks", ("background", "foreground"), ())
-    split = splits["whole"]
+    split = splits["train"]
     assert split.names[:3] == ("images/0.jpg", "images/1.jpg", "images/2.jpg")  # 10 comes after 9
     for number in range(12):
         assert torch.equal(split.masks[number], torch.from_numpy(pair(number)[1]))
@@ -91,13 +91,13 @@ def test_every_layout_holds_the_same_pairs(tmp_path: Path) -> None:
     for part, start, count in (("train", 0, 8), ("val", 8, 2), ("test", 10, 2)):
         folder(tmp_path / "inner" / part, count, start=start)
         zipped(parts / f"{part}.zip", tmp_path / "inner" / part)
-    reference = load_masks(str(plain), **READ)[2]["whole"]
+    reference = load_masks(str(plain), **READ).train
     for other in (tmp_path / "plain.zip", kinds):
-        split = load_masks(str(other), **READ)[2]["whole"]
+        split = load_masks(str(other), **READ).train
         assert torch.equal(split.masks, reference.masks)
         assert torch.equal(split.images, reference.images)
     for other in (parts, tmp_path / "inner"):
-        splits = load_masks(str(other), **READ)[2]
+        splits = parts_of(load_masks(str(other), **READ))
         assert {name: len(split) for name, split in splits.items()} == {"train": 8, "validation": 2, "test": 2}
         assert torch.equal(splits["test"].masks, reference.masks[10:])
 
@@ -109,13 +109,13 @@ def test_several_classes_keep_their_values_and_some_do_not_count(tmp_path: Path)
         mask[:4], mask[4:6] = 9, 255
         write(tmp_path / "masks" / f"{number}.png", mask)
     write(tmp_path / "masks" / "0.png", np.full(SIZE, 5, dtype=np.uint8))
-    _, classes, splits, notes = load_masks(str(tmp_path), **READ)
+    _, classes, splits, notes = described(load_masks(str(tmp_path), **READ))
     assert classes == ("3", "5", "9")
     assert notes == ("Pixels with the value 255 are neither learned nor counted.",)
-    assert splits["whole"].masks[1, :, 0].tolist() == [2] * 4 + [IGNORED] * 2 + [0] * 6
-    _, classes, splits, _ = load_masks(str(tmp_path), **{**READ, "ignore_label": 5})
+    assert splits["train"].masks[1, :, 0].tolist() == [2] * 4 + [IGNORED] * 2 + [0] * 6
+    _, classes, splits, _ = described(load_masks(str(tmp_path), **{**READ, "ignore_label": 5}))
     assert classes == ("3", "9", "255")
-    assert (splits["whole"].masks[0] == IGNORED).all()
+    assert (splits["train"].masks[0] == IGNORED).all()
 
 
 def test_a_palette_is_not_looked_up_and_one_bit_is_enough(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_palette_is_not_looked_up_and_one_bit_is_enough(tmp_path: Path) -> Non
     Image.fromarray(pair(1)[1] * 255).convert("1").save(tmp_path / "masks" / "1.png")
     for number in range(2, 12):
         write(tmp_path / "masks" / f"{number}.png", pair(number)[1])
-    masks = load_masks(str(tmp_path), **READ)[2]["whole"].masks
+    masks = load_masks(str(tmp_path), **READ).train.masks
     assert torch.equal(masks[0], torch.from_numpy(pair(0)[1]))
     assert torch.equal(masks[1], torch.from_numpy(pair(1)[1]))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers_lab import Command, command
+from helpers_lab import Command, command, described
 
 from limen.errors import DataError, MissingExtraError
 from limen.lab.settings import StudySettings
@@ -76,11 +76,11 @@ def divided(data: Path, **changed: object) -> MaskData:
 
 
 def test_lits_and_decathlon_give_the_same_slices(nibabel, tmp_path: Path) -> None:
-    _, classes, splits, notes = load_masks(str(lits(nibabel, tmp_path / "lits", 3)), **READ)
+    _, classes, splits, notes = described(load_masks(str(lits(nibabel, tmp_path / "lits", 3)), **READ))
     assert classes == ("background", "foreground")
     assert notes == ("3 scans; all slices of a scan are in one split.", "Values from -160 to 240 are seen.")
-    one = splits["whole"]
-    other = load_masks(str(decathlon(nibabel, tmp_path / "Task03")), **READ)[2]["whole"]
+    one = splits["train"]
+    other = load_masks(str(decathlon(nibabel, tmp_path / "Task03")), **READ).train
     assert torch.equal(one.images, other.images)
     assert torch.equal(one.masks, other.masks)
     assert one.groups == other.groups == (0,) * 5 + (1,) * 5 + (2,) * 5
@@ -88,7 +88,7 @@ def test_lits_and_decathlon_give_the_same_slices(nibabel, tmp_path: Path) -> Non
 
 
 def test_a_slice_is_windowed_and_seen_from_below(nibabel, tmp_path: Path) -> None:
-    split = load_masks(str(lits(nibabel, tmp_path, 3)), **READ)[2]["whole"]
+    split = load_masks(str(lits(nibabel, tmp_path, 3)), **READ).train
     assert split.images.shape == (15, 1, 16, 20)
     values, labels = scan(0)
     for index in range(5):
@@ -102,36 +102,36 @@ def test_a_slice_is_windowed_and_seen_from_below(nibabel, tmp_path: Path) -> Non
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1), (-1, -1, 1)])
 def test_however_the_scan_lies_the_slices_are_the_same(nibabel, order, signs, tmp_path: Path) -> None:
     root = lits(nibabel, tmp_path, 3)
-    wanted = load_masks(str(root), **READ)[2]["whole"]
+    wanted = load_masks(str(root), **READ).train
     values, labels = scan(1)
     lying = nibabel.Nifti1Image(values, np.eye(4)), nibabel.Nifti1Image(labels, np.eye(4))
     orientation = np.array([[axis, sign] for axis, sign in zip(order, signs, strict=True)])
     for volume, path in zip(lying, ("batch 0/volume-1.nii", "masks/segmentation-1.nii"), strict=True):
         turned = volume.as_reoriented(orientation)
         nibabel.save(turned, root / path)
-    found = load_masks(str(root), **READ)[2]["whole"]
+    found = load_masks(str(root), **READ).train
     assert torch.equal(found.images, wanted.images)
     assert torch.equal(found.masks, wanted.masks)
 
 
 def test_a_slope_is_applied_and_the_window_can_be_given(nibabel, tmp_path: Path) -> None:
     root = lits(nibabel, tmp_path, 3)
-    wanted = load_masks(str(root), **READ)[2]["whole"].images
+    wanted = load_masks(str(root), **READ).train.images
     scaled = nibabel.Nifti1Image(((scan(0)[0] + 2000) // 2).astype(np.int16), np.eye(4))
     scaled.header.set_slope_inter(2.0, -2000.0)
     nibabel.save(scaled, root / "batch 0" / "volume-0.nii")
-    found = load_masks(str(root), **READ)[2]["whole"].images
+    found = load_masks(str(root), **READ).train.images
     assert (found.int() - wanted.int()).abs().max() <= 1  # odd Hounsfield units are rounded down
-    narrow = load_masks(str(root), **READ, intensity=(50.0, 70.0))[2]["whole"]
+    narrow = load_masks(str(root), **READ, intensity=(50.0, 70.0)).train
     assert set(narrow.images[1].unique().tolist()) <= {0, 128, 255}  # the liver of slice 1 is at 60
 
 
 def test_other_scans_are_seen_between_their_percentiles(nibabel, tmp_path: Path) -> None:
     root = decathlon(nibabel, tmp_path, modality="MRI")
-    _, _, splits, notes = load_masks(str(root), **READ)
+    _, _, splits, notes = described(load_masks(str(root), **READ))
     assert notes[1] == "Values between the 0.5th and 99.5th percentile of each scan are seen."
-    assert splits["whole"].images.min() == 0
-    assert splits["whole"].images.max() == 255
+    assert splits["train"].images.min() == 0
+    assert splits["train"].images.max() == 255
 
 
 def test_classes_have_the_names_of_dataset_json(nibabel, tmp_path: Path) -> None:
@@ -139,8 +139,8 @@ def test_classes_have_the_names_of_dataset_json(nibabel, tmp_path: Path) -> None
     labels = scan(2)[1]
     labels[12:14, 10:12, 3] = 2
     save(nibabel, root / "labelsTr" / "liver_2.nii.gz", labels)
-    assert load_masks(str(root), **READ)[1] == ("background", "liver", "cancer")
-    assert load_masks(str(root), **READ, foreground=True)[1] == ("background", "foreground")
+    assert load_masks(str(root), **READ).classes == ("background", "liver", "cancer")
+    assert load_masks(str(root), **READ, foreground=True).classes == ("background", "foreground")
 
 
 def test_no_scan_is_in_two_splits(nibabel, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_archives_are_read_as_folders_are(nibabel, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "lits.zip", "w") as archive:
         for file in root.rglob("*.nii"):
             archive.write(file, file.relative_to(root))
-    one, other = (load_masks(str(path), **READ)[2]["whole"] for path in (root, tmp_path / "lits.zip"))
+    one, other = (load_masks(str(path), **READ).train for path in (root, tmp_path / "lits.zip"))
     assert torch.equal(one.images, other.images)
 
 

@@ -12,7 +12,7 @@ https://github.com/abin24/Magnetic-tile-defect-datasets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from limen.lab.data.files import Files, open_files
 from limen.lab.data.layout import image_suffixes, is_visible, natural_key, only_archive
 from limen.lab.data.mask_pixels import decode_mask
 from limen.lab.data.pixels import Pixels, decode, quiet_decoding, resize, stack
-from limen.lab.tasks.anomaly.data import UNKNOWN, AnomalySplit, join
+from limen.lab.tasks.anomaly.data import UNKNOWN, AnomalyData, AnomalySplit, join
 
 GOOD = "good"
 NORMAL_NAMES = ("good", "normal", "free", "ok")
@@ -70,32 +70,46 @@ def find_anomalies(path: Path, normal: str | None) -> Layout | None:
     return _kinds(files, names, normal)
 
 
-def read_anomalies(
-    layout: Layout, image_size: tuple[int, int] | None, grey: bool
-) -> tuple[dict[str, AnomalySplit | None], tuple[str, ...]]:
-    """The splits ``normal``, ``validation``, ``test`` and ``anomalies`` as far as the layout has them, and notes."""
+def read_anomalies(layout: Layout, name: str, image_size: tuple[int, int] | None, grey: bool) -> AnomalyData:
+    """The images as far as the layout divides them, with masks."""
     reader = _Reader(layout, image_size, grey)
     with quiet_decoding():
-        if "all" in layout.images:
-            kinds = layout.images["all"]
-            parts = {
-                "normal": reader.split([layout.normal], kinds, anomalous=False),
-                "anomalies": reader.split([kind for kind in kinds if kind != layout.normal], kinds, anomalous=True),
-            }
-        else:
-            tested = layout.images["test"]
-            parts = {
-                "normal": reader.split([layout.normal], layout.images["train"], anomalous=False),
-                "test": join(
-                    reader.split([layout.normal], tested, anomalous=False),
-                    reader.split([kind for kind in tested if kind != layout.normal], tested, anomalous=True),
-                ),
-            }
-            if validation := layout.images.get("validation"):
-                parts["validation"] = reader.split([layout.normal], validation, anomalous=False)
+        parts = _whole(layout, reader) if "all" in layout.images else _parts(layout, reader)
     channels = max(split.images.shape[1] for split in parts.values())
-    coloured = {name: _coloured(split, channels) for name, split in parts.items()}
-    return {**dict.fromkeys(("validation", "test", "anomalies")), **coloured}, tuple(reader.notes)
+    coloured = {part: _coloured(split, channels) for part, split in parts.items()}
+    return AnomalyData(
+        name,
+        (),
+        coloured["train"],
+        coloured.get("validation"),
+        coloured.get("test"),
+        tuple(reader.notes),
+        anomalies=coloured.get("anomalies"),
+    )
+
+
+def _whole(layout: Layout, reader: _Reader) -> dict[str, AnomalySplit]:
+    """Of kinds that nothing divides."""
+    kinds = layout.images["all"]
+    return {
+        "train": reader.split([layout.normal], kinds, anomalous=False),
+        "anomalies": reader.split([kind for kind in kinds if kind != layout.normal], kinds, anomalous=True),
+    }
+
+
+def _parts(layout: Layout, reader: _Reader) -> dict[str, AnomalySplit]:
+    """Of MVTec's layout."""
+    tested = layout.images["test"]
+    found = {
+        "train": reader.split([layout.normal], layout.images["train"], anomalous=False),
+        "test": join(
+            reader.split([layout.normal], tested, anomalous=False),
+            reader.split([kind for kind in tested if kind != layout.normal], tested, anomalous=True),
+        ),
+    }
+    if validation := layout.images.get("validation"):
+        found["validation"] = reader.split([layout.normal], validation, anomalous=False)
+    return found
 
 
 def _divided(files: Files, names: list[str], top: str, normal: str) -> Layout | None:
@@ -280,7 +294,7 @@ def _coloured(split: AnomalySplit, channels: int) -> AnomalySplit:
     """With as many channels as the other splits."""
     if split.images.shape[1] == channels:
         return split
-    return AnomalySplit(split.images.expand(-1, channels, -1, -1).contiguous(), split.masks, split.names)
+    return replace(split, images=split.images.expand(-1, channels, -1, -1).contiguous())
 
 
 def _size(shape: tuple[int, ...]) -> str:

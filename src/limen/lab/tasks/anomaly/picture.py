@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
-
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limen.lab.pictures import heated, jpeg_of_height, picture, side_by_side
 from limen.lab.records import Heatmaps, Overlay
 from limen.lab.tasks.anomaly.data import UNKNOWN, AnomalyData
 from limen.lab.training.batches import Batches
@@ -25,9 +22,9 @@ LOWEST, HIGHEST = 0.02, 0.97
 
 def pictures(network: nn.Module, data: AnomalyData, device: str) -> Heatmaps:
     """Some anomalies and a normal image of the test set."""
-    anomalous = data.test.anomalous
+    anomalous = data.tested.anomalous
     places = [_evenly(torch.nonzero(anomalous == kind)[:, 0], count) for kind, count in ((1, ANOMALIES), (0, NORMAL))]
-    chosen = data.test.take(torch.cat(places))
+    chosen = data.tested.take(torch.cat(places))
     network.eval()
     images, _ = next(iter(Batches(chosen, len(chosen), device=device)))
     maps, by_gradient = _maps(network, images)
@@ -57,17 +54,10 @@ def _evenly(indices: Tensor, count: int) -> Tensor:
 
 
 def _drawn(image: np.ndarray, mask: np.ndarray, strange: np.ndarray, *, with_mask: bool) -> str:
-    """JPEG in base64."""
-    from matplotlib import colormaps  # slow to import, and only a picture needs it
-
-    picture = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0).astype(np.float32)
-    heat = 255 * colormaps["inferno"](strange)[..., :3]
-    panels = [picture, (1 - OPACITY) * picture + OPACITY * heat]
+    """The image, its true mask where any is known, and the map over it."""
+    below = picture(image)
+    panels: list[np.ndarray] = [below, heated(below, strange, OPACITY)]
     if with_mask:
         known = 0 if (mask == UNKNOWN).any() else 255
-        panels.insert(1, np.repeat((mask == 1)[..., None] * known, 3, axis=2).astype(np.float32))
-    drawn = Image.fromarray(np.concatenate(panels, axis=1).round().clip(0, 255).astype(np.uint8))
-    wide = round(drawn.width * HEIGHT_SHOWN / drawn.height)
-    stored = io.BytesIO()
-    drawn.resize((wide, HEIGHT_SHOWN), Image.Resampling.BICUBIC).save(stored, "JPEG", quality=85)
-    return base64.b64encode(stored.getvalue()).decode("ascii")
+        panels.insert(1, np.repeat((mask == 1)[..., None] * known, 3, axis=2))
+    return jpeg_of_height(side_by_side(panels), HEIGHT_SHOWN)

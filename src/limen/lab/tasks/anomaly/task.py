@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,12 +14,13 @@ from torchmetrics import Metric
 
 from limen.errors import SpecError, suggest
 from limen.lab import networks
-from limen.lab.data import TaskData, divide, load, names
+from limen.lab.data import ByClass, Division, divide, load, names
 from limen.lab.records import Heatmaps
 from limen.lab.settings import StudySettings
-from limen.lab.tasks.anomaly.data import AnomalyData, divide_normal, one_class
+from limen.lab.tasks.anomaly.data import AnomalyData, one_class
 from limen.lab.tasks.anomaly.deep_svdd import DeepSVDD, PretrainedDeepSVDD
 from limen.lab.tasks.anomaly.distillation import Distillation
+from limen.lab.tasks.anomaly.division import divide_normal
 from limen.lab.tasks.anomaly.flow import Flow
 from limen.lab.tasks.anomaly.folders import find_anomalies, read_anomalies
 from limen.lab.tasks.anomaly.network import AnomalyNetwork
@@ -32,7 +34,7 @@ MOST_PIXELS = 4_000_000
 """Of more test pixels than this the pixels' AUROC takes every n-th."""
 
 
-class Anomaly(Task):
+class Anomaly(Task[AnomalyData]):
     """AUROC of the images decides; that of the pixels stands beside it where masks are known.
 
     The validation split is normal images, on which there is no AUROC: the epoch with the lowest loss of theirs is
@@ -57,26 +59,16 @@ class Anomaly(Task):
 
     def load(self, settings: StudySettings) -> AnomalyData:
         """Images by kind, divided."""
-        return divide_normal(
-            **self._found(settings),
-            validation_fraction=settings.validation_fraction,
-            test_fraction=settings.test_fraction,
-            seed=settings.split_seed,
-            with_validation=not settings.test_chooses,
-            limit_train=settings.limit_train,
-            limit_test=settings.limit_test,
-        )
-
-    def _found(self, settings: StudySettings) -> dict[str, Any]:
-        path = Path(settings.data).expanduser()
+        division, path = Division.of(settings), Path(settings.data).expanduser()
+        found = None
         if settings.data not in names() and path.exists():
-            layout = find_anomalies(path, settings.normal_class)
-            if layout is not None:
-                splits, notes = read_anomalies(layout, settings.image_size, settings.grey)
-                return {"name": path.name.partition(".")[0] or "data", **splits, "notes": notes}
-        return self._one_class(settings)
+            found = find_anomalies(path, settings.normal_class)
+        if found is None:
+            return divide_normal(self._one_class(settings, division), division)
+        name = path.name.partition(".")[0] or "data"
+        return divide_normal(read_anomalies(found, name, settings.image_size, settings.grey), division)
 
-    def _one_class(self, settings: StudySettings) -> dict[str, Any]:
+    def _one_class(self, settings: StudySettings, division: Division) -> AnomalyData:
         """One class of a set for classification as the normal one."""
         data = load(
             settings.data,
@@ -94,37 +86,29 @@ class Anomaly(Task):
                 f"{data.name} has no class {settings.normal_class!r}. {suggest(settings.normal_class, data.classes)}"
             )
         if data.test is None:
-            data = divide(
-                data,
-                validation_fraction=settings.validation_fraction,
-                test_fraction=settings.test_fraction,
-                seed=settings.split_seed,
-                with_validation=False,
-            )
-        splits = one_class(data, data.classes.index(settings.normal_class))
-        others = ", ".join(name for name in data.classes if name != settings.normal_class)
-        note = f"Normal: {settings.normal_class}. Anomalous: {others}."
-        return {"name": data.name, "anomalies": None, **splits, "notes": (note,)}
+            tested = replace(division, with_validation=False, limit_train=None, limit_test=None)
+            data = divide(data, tested, ByClass())
+        return one_class(data, data.classes.index(settings.normal_class))
 
-    def offered(self, data: TaskData) -> Mapping[str, Any]:
+    def offered(self, data: AnomalyData) -> Mapping[str, Any]:
         """Image shape; no classes, so a network's factory for classification fits with one output less."""
-        return networks.described(_divided(data).image_shape, 1)
+        return networks.described(data.image_shape, 1)
 
-    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+    def output_shape(self, data: AnomalyData) -> tuple[int, ...]:
         """One number a pixel."""
-        return _divided(data).image_shape[1:]
+        return data.image_shape[1:]
 
-    def begin(self, network: nn.Module, data: TaskData, settings: StudySettings) -> None:
+    def begin(self, network: nn.Module, data: AnomalyData, settings: StudySettings) -> None:
         """Let the network see the normal images once, as far as it must."""
         if isinstance(network, AnomalyNetwork):
             network.prepare(Batches(data.train, settings.batch_size, seed=0, device=settings.device))
 
-    def settle(self, network: nn.Module, data: TaskData, settings: StudySettings) -> None:
+    def settle(self, network: nn.Module, data: AnomalyData, settings: StudySettings) -> None:
         """Let the network measure the normal images with the weights it has."""
         if isinstance(network, AnomalyNetwork):
             network.settle(Batches(data.train, settings.eval_batch_size, device=settings.device))
 
-    def trainer_module(self, network: nn.Module, data: TaskData, settings: StudySettings) -> L.LightningModule:
+    def trainer_module(self, network: nn.Module, data: AnomalyData, settings: StudySettings) -> L.LightningModule:
         """The network's own objective, of normal images."""
         from limen.lab.tasks.anomaly.training import OneClass
 
@@ -140,18 +124,12 @@ class Anomaly(Task):
             return network.objective(inputs)
         return self.loss(network(inputs), targets)
 
-    def metrics(self, data: TaskData) -> dict[str, Metric]:
+    def metrics(self, data: AnomalyData) -> dict[str, Metric]:
         """AUROC of images, and of pixels where masks are known."""
-        found = _divided(data)
-        stride = math.ceil(found.test.masks.numel() / MOST_PIXELS)
-        pixels: dict[str, Metric] = {"pixel_auroc": PixelAUROC(stride)} if found.has_masks else {}
+        stride = math.ceil(data.tested.masks.numel() / MOST_PIXELS)
+        pixels: dict[str, Metric] = {"pixel_auroc": PixelAUROC(stride)} if data.has_masks else {}
         return {"auroc": ImageAUROC(), **pixels}
 
-    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Heatmaps:
+    def show(self, network: nn.Module, data: AnomalyData, settings: StudySettings) -> Heatmaps:
         """Some test images with their maps."""
-        return pictures(network, _divided(data), settings.device)
-
-
-def _divided(data: TaskData) -> AnomalyData:
-    assert isinstance(data, AnomalyData)
-    return data
+        return pictures(network, data, settings.device)

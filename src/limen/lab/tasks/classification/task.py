@@ -12,7 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassMatthewsCorrCoef
 
 from limen.lab import networks
-from limen.lab.data import ImageData, TaskData, divide, load
+from limen.lab.data import ByClass, Division, ImageData, divide, load
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.classification.attention import attention
@@ -22,7 +22,7 @@ TOP = 5
 """In how many guesses the class may be, for the second accuracy."""
 
 
-class Classification(Task):
+class Classification(Task[ImageData]):
     """Cross-entropy; accuracy decides, top-5 accuracy, Matthews' correlation and macro F1 beside it."""
 
     name = "classification"
@@ -41,45 +41,32 @@ class Classification(Task):
             image_size=settings.image_size,
             grey=settings.grey,
         )
-        return divide(
-            data,
-            validation_fraction=settings.validation_fraction,
-            test_fraction=settings.test_fraction,
-            seed=settings.split_seed,
-            with_validation=not settings.test_chooses,
-            limit_train=settings.limit_train,
-            limit_test=settings.limit_test,
-        )
+        return divide(data, Division.of(settings), ByClass())
 
-    def offered(self, data: TaskData) -> Mapping[str, Any]:
+    def offered(self, data: ImageData) -> Mapping[str, Any]:
         """Image shape and number of classes."""
-        return networks.described(_images(data).image_shape, len(_images(data).classes))
+        return networks.described(data.image_shape, len(data.classes))
 
-    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+    def output_shape(self, data: ImageData) -> tuple[int, ...]:
         """One number a class."""
-        return (len(_images(data).classes),)
+        return (len(data.classes),)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of logits."""
         return F.cross_entropy(outputs, targets)
 
-    def metrics(self, data: TaskData) -> dict[str, Metric]:
+    def metrics(self, data: ImageData) -> dict[str, Metric]:
         """Accuracy, in the first five guesses too where there are more classes; Matthews' correlation; macro F1."""
-        count = len(_images(data).classes)
+        count = len(data.classes)
         found: dict[str, Metric] = {"accuracy": MulticlassAccuracy(count, average="micro")}
         if count > TOP:
             found["top5_accuracy"] = MulticlassAccuracy(count, top_k=TOP, average="micro")
         return found | {"mcc": MulticlassMatthewsCorrCoef(count), "f1": MulticlassF1Score(count, average="macro")}
 
-    def train_metric(self, data: TaskData) -> Metric:
+    def train_metric(self, data: ImageData) -> Metric:
         """Accuracy alone."""
-        return MulticlassAccuracy(len(_images(data).classes), average="micro")
+        return MulticlassAccuracy(len(data.classes), average="micro")
 
-    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Shown | None:
+    def show(self, network: nn.Module, data: ImageData, settings: StudySettings) -> Shown | None:
         """Where it looks, on some test images."""
-        return attention(network, _images(data), settings.device)
-
-
-def _images(data: TaskData) -> ImageData:
-    assert isinstance(data, ImageData)
-    return data
+        return attention(network, data, settings.device)

@@ -18,12 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from limen.errors import DataError
-from limen.lab.data.base import shape_of_images, split_facts
 from limen.lab.data.files import Files, open_files
+from limen.lab.data.images import ImageSamples, ImageSet
 from limen.lab.data.layout import only_archive
 from limen.lab.data.pixels import Pixels, decode, quiet_decoding, resize, stack
-from limen.lab.records import DataFacts
-from limen.lab.tasks.detection.annotations import Annotated, Annotation, Object
+from limen.lab.tasks.detection.annotations import WHOLE, Annotated, Annotation, Object
 from limen.lab.tasks.detection.coco import coco_members, read_coco
 from limen.lab.tasks.detection.voc import read_voc, voc_members
 
@@ -49,59 +48,19 @@ def ignored(label: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class BoxSplit:
+class BoxSplit(ImageSamples):
     """Images as uint8 (N, C, H, W) and their objects as float32 (N, most, 5).
 
     A row is class, left, top, right, bottom, the last four as fractions of width and height. The class is
     :data:`NOTHING` where there is no object, and :func:`ignored` where it is neither learned nor counted.
     """
 
-    images: Tensor
     objects: Tensor
     names: tuple[str, ...]
 
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """Images and objects."""
-        return self.images, self.objects
 
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def take(self, indices: Tensor) -> BoxSplit:
-        """Return a copy with only the images at ``indices``, in that order."""
-        return BoxSplit(self.images[indices], self.objects[indices], tuple(self.names[i] for i in indices.tolist()))
-
-    @staticmethod
-    def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels from −1 to 1, and the objects."""
-        return inputs.float().sub_(127.5).div_(127.5), targets
-
-
-@dataclass(frozen=True, eq=False)
-class BoxData:
-    """A divided set of images with boxes."""
-
-    name: str
-    classes: tuple[str, ...]
-    train: BoxSplit
-    validation: BoxSplit | None
-    test: BoxSplit
-    notes: tuple[str, ...]
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width, the same for every image."""
-        return shape_of_images(self.train.images)
-
-    def facts(self) -> DataFacts:
-        """Describe the data for a study's records."""
-        return DataFacts(
-            **split_facts(self),
-            classes=self.classes,
-            image_shape=self.image_shape,
-            notes=self.notes,
-        )
+class BoxData(ImageSet[BoxSplit]):
+    """Images with boxes."""
 
 
 @dataclass
@@ -142,16 +101,14 @@ class _Decoded:
     """With corners as fractions of the image."""
 
 
-def load_boxes(
-    source: str, *, image_size: tuple[int, int] | None, grey: bool
-) -> tuple[str, tuple[str, ...], dict[str, BoxSplit], tuple[str, ...]]:
-    """Read all splits found at a path: its name, the classes, the splits (``whole`` where undivided), notes."""
+def load_boxes(source: str, *, image_size: tuple[int, int] | None, grey: bool) -> BoxData:
+    """Read all splits found at a path; what comes undivided is for training."""
     path = Path(source).expanduser()
     files = open_files(path)
     if not voc_members(files) and not coco_members(files) and (archive := only_archive(files)):
         files = open_files(archive)
     found = _annotated(files)
-    if not {"train", "whole"} & set(found.splits):
+    if not {"train", WHOLE} & set(found.splits):
         raise DataError(f"{path} has a {' and a '.join(found.splits)} split but none to train on; add one.")
     tally = _Tally()
     with quiet_decoding():
@@ -164,7 +121,14 @@ def load_boxes(
     classes, notes = _classes(path, found, decoded.values())
     _check_sizes(path, decoded.values())
     splits = _splits(decoded, classes)
-    return path.name.partition(".")[0] or "data", classes, splits, (*tally.notes(found.scores_ignored), *notes)
+    return BoxData(
+        path.name.partition(".")[0] or "data",
+        classes,
+        splits.get("train") or splits[WHOLE],
+        splits.get("validation"),
+        splits.get("test"),
+        (*tally.notes(found.scores_ignored), *notes),
+    )
 
 
 def _annotated(files: Files) -> Annotated:

@@ -6,31 +6,21 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import lightning as L
-import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from limen.lab import networks, pictures
-from limen.lab.data import TaskData, evenly
-from limen.lab.data.parts import divide_parts
-from limen.lab.records import Overlay, Overlays, Shown
+from limen.lab import networks
+from limen.lab.data import Division, divide
+from limen.lab.data.strategies import ORDERS
+from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.detection import default_boxes, libraries
 from limen.lab.tasks.detection.average_precision import AveragePrecision
 from limen.lab.tasks.detection.boxes import BoxData, load_boxes
+from limen.lab.tasks.detection.picture import overlays
 from limen.lab.tasks.detection.ssd import SSD
-from limen.lab.training.batches import Batches
 from limen.lab.training.task import ANY, Measure, Task
-
-SHOWN = 3
-"""Test images in the report, for each activation."""
-HEIGHT_SHOWN = 192
-LINE, GAP = 2, 6
-"""Pixels, of a box's outline and between pictures."""
-SURE = 0.5
-"""Score from which a box is drawn."""
 
 
 class _Precision(AveragePrecision):
@@ -67,7 +57,7 @@ class _LabelAccuracy(Metric):
         return self.right / self.total.clamp(min=1)
 
 
-class Detection(Task):
+class Detection(Task[BoxData]):
     """Loss and answer of SSD's default boxes; mAP at an overlap of 0.5 decides, the mean over 0.5 to 0.95 beside it."""
 
     name = "detection"
@@ -91,27 +81,16 @@ class Detection(Task):
 
     def load(self, settings: StudySettings) -> BoxData:
         """Images with boxes."""
-        name, classes, splits, notes = load_boxes(settings.data, image_size=settings.image_size, grey=settings.grey)
-        divided = divide_parts(
-            name,
-            splits,
-            blocks=settings.split == "blocks",
-            validation_fraction=settings.validation_fraction,
-            test_fraction=settings.test_fraction,
-            seed=settings.split_seed,
-            with_validation=not settings.test_chooses,
-            limit_train=settings.limit_train,
-            limit_test=settings.limit_test,
-        )
-        return BoxData(name, classes, *divided, notes)
+        found = load_boxes(settings.data, image_size=settings.image_size, grey=settings.grey)
+        return divide(found, Division.of(settings), ORDERS[settings.split])
 
-    def offered(self, data: TaskData) -> Mapping[str, Any]:
+    def offered(self, data: BoxData) -> Mapping[str, Any]:
         """Image shape and number of classes."""
-        return networks.described(_boxed(data).image_shape, len(_boxed(data).classes))
+        return networks.described(data.image_shape, len(data.classes))
 
-    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+    def output_shape(self, data: BoxData) -> tuple[int, ...]:
         """For any number of default boxes: logits of no object and of the classes, offsets, the default box."""
-        return (ANY, 1 + len(_boxed(data).classes) + 4 + 4)
+        return (ANY, 1 + len(data.classes) + 4 + 4)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy with hard negatives, and smooth L1 of the offsets."""
@@ -123,57 +102,21 @@ class Detection(Task):
             return network.losses(inputs, targets)
         return super().objective(network, inputs, targets)
 
-    def trainer_module(self, network: nn.Module, data: TaskData, settings: StudySettings) -> L.LightningModule | None:
+    def trainer_module(self, network: nn.Module, data: BoxData, settings: StudySettings) -> L.LightningModule | None:
         """As any other, unless the network has losses of its own."""
         from limen.lab.training.supervised import ByObjective
 
         return ByObjective(network, self, data, settings) if isinstance(network, libraries.FasterRCNN) else None
 
-    def metrics(self, data: TaskData) -> dict[str, Metric]:
+    def metrics(self, data: BoxData) -> dict[str, Metric]:
         """Mean average precision at an overlap of 0.5, and over 0.5, 0.55, …, 0.95."""
-        count = len(_boxed(data).classes)
+        count = len(data.classes)
         return {"map50": _Precision(count, thresholds=(0,)), "map": _Precision(count)}
 
-    def train_metric(self, data: TaskData) -> Metric:
+    def train_metric(self, data: BoxData) -> Metric:
         """How many default boxes with an object have its class: mAP would suppress and match boxes at every step."""
         return _LabelAccuracy()
 
-    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Shown:
+    def show(self, network: nn.Module, data: BoxData, settings: StudySettings) -> Shown:
         """Some test images with true and predicted boxes drawn on them."""
-        found = _boxed(data)
-        chosen = evenly(found.test, SHOWN)
-        network.eval()
-        with torch.no_grad():
-            inputs, _ = next(iter(Batches(chosen, SHOWN, device=settings.device)))
-            answers = default_boxes.detections(network(inputs)).cpu()
-        colours = pictures.colours(len(found.classes))
-        drawn = []
-        for name, image, objects, answer in zip(chosen.names, chosen.images, chosen.objects, answers, strict=True):
-            sure = answer[answer[:, 0] >= SURE]
-            sides = [_boxed_picture(image, boxes, colours) for boxes in (objects[:0], objects, sure[:, 1:])]
-            gap = np.full((len(sides[0]), GAP, 3), 255, dtype=np.uint8)
-            joined = np.concatenate([sides[0], gap, sides[1], gap, sides[2]], axis=1)
-            drawn.append(Overlay(name=name, picture=pictures.jpeg(joined, HEIGHT_SHOWN)))
-        legend = tuple(zip(found.classes, map(pictures.hexadecimal, colours), strict=True))
-        return Overlays(drawn="boxes", legend=legend, images=tuple(drawn))
-
-
-def _boxed_picture(image: Tensor, boxes: Tensor, colours: list[pictures.Colour]) -> np.ndarray:
-    """The image, small ones enlarged so that lines are thin beside objects, with boxes (class, corners) on it."""
-    pixels = image.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
-    times = max(1, round(HEIGHT_SHOWN / len(pixels)))
-    picture = Image.fromarray(pixels).resize((times * pixels.shape[1], times * pixels.shape[0]))
-    draw = ImageDraw.Draw(picture)
-    for label, *corners in boxes.tolist():
-        if label >= 0:
-            left, top, right, bottom = corners
-            ends = (left * picture.width, top * picture.height, right * picture.width - 1, bottom * picture.height - 1)
-            draw.rectangle(
-                (*ends[:2], max(ends[0], ends[2]), max(ends[1], ends[3])), outline=colours[int(label)], width=LINE
-            )
-    return np.asarray(picture)
-
-
-def _boxed(data: TaskData) -> BoxData:
-    assert isinstance(data, BoxData)
-    return data
+        return overlays(network, data, settings.device)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from limen.errors import DataError
-from limen.lab.data.base import ImageData, Split, shape_of_images, split_facts
+from limen.lab.data.base import Data, Samples
 from limen.lab.data.builtin import names
 from limen.lab.data.class_folders import Reader, name_of
 from limen.lab.data.files import Files, open_files, path_kind
+from limen.lab.data.images import ImageData, Split, scaled, shape_of_images
 from limen.lab.data.layout import (
     SPLIT_NAMES,
     ClassFolders,
@@ -33,57 +34,38 @@ FEWEST = 2
 
 
 @dataclass(frozen=True, eq=False)
-class PictureSplit:
+class PictureSplit(Samples):
     """Noise as float32 (N, :data:`LATENT`), fixed, and as many real images as uint8 (N, C, H, W)."""
 
     noise: Tensor
     images: Tensor
 
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """Both."""
-        return self.noise, self.images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def take(self, indices: Tensor) -> PictureSplit:
-        """Return a copy with only the pairs at ``indices``, in that order."""
-        return PictureSplit(self.noise[indices], self.images[indices])
-
     @staticmethod
     def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The noise, and pixels from −1 to 1."""
-        return inputs, targets.float().sub_(127.5).div_(127.5)
+        return inputs, scaled(targets)
 
 
-@dataclass(frozen=True, eq=False)
-class PictureData:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PictureData(Data[PictureSplit]):
     """A divided set of images, and what measures how far others are from them."""
 
-    name: str
-    train: PictureSplit
-    validation: PictureSplit | None
-    test: PictureSplit
     embedding: nn.Module
     """From images (N, C, H, W) from −1 to 1 to features (N, F)."""
-    notes: tuple[str, ...]
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width, the same for every image."""
         return shape_of_images(self.train.images)
 
-    def facts(self) -> DataFacts:
-        """Describe the data for a study's records."""
+    def describe(self) -> tuple[str, ...]:
+        """Size and colour."""
         channels, height, width = self.image_shape
-        return DataFacts(
-            **split_facts(self),
-            classes=(),
-            image_shape=self.image_shape,
-            description=(f"{height}×{width} {'grey' if channels == 1 else 'colour'} images",),
-            notes=self.notes,
-        )
+        return (f"{height}×{width} {'grey' if channels == 1 else 'colour'} images",)
+
+    def facts(self) -> DataFacts:
+        """With the shape of an image: the noise that it is made from says nothing of the data."""
+        return super().facts().model_copy(update={"image_shape": self.image_shape})
 
 
 def with_noise(split: Split, seed: int) -> PictureSplit:

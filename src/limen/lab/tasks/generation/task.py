@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning as L
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric
 
 from limen.errors import DataError, SpecError
 from limen.lab import networks
-from limen.lab.data import TaskData, divide, evenly
-from limen.lab.records import Grid, Shown
+from limen.lab.data import ByClass, Division, divide, evenly
+from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.generation.dcgan import DCGAN
 from limen.lab.tasks.generation.frechet import FEATURES, SmallFID, learn_embedding
+from limen.lab.tasks.generation.grid import grid
 from limen.lab.tasks.generation.pictures import FEWEST, LATENT, PictureData, load_pictures, with_noise
 from limen.lab.training.batches import Batches
 from limen.lab.training.task import Measure, Task
 
-COLUMNS, ROWS = 10, 6
-"""Images in the report, for each activation."""
-SIDE_SHOWN = 56
-"""Smaller images are enlarged by a whole number to about so many pixels."""
 NOTE = (
     "The distance is FID's formula on a small embedding: "
     f"{FEATURES} features that a network learned on the training images by telling quarter turns apart. It compares "
@@ -39,7 +31,7 @@ NOTE = (
 )
 
 
-class Generation(Task):
+class Generation(Task[PictureData]):
     """Two networks against each other; the distance of generated from real images decides, and lower is better."""
 
     name = "generation"
@@ -58,22 +50,14 @@ class Generation(Task):
 
     def load(self, settings: StudySettings) -> PictureData:
         """Images, divided, with noise to make others from, and the embedding learned on the training images."""
-        found = divide(
-            load_pictures(
-                settings.data,
-                data_dir=Path(settings.data_dir) if settings.data_dir else None,
-                image_size=settings.image_size,
-                grey=settings.grey,
-            ),
-            validation_fraction=settings.validation_fraction,
-            test_fraction=settings.test_fraction,
-            seed=settings.split_seed,
-            with_validation=not settings.test_chooses,
-            limit_train=settings.limit_train,
-            limit_test=settings.limit_test,
+        undivided = load_pictures(
+            settings.data,
+            data_dir=Path(settings.data_dir) if settings.data_dir else None,
+            image_size=settings.image_size,
+            grey=settings.grey,
         )
-        assert found.test is not None
-        for part, split in (("training", found.train), ("held-out", found.validation), ("test", found.test)):
+        found = divide(undivided, Division.of(settings), ByClass())
+        for part, split in (("training", found.train), ("held-out", found.validation), ("test", found.tested)):
             if split is not None and len(split) < FEWEST:
                 raise DataError(
                     f"{found.name} has {len(split)} {part} image; {FEWEST} or more are needed to measure a distance: "
@@ -81,16 +65,17 @@ class Generation(Task):
                 )
         return PictureData(
             name=found.name,
+            classes=(),
             train=with_noise(found.train, settings.split_seed),
             validation=None if found.validation is None else with_noise(found.validation, settings.split_seed + 1),
-            test=with_noise(found.test, settings.split_seed + 2),
+            test=with_noise(found.tested, settings.split_seed + 2),
             embedding=learn_embedding(found.train.images),
             notes=(NOTE,),
         )
 
-    def offered(self, data: TaskData) -> Mapping[str, Any]:
+    def offered(self, data: PictureData) -> Mapping[str, Any]:
         """Image shape, and how many numbers an image is made from."""
-        channels, height, width = shape = _pictures(data).image_shape
+        channels, height, width = shape = data.image_shape
         return {
             "image_shape": shape,
             "in_channels": channels,
@@ -98,11 +83,11 @@ class Generation(Task):
             "latent_features": LATENT,
         }
 
-    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+    def output_shape(self, data: PictureData) -> tuple[int, ...]:
         """An image."""
-        return _pictures(data).image_shape
+        return data.image_shape
 
-    def build(self, name: str, data: TaskData, seed: int) -> nn.Module:
+    def build(self, name: str, data: PictureData, seed: int) -> nn.Module:
         """A network that holds a generator and a discriminator."""
         network = networks.construct(name, self.offered(data), seed, self.networks)
         for part in ("generator", "discriminator"):
@@ -113,7 +98,7 @@ class Generation(Task):
                 )
         return network
 
-    def trainer_module(self, network: nn.Module, data: TaskData, settings: StudySettings) -> L.LightningModule:
+    def trainer_module(self, network: nn.Module, data: PictureData, settings: StudySettings) -> L.LightningModule:
         """Generator and discriminator in turn."""
         from limen.lab.tasks.generation.training import Adversarial
 
@@ -138,54 +123,24 @@ class Generation(Task):
         fake = network(inputs)
         return self.discriminator_loss(network, fake.detach(), targets) + self.generator_loss(network, fake)
 
-    def metrics(self, data: TaskData) -> dict[str, Metric]:
+    def metrics(self, data: PictureData) -> dict[str, Metric]:
         """The distance."""
-        return {"small_fid": SmallFID(_pictures(data).embedding)}
+        return {"small_fid": SmallFID(data.embedding)}
 
-    def reference_metrics(self, data: TaskData) -> dict[str, float]:
+    def reference_metrics(self, data: PictureData) -> dict[str, float]:
         """The distance of as many training images from the test images: a perfect generator has about this."""
-        found = _pictures(data)
         metric = self.metrics(data)["small_fid"]
-        part = evenly(found.train, len(found.test))
-        for (_, ours), (_, theirs) in zip(Batches(part, 250), Batches(evenly(found.test, len(part)), 250), strict=True):
+        part = evenly(data.train, len(data.tested))
+        real = evenly(data.tested, len(part))
+        for (_, ours), (_, theirs) in zip(Batches(part, 250), Batches(real, 250), strict=True):
             metric.update(ours, theirs)
         return {"small_fid": float(metric.compute())}
 
-    @torch.no_grad()
-    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Shown:
+    def show(self, network: nn.Module, data: PictureData, settings: StudySettings) -> Shown:
         """Some generated images beside real ones."""
-        chosen = evenly(_pictures(data).test, COLUMNS * ROWS)
-        network.eval()
-        noise, real = next(iter(Batches(chosen, COLUMNS * ROWS, device=settings.device)))
-        return Grid(picture=_drawn(network(noise)), real=_drawn(real))
+        return grid(network, data, settings.device)
 
 
 def _judged(network: nn.Module, images: Tensor) -> Tensor:
     logits: Tensor = network.get_submodule("discriminator")(images)
     return logits.flatten()
-
-
-def _drawn(images: Tensor) -> str:
-    """Images from −1 to 1 side by side, as JPEG in base64."""
-    channels, height, width = images.shape[1:]
-    pixels = images.float().cpu().clamp(-1, 1).add(1).mul(127.5).round().byte()
-    rows = math.ceil(len(pixels) / COLUMNS)
-    blank = torch.full((rows * COLUMNS - len(pixels), channels, height, width), 255, dtype=torch.uint8)
-    grid = torch.cat([pixels, blank]).view(rows, COLUMNS, channels, height, width).permute(0, 3, 1, 4, 2)
-    flat = (
-        grid.reshape(rows * height, COLUMNS * width, channels).expand(-1, -1, 3)
-        if channels == 1
-        else grid.reshape(rows * height, COLUMNS * width, channels)
-    )
-    picture = Image.fromarray(np.ascontiguousarray(flat.numpy()))
-    scale = max(1, round(SIDE_SHOWN / max(height, width)))
-    stored = io.BytesIO()
-    picture.resize((scale * picture.width, scale * picture.height), Image.Resampling.NEAREST).save(
-        stored, "JPEG", quality=85
-    )
-    return base64.b64encode(stored.getvalue()).decode("ascii")
-
-
-def _pictures(data: TaskData) -> PictureData:
-    assert isinstance(data, PictureData)
-    return data

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from limen.lab.data import TaskData
 from limen.lab.settings import StudySettings
-from limen.lab.tasks.generation.pictures import LATENT
+from limen.lab.tasks.generation.pictures import LATENT, PictureData
 from limen.lab.training.supervised import Supervised, finite
 from limen.training import param_groups
 
@@ -30,10 +29,11 @@ class Adversarial(Supervised):
     activation sees the same, whatever else it draws. The losses logged are the generator's.
     """
 
-    def __init__(self, network: nn.Module, task: Generation, data: TaskData, settings: StudySettings) -> None:
+    def __init__(self, network: nn.Module, task: Generation, data: PictureData, settings: StudySettings) -> None:
         super().__init__(network, task, data, settings)
         self.automatic_optimization = False
         self.task: Generation = task
+        self.data: PictureData = data
         self.random = torch.Generator()
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from limen.lab.data import TaskData
+from limen.lab.data import Division
 from limen.lab.records import Series, Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.numbers.data import NumberData
 from limen.lab.tasks.numbers.recurrent import LSTM, RNN
-from limen.lab.tasks.numbers.task import NumericTask, numbers, predicted
+from limen.lab.tasks.numbers.task import NumericTask, predicted
 from limen.lab.tasks.numbers.time_series import load_time_series
 
 STEPS = 500
@@ -34,36 +34,27 @@ class Forecasting(NumericTask):
         """Windows of the file."""
         assert settings.target is not None
         return load_time_series(
-            settings.data,
-            settings.target,
-            time=settings.time,
-            window=settings.window,
-            validation_fraction=settings.validation_fraction,
-            test_fraction=settings.test_fraction,
-            with_validation=not settings.test_chooses,
-            limit_train=settings.limit_train,
-            limit_test=settings.limit_test,
+            settings.data, settings.target, Division.of(settings), time=settings.time, window=settings.window
         )
 
-    def answer(self, outputs: Tensor, targets: Tensor, data: TaskData) -> tuple[Tensor, Tensor]:
+    def answer(self, outputs: Tensor, targets: Tensor, data: NumberData) -> tuple[Tensor, Tensor]:
         """The forecast value and the one that came: the last value and the change."""
         change, unit, last = targets[:, 0], targets[:, 1], targets[:, 2]
         return last + outputs[:, 0] * unit, last + change * unit
 
-    def reference_metrics(self, data: TaskData) -> dict[str, float]:
+    def reference_metrics(self, data: NumberData) -> dict[str, float]:
         """The metrics of forecasting that nothing changes."""
-        targets = numbers(data).test.targets
+        targets = data.tested.targets
         predictions, truth = self.answer(torch.zeros(len(targets), 1), targets, data)
         return {name: float(metric(predictions, truth)) for name, metric in self.metrics(data).items()}
 
-    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Shown:
+    def show(self, network: nn.Module, data: NumberData, settings: StudySettings) -> Shown:
         """The forecast over the test span."""
-        series = numbers(data)
-        outputs = predicted(network, series, settings)[:, None]
-        forecast, truth = self.answer(outputs, series.test.targets, data)
+        outputs = predicted(network, data, settings)[:, None]
+        forecast, truth = self.answer(outputs, data.tested.targets, data)
         return Series(
-            quantity=series.target,
-            times=series.test_times[-STEPS:],
+            quantity=data.target,
+            times=data.tested.times[-STEPS:],
             true=tuple(truth[-STEPS:].tolist()),
             predicted=tuple(forecast[-STEPS:].tolist()),
         )

@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from limen.errors import DataError
+from limen.lab.data.base import Data, Samples
+from limen.lab.data.division import Division, divide
+from limen.lab.data.strategies import Shuffled
 from limen.lab.tasks.numbers.csv_file import Table, read_table
 from limen.lab.tasks.numbers.data import NumberData, NumberSplit
 
@@ -20,17 +24,7 @@ Rows = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
 
-def load_tabular(
-    source: str,
-    target: str,
-    *,
-    validation_fraction: float,
-    test_fraction: float,
-    seed: int,
-    with_validation: bool,
-    limit_train: int | None = None,
-    limit_test: int | None = None,
-) -> NumberData:
+def load_tabular(source: str, target: str, division: Division) -> NumberData:
     """Read a CSV file, divide its rows at random, and encode them by the training rows."""
     table = read_table(source)
     table.need(target, "--target")
@@ -38,19 +32,16 @@ def load_tabular(
     known = np.flatnonzero(~np.isnan(truth))
     if len(known) < FEWEST_ROWS:
         raise DataError(f"{table.path} has {len(known)} rows with a {target}; {FEWEST_ROWS} or more are needed.")
-    order = known[np.random.RandomState(seed).permutation(len(known))]
-    test, rest = _cut(order, test_fraction)
-    train = rest[:limit_train]
-    validation: Rows | None = None
-    if with_validation:
-        validation, train = _cut(train, validation_fraction)
-    _check(table, target, truth[train])
-    encoder = _Encoder.fitted(table, target, np.sort(train))
-    centre, scale = float(truth[train].mean()), float(truth[train].std())
+    rows = _Rows(torch.from_numpy(known), torch.from_numpy(truth[known]))
+    divided = divide(Data(table.path.stem, (), rows, None, None, unit="rows"), division, Shuffled())
+    learned = divided.train.truth.numpy()
+    _check(table, target, learned)
+    encoder = _Encoder.fitted(table, target, divided.train.sorted())
+    centre, scale = float(learned.mean()), float(learned.std())
     targets = np.stack([(truth - centre) / scale, np.full_like(truth, scale)], axis=1)
 
-    def split(rows: Rows) -> NumberSplit:
-        rows = np.sort(rows)
+    def split(part: _Rows) -> NumberSplit:
+        rows = part.sorted()
         return NumberSplit(
             torch.from_numpy(encoder.encode(table, rows)).float(), torch.from_numpy(targets[rows]).float()
         )
@@ -58,24 +49,29 @@ def load_tabular(
     dropped = len(truth) - len(known)
     unknown = [f"{dropped} rows without a {target} were left out."] if dropped else []
     return NumberData(
-        name=table.path.stem,
+        name=divided.name,
+        classes=(),
         target=target,
-        train=split(train),
-        validation=None if validation is None else split(validation),
-        test=split(test[:limit_test]),
-        unit="rows",
+        train=split(divided.train),
+        validation=None if divided.validation is None else split(divided.validation),
+        test=split(divided.tested),
+        unit=divided.unit,
         description=(f"target {target}", f"{len(encoder.names)} inputs"),
         notes=(*unknown, *encoder.notes),
         centre=centre,
     )
 
 
-def _cut(rows: Rows, fraction: float) -> tuple[Rows, Rows]:
-    """Part the rows: so many of them, two at least, and the rest."""
-    count = min(max(2, round(fraction * len(rows))), len(rows) - 2)
-    if count < 1:
-        raise DataError(f"{len(rows)} rows are too few to divide; give more rows, or raise --limit-train.")
-    return rows[:count], rows[count:]
+@dataclass(frozen=True, eq=False)
+class _Rows(Samples):
+    """Rows of a table before they are encoded: their numbers and targets."""
+
+    numbers: Tensor
+    truth: Tensor
+
+    def sorted(self) -> Rows:
+        """The numbers as the file has them."""
+        return np.sort(self.numbers.numpy())
 
 
 def _check(table: Table, target: str, truth: Numbers) -> None:

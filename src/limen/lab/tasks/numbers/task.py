@@ -11,14 +11,13 @@ from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, R2Score
 
 from limen.errors import SpecError
-from limen.lab.data import TaskData
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.numbers.data import NumberData
 from limen.lab.training.batches import Batches
 from limen.lab.training.task import Measure, Task
 
 
-class NumericTask(Task):
+class NumericTask(Task[NumberData]):
     """One number for each example; RMSE decides, and lower is better.
 
     Targets have two columns or more: the first is what the network is to give, the second is its unit, in which the
@@ -33,12 +32,12 @@ class NumericTask(Task):
         if not settings.target:
             raise SpecError(f"--task {self.name} needs --target, the column of {settings.data} to predict.")
 
-    def offered(self, data: TaskData) -> Mapping[str, Any]:
+    def offered(self, data: NumberData) -> Mapping[str, Any]:
         """How many inputs, and that one number is asked for."""
-        shape = numbers(data).input_shape
+        shape = data.input_shape
         return {"input_shape": shape, "in_features": shape[-1], "out_features": 1}
 
-    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+    def output_shape(self, data: NumberData) -> tuple[int, ...]:
         """One number."""
         return (1,)
 
@@ -46,11 +45,11 @@ class NumericTask(Task):
         """Mean squared error, in units of the target's deviation."""
         return F.mse_loss(outputs[:, 0], targets[:, 0])
 
-    def metrics(self, data: TaskData) -> dict[str, Metric]:
+    def metrics(self, data: NumberData) -> dict[str, Metric]:
         """RMSE, MAE, R²."""
         return {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()}
 
-    def answer(self, outputs: Tensor, targets: Tensor, data: TaskData) -> tuple[Tensor, Tensor]:
+    def answer(self, outputs: Tensor, targets: Tensor, data: NumberData) -> tuple[Tensor, Tensor]:
         """In the target's unit."""
         return outputs[:, 0] * targets[:, 1], targets[:, 0] * targets[:, 1]
 
@@ -59,11 +58,5 @@ class NumericTask(Task):
 def predicted(network: nn.Module, data: NumberData, settings: StudySettings) -> Tensor:
     """What a network gives for every test example, (N,)."""
     network.eval()
-    batches = Batches(data.test, settings.eval_batch_size, device=settings.device)
+    batches = Batches(data.tested, settings.eval_batch_size, device=settings.device)
     return torch.cat([network(inputs)[:, 0].cpu() for inputs, _ in batches])
-
-
-def numbers(data: TaskData) -> NumberData:
-    """The data, known to be numbers."""
-    assert isinstance(data, NumberData)
-    return data

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -19,6 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 from limen.errors import DataError
+from limen.lab.data.base import Data
+from limen.lab.data.division import Division, divide
+from limen.lab.data.strategies import InTime
 from limen.lab.tasks.numbers.csv_file import Table, number, read_table
 from limen.lab.tasks.numbers.data import NumberData, NumberSplit
 
@@ -27,18 +31,7 @@ FEWEST_WINDOWS = 10
 Numbers = NDArray[np.float64]
 
 
-def load_time_series(
-    source: str,
-    target: str,
-    *,
-    time: str | None,
-    window: int,
-    validation_fraction: float,
-    test_fraction: float,
-    with_validation: bool,
-    limit_train: int | None = None,
-    limit_test: int | None = None,
-) -> NumberData:
+def load_time_series(source: str, target: str, division: Division, *, time: str | None, window: int) -> NumberData:
     """Read a CSV file, order it by time, and cut it into windows."""
     table = read_table(source)
     table.need(target, "--target")
@@ -54,28 +47,24 @@ def load_time_series(
             f"{table.path} has {len(series)} rows from the first without a blank, which makes {max(count, 0)} windows "
             f"of {window}; {FEWEST_WINDOWS} or more are needed: give more rows, or a smaller --window."
         )
-    every = _windows(series, window)
-    tested = max(2, round(test_fraction * count))
-    rest = torch.arange(count - tested)[-(limit_train or count) :]
-    held = max(2, round(validation_fraction * len(rest))) if with_validation else 0
-    if len(rest) - held < 2:
-        raise DataError(f"{len(rest)} windows are too few to divide; give more rows, or raise --limit-train.")
-    test = torch.arange(count - tested, count)[:limit_test]
+    every = replace(_windows(series, window), times=tuple(times[window:]))
+    undivided = Data(table.path.stem, (), every, None, None, unit="windows")
+    divided = divide(undivided, division, InTime())
     left_out = [name for name in table.columns if name not in (*names, when)]
     return NumberData(
-        name=table.path.stem,
+        name=divided.name,
+        classes=(),
         target=target,
-        train=every.take(rest[: len(rest) - held]),
-        validation=every.take(rest[len(rest) - held :]) if with_validation else None,
-        test=every.take(test),
-        unit="windows",
+        train=divided.train,
+        validation=divided.validation,
+        test=divided.test,
+        unit=divided.unit,
         description=(
             f"target {target}, one step ahead",
             f"windows of {window} rows, {len(names)} columns",
-            f"tested from {times[window + int(test[0])]} to {times[window + int(test[-1])]}",
+            f"tested from {divided.tested.times[0]} to {divided.tested.times[-1]}",
         ),
         notes=(*notes, *(f"{name} was left out: it is not numeric." for name in left_out)),
-        test_times=tuple(times[window + index] for index in test.tolist()),
     )
 
 

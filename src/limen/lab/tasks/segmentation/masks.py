@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limen.errors import DataError
-from limen.lab.data.base import shape_of_images, split_facts
+from limen.lab.data.images import ImageSamples, ImageSet, scaled
 from limen.lab.data.pixels import stack
-from limen.lab.records import DataFacts
 from limen.lab.tasks.segmentation.mask_images import Decoded, check_sizes, decode_pairs
 from limen.lab.tasks.segmentation.mask_layouts import WHOLE, find_files, find_pairs, is_volume
 from limen.lab.tasks.segmentation.volumes import load_volumes
@@ -30,64 +29,28 @@ BINARY = ("background", "foreground")
 
 
 @dataclass(frozen=True, eq=False)
-class MaskSplit:
+class MaskSplit(ImageSamples):
     """Images as uint8 (N, C, H, W) and masks as uint8 (N, H, W) of class indices, :data:`IGNORED` where none counts."""
 
-    images: Tensor
     masks: Tensor
     names: tuple[str, ...]
     groups: tuple[int, ...] = ()
     """Which images belong together, as slices of one scan do, and are never divided; empty: none."""
 
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """Images and masks."""
-        return self.images, self.masks
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def take(self, indices: Tensor) -> MaskSplit:
-        """Return a copy with only the images at ``indices``, in that order."""
-        chosen = indices.tolist()
-        names, groups = (tuple(each[i] for i in chosen) if each else () for each in (self.names, self.groups))
-        return MaskSplit(self.images[indices], self.masks[indices], names, groups)
-
     @staticmethod
     def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels from −1 to 1, and class indices."""
-        return inputs.float().sub_(127.5).div_(127.5), targets.long()
+        return scaled(inputs), targets.long()
 
 
 @dataclass(frozen=True, eq=False)
-class MaskData:
-    """A divided set of images with masks."""
-
-    name: str
-    classes: tuple[str, ...]
-    train: MaskSplit
-    validation: MaskSplit | None
-    test: MaskSplit
-    notes: tuple[str, ...]
+class MaskData(ImageSet[MaskSplit]):
+    """Images with a mask each."""
 
     @property
     def binary(self) -> bool:
         """Whether there is a background and one class."""
         return self.classes == BINARY
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width, the same for every image."""
-        return shape_of_images(self.train.images)
-
-    def facts(self) -> DataFacts:
-        """Describe the data for a study's records."""
-        return DataFacts(
-            **split_facts(self),
-            classes=self.classes,
-            image_shape=self.image_shape,
-            notes=self.notes,
-        )
 
 
 def load_masks(
@@ -98,8 +61,8 @@ def load_masks(
     ignore_label: int | None,
     foreground: bool = False,
     intensity: tuple[float, float] | None = None,
-) -> tuple[str, tuple[str, ...], dict[str, MaskSplit], tuple[str, ...]]:
-    """Read all splits found at a path: its name, the classes, the splits (``whole`` where undivided), notes.
+) -> MaskData:
+    """Read all splits found at a path; what comes undivided is for training.
 
     ``foreground`` makes one class of every mask value but 0; ``intensity`` is what of a volume's values is shown as
     black and as white.
@@ -123,7 +86,14 @@ def load_masks(
     classes, table, said = _classes(path, values, ignored, names, foreground)
     colour = any(image.ndim == 3 for split in decoded.values() for image in split.images)
     splits = {name: _tensors(split, table, colour) for name, split in decoded.items()}
-    return path.name.partition(".")[0] or "data", classes, splits, (*notes, *said)
+    return MaskData(
+        path.name.partition(".")[0] or "data",
+        classes,
+        splits.get("train") or splits[WHOLE],
+        splits.get("validation"),
+        splits.get("test"),
+        (*notes, *said),
+    )
 
 
 def _tensors(split: Decoded, table: NDArray[np.uint8], colour: bool) -> MaskSplit:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,24 +21,19 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from limen.lab import networks, pictures
-from limen.lab.data import TaskData, evenly
-from limen.lab.data.parts import divide_masks
-from limen.lab.records import Overlay, Overlays, Shown
+from limen.lab import networks
+from limen.lab.data import Division, divide
+from limen.lab.data.strategies import ORDERS, InGroups
+from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.segmentation.masks import IGNORED, MaskData, load_masks
 from limen.lab.tasks.segmentation.networks import NETWORKS
 from limen.lab.tasks.segmentation.networks.monai_part import monai_part
-from limen.lab.training.batches import Batches
+from limen.lab.tasks.segmentation.picture import overlays
 from limen.lab.training.task import Measure, Task
 
-SHOWN = 3
-"""Test images in the report, for each activation."""
-HEIGHT_SHOWN = 160
-OPACITY = 0.5
 
-
-class Segmentation(Task):
+class Segmentation(Task[MaskData]):
     """Dice and cross-entropy loss; Dice decides, IoU, precision and recall beside it.
 
     All are over all pixels of the test set at once: of the foreground where there are two classes, else the mean of the
@@ -70,24 +64,16 @@ class Segmentation(Task):
             foreground=settings.foreground,
             intensity=settings.intensity,
         )
-        return divide_masks(
-            *found,
-            blocks=settings.split == "blocks",
-            validation_fraction=settings.validation_fraction,
-            test_fraction=settings.test_fraction,
-            seed=settings.split_seed,
-            with_validation=not settings.test_chooses,
-            limit_train=settings.limit_train,
-            limit_test=settings.limit_test,
-        )
+        order = ORDERS[settings.split]
+        return divide(found, Division.of(settings), InGroups(order) if found.train.groups else order)
 
-    def offered(self, data: TaskData) -> Mapping[str, Any]:
+    def offered(self, data: MaskData) -> Mapping[str, Any]:
         """Image shape and number of classes."""
-        return networks.described(_masked(data).image_shape, len(_masked(data).classes))
+        return networks.described(data.image_shape, len(data.classes))
 
-    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+    def output_shape(self, data: MaskData) -> tuple[int, ...]:
         """One number a class and pixel."""
-        return (len(_masked(data).classes), *_masked(data).image_shape[1:])
+        return (len(data.classes), *data.image_shape[1:])
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Dice loss over the batch plus cross-entropy, both of the pixels that count: MONAI's DiceCELoss, masked."""
@@ -97,11 +83,11 @@ class Segmentation(Task):
         dice: Tensor = _dice()(outputs, wanted, counts[:, None].to(outputs.dtype))
         return dice + F.cross_entropy(outputs, targets, ignore_index=IGNORED)
 
-    def metrics(self, data: TaskData) -> dict[str, Metric]:
+    def metrics(self, data: MaskData) -> dict[str, Metric]:
         """Dice, IoU, mIoU, precision and recall."""
-        count = len(_masked(data).classes)
+        count = len(data.classes)
         miou = MulticlassJaccardIndex(count, average="macro")
-        if _masked(data).binary:
+        if data.binary:
             foreground = {"dice": BinaryF1Score(), "iou": BinaryJaccardIndex()}
             return {**foreground, "miou": miou, "precision": BinaryPrecision(), "recall": BinaryRecall()}
         return {
@@ -112,55 +98,17 @@ class Segmentation(Task):
             "recall": MulticlassRecall(count, average="macro"),
         }
 
-    def answer(self, outputs: Tensor, targets: Tensor, data: TaskData) -> tuple[Tensor, Tensor]:
+    def answer(self, outputs: Tensor, targets: Tensor, data: MaskData) -> tuple[Tensor, Tensor]:
         """The predicted and the true class of every pixel that counts."""
         counts = targets != IGNORED
         return outputs.argmax(1)[counts], targets[counts]
 
-    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Shown:
+    def show(self, network: nn.Module, data: MaskData, settings: StudySettings) -> Shown:
         """Some test images with true and predicted mask laid over them."""
-        found = _masked(data)
-        chosen = evenly(found.test, SHOWN)
-        network.eval()
-        with torch.no_grad():
-            inputs, _ = next(iter(Batches(chosen, SHOWN, device=settings.device)))
-            predicted = network(inputs).argmax(1).cpu().numpy().astype(np.uint8)
-        colours = _colours(len(found.classes), binary=found.binary)
-        drawn = [
-            Overlay(name=name, picture=_drawn(image.numpy(), mask.numpy(), answer, colours))
-            for name, image, mask, answer in zip(chosen.names, chosen.images, chosen.masks, predicted, strict=True)
-        ]
-        legend = tuple(zip(found.classes, map(pictures.hexadecimal, colours), strict=True))
-        return Overlays(legend=legend[found.binary :], images=tuple(drawn))
-
-
-def _colours(count: int, *, binary: bool) -> list[tuple[int, int, int]]:
-    """A colour a class, far from one another; the background of two classes is not coloured."""
-    if binary:
-        return [(0, 0, 0), (230, 60, 40)]
-    return pictures.colours(count)
-
-
-def _drawn(image: np.ndarray, mask: np.ndarray, answer: np.ndarray, colours: list[tuple[int, int, int]]) -> str:
-    """Image, true mask, predicted mask side by side, as JPEG in base64."""
-    picture = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0).astype(np.float32)
-    side_by_side = np.concatenate([picture, _laid(picture, mask, colours), _laid(picture, answer, colours)], axis=1)
-    return pictures.jpeg(side_by_side.round().astype(np.uint8), HEIGHT_SHOWN)
-
-
-def _laid(picture: np.ndarray, mask: np.ndarray, colours: list[tuple[int, int, int]]) -> np.ndarray:
-    table = np.zeros((256, 3), dtype=np.float32)
-    table[: len(colours)] = colours
-    covered = (table[mask].sum(axis=2, keepdims=True) > 0) * OPACITY
-    return picture * (1 - covered) + table[mask] * covered
+        return overlays(network, data, settings.device)
 
 
 @cache
 def _dice() -> nn.Module:
     found: nn.Module = monai_part("losses").MaskedDiceLoss(softmax=True, batch=True)
     return found
-
-
-def _masked(data: TaskData) -> MaskData:
-    assert isinstance(data, MaskData)
-    return data

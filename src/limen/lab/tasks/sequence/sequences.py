@@ -9,7 +9,7 @@ its rows from top to bottom are the steps, the pixels of a row are the features.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,14 @@ from torch import Tensor
 
 from limen.errors import DataError
 from limen.lab.data import builtin
-from limen.lab.data.base import ImageData, Split, split_facts
+from limen.lab.data.base import Data, Samples
+from limen.lab.data.by_class import ByClass
 from limen.lab.data.class_folders import common_classes, labels_of, name_of
-from limen.lab.data.division import divide
+from limen.lab.data.division import Division, divide
 from limen.lab.data.files import open_files, path_kind
+from limen.lab.data.images import ImageData, Split
 from limen.lab.data.layout import ClassFolders, Kind, find_splits, is_visible, only_archive, split_archives
 from limen.lab.data.source import load
-from limen.lab.records import DataFacts
 
 ARRAYS = Kind("sequence", "1.npy", lambda: frozenset({".npy"}))
 LARGEST = 2**31
@@ -37,7 +38,7 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class SequenceSplit:
+class SequenceSplit(Samples):
     """Padded sequences as float32 (N, T, F + 1) and labels as int64 (N,).
 
     The last feature says which steps there are: 1 at a step of the sequence, 0 where it was padded (with zeros, at
@@ -47,72 +48,29 @@ class SequenceSplit:
     inputs: Tensor
     labels: Tensor
 
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """Both."""
-        return self.inputs, self.labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: Tensor) -> SequenceSplit:
-        """Return a copy with only the sequences at ``indices``, in that order."""
-        return SequenceSplit(self.inputs[indices], self.labels[indices])
-
-    @staticmethod
-    def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """As they are."""
-        return inputs, targets
-
 
 @dataclass(frozen=True, eq=False)
-class SequenceData:
-    """A set of sequences with a class each. A split that the source does not have is None until it is divided."""
+class SequenceData(Data[SequenceSplit]):
+    """A set of sequences with a class each.
 
-    name: str
-    classes: tuple[str, ...]
-    train: SequenceSplit
-    validation: SequenceSplit | None
-    test: SequenceSplit | None
-    notes: tuple[str, ...] = ()
+    An input has the steps of the longest sequence, and the features with the one that says which steps there are.
+    """
 
-    @property
-    def input_shape(self) -> tuple[int, int]:
-        """Steps of the longest sequence, and features with the one that says which steps there are."""
-        _, steps, features = self.train.inputs.shape
-        return steps, features
+    unit: str = "sequences"
 
-    def facts(self) -> DataFacts:
-        """Describe the data for a study's records."""
+    def describe(self) -> tuple[str, ...]:
+        """Classes, steps, features."""
         steps, features = self.input_shape
-        lengths = self.train.inputs[:, :, -1].sum(1)
-        shortest = int(lengths.min())
-        return DataFacts(
-            **split_facts(self),
-            classes=self.classes,
-            image_shape=self.input_shape,
-            unit="sequences",
-            description=(
-                f"{len(self.classes)} classes",
-                f"{steps} steps" if shortest == steps else f"{shortest} to {steps} steps",
-                f"{features - 1} features",
-            ),
-            notes=self.notes,
+        shortest = int(self.train.inputs[:, :, -1].sum(1).min())
+        return (
+            f"{len(self.classes)} classes",
+            f"{steps} steps" if shortest == steps else f"{shortest} to {steps} steps",
+            f"{features - 1} features",
         )
 
 
 def load_sequences(
-    source: str,
-    *,
-    data_dir: Path | None,
-    image_size: tuple[int, int] | None,
-    grey: bool,
-    validation_fraction: float,
-    test_fraction: float,
-    seed: int,
-    with_validation: bool,
-    limit_train: int | None = None,
-    limit_test: int | None = None,
+    source: str, division: Division, *, data_dir: Path | None, image_size: tuple[int, int] | None, grey: bool
 ) -> SequenceData:
     """Read, divide by class, and give every feature the training steps' mean 0 and deviation 1."""
     if _has_arrays(source):
@@ -122,16 +80,7 @@ def load_sequences(
         found = _read_arrays(Path(source).expanduser())
     else:
         found = _as_rows(load(source, data_dir=data_dir, image_size=image_size, grey=grey))
-    divided = divide(
-        found,
-        validation_fraction=validation_fraction,
-        test_fraction=test_fraction,
-        seed=seed,
-        with_validation=with_validation,
-        limit_train=limit_train,
-        limit_test=limit_test,
-    )
-    return _standardised(divided)
+    return _standardised(divide(found, division, ByClass()))
 
 
 def _has_arrays(source: str) -> bool:
@@ -150,15 +99,12 @@ def _has_arrays(source: str) -> bool:
 
 
 def _as_rows(images: ImageData) -> SequenceData:
-    def rows(split: Split | None) -> SequenceSplit | None:
-        if split is None:
-            return None
+    def rows(split: Split) -> SequenceSplit:
         values = split.images.permute(0, 2, 1, 3).flatten(2).float() / 255  # (N, H, C·W)
         return SequenceSplit(torch.cat([values, torch.ones_like(values[:, :, :1])], 2), split.labels)
 
-    train = rows(images.train)
-    assert train is not None
-    return SequenceData(images.name, images.classes, train, rows(images.validation), rows(images.test), (AS_ROWS,))
+    validation, test = (None if split is None else rows(split) for split in (images.validation, images.test))
+    return SequenceData(images.name, images.classes, rows(images.train), validation, test, (AS_ROWS,))
 
 
 def _read_arrays(path: Path) -> SequenceData:
@@ -247,12 +193,9 @@ def _standardised(data: SequenceData) -> SequenceData:
     spread = torch.where(spread > 1e-6 * centre.abs().clamp(min=1e-6), spread, torch.inf)
     centre, spread = centre.float(), spread.float()
 
-    def change(split: SequenceSplit | None) -> SequenceSplit | None:
-        if split is None:
-            return None
+    def change(split: SequenceSplit) -> SequenceSplit:
         values, mask = split.inputs[:, :, :-1], split.inputs[:, :, -1:]
-        return SequenceSplit(torch.cat([(values - centre) / spread * mask, mask], 2), split.labels)
+        return replace(split, inputs=torch.cat([(values - centre) / spread * mask, mask], 2))
 
-    train = change(data.train)
-    assert train is not None
-    return SequenceData(data.name, data.classes, train, change(data.validation), change(data.test), data.notes)
+    held = None if data.validation is None else change(data.validation)
+    return replace(data, train=change(data.train), validation=held, test=change(data.tested))

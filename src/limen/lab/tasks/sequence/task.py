@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 
-from limen.lab.data import TaskData
+from limen.lab.data import Division
 from limen.lab.records import Confusion, Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.sequence.gated import GRU, MOPGRU
@@ -21,7 +21,7 @@ from limen.lab.training.batches import Batches
 from limen.lab.training.task import Measure, Task
 
 
-class Sequence(Task):
+class Sequence(Task[SequenceData]):
     """Cross-entropy; accuracy decides, macro F1 beside it."""
 
     name = "sequence"
@@ -36,51 +36,39 @@ class Sequence(Task):
         """Sequences by path, or images by name or path, divided by class."""
         return load_sequences(
             settings.data,
+            Division.of(settings),
             data_dir=Path(settings.data_dir) if settings.data_dir else None,
             image_size=settings.image_size,
             grey=settings.grey,
-            validation_fraction=settings.validation_fraction,
-            test_fraction=settings.test_fraction,
-            seed=settings.split_seed,
-            with_validation=not settings.test_chooses,
-            limit_train=settings.limit_train,
-            limit_test=settings.limit_test,
         )
 
-    def offered(self, data: TaskData) -> Mapping[str, Any]:
+    def offered(self, data: SequenceData) -> Mapping[str, Any]:
         """Shape of a sequence, features of a step, number of classes."""
-        shape, count = _sequences(data).input_shape, len(_sequences(data).classes)
+        shape, count = data.input_shape, len(data.classes)
         return {"input_shape": shape, "in_features": shape[-1], "num_classes": count, "n_classes": count}
 
-    def output_shape(self, data: TaskData) -> tuple[int, ...]:
+    def output_shape(self, data: SequenceData) -> tuple[int, ...]:
         """One number a class."""
-        return (len(_sequences(data).classes),)
+        return (len(data.classes),)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of logits."""
         return F.cross_entropy(outputs, targets)
 
-    def metrics(self, data: TaskData) -> dict[str, Metric]:
+    def metrics(self, data: SequenceData) -> dict[str, Metric]:
         """Accuracy and macro F1."""
-        count = len(_sequences(data).classes)
+        count = len(data.classes)
         return {
             "accuracy": MulticlassAccuracy(count, average="micro"),
             "f1": MulticlassF1Score(count, average="macro"),
         }
 
     @torch.no_grad()
-    def show(self, network: nn.Module, data: TaskData, settings: StudySettings) -> Shown:
+    def show(self, network: nn.Module, data: SequenceData, settings: StudySettings) -> Shown:
         """Which classes of the test sequences were taken for which."""
-        found = _sequences(data)
-        assert found.test is not None
-        counted = MulticlassConfusionMatrix(len(found.classes)).to(settings.device)
+        counted = MulticlassConfusionMatrix(len(data.classes)).to(settings.device)
         network.eval()
-        for inputs, labels in Batches(found.test, settings.eval_batch_size, device=settings.device):
+        for inputs, labels in Batches(data.tested, settings.eval_batch_size, device=settings.device):
             counted.update(network(inputs), labels)
         counts = tuple(tuple(int(count) for count in row) for row in counted.compute().tolist())
-        return Confusion(classes=found.classes, counts=counts)
-
-
-def _sequences(data: TaskData) -> SequenceData:
-    assert isinstance(data, SequenceData)
-    return data
+        return Confusion(classes=data.classes, counts=counts)
