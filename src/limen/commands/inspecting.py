@@ -18,7 +18,7 @@ from limen.inspect import SiteStatistics
 from limen.lab import networks
 from limen.lab.data import evenly, load
 from limen.lab.data.division import divide
-from limen.lab.report.wording import fixed
+from limen.lab.numerals import fixed
 from limen.lab.statistics import interval
 from limen.lab.study.store import StudyFolder
 from limen.lab.tasks.classification.task import Classification

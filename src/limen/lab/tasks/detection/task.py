@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
-from torchmetrics import Metric
+from torchmetrics import Metric as Meter
 
 from limen.lab import networks, pictures
 from limen.lab.data import TaskData, evenly
 from limen.lab.data.parts import divide_parts
+from limen.lab.metric import fraction
 from limen.lab.records import Overlay, Overlays, Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.detection import default_boxes, libraries
@@ -22,7 +23,7 @@ from limen.lab.tasks.detection.average_precision import AveragePrecision
 from limen.lab.tasks.detection.boxes import BoxData, load_boxes
 from limen.lab.tasks.detection.ssd import SSD
 from limen.lab.training.batches import Batches
-from limen.lab.training.task import ANY, Measure, Task
+from limen.lab.training.task import ANY, Task
 
 SHOWN = 3
 """Test images in the report, for each activation."""
@@ -41,7 +42,7 @@ class _Precision(AveragePrecision):
         super().update(default_boxes.detections(outputs), objects)
 
 
-class _LabelAccuracy(Metric):
+class _LabelAccuracy(Meter):
     """How many of the default boxes with an object have its class for the likeliest."""
 
     higher_is_better = True
@@ -72,7 +73,9 @@ class Detection(Task):
 
     name = "detection"
     about = "boxes: Pascal VOC XML or COCO JSON beside images, in a folder or archive"
-    measure = Measure("map50")
+    measure = fraction("map50", "mAP@50")
+    metrics = (measure, fraction("map", "mAP@[.5:.95]"))
+    train_score = fraction("default_box_accuracy", "default box accuracy")
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
         "ssd": SSD,
         libraries.SSD300.NAME: libraries.SSD300,
@@ -81,8 +84,6 @@ class Detection(Task):
     defaults: ClassVar[Mapping[str, Any]] = {"network": "ssd", "batch_size": 8, "eval_batch_size": 8}
     options = frozenset({"image_size", "grey", "channels_last", "split"})
     observed = 8
-    train_score = "default_box_accuracy"
-    tabled: ClassVar[tuple[str, ...]] = ("map50", "map")
 
     def check(self, settings: StudySettings) -> None:
         """Networks of torchvision need it."""
@@ -129,12 +130,12 @@ class Detection(Task):
 
         return ByObjective(network, self, data, settings) if isinstance(network, libraries.FasterRCNN) else None
 
-    def metrics(self, data: TaskData) -> dict[str, Metric]:
+    def meters(self, data: TaskData) -> dict[str, Meter]:
         """Mean average precision at an overlap of 0.5, and over 0.5, 0.55, …, 0.95."""
         count = len(_boxed(data).classes)
         return {"map50": _Precision(count, thresholds=(0,)), "map": _Precision(count)}
 
-    def train_metric(self, data: TaskData) -> Metric:
+    def train_meter(self, data: TaskData) -> Meter:
         """How many default boxes with an object have its class: mAP would suppress and match boxes at every step."""
         return _LabelAccuracy()
 

@@ -15,18 +15,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric
+from torchmetrics import Metric as Meter
 
 from limen.errors import DataError, SpecError
 from limen.lab import networks
 from limen.lab.data import TaskData, divide, evenly
+from limen.lab.metric import NOT_NEGATIVE, Metric
 from limen.lab.records import Grid, Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.generation.dcgan import DCGAN
 from limen.lab.tasks.generation.frechet import FEATURES, SmallFID, learn_embedding
 from limen.lab.tasks.generation.pictures import FEWEST, LATENT, PictureData, load_pictures, with_noise
 from limen.lab.training.batches import Batches
-from limen.lab.training.task import Measure, Task
+from limen.lab.training.task import Task
 
 COLUMNS, ROWS = 10, 6
 """Images in the report, for each activation."""
@@ -44,7 +45,8 @@ class Generation(Task):
 
     name = "generation"
     about = "images like those of a folder, an archive, or a built-in set"
-    measure = Measure("small_fid", higher_is_better=False)
+    measure = Metric("small_fid", "small FID", higher_is_better=False, bounds=NOT_NEGATIVE)
+    metrics = (measure,)
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"dcgan": DCGAN}
     defaults: ClassVar[Mapping[str, Any]] = {
         "network": "dcgan",
@@ -138,14 +140,14 @@ class Generation(Task):
         fake = network(inputs)
         return self.discriminator_loss(network, fake.detach(), targets) + self.generator_loss(network, fake)
 
-    def metrics(self, data: TaskData) -> dict[str, Metric]:
+    def meters(self, data: TaskData) -> dict[str, Meter]:
         """The distance."""
         return {"small_fid": SmallFID(_pictures(data).embedding)}
 
     def reference_metrics(self, data: TaskData) -> dict[str, float]:
         """The distance of as many training images from the test images: a perfect generator has about this."""
         found = _pictures(data)
-        metric = self.metrics(data)["small_fid"]
+        metric = self.meters(data)["small_fid"]
         part = evenly(found.train, len(found.test))
         for (_, ours), (_, theirs) in zip(Batches(part, 250), Batches(evenly(found.test, len(part)), 250), strict=True):
             metric.update(ours, theirs)

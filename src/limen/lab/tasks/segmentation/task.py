@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric
+from torchmetrics import Metric as Meter
 from torchmetrics.classification import (
     BinaryF1Score,
     BinaryJaccardIndex,
@@ -25,13 +25,14 @@ from torchmetrics.classification import (
 from limen.lab import networks, pictures
 from limen.lab.data import TaskData, evenly
 from limen.lab.data.parts import divide_masks
+from limen.lab.metric import fraction
 from limen.lab.records import Overlay, Overlays, Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.segmentation.masks import IGNORED, MaskData, load_masks
 from limen.lab.tasks.segmentation.networks import NETWORKS
 from limen.lab.tasks.segmentation.networks.monai_part import monai_part
 from limen.lab.training.batches import Batches
-from limen.lab.training.task import Measure, Task
+from limen.lab.training.task import Task
 
 SHOWN = 3
 """Test images in the report, for each activation."""
@@ -48,13 +49,19 @@ class Segmentation(Task):
 
     name = "segmentation"
     about = "a class for every pixel: images/ and masks/ of matching names, PASCAL VOC, ADE20K, or NIfTI scans"
-    measure = Measure("dice")
+    measure = fraction("dice", "Dice")
+    metrics = (
+        measure,
+        fraction("iou", "IoU"),
+        fraction("miou", "mIoU"),
+        fraction("precision", "precision"),
+        fraction("recall", "recall"),
+    )
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = NETWORKS
     defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
     options = frozenset({"image_size", "grey", "channels_last", "ignore_label", "foreground", "intensity", "split"})
     observed = 8
     packages: ClassVar[tuple[str, ...]] = ("monai",)
-    tabled: ClassVar[tuple[str, ...]] = ("dice", "iou", "miou", "precision", "recall")
 
     def check(self, settings: StudySettings) -> None:
         """MONAI is needed, for the loss at least."""
@@ -97,7 +104,7 @@ class Segmentation(Task):
         dice: Tensor = _dice()(outputs, wanted, counts[:, None].to(outputs.dtype))
         return dice + F.cross_entropy(outputs, targets, ignore_index=IGNORED)
 
-    def metrics(self, data: TaskData) -> dict[str, Metric]:
+    def meters(self, data: TaskData) -> dict[str, Meter]:
         """Dice, IoU, mIoU, precision and recall."""
         count = len(_masked(data).classes)
         miou = MulticlassJaccardIndex(count, average="macro")
