@@ -121,7 +121,8 @@ def table(rows: list[dict[str, str]]) -> str:
         for way in ("source", *WAYS)
     }
     pairs = [(a, way) for a in ACTIVATIONS[1:] for way in WAYS]
-    judged = dict(zip(pairs, correct([compare(values[a, w], values["relu", w]) for a, w in pairs]), strict=True))
+    compared = [compare(values[a, w], values["relu", w], higher_is_better=True) for a, w in pairs]
+    judged = dict(zip(pairs, correct(compared), strict=True))
     lines = ["| activation | MNIST | probe | tuned | scratch |", "| --- | --- | --- | --- | --- |"]
     for a in ACTIVATIONS:
         cells = []

@@ -103,7 +103,8 @@ def compare(
     from limen.lab.tasks import registry
 
     specs = split_list(activations)
-    defaults = registry.find(task).defaults
+    found = registry.find(task)
+    defaults = found.defaults
     network = network or str(defaults["network"])
     settings = study_settings(
         task=task,
@@ -140,7 +141,7 @@ def compare(
         device=device,
     )
     out = out or Path("runs") / folder_name(data, network)
-    with console.ProgressListener(settings) as listener:
+    with console.ProgressListener(settings, found.measure) as listener:
         result = run_study(settings, out, listener, command=command_line())
     show(result, as_json)
 

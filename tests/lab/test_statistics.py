@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -13,10 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from limen.lab import statistics
 from limen.lab.records import RunRecord
-from limen.lab.statistics import compare, correct, holm, interval
+from limen.lab.statistics import correct, holm, interval
 from limen.lab.study.summary import summarise
 from limen.lab.tasks import registry
+
+compare = partial(statistics.compare, higher_is_better=True)
+
 
 # --- intervals ---
 
@@ -48,6 +53,42 @@ def test_interval_of_none_of_one_and_of_equal_values() -> None:
     assert math.isnan(one.low)
     assert math.isnan(one.high)
     assert (equal.mean, equal.low, equal.high) == pytest.approx((0.7, 0.7, 0.7))
+
+
+fractions = st.lists(st.floats(0, 1), min_size=2, max_size=12)
+
+
+@given(fractions)
+def test_a_bounded_interval_is_the_part_of_students_between_the_bounds(values: list[float]) -> None:
+    whole, found = interval(values), interval(values, (0.0, 1.0))
+    assert (found.mean, found.low, found.high) == (whole.mean, max(whole.low, 0.0), min(whole.high, 1.0))
+    assert found.low <= found.mean <= found.high
+
+
+@given(fractions, fractions)
+def test_differences_of_bounded_values_are_bounded_by_their_width(values: list[float], baseline: list[float]) -> None:
+    pair = (dict(enumerate(values)), dict(enumerate(baseline)))
+    whole, found = compare(*pair).difference, compare(*pair, bounds=(0.0, 1.0)).difference
+    if not math.isnan(whole.low):
+        assert (found.low, found.high) == (max(whole.low, -1.0), min(whole.high, 1.0))
+    assert compare(*pair, bounds=(0.0, math.inf)).difference == pytest.approx(whole, nan_ok=True)
+
+
+def test_a_bounded_interval_holds_the_mean_as_often_as_students() -> None:
+    """Accuracies of 50 test images near 100 %, where nearly half of the intervals are cut."""
+    rng, truth = np.random.default_rng(3), 0.98
+    samples = rng.binomial(50, truth, (2000, 3)) / 50
+    whole, cut = ([interval(list(one), bounds) for one in samples] for bounds in (statistics.UNBOUNDED, (0.0, 1.0)))
+    assert sum(found.high > 1 for found in whole) > 500
+    assert all(found.high <= 1 for found in cut)
+    assert [one.low <= truth <= one.high for one in cut] == [one.low <= truth <= one.high for one in whole]
+
+
+def test_what_has_no_interval_has_none_between_bounds_either() -> None:
+    for values in ([], [0.7], [0.5, math.nan]):
+        found = interval(values, (0.0, 1.0))
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)
 
 
 # --- Holm ---
@@ -223,6 +264,6 @@ def test_a_failed_run_leaves_its_pair_and_is_counted() -> None:
 
 
 def test_where_lower_is_better_a_smaller_value_is_better() -> None:
-    smaller = compare({0: 1.0, 1: 1.02, 2: 0.99}, {0: 2.0, 1: 2.01, 2: 2.02})
-    assert correct([smaller], higher_is_better=False)[0].verdict == "better"
-    assert correct([smaller])[0].verdict == "worse"
+    smaller = {0: 1.0, 1: 1.02, 2: 0.99}, {0: 2.0, 1: 2.01, 2: 2.02}
+    both = [statistics.compare(*smaller, higher_is_better=higher) for higher in (False, True)]
+    assert [each.verdict for each in correct(both)] == ["better", "worse"]

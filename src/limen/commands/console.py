@@ -12,13 +12,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from limen.lab.metric import Metric
+from limen.lab.numerals import fixed, plain
 from limen.lab.papers.reproduce import Reproduction
+from limen.lab.papers.table import Table as Published
 from limen.lab.records import EpochRow, RunRecord, SummaryRow
-from limen.lab.report.wording import Scale
+from limen.lab.report.selection import change_by_baking
 from limen.lab.settings import StudySettings
-from limen.lab.statistics import interval
+from limen.lab.statistics import Interval
 from limen.lab.study.result import Result
-from limen.lab.tasks import registry
 from limen.selection import Plan
 
 STYLES = {"better": "green", "worse": "red"}
@@ -33,10 +35,9 @@ SHORT = {
 class ProgressListener:
     """Two bars, one for the runs of the study and one for the epochs of the run, and a line for each run that ends."""
 
-    def __init__(self, settings: StudySettings) -> None:
+    def __init__(self, settings: StudySettings, measure: Metric) -> None:
         self.epochs = settings.epochs
-        self.measure = registry.find(settings.task).measure
-        self.scale = Scale(self.measure.on_test)
+        self.measure = measure
         self.heldout = "test" if settings.test_chooses else "validation"
         self.console = Console(stderr=True)
         # Where nothing can move (a file, a pipe), rich would end the bars with an empty line.
@@ -79,7 +80,7 @@ class ProgressListener:
 
     def epoch(self, row: EpochRow) -> None:
         """Move the epochs' bar."""
-        shown = f"{self.name} · {self.heldout} {self.scale.said(row.heldout_score)}"
+        shown = f"{self.name} · {self.heldout} {self.measure.said(row.heldout_score)}"
         self.progress.update(self.run, completed=row.epoch, description=shown)
 
     def run_ended(self, run: RunRecord) -> None:
@@ -89,7 +90,7 @@ class ProgressListener:
         if run.status == "failed":
             outcome = f"[red]failed: {escape(run.failure)}[/]"
         else:
-            outcome = f"test {self.scale.said(run.metrics[self.measure.on_test])} (best epoch {run.best_epoch})"
+            outcome = f"test {self.measure.said(run.metrics[self.measure.on_test])} (best epoch {run.best_epoch})"
         self.console.print(
             f"[dim]{self.done}/{self.total}[/] {self.name}: {outcome} [dim]{run.seconds:.1f} s[/]", highlight=False
         )
@@ -102,7 +103,8 @@ class ProgressListener:
 def print_result(result: Result, console: Console) -> None:
     """The summary as a table, then where the rest is."""
     settings, data = result.study.settings, result.study.data
-    console.print(summary_table(result.summary, f"{data.name} · {settings.network} · {settings.epochs} epochs"))
+    title = f"{data.name} · {settings.network} · {settings.epochs} epochs"
+    console.print(summary_table(result.summary, result.task.measure, title))
     for note in data.notes:
         console.print(escape(note), highlight=False)
     if settings.test_chooses:
@@ -117,12 +119,11 @@ def print_result(result: Result, console: Console) -> None:
 def _print_selection(result: Result, plan: Plan, console: Console) -> None:
     """The plan, what to know before believing it, and the discretisation gap."""
     console.print(str(plan), highlight=False, markup=False, soft_wrap=True)
-    gaps = [run.metrics["discretisation_gap"] for run in result.runs if "discretisation_gap" in run.metrics]
-    found = interval(gaps)
-    scale = Scale(result.task.measure.on_test)
+    measure = result.task.measure
+    change = difference(change_by_baking(measure, result.runs), measure)
     console.print(
-        f"Discretisation gap: baking the trained mixture changes its {scale.name} by "
-        f"{with_interval(-found.mean, -found.high, -found.low, sign='+', scale=scale)}{scale.points}.",
+        f"Discretisation gap: baking the trained mixture changes its {measure.tested} by "
+        f"{f'{change} {measure.difference_unit}'.rstrip()}.",
         highlight=False,
         soft_wrap=True,
     )
@@ -134,17 +135,13 @@ def print_reproduction(found: Reproduction, console: Console) -> None:
     for notice in found.notices:
         console.print(f"[yellow]{escape(notice)}[/]", highlight=False)
     quick = " (quick, scaled down)" if found.study.quick else ""
-    table = Table(title=f"{escape(found.recipe.title)}{quick}", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("network", "published %", "as the paper %", "honest %"):
-        table.add_column(heading, justify="left" if heading == "network" else "right")
-    for row in found.numbers:
-        measured = (with_interval(value.mean, value.low, value.high) for value in (row.paper, row.honest))
-        table.add_row(row.network, f"{100 * row.published:.1f}", *measured)
-    if found.numbers:
-        console.print(table)
+    measure = found.task.measure
+    if found.recipe.table is not None:
+        console.print(_numbers(found, found.recipe.table, measure, f"{escape(found.recipe.title)}{quick}"))
     for claim in found.orders:
+        honest = f"{claim.honest} {measure.difference_unit}".rstrip()
         console.print(
-            f"{claim.claim} (published {claim.published}): [bold]{claim.honest_verdict}[/], {claim.honest} points; "
+            f"{claim.claim} (published {claim.published}): [bold]{claim.honest_verdict}[/], {honest}; "
             f"as the paper measures {claim.paper_verdict}, {claim.paper}",
             highlight=False,
         )
@@ -155,54 +152,68 @@ def print_reproduction(found: Reproduction, console: Console) -> None:
         )
 
 
-def summary_table(rows: Sequence[SummaryRow], title: str) -> Table:
+def _numbers(found: Reproduction, published: Published, measure: Metric, title: str) -> Table:
+    """The published numbers beside the measured ones."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    # A paper may report another metric than the one that decides here.
+    same = published.metric.name == measure.name
+    named = ("published", measure.unit) if same else ("published", published.metric.column)
+    measured = (("as the paper", measure.unit), ("honest", measure.unit))
+    for heading in ("network", *(" ".join(words).rstrip() for words in (named, *measured))):
+        table.add_column(heading, justify="left" if heading == "network" else "right")
+    for row in found.numbers:
+        table.add_row(row.network, published.value(row.network), *(mean(of, measure) for of in (row.paper, row.honest)))
+    return table
+
+
+def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str) -> Table:
     """The measure with interval, difference with interval, corrected p, verdict and cost."""
     baseline = rows[0].baseline if rows else "baseline"
-    scale = Scale(rows[0].metric if rows else "test_accuracy")
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("activation", overflow="fold")
-    for heading in (scale.column, f"minus {escape(baseline)}", "p (Holm)", "verdict", "time ×", "MB"):
+    for heading in (measure.column, f"minus {escape(baseline)}", "p (Holm)", "verdict", "time ×", "MB"):
         left = heading == "verdict"
         table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
     for row in rows:
         style = STYLES.get(row.verdict, "dim")
+        apart = Interval(row.difference, row.difference_low, row.difference_high)
         table.add_row(
             escape(row.activation),
-            with_interval(row.mean, row.low, row.high, scale=scale),
-            ""
-            if row.verdict == "baseline"
-            else with_interval(
-                row.difference, row.difference_low, row.difference_high, sign="+", scale=Scale(row.metric, row.mean)
-            ),
-            number(row.p_holm, ".3f"),
+            mean(Interval(row.mean, row.low, row.high), measure),
+            "" if row.verdict == "baseline" else difference(apart, measure, beside=row.mean),
+            fixed(row.p_holm, 3),
             f"[{style}]{SHORT.get(row.verdict, row.verdict)}[/]",
-            number(row.ms_ratio, ".2f"),
-            number(row.peak_memory_mb, ".1f"),
+            fixed(row.ms_ratio),
+            fixed(row.peak_memory_mb, 1),
         )
     return table
 
 
-def with_interval(
-    mean: float,
-    low: float,
-    high: float,
-    sign: str = "",
-    scale: Scale = Scale("test_accuracy"),  # noqa: B008 - immutable
-) -> str:
-    """A fraction in percent, or another value as it is, with half the width of its interval.
+def mean(found: Interval, measure: Metric) -> str:
+    """A mean with half the width of its interval, or with its ends where a bound cuts one off.
 
-    >>> with_interval(0.912, 0.902, 0.922)
-    '91.20 ± 1.00'
+    >>> from limen.lab.metric import ACCURACY
+    >>> mean(Interval(0.912, 0.902, 0.922), ACCURACY), mean(Interval(0.998, 0.989, 1.0), ACCURACY)
+    ('91.20 ± 1.00', '99.80 (98.90 to 100.00)')
     """
-    decimals = scale.decimals_of(mean)
-    half = "" if math.isnan(low) else f" ± {scale.factor * (high - low) / 2:.{decimals}f}"
-    return number(scale.factor * mean, f"{sign}.{decimals}f") + half
+    if not _symmetric(found):
+        return plain(measure.mean(found))
+    return plain(f"{measure.value(found.mean)} ± {measure.value(found.high - found.mean, beside=found.mean)}")
 
 
-def number(value: float, form: str) -> str:
-    """A number, or a dash where there is none.
+def difference(found: Interval, measure: Metric, beside: float = math.nan) -> str:
+    """A mean difference likewise, with its sign.
 
-    >>> number(float("nan"), ".2f")
-    '–'
+    >>> from limen.lab.metric import ACCURACY
+    >>> difference(Interval(-0.012, -0.022, -0.002), ACCURACY)
+    '-1.20 ± 1.00'
     """
-    return "–" if math.isnan(value) else f"{value:{form}}"
+    if not _symmetric(found):
+        return plain(measure.mean_difference(found, beside))
+    beside = found.mean if math.isnan(beside) else beside
+    return plain(f"{measure.difference(found.mean, beside)} ± {measure.value(found.high - found.mean, beside)}")
+
+
+def _symmetric(found: Interval) -> bool:
+    """Whether there is an interval, as wide below the mean as above."""
+    return math.isclose(found.high - found.mean, found.mean - found.low, rel_tol=1e-6, abs_tol=1e-12)

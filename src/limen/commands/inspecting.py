@@ -17,7 +17,7 @@ from limen.errors import SpecError, StudyError
 from limen.inspect import SiteStatistics
 from limen.lab import networks
 from limen.lab.data import ByClass, Division, divide, evenly, load
-from limen.lab.report.wording import fixed
+from limen.lab.numerals import fixed
 from limen.lab.statistics import interval
 from limen.lab.study.store import StudyFolder
 from limen.lab.tasks.classification.task import Classification

@@ -50,7 +50,7 @@ def reproduce(
     settings = chosen.study_settings(quick=quick, full=full, **_changed(data, data_dir, seeds, device))
     size = "-quick" if quick else "-full" if full and chosen.scaled else ""
     out = out or Path("runs") / f"{chosen.name}{size}"
-    with console.ProgressListener(settings) as listener:
+    with console.ProgressListener(settings, chosen.problem.measure) as listener:
         result, found = reproducing.run(chosen, settings, out, listener, command=command_line(), quick=quick)
     if as_json:
         rows = reproducing.rows(found)

@@ -71,6 +71,7 @@ def select(
     from limen.commands import console
     from limen.lab.settings import OPTIMIZED, SEARCHED
     from limen.lab.study import select as selecting
+    from limen.lab.tasks import registry
 
     settings = settings_from(
         "select",
@@ -105,7 +106,7 @@ def select(
         device=device,
     )
     out = out or Path("runs") / f"select-{folder_name(data, network)}"
-    with console.ProgressListener(settings) as listener:
+    with console.ProgressListener(settings, registry.find(settings.task).measure) as listener:
         result = selecting.select(settings, out, listener, command=command_line())
     show(result, as_json)
 

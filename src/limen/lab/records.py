@@ -235,7 +235,7 @@ class CostRow(Record):
 
 
 class SummaryRow(Record):
-    """One activation over all its seeds. Intervals are 95 % Student's t; differences are paired by seed."""
+    """One activation over all its seeds. Intervals: :func:`.statistics.interval`; differences are paired by seed."""
 
     activation: str
     runs: int

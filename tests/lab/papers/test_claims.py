@@ -11,6 +11,7 @@ from helpers_lab import Command, command
 from helpers_papers import RECIPE, written
 
 from limen.errors import SpecError, StudyError
+from limen.lab.metric import EPOCHS
 from limen.lab.papers import ledger as ledgers
 from limen.lab.papers import recipe as recipes
 from limen.lab.papers.ledger import claim as claims
@@ -239,7 +240,7 @@ def test_reaching_a_value():
 def test_epochs_to_the_loss_that_both_reach():
     slow, fast = (0.9, 0.8, 0.7, 0.6), (0.8, 0.6, 0.5, 0.55)
     runs = [record("relu", 0, slow), record("adact", 0, fast), record("adact", 1, fast)]
-    assert epochs_to_reach(runs, Pair("adact", "relu", "epochs")) == ({0: 2.0}, {0: 4.0})
+    assert epochs_to_reach(runs, Pair("adact", "relu", EPOCHS)) == ({0: 2.0}, {0: 4.0})
     curves = {"relu": [slow, (0.9, 0.8, 0.7, 0.69, 0.5), (0.9, 0.9, 0.9, 0.7, 0.6)], "adact": [fast, fast, fast]}
     runs = [record(name, seed, losses) for name, many in curves.items() for seed, losses in enumerate(many)]
     claim = {**ORDER, "kind": "convergence"}
@@ -252,7 +253,7 @@ def test_epochs_to_the_loss_that_both_reach():
 def test_a_loss_that_is_no_number_reaches_nothing():
     nan = float("nan")
     runs = [record("relu", 0, (nan, 0.6)), record("adact", 0, (0.5, 0.4)), record("adact", 1, (nan, nan))]
-    assert epochs_to_reach(runs, Pair("adact", "relu", "epochs")) == ({0: 1.0}, {0: 2.0})
+    assert epochs_to_reach(runs, Pair("adact", "relu", EPOCHS)) == ({0: 1.0}, {0: 2.0})
 
 
 def test_what_is_less_is_better_of_every_task():

@@ -11,11 +11,12 @@ from helpers_lab import Command, Recorder, command
 from helpers_papers import RECIPE, TABLE, written
 
 from limen.errors import SpecError, StudyError
+from limen.lab.metric import ACCURACY
 from limen.lab.papers import page as reproduction_page
 from limen.lab.papers import recipe, reproduce
 from limen.lab.papers import verdicts as claims
 from limen.lab.records import RunRecord
-from limen.lab.statistics import compare, correct
+from limen.lab.statistics import correct
 from limen.lab.tasks import registry as tasks
 from limen.selection import Choice, Observation, Plan
 
@@ -169,7 +170,7 @@ def test_bad_tables_and_names_are_one_sentence(run: Command, tmp_path: Path):
 
 def judged(differences: list[float]) -> object:
     baseline = dict.fromkeys(range(len(differences)), 0.5)
-    return correct([compare({seed: 0.5 + d for seed, d in enumerate(differences)}, baseline)])[0]
+    return correct([ACCURACY.compare({seed: 0.5 + d for seed, d in enumerate(differences)}, baseline)])[0]
 
 
 def test_verdicts_on_orders():

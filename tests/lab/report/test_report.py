@@ -140,10 +140,10 @@ def test_papers_protocol_and_subset_are_said() -> None:
 
 
 def test_difference_of_another_metric_is_no_percentage(study: Contents) -> None:
-    rows = tuple(summary.model_copy(update={"metric": "test_f1"}) for summary in study.summary)
+    rows = tuple(summary.model_copy(update={"metric": "test_mcc"}) for summary in study.summary)
     other = replace(study, summary=rows)
-    assert "asau is better than relu by 0.0080 of test F1" in plain(paragraph(other))
-    assert "Test F1 by activation" in whole(render(other)).text
+    assert "asau is better than relu by 0.0080 of test MCC" in plain(paragraph(other))
+    assert "Test MCC by activation" in whole(render(other)).text
 
 
 # --- what may be missing -------------------------------------------------------------------------------------

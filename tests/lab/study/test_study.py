@@ -17,6 +17,7 @@ from helpers_lab import STEPS_AN_EPOCH, Recorder, data_of, experiment_of, stored
 import limen
 from limen.activations.base import Activation
 from limen.errors import StudyError
+from limen.lab.metric import ACCURACY
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.settings import StudySettings
 from limen.lab.study import compare as study
@@ -27,7 +28,6 @@ from limen.lab.training import datamodule, experiment, supervised
 from limen.lab.training import run as train
 from limen.lab.training.batches import Batches
 from limen.lab.training.datamodule import StudyData
-from limen.lab.training.task import Measure
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -354,7 +354,7 @@ def test_the_paper_protocol_is_noted_in_the_report(tmp_path: Path) -> None:
 )
 def test_the_best_epoch_and_its_weights_are_kept(epochs: list[tuple[float, float]], best: int) -> None:
     network = torch.nn.Linear(1, 1)
-    keeper = train.BestWeights(network, Measure("accuracy"))
+    keeper = train.BestWeights(network, ACCURACY)
     for index, (accuracy, loss) in enumerate(epochs):
         torch.nn.init.constant_(network.weight, index + 1)
         measured = {"val_accuracy": torch.tensor(accuracy), "val_loss": torch.tensor(loss)}

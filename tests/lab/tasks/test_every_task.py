@@ -70,13 +70,13 @@ def test_every_task_runs_under_every_protocol(name: str, protocol: str, tmp_path
     assert all(math.isfinite(v) for n, v in run.metrics.items() if not (task.chooses and n.startswith("val_")))
     if protocol == "both":
         scores = [measure.goodness(row.test_score) for row in run.curves]
-        assert measure.goodness(run.metrics[f"best_{measure.on_test}"]) == max(scores)
+        assert measure.goodness(run.metrics[measure.best_on_test]) == max(scores)
         assert run.curves[run.best_epoch - 1].test_score == pytest.approx(run.metrics[measure.on_test], rel=1e-4)
     score = "heldout_loss" if chooses.name == "loss" else "heldout_score"
     best = max(run.curves, key=lambda row: (chooses.goodness(getattr(row, score)), -row.heldout_loss))
     assert run.best_epoch == best.epoch
     lacking = {"pixel_auroc"} if name == "anomaly" else set()  # digits have no masks
-    assert {f"test_{metric}" for metric in set(task.tabled) - lacking} <= run.metrics.keys()
+    assert {metric.on_test for metric in task.metrics if metric.name not in lacking} <= run.metrics.keys()
     assert run.layers
 
 
@@ -95,7 +95,8 @@ def test_networks_give_what_the_task_asks_for_and_depend_on_the_seed_alone(name:
         assert torch.equal(outputs, second(inputs))
         assert not torch.equal(outputs, other(inputs))
         assert task.loss(outputs, targets).ndim == 0
-    assert task.measure.name in task.metrics(data)
+    assert task.measure in task.metrics
+    assert {*task.meters(data)} <= {metric.name for metric in task.metrics}
     assert task.defaults["network"] in task.networks
 
 

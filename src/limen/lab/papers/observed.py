@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from limen.lab.metric import GRADIENT_DEPTH_RATIO, KEPT, NORMAL_DISTANCE, PERCENTILE, THRESHOLD, Metric
+from limen.lab.numerals import between, fixed, plain, with_span
 from limen.lab.records import RunRecord, SiteRow
+from limen.lab.report.markdown import Row
 from limen.lab.statistics import Interval, interval
 from limen.lab.training.notes import geometric_mean
 
 MOST_SITES = 8
 """Of a deeper network so many sites are tabulated, evenly chosen, the first and the last among them."""
 
-Table = tuple[Sequence[str], list[tuple[str, ...]]]
+Table = tuple[Row, Sequence[Row]]
 
 
 def tables(runs: Sequence[RunRecord]) -> list[tuple[str, Table]]:
@@ -23,7 +26,7 @@ def tables(runs: Sequence[RunRecord]) -> list[tuple[str, Table]]:
     if any(run.gradients for run in finished):
         found.append((_GRADIENTS, _gradients(names, finished)))
     if any(run.sites for run in finished):
-        found.append((_NORMALITY, _by_site(names, finished, lambda site: site.normal_distance)))
+        found.append((_NORMALITY, _by_site(names, finished, NORMAL_DISTANCE)))
         thresholds = [name for name in names if any(_thresholds(run) for run in finished if run.activation == name)]
         if thresholds:
             found.append((_PERCENTILES, _percentiles(thresholds, finished)))
@@ -51,11 +54,10 @@ def _gradients(names: Sequence[str], runs: Sequence[RunRecord]) -> Table:
     for name in names:
         mine = [run for run in runs if run.activation == name]
         by_site = [_norm(mine, path) for path in paths]
-        ratios = [run.metrics.get("test_gradient_depth_ratio", math.nan) for run in mine]
+        ratios = [run.metrics.get(GRADIENT_DEPTH_RATIO.on_test, math.nan) for run in mine]
         logs = interval([math.log10(ratio) for ratio in ratios if ratio > 0])
-        span = "" if math.isnan(logs.low) else f" ({10**logs.low:.2f} to {10**logs.high:.2f})"
-        ratio = "–" if math.isnan(logs.mean) else f"{10**logs.mean:.2f}{span}"
-        rows.append((name, *(f"{norm:.2e}" for norm in by_site), ratio))
+        ratio, low, high = (fixed(10**value) for value in (logs.mean, logs.low, logs.high))
+        rows.append((name, *(f"{norm:.2e}" for norm in by_site), with_span(ratio, between(low, high))))
     return ("activation", *(f"`{path}`" for path in paths), "first / last"), rows
 
 
@@ -63,40 +65,35 @@ def _norm(runs: Sequence[RunRecord], path: str) -> float:
     return geometric_mean([row.gradient for run in runs for row in run.gradients if row.path == path])
 
 
-def _by_site(names: Sequence[str], runs: Sequence[RunRecord], value: Callable[[SiteRow], float]) -> Table:
+def _by_site(names: Sequence[str], runs: Sequence[RunRecord], metric: Metric) -> Table:
     every = list(dict.fromkeys(site.path for run in runs for site in run.sites))
     rows = []
     for name in names:
-        means = {
-            path: interval([value(s) for r in runs if r.activation == name for s in r.sites if s.path == path]).mean
-            for path in every
-        }
+        mine = [run for run in runs if run.activation == name]
+        means = {path: _over_seeds(mine, path, metric).mean for path in every}
         least = max(means, key=lambda path: means[path])
-        shown = tuple(f"{means[path]:.3f}" for path in _chosen(every))
-        rows.append((name, *shown, f"{means[least]:.3f} (`{least}`)"))
+        shown = (metric.value(means[path]) for path in _chosen(every))
+        rows.append((name, *shown, f"{metric.value(means[least])} (`{least}`)"))
     return ("activation", *(f"`{path}`" for path in _chosen(every)), "least normal of all"), rows
 
 
 def _percentiles(names: Sequence[str], runs: Sequence[RunRecord]) -> Table:
+    metrics = (THRESHOLD, PERCENTILE, KEPT)
     rows = []
     for name in names:
         mine = [run for run in runs if run.activation == name]
         for path in _chosen(list(dict.fromkeys(site.path for run in mine for site in run.sites))):
-            sites = [site for run in mine for site in run.sites if site.path == path]
-            cells = (interval([getattr(site, field) for site in sites]) for field in ("z", "percentile", "kept"))
-            rows.append(
-                (name, f"`{path}`", *(_cell(cell, digits) for cell, digits in zip(cells, (3, 1, 1), strict=True)))
-            )
-    return ("activation", "site", "z", "normal inputs kept, %", "inputs kept, %"), rows
+            cells = (plain(metric.mean(_over_seeds(mine, path, metric))) for metric in metrics)
+            rows.append((name, f"`{path}`", *cells))
+    return ("activation", "site", *(metric.title for metric in metrics)), rows
+
+
+def _over_seeds(runs: Sequence[RunRecord], path: str, metric: Metric) -> Interval:
+    return metric.interval([getattr(site, metric.name) for run in runs for site in run.sites if site.path == path])
 
 
 def _thresholds(run: RunRecord) -> list[SiteRow]:
     return [site for site in run.sites if math.isfinite(site.z)]
-
-
-def _cell(found: Interval, digits: int) -> str:
-    text = f"{found.mean:.{digits}f}"
-    return text if math.isnan(found.low) else f"{text} ({found.low:.{digits}f} to {found.high:.{digits}f})"
 
 
 def _chosen(paths: Sequence[str]) -> list[str]:

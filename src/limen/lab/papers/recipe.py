@@ -6,14 +6,17 @@ import csv
 import math
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limen.errors import SpecError, suggest
+from limen.lab.papers.table import Table, read
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.tasks import registry
+from limen.lab.training.task import Task
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -74,13 +77,22 @@ class Recipe(_Strict):
         """What :func:`load` finds it by."""
         return self.name if self.folder == RECIPES else str((self.folder / f"{self.name}.toml").resolve())
 
+    @cached_property
+    def problem(self) -> Task:
+        """The task, looked up once."""
+        return registry.find(self.task)
+
+    @cached_property
+    def table(self) -> Table | None:
+        """The published numbers of its data; None where there are none."""
+        return read(self.published_rows(), self.problem) if self.published else None
+
     def study_settings(self, *, quick: bool = False, full: bool = False, **changed: Any) -> StudySettings:
         """The settings of its study; ``changed`` says where to find the data, where to run, how many seeds."""
-        defaults = registry.find(self.task).defaults
         values = {
             "task": self.task,
             "baseline": "relu",
-            **defaults,
+            **self.problem.defaults,
             **self.settings,
             **({} if full else self.scaled),
             **(self.quick if quick else {}),
@@ -159,12 +171,21 @@ def _parsed(path: Path, values: Mapping[str, Any]) -> Recipe:
             f"the recipe {path}: settings.protocol: {protocol!r} is not possible; it must be 'both', so that the "
             "paper's number and the honest one come from the same runs."
         )
-    if recipe.published and not recipe.published_rows():
-        raise SpecError(
-            f"the recipe {path}: published.data: the table {recipe.published.table} has no rows of "
-            f"{recipe.published.data!r}."
-        )
+    if recipe.published:
+        _check_table(recipe, recipe.published, path)
     return recipe
+
+
+def _check_table(recipe: Recipe, published: PublishedTable, path: Path) -> None:
+    """Raise where the table has nothing of the recipe's data, or a metric that its task does not have."""
+    if not recipe.published_rows():
+        raise SpecError(
+            f"the recipe {path}: published.data: the table {published.table} has no rows of {published.data!r}."
+        )
+    try:
+        _ = recipe.table
+    except SpecError as error:
+        raise SpecError(f"the recipe {path}: the table {published.table}, {published.data}: {error}") from None
 
 
 def _rows(recipe: Recipe, table: str, data: str, columns: tuple[str, ...]) -> list[Mapping[str, str]]:

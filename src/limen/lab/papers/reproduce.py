@@ -12,8 +12,9 @@ from limen.lab.papers import recipe
 from limen.lab.papers import verdicts as claims
 from limen.lab.papers.recipe import Recipe
 from limen.lab.records import CostRow, RunRecord, SummaryRow
+from limen.lab.report.selection import change_by_baking
 from limen.lab.settings import SelectSettings, StudySettings
-from limen.lab.statistics import Interval, interval
+from limen.lab.statistics import Interval
 from limen.lab.study import rows as stored
 from limen.lab.study.compare import compare
 from limen.lab.study.listener import Listener
@@ -38,7 +39,8 @@ class Reproduction:
     numbers: tuple[claims.NumberRow, ...]
     orders: tuple[claims.ClaimRow, ...]
     layers: tuple[claims.LayerRow, ...]
-    gap: Interval
+    baking: Interval
+    """How much replacing the trained mixtures by their winners changes the measure."""
     summary: tuple[SummaryRow, ...] = ()
     runs: tuple[RunRecord, ...] = ()
     costs: tuple[CostRow, ...] = ()
@@ -107,7 +109,6 @@ def read(out: Path) -> Reproduction:
 
 
 def _held_against(chosen: Recipe, result: Rows) -> Reproduction:
-    gaps = [run.metrics["discretisation_gap"] for run in result.runs if "discretisation_gap" in run.metrics]
     orders = claims.order_rows(chosen, result.runs, among=result.study.settings.activations)
     layers = claims.layer_rows(chosen, result.plan)
     if result.study.quick:
@@ -116,7 +117,8 @@ def _held_against(chosen: Recipe, result: Rows) -> Reproduction:
     numbers = claims.number_rows(chosen, result.runs)
     summary = summarise(result.task, result.study.settings, result.runs, ())
     held = (tuple(numbers), tuple(orders), tuple(layers))
-    return Reproduction(chosen, result.task, result.study, *held, interval(gaps), summary, result.runs, result.costs)
+    baking = change_by_baking(result.task.measure, result.runs)
+    return Reproduction(chosen, result.task, result.study, *held, baking, summary, result.runs, result.costs)
 
 
 def rows(found: Reproduction) -> list[dict[str, object]]:

@@ -11,10 +11,11 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from limen.lab.metric import LEAD, Metric
+from limen.lab.numerals import fixed, plain
 from limen.lab.papers.recipe import Recipe
 from limen.lab.records import RunRecord
-from limen.lab.statistics import Comparison, Interval, compare, correct, interval
-from limen.lab.tasks import registry
+from limen.lab.statistics import Comparison, Interval, correct
 from limen.selection import Choice, Plan
 
 
@@ -55,19 +56,14 @@ class LayerRow:
     verdict: str
 
 
-def paper_and_honest(recipe: Recipe) -> tuple[str, str]:
-    """The best test epoch, as the papers report it; the test score of the epoch that held-out examples chose."""
-    measure = registry.find(recipe.task).measure.on_test
-    return f"best_{measure}", measure
-
-
 def number_rows(recipe: Recipe, runs: Sequence[RunRecord]) -> list[NumberRow]:
     """The published table beside the measured numbers."""
+    table, measure = recipe.table, recipe.problem.measure
     rows = []
-    for row in recipe.published_rows():
-        paper, honest = (by_seed(runs, row["network"], metric) for metric in paper_and_honest(recipe))
-        measured = (interval(list(paper.values())), interval(list(honest.values())))
-        rows.append(NumberRow(row["network"], float(row["value"]), *measured, len(honest)))
+    for network, value in table.values.items() if table else ():
+        paper, honest = (by_seed(runs, network, name) for name in (measure.best_on_test, measure.on_test))
+        measured = (measure.interval([*paper.values()]), measure.interval([*honest.values()]))
+        rows.append(NumberRow(network, float(value), *measured, len(honest)))
     return rows
 
 
@@ -76,41 +72,41 @@ def order_rows(recipe: Recipe, runs: Sequence[RunRecord], among: Collection[str]
 
     ``among`` are the networks of the study, where these are not all of the table.
     """
-    published = {row["network"]: float(row["value"]) for row in recipe.published_rows()}
-    if among is not None:
-        published = {name: value for name, value in published.items() if name in among}
-    pairs = [(b, a) for a, b in itertools.combinations(published, 2)]
-    differences = [published[one] - published[other] for one, other in pairs]
-    judged = {}
-    metrics = paper_and_honest(recipe)
-    for metric in metrics:
-        found = [compare(by_seed(runs, a, metric), by_seed(runs, b, metric)) for a, b in pairs]
-        judged[metric] = correct(found)
+    table, measure = recipe.table, recipe.problem.measure
+    if table is None:
+        return []
+    pairs = [(b, a) for a, b in itertools.combinations(table.values, 2) if among is None or {a, b} <= {*among}]
+    paper, honest = (_differences(runs, pairs, measure, name) for name in (measure.best_on_test, measure.on_test))
     rows = []
-    for index, ((one, other), difference) in enumerate(zip(pairs, differences, strict=True)):
-        paper, honest = (judged[metric][index] for metric in metrics)
-        rows.append(
-            ClaimRow(
-                _said(one, other, difference),
-                f"{100 * difference:+.1f}",
-                _measured(paper),
-                verdict(difference, paper),
-                _measured(honest),
-                verdict(difference, honest),
-            )
-        )
+    for (one, other), (paper_text, by_paper), (text, honestly) in zip(pairs, paper, honest, strict=True):
+        ahead = table.ahead(one, other)
+        relation = "is as good as" if ahead == 0 else "is better than" if ahead > 0 else "is worse than"
+        verdicts = verdict(ahead, by_paper), verdict(ahead, honestly)
+        difference = plain(table.difference(one, other))
+        rows.append(ClaimRow(f"{one} {relation} {other}", difference, paper_text, verdicts[0], text, verdicts[1]))
     return rows
 
 
-def verdict(published: float, found: Comparison) -> str:
-    """Whether a measured difference bears a published one out."""
+def _differences(
+    runs: Sequence[RunRecord], pairs: Sequence[tuple[str, str]], measure: Metric, name: str
+) -> list[tuple[str, Comparison]]:
+    """By how much each pair differs in what is stored by a name, as text too; corrected together."""
+    values = {network: by_seed(runs, network, name) for pair in pairs for network in pair}
+    means = {network: measure.interval([*found.values()]).mean for network, found in values.items()}
+    found = correct([measure.compare(values[one], values[other]) for one, other in pairs])
+    texts = (plain(measure.mean_difference(c.difference, means[one])) for (one, _), c in zip(pairs, found, strict=True))
+    return list(zip(texts, found, strict=True))
+
+
+def verdict(ahead: float, found: Comparison) -> str:
+    """Whether a measured difference bears out how much better a network is published to be (0: as good)."""
     if found.pairs < 2 or math.isnan(found.p):  # without a spread over seeds, or not finite
         return "not tested"
     if found.verdict not in ("better", "worse"):
         return "not detectable"
-    if abs(published) < 5e-4:  # equal, to the three decimals of the table
+    if ahead == 0:
         return "contradicted"
-    return "confirmed" if (found.difference.mean > 0) == (published > 0) else "contradicted"
+    return "confirmed" if (found.verdict == "better") == (ahead > 0) else "contradicted"
 
 
 def layer_rows(recipe: Recipe, plan: Plan | None) -> list[LayerRow]:
@@ -124,9 +120,9 @@ def layer_rows(recipe: Recipe, plan: Plan | None) -> list[LayerRow]:
             continue
         choice = plan.sites[index]
         named = row["candidates"].split("|")
-        found = interval(_leads(choice, named, least=row["claim"] == "least"))
-        winner = f"{choice.winner} ({choice.share:.3f}, {round(choice.agreement * len(choice.seeds))} of "
-        margin = f"{found.mean:+.4f}" + ("" if math.isnan(found.low) else f" ({found.low:+.4f} to {found.high:+.4f})")
+        found = LEAD.difference_interval(_leads(choice, named, least=row["claim"] == "least"))
+        winner = f"{choice.winner} ({fixed(choice.share, 3)}, {round(choice.agreement * len(choice.seeds))} of "
+        margin = plain(LEAD.mean_difference(found))
         winner += f"{len(choice.seeds)} seeds)"
         rows.append(LayerRow(row["layer"], row["claim"], row["words"], winner, margin, lead_verdict(found)))
     return rows
@@ -154,19 +150,3 @@ def by_seed(runs: Sequence[RunRecord], network: str, metric: str) -> Mapping[int
     """A metric of a network's finished runs."""
     mine = (run for run in runs if run.activation == network and run.status == "finished" and metric in run.metrics)
     return {run.seed: run.metrics[metric] for run in mine}
-
-
-def _said(one: str, other: str, difference: float) -> str:
-    relation = "is as good as" if abs(difference) < 5e-4 else "is better than" if difference > 0 else "is worse than"
-    return f"{one} {relation} {other}"
-
-
-def _measured(found: Comparison) -> str:
-    """A paired difference in points with its interval."""
-    difference = found.difference
-    if math.isnan(difference.mean):
-        return "–"
-    text = f"{100 * difference.mean:+.2f}"
-    if math.isnan(difference.low):
-        return text
-    return f"{text} ({100 * difference.low:+.2f} to {100 * difference.high:+.2f})"

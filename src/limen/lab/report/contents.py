@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from limen.lab.metric import Metric
 from limen.lab.records import CostRow, DataFacts, RunRecord, SummaryRow
 from limen.lab.settings import StudySettings
 from limen.lab.training.task import Task
@@ -37,6 +38,11 @@ class Contents:
         """Every spec once: those of the settings in their order, then any that only the records know."""
         recorded = [*(run.activation for run in self.runs), *(row.activation for row in self.summary)]
         return tuple(dict.fromkeys([*self.settings.activations, *recorded]))
+
+    @property
+    def metric(self) -> Metric:
+        """What the summary is of."""
+        return self.task.metric(self.summary[0].metric) if self.summary else self.task.measure
 
     @property
     def failures(self) -> tuple[RunRecord, ...]:

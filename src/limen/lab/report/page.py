@@ -20,7 +20,7 @@ from limen.lab.report.figures.palette import Look, looks
 from limen.lab.report.figures.shapes import shape
 from limen.lab.report.selection import selection
 from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_table, sites, weight_table
-from limen.lab.report.wording import Scale, counted
+from limen.lab.report.wording import counted
 
 HERE = Path(__file__).parent
 MOST_PANELS = 24
@@ -63,7 +63,7 @@ def render(study: Contents) -> str:
         verdict=verdict.paragraph(study),
         notices=verdict.notices(study),
         facts=tables.facts(study),
-        scale=Scale(study.summary[0].metric if study.summary else "accuracy"),
+        metric=study.metric,
         summary=tables.summary_lines(study),
         measures=tables.measure_table(study),
         examples=examples(study),

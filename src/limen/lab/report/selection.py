@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from limen.lab.metric import GAP, Metric
+from limen.lab.numerals import MISSING, between, fixed
+from limen.lab.records import RunRecord
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.palette import Look
 from limen.lab.report.figures.svg import Picture
 from limen.lab.report.figures.trajectories import candidate_looks, trajectories
-from limen.lab.report.wording import MISSING, Scale, fixed
 from limen.lab.settings import SEARCHED
-from limen.lab.statistics import interval
+from limen.lab.statistics import Interval
 from limen.selection import Choice
 
 BADGES = {"clear": "better", "noise": "same", "one seed": "untested"}
@@ -68,7 +72,7 @@ def _row(choice: Choice) -> ChoiceRow:
         share=fixed(choice.share),
         runner_up=choice.runner_up or MISSING,
         margin=fixed(choice.margin, 4, signed=True),
-        span=f"{fixed(interval[0], 4, signed=True)} to {fixed(interval[1], 4, signed=True)}" if interval else "",
+        span=between(*(fixed(end, 4, signed=True) for end in interval)) if interval else "",
         entropy=fixed(choice.entropy),
         agreement=f"{round(choice.agreement * count)} of {count}",
         verdict=choice.verdict,
@@ -76,15 +80,20 @@ def _row(choice: Choice) -> ChoiceRow:
     )
 
 
+def change_by_baking(measure: Metric, runs: Sequence[RunRecord]) -> Interval:
+    """How much the measure changes where each trained mixture is replaced by its winner, over the searches."""
+    return measure.difference_interval([-run.metrics[GAP] for run in runs if GAP in run.metrics])
+
+
 def _gap(study: Contents) -> str:
     """The discretisation gap in a sentence."""
-    gaps = [r.metrics["discretisation_gap"] for r in study.finished(SEARCHED) if "discretisation_gap" in r.metrics]
-    if not gaps:
+    measure = study.task.measure
+    found = change_by_baking(measure, study.finished(SEARCHED))
+    if math.isnan(found.mean):
         return ""
-    found, scale = interval(gaps), Scale(study.task.measure.on_test)
-    span = scale.span(-found.high, -found.low, signed=True)
+    span = measure.difference_span(found.low, found.high)
     within = "" if span == MISSING else f" (95 % interval {span})"
     return (
         f"Discretisation gap: replacing each trained mixture by its winner, with all weights kept, changes the "
-        f"{scale.name} by {scale.difference(-found.mean)}{scale.points}{within}."
+        f"{measure.tested} by {measure.difference_said(found.mean)}{within}."
     )

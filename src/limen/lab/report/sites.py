@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from limen.lab.numerals import MISSING, fixed, significant
 from limen.lab.records import LayerShape, RunRecord
-from limen.lab.report.wording import MISSING, counted, fixed, listed, significant
+from limen.lab.report.wording import counted, listed
 
 
 @dataclass(frozen=True)

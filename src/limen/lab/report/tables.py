@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from limen.lab.metric import Metric
+from limen.lab.numerals import MISSING, fixed, probability, significant, whole, with_unit
 from limen.lab.records import SummaryRow
 from limen.lab.report.contents import Contents
-from limen.lab.report.wording import MISSING, Scale, counted, fixed, probability, significant, whole, with_unit
-from limen.lab.statistics import interval
+from limen.lab.report.wording import counted
 from limen.lab.tasks.registry import hidden_options
 
 BADGES = {
@@ -44,22 +45,21 @@ class SummaryLine:
 
 def summary_lines(study: Contents) -> list[SummaryLine]:
     """Write out the summary rows."""
-    return [_summary_line(row) for row in study.summary]
+    return [_summary_line(row, study.metric) for row in study.summary]
 
 
-def _summary_line(row: SummaryRow) -> SummaryLine:
-    scale = Scale(row.metric, row.mean)
+def _summary_line(row: SummaryRow, metric: Metric) -> SummaryLine:
     badge, sign = BADGES.get(row.verdict, ("untested", "?"))
     is_baseline = badge == "baseline"
     trained = badge != "reference"
     return SummaryLine(
         activation=row.activation,
-        mean=scale.value(row.mean),
-        interval=scale.span(row.low, row.high),
-        difference=MISSING if is_baseline else scale.difference(row.difference),
+        mean=metric.value(row.mean),
+        interval=metric.span(row.low, row.high, beside=row.mean),
+        difference=MISSING if is_baseline else metric.difference(row.difference, beside=row.mean),
         difference_interval=MISSING
         if is_baseline
-        else scale.span(row.difference_low, row.difference_high, signed=True),
+        else metric.difference_span(row.difference_low, row.difference_high, beside=row.mean),
         p=MISSING if is_baseline else probability(row.p_holm),
         verdict=row.verdict,
         badge=badge,
@@ -84,25 +84,21 @@ class MeasureTable:
 
 def measure_table(study: Contents) -> MeasureTable | None:
     """Tabulate the test metrics of the task, what needs no network last; None where there is but one."""
-    task = study.task
-    if not task.tabled or not study.summary:
-        return None
     known = {name for run in study.runs for name in run.metrics}
-    scales = [scale for name in task.tabled if (scale := Scale(f"test_{name}")).metric in known]
-    if len(scales) < 2:
+    metrics = [metric for metric in study.task.metrics if metric.on_test in known]
+    if len(metrics) < 2 or not study.summary:
         return None
-    rows = [(row.activation, tuple(_measured(study, row, scale) for scale in scales)) for row in study.summary]
-    return MeasureTable(tuple(scale.title for scale in scales), tuple(rows))
+    rows = [(row.activation, tuple(_measured(study, row, metric) for metric in metrics)) for row in study.summary]
+    return MeasureTable(tuple(metric.heading for metric in metrics), tuple(rows))
 
 
-def _measured(study: Contents, row: SummaryRow, scale: Scale) -> tuple[str, str]:
+def _measured(study: Contents, row: SummaryRow, metric: Metric) -> tuple[str, str]:
     if row.verdict == "reference":
-        name = scale.metric.replace("test_", "reference_", 1)
-        value = next((run.metrics[name] for run in study.runs if name in run.metrics), float("nan"))
-        return scale.value(value), ""
-    values = [run.metrics[scale.metric] for run in study.finished(row.activation) if scale.metric in run.metrics]
-    found = interval(values)
-    return scale.value(found.mean), scale.span(found.low, found.high)
+        values = (run.metrics[metric.of_reference] for run in study.runs if metric.of_reference in run.metrics)
+        return metric.value(next(values, float("nan"))), ""
+    finished = study.finished(row.activation)
+    found = metric.interval([run.metrics[metric.on_test] for run in finished if metric.on_test in run.metrics])
+    return metric.value(found.mean), metric.span(found.low, found.high)
 
 
 def facts(study: Contents) -> list[str]:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
+from limen.lab.metric import Metric
+from limen.lab.numerals import MISSING, fixed, probability, whole
 from limen.lab.records import SummaryRow
 from limen.lab.report.contents import Contents
-from limen.lab.report.wording import MISSING, Scale, counted, fixed, listed, probability, whole
+from limen.lab.report.wording import counted, listed
 
 TESTED = ("better", "worse", "no detectable difference")
 
@@ -75,7 +77,7 @@ def _opening(study: Contents) -> list[Markup]:
         return [Markup(single)]
     if others and all(row.verdict == TESTED[2] for row in others):
         none = Markup("Over {}, no activation differs detectably from {} in {}.")
-        return [none.format(_seeds(study), _baseline(study), Scale(others[0].metric).name)]
+        return [none.format(_seeds(study), _baseline(study), study.metric.tested)]
     return []
 
 
@@ -85,35 +87,33 @@ def _seeds(study: Contents) -> str:
 
 def _differences(study: Contents) -> list[Markup]:
     """One sentence for each activation that is detectably better or worse, the best first."""
-    goodness = study.task.measure.goodness
+    goodness = study.metric.goodness
     decided = sorted(_rows(study, lambda row: row.verdict in TESTED[:2]), key=lambda row: -goodness(row.difference))
-    sentences = [_difference(row) for row in decided]
+    sentences = [_difference(row, study.metric) for row in decided]
     if sentences:
         sentences[0] = Markup("Over {}, {}").format(_seeds(study), sentences[0])
     return sentences
 
 
-def _difference(row: SummaryRow) -> Markup:
-    scale = Scale(row.metric, row.mean)
-    bounds = sorted((row.difference_low, row.difference_high))
-    if row.difference < 0:
-        bounds = [-bounds[1], -bounds[0]]
-    size = scale.value(abs(row.difference))
+def _difference(row: SummaryRow, metric: Metric) -> Markup:
     p = probability(row.p_holm)
-    return Markup("{} is <strong>{}</strong> than {} by {}{} of {} ({}Holm-corrected p {}).").format(
+    size = f"{metric.value(abs(row.difference), beside=row.mean)} {metric.difference_unit}".rstrip()
+    return Markup("{} is <strong>{}</strong> than {} by {} of {} ({}Holm-corrected p {}).").format(
         _name(row.activation),
         row.verdict,
         _name(row.baseline),
         size,
-        scale.points,
-        scale.name,
-        _interval(scale, bounds),
+        metric.tested,
+        _interval(row, metric),
         (p if p.startswith("<") else f"= {p}").replace(" ", "\N{NO-BREAK SPACE}"),
     )
 
 
-def _interval(scale: Scale, bounds: Sequence[float]) -> str:
-    span = scale.span(bounds[0], bounds[1])
+def _interval(row: SummaryRow, metric: Metric) -> str:
+    """The interval of the size of a difference."""
+    ends = (row.difference_low, row.difference_high)
+    low, high = ends if row.difference >= 0 else (-ends[1], -ends[0])
+    span = metric.span(low, high, beside=row.mean)
     return "" if span == MISSING else f"95\N{NO-BREAK SPACE}% interval {span}, "
 
 
@@ -138,18 +138,18 @@ def _untested(study: Contents) -> list[Markup]:
 
 def _reference(study: Contents) -> list[Markup]:
     """What needs no network, and how many of the activations' means are better than it."""
-    goodness = study.task.measure.goodness
+    metric = study.metric
     found = []
     for row in study.summary:
         if row.verdict != "reference":
             continue
         known = [other for other in study.summary if other is not row and math.isfinite(other.mean)]
-        ahead = sum(goodness(other.mean) > goodness(row.mean) for other in known)
-        scale, verb = Scale(row.metric), "is" if len(known) == 1 else "are"
+        ahead = sum(metric.goodness(other.mean) > metric.goodness(row.mean) for other in known)
+        verb = "is" if len(known) == 1 else "are"
         how_many = f"{ahead} of {counted(len(known), 'activation')} {verb}"
         found.append(
             Markup("Without any network, {} reaches a {} of {}; {} better in the mean.").format(
-                _name(row.activation), scale.name, scale.said(row.mean), how_many
+                _name(row.activation), metric.tested, metric.said(row.mean), how_many
             )
         )
     return found

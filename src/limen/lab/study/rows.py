@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from limen.errors import PlanError, StudyError
+from limen.lab.numerals import stored_fields
 from limen.lab.records import CostRow, EpochRow, GradientRow, RunRecord, SiteRow
 from limen.lab.study.result import searched_plan
 from limen.lab.study.store import NO_COLUMNS, Study, StudyFolder, as_csv, run_row, write_atomically
@@ -116,7 +117,7 @@ def keep(rows: Rows, home: Path) -> Path:
         if parts:
             write_atomically(folder / name, as_csv(parts))
     if rows.costs:
-        write_atomically(folder / COSTS, as_csv([{key: _digits(value) for key, value in row} for row in rows.costs]))
+        write_atomically(folder / COSTS, as_csv([stored_fields(row) for row in rows.costs]))
     if rows.plan is not None:
         write_atomically(folder / "plan.json", rows.plan.as_json())
     return folder
@@ -164,14 +165,10 @@ def _shortened(path: str, place: str) -> str:
 def _parts(runs: Sequence[RunRecord], field: str) -> list[dict[str, Any]]:
     """What belongs to every run in several rows, in six digits."""
     return [
-        {"activation": run.activation, "seed": run.seed, **{key: _digits(value) for key, value in row}}
+        {"activation": run.activation, "seed": run.seed, **stored_fields(row)}
         for run in runs
         for row in getattr(run, field)
     ]
-
-
-def _digits(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _read_runs(folder: Path) -> tuple[RunRecord, ...]:

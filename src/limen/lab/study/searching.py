@@ -15,6 +15,7 @@ from torch import nn
 from limen.activations.mixture import AdAct
 from limen.errors import StudyError
 from limen.lab.data import Samples
+from limen.lab.metric import GAP
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
 from limen.lab.study.listener import Listener
@@ -73,7 +74,7 @@ class Selection:
             return run
         measure = experiment.task.measure.on_test
         gap = run.metrics[measure] - run.metrics[f"baked_{measure}"]
-        return run.model_copy(update={"metrics": {**run.metrics, "discretisation_gap": gap}})
+        return run.model_copy(update={"metrics": {**run.metrics, GAP: gap}})
 
     def _mix(self, network: nn.Module) -> SwapReport:
         report = swap_(network, lambda: AdAct(self.settings.candidates))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from limen.lab.records import CostRow, RunRecord, SummaryRow
 from limen.lab.settings import StudySettings
-from limen.lab.statistics import compare, correct, interval
+from limen.lab.statistics import correct
 from limen.lab.training.task import Task
 
 REFERENCE = "reference"
@@ -21,16 +21,13 @@ def summarise(
     measure = task.measure
     by_seed = {name: _metric_by_seed(runs, name, measure.on_test) for name in settings.activations}
     others = [name for name in settings.activations if name != settings.baseline]
-    compared = correct(
-        [compare(by_seed[name], by_seed[settings.baseline]) for name in others],
-        higher_is_better=measure.higher_is_better,
-    )
+    compared = correct([measure.compare(by_seed[name], by_seed[settings.baseline]) for name in others])
     comparisons = dict(zip(others, compared, strict=True))
     cost_of = {row.activation: row for row in costs}
     rows = []
     for name in settings.activations:
         mine = [run for run in runs if run.activation == name]
-        found, comparison, price = interval(list(by_seed[name].values())), comparisons.get(name), cost_of.get(name)
+        found, comparison, price = measure.interval([*by_seed[name].values()]), comparisons.get(name), cost_of.get(name)
         rows.append(
             SummaryRow(
                 activation=name,
@@ -53,13 +50,13 @@ def summarise(
                 parameters=mine[0].parameters if mine else 0,
             )
         )
-    baseline = interval(list(by_seed[settings.baseline].values())).mean
+    baseline = measure.interval([*by_seed[settings.baseline].values()]).mean
     return (*rows, *_reference_rows(task, settings.baseline, runs, baseline))
 
 
 def _reference_rows(task: Task, baseline: str, runs: Sequence[RunRecord], mean: float) -> list[SummaryRow]:
     """What needs no network, beside the activations; it is the same in every run, and takes part in no test."""
-    name = f"reference_{task.measure.name}"
+    name = task.measure.of_reference
     value = next((run.metrics[name] for run in runs if name in run.metrics), None)
     if not task.reference or value is None:
         return []

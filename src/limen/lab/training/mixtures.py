@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from limen.lab.numerals import stored
 from limen.lab.records import WeightsRow
 from limen.selection import (
     HeldoutWeights,
@@ -126,7 +127,7 @@ class Trajectories(L.Callback):
     def _note(self, epoch: int, module: L.LightningModule) -> None:
         for path, mixture in mixtures(module):
             mean = soft_weights(mixture).reshape(-1, len(mixture.names)).mean(0)
-            weights = {name: float(f"{w:.6g}") for name, w in zip(mixture.names, mean.tolist(), strict=True)}
+            weights = {name: stored(w) for name, w in zip(mixture.names, mean.tolist(), strict=True)}
             self.rows.append(WeightsRow(epoch=epoch, path=path.removeprefix("network."), weights=weights))
 
 

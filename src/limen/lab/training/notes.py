@@ -13,6 +13,8 @@ from torch import nn
 from limen.inspect import Watch, statistics, watch
 from limen.inspect.watching import depth_ratio
 from limen.lab.data import evenly
+from limen.lab.metric import GRADIENT_DEPTH_RATIO, NORMALITY, PERCENTILE_AGREEMENT
+from limen.lab.numerals import stored, stored_fields
 from limen.lab.records import GradientRow, SiteRow
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
@@ -38,7 +40,7 @@ class Gradients(L.Callback):
         """The means of this epoch."""
         for path, values in self.seen.gradients().items():
             mean = geometric_mean(values[self._noted :])
-            self.rows.append(GradientRow(epoch=trainer.current_epoch + 1, path=path, gradient=float(f"{mean:.6g}")))
+            self.rows.append(GradientRow(epoch=trainer.current_epoch + 1, path=path, gradient=stored(mean)))
         self._noted = len(next(iter(self.seen.gradients().values())))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -53,7 +55,7 @@ class Gradients(L.Callback):
         """How much of the gradient at the last site arrives at the first: the geometric mean over all steps."""
         by_site = list(self.seen.gradients().values())
         ratios = [depth_ratio(values) for values in zip(*by_site, strict=True)]
-        return {"test_gradient_depth_ratio": geometric_mean(ratios)}
+        return {GRADIENT_DEPTH_RATIO.on_test: geometric_mean(ratios)}
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -95,16 +97,14 @@ def site_rows(network: nn.Module, experiment: Experiment) -> tuple[SiteRow, ...]
     kept = set(SiteRow.model_fields)
     with torch.no_grad():
         described = [site.as_dict() for site in statistics(network, inputs)]
-    return tuple(SiteRow(**{key: _digits(value) for key, value in one.items() if key in kept}) for one in described)
+    return tuple(
+        SiteRow(**stored_fields((key, value) for key, value in one.items() if key in kept)) for one in described
+    )
 
 
 def input_metrics(sites: Sequence[SiteRow]) -> dict[str, float]:
     """How normal the inputs of the least normal site are, and how near ASH keeps to its percentile where least near."""
     distances = [site.normal_distance for site in sites if math.isfinite(site.normal_distance)]
     gaps = [abs(site.kept - site.percentile) / 100 for site in sites if math.isfinite(site.kept)]
-    found = {"test_normality": 1 - max(distances)} if distances else {}
-    return {**found, **({"test_percentile_agreement": 1 - max(gaps)} if gaps else {})}
-
-
-def _digits(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    found = {NORMALITY.on_test: 1 - max(distances)} if distances else {}
+    return {**found, **({PERCENTILE_AGREEMENT.on_test: 1 - max(gaps)} if gaps else {})}

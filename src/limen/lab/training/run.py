@@ -16,6 +16,7 @@ from torch import nn
 
 from limen.errors import StudyError
 from limen.lab.data import evenly
+from limen.lab.metric import Metric
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.settings import StudySettings
 from limen.lab.training.batches import Batches
@@ -24,7 +25,6 @@ from limen.lab.training.experiment import Experiment
 from limen.lab.training.memory import peak_memory
 from limen.lab.training.shapes import layer_shapes
 from limen.lab.training.supervised import BestWeights, Epochs, NonFiniteLossError, StepTimes, Supervised
-from limen.lab.training.task import Measure
 from limen.surgery import SwapReport, swap_
 from limen.training import activation_parameters
 
@@ -122,7 +122,7 @@ def run(
         metrics |= _best_test_epoch(epochs.rows, task.measure)
     further = extra.conclude(network, lambda other: _test_other(trainer, module, other, batches))
     metrics |= further.pop("metrics", {})
-    metrics |= {f"reference_{name}": value for name, value in task.reference_metrics(data).items()}
+    metrics |= {task.metric(name).of_reference: value for name, value in task.reference_metrics(data).items()}
     return RunRecord(
         status="finished",
         best_epoch=chosen,
@@ -203,7 +203,7 @@ def _test_other(
 def score_on_test(network: nn.Module, experiment: Experiment) -> float:
     """The task's measure on the test examples, beside the training."""
     task, data = experiment.task, experiment.data
-    metric = task.metrics(data)[task.measure.name].to(experiment.settings.device)
+    metric = task.meters(data)[task.measure.name].to(experiment.settings.device)
     training = network.training
     network.eval()
     for inputs, targets in experiment.evaluated(data.tested):
@@ -212,11 +212,11 @@ def score_on_test(network: nn.Module, experiment: Experiment) -> float:
     return float(metric.compute())
 
 
-def _best_test_epoch(rows: Sequence[EpochRow], measure: Measure) -> dict[str, float]:
+def _best_test_epoch(rows: Sequence[EpochRow], measure: Metric) -> dict[str, float]:
     """What the paper would have reported: the best test score of any epoch, and the first epoch with it."""
     scores = [row.test_score for row in rows if row.test_score is not None]
     best = max(scores, key=measure.goodness)
-    return {f"best_{measure.on_test}": best, "best_test_epoch": float(1 + scores.index(best))}
+    return {measure.best_on_test: best, "best_test_epoch": float(1 + scores.index(best))}
 
 
 def _observed(experiment: Experiment) -> torch.Tensor:

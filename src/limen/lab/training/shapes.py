@@ -10,6 +10,7 @@ from limen.activations.mixture import AdAct
 from limen.inspect.binning import binned
 from limen.inspect.sites import learned_parameters
 from limen.inspect.sites import sites as inspected
+from limen.lab.numerals import stored
 from limen.lab.records import LayerShape
 
 
@@ -48,9 +49,9 @@ def _shape(path: str, site: Activation, x: Tensor, y: Tensor) -> LayerShape:
     return LayerShape(
         path=path,
         activation=f"{type(site).__name__}({site.extra_repr()})",
-        x=_rounded(means.x),
-        y=_rounded(means.y),
-        density=_rounded(means.density),
+        x=_stored(means.x),
+        y=_stored(means.y),
+        density=_stored(means.density),
         parameters=_parameters(site),
         weights=_weights(site),
     )
@@ -60,7 +61,7 @@ def _parameters(site: Activation) -> dict[str, tuple[float, ...]]:
     """What was learned, but for a mixture's weights."""
     mixture = isinstance(site, AdAct)
     learned = learned_parameters(site)
-    return {name: _rounded(value.flatten()) for name, value in learned.items() if "." in name or not mixture}
+    return {name: _stored(value.flatten()) for name, value in learned.items() if "." in name or not mixture}
 
 
 def _weights(site: Activation) -> dict[str, float]:
@@ -70,5 +71,5 @@ def _weights(site: Activation) -> dict[str, float]:
     return dict(zip(site.names, weights.tolist(), strict=True))
 
 
-def _rounded(values: Tensor) -> tuple[float, ...]:
-    return tuple(float(f"{value:.6g}") for value in values.tolist())
+def _stored(values: Tensor) -> tuple[float, ...]:
+    return tuple(map(stored, values.tolist()))

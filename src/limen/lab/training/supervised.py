@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from limen.lab.data import Data
+from limen.lab.metric import Metric
 from limen.lab.records import EpochRow
 from limen.lab.settings import StudySettings
-from limen.lab.training.task import Measure, Task
+from limen.lab.training.task import Task
 from limen.training import param_groups
 
 
@@ -41,8 +42,8 @@ class Supervised(L.LightningModule):
         self.network, self.task, self.data, self.settings = network, task, data, settings
         self.learning_rate, self.weight_decay = settings.learning_rate, settings.weight_decay
         self.activation_lr = settings.activation_lr
-        self.train_score = task.train_metric(data)
-        measures = MetricCollection(dict(task.metrics(data)))
+        self.train_score = task.train_meter(data)
+        measures = MetricCollection(dict(task.meters(data)))
         self.val_measures, self.test_measures = measures.clone(prefix="val_"), measures.clone(prefix="test_")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -98,7 +99,7 @@ class BestWeights(L.Callback):
     A small validation split often gives several epochs the same accuracy, and the earliest of them is undertrained.
     """
 
-    def __init__(self, network: nn.Module, measure: Measure) -> None:
+    def __init__(self, network: nn.Module, measure: Metric) -> None:
         self.network, self.measure = network, measure
         self.epoch = 0
         self.best = (-math.inf, -math.inf)
@@ -137,7 +138,7 @@ class Epochs(L.Callback):
     """Collects a row an epoch and tells a listener about each."""
 
     def __init__(
-        self, listener: Callable[[EpochRow], None], measure: Measure, test_score: Callable[[], float] | None = None
+        self, listener: Callable[[EpochRow], None], measure: Metric, test_score: Callable[[], float] | None = None
     ) -> None:
         self.rows: list[EpochRow] = []
         self.listener, self.measure, self.test_score = listener, measure, test_score

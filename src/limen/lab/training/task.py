@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Generic
 
 import lightning as L
 from torch import Tensor, nn
-from torchmetrics import Metric
+from torchmetrics import Metric as Meter
 from typing_extensions import TypeVar
 
-from limen.lab import networks
+from limen.lab import metric, networks
 from limen.lab.data import Data
+from limen.lab.metric import Metric
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 
@@ -23,41 +23,18 @@ ANY = -1
 """In the shape of an output: as many as the network likes."""
 
 
-@dataclass(frozen=True)
-class Measure:
-    """The metric that chooses the epoch and decides the comparison."""
-
-    name: str
-    higher_is_better: bool = True
-
-    @property
-    def on_heldout(self) -> str:
-        """Its name among an epoch's metrics."""
-        return f"val_{self.name}"
-
-    @property
-    def on_test(self) -> str:
-        """Its name among a run's metrics."""
-        return f"test_{self.name}"
-
-    def goodness(self, value: float) -> float:
-        """The value, turned so that more is better.
-
-        >>> Measure("rmse", higher_is_better=False).goodness(2.0)
-        -2.0
-        """
-        return value if self.higher_is_better else -value
-
-
 class Task(ABC, Generic[D]):
     """A kind of problem. One object serves every study of it, and holds nothing of any of them."""
 
     name: ClassVar[str]
     about: ClassVar[str]
     """What it is in a few words, and what data it takes."""
-    measure: ClassVar[Measure]
-    chooses: ClassVar[Measure | None] = None
-    """What chooses the epoch where :attr:`measure` cannot, such as ``Measure("loss", higher_is_better=False)``."""
+    metrics: ClassVar[tuple[Metric, ...]]
+    """All that :meth:`meters` computes, in the order of the report's table."""
+    measure: ClassVar[Metric]
+    """The one of them that chooses the epoch and decides the comparison."""
+    chooses: ClassVar[Metric | None] = None
+    """What chooses the epoch where :attr:`measure` cannot, such as the loss."""
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]]
     """Those that come with limen; a factory is called with what it takes of :meth:`offered`."""
     defaults: ClassVar[Mapping[str, Any]]
@@ -66,10 +43,8 @@ class Task(ABC, Generic[D]):
     """Settings that not every task has, and this one does."""
     observed: ClassVar[int] = 500
     """Held-out examples over which the learned shapes are described."""
-    tabled: ClassVar[tuple[str, ...]] = ()
-    """Test metrics that the report tabulates beside the measure that decides, as far as the data has them."""
-    train_score: ClassVar[str] = ""
-    """What :meth:`train_metric` measures where that is not the measure, such as ``box_accuracy``."""
+    train_score: ClassVar[Metric | None] = None
+    """What :meth:`train_meter` measures where that is not the measure."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Libraries that it needs beyond the lab's, whose versions are noted."""
     reference: ClassVar[str] = ""
@@ -112,12 +87,20 @@ class Task(ABC, Generic[D]):
         return self.loss(network(inputs), targets)
 
     @abstractmethod
-    def metrics(self, data: D) -> dict[str, Metric]:
-        """New metrics by name, the measure that decides among them."""
+    def meters(self, data: D) -> dict[str, Meter]:
+        """What computes :attr:`metrics`, new and by name, as far as the data has them."""
 
-    def train_metric(self, data: D) -> Metric:
+    def train_meter(self, data: D) -> Meter:
         """What is noted of the training batches of an epoch: the measure, or something cheaper in its stead."""
-        return self.metrics(data)[self.measure.name]
+        return self.meters(data)[self.measure.name]
+
+    def metric(self, name: str) -> Metric:
+        """One of its metrics, or of those that any task's runs may note, by name.
+
+        Raises:
+            SpecError: if it has none of this name.
+        """
+        return metric.find(name, (*self.metrics, *metric.OF_EVERY_TASK), f"the task {self.name}")
 
     def answer(self, outputs: Tensor, targets: Tensor, data: D) -> tuple[Tensor, Tensor]:
         """Predictions and truth as the metrics take them."""

@@ -119,7 +119,7 @@ def test_without_ground_truth_images_alone_are_tested(tmp_path: Path) -> None:
     data = loaded(mvtec(tmp_path, masks=False))
     assert not data.has_masks
     assert (data.test.masks[4:] == UNKNOWN).all()
-    assert set(tasks.find("anomaly").metrics(data)) == {"auroc"}
+    assert set(tasks.find("anomaly").meters(data)) == {"auroc"}
 
 
 def test_kinds_with_masks_learn_from_the_normal_one_and_thin_defects_survive_resizing(tmp_path: Path) -> None:

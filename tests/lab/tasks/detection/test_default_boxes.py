@@ -194,6 +194,6 @@ def test_the_metrics_of_the_task_take_the_networks_output() -> None:
     logits = torch.tensor([[[0.0, 9.0, 0.0], [0.0, 0.0, 9.0], [9.0, 0.0, 0.0]]])
     outputs = torch.cat([logits, torch.zeros(1, 3, 4), centred(torch.tensor([A, B, FAR]))[None]], -1)
     objects = torch.tensor([[[0.0, *A], [0.0, *B]]])
-    found = {name: float(metric(*task.answer(outputs, objects, data))) for name, metric in task.metrics(data).items()}
+    found = {name: float(metric(*task.answer(outputs, objects, data))) for name, metric in task.meters(data).items()}
     assert found == pytest.approx({"map50": 51 / 101, "map": 51 / 101})
     assert float(task.train_metric(data)(*task.answer(outputs, objects, data))) == pytest.approx(0.5)

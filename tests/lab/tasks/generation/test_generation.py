@@ -303,7 +303,7 @@ def test_the_picture_is_a_grid_of_images(digits: PictureData) -> None:
 
 
 def test_a_metric_takes_no_others_embedding_to_its_device(digits: PictureData) -> None:
-    metric = tasks.find("generation").metrics(digits)["small_fid"]
+    metric = tasks.find("generation").meters(digits)["small_fid"]
     metric.to("meta")  # stands for a GPU, on which the reference would then look for real images in vain
     assert all(value.device.type == "cpu" for value in digits.embedding.state_dict().values())
     assert tasks.find("generation").reference_metrics(digits)["small_fid"] > 0

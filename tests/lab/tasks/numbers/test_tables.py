@@ -175,7 +175,7 @@ def test_the_metrics_are_those_of_the_target_in_its_own_unit(tmp_path: Path) -> 
     inputs, targets = data.test.tensors
     outputs = targets[:, :1] + 0.5  # half a deviation off
     predictions, truth = task.answer(outputs, targets, data)
-    found = {name: float(metric(predictions, truth)) for name, metric in task.metrics(data).items()}
+    found = {name: float(metric(predictions, truth)) for name, metric in task.meters(data).items()}
     half = 0.5 * float(targets[0, 1])
     assert found["rmse"] == pytest.approx(half, rel=1e-5)
     assert found["mae"] == pytest.approx(half, rel=1e-5)

@@ -209,7 +209,7 @@ def test_the_metrics_are_those_of_the_counted_pixels() -> None:
     answer = torch.tensor([[[1, 1, 0, 1, 0, 1]]])
     logits = torch.nn.functional.one_hot(answer, 2).movedim(-1, 1).float()
     truth, predicted = task.answer(logits, masks.long(), data)[::-1]
-    found = {name: float(metric(predicted, truth)) for name, metric in task.metrics(data).items()}
+    found = {name: float(metric(predicted, truth)) for name, metric in task.meters(data).items()}
     iou = (2 / 4 + 1 / 3) / 2
     wanted = {"dice": 2 * 2 / (3 + 3), "iou": 2 / 4, "miou": iou, "precision": 2 / 3, "recall": 2 / 3}
     assert found == pytest.approx(wanted)

@@ -72,6 +72,7 @@ class Claim(_Strict):
     data: str = ""
     """The paper's data, where the recipe's published table does not say it."""
     at_least: float | None = None
+    """Of a metric of which less is better: at most."""
     layers: tuple[int, ...] = ()
     """Counted from 1."""
     extreme: Literal["largest", "least", ""] = ""

@@ -8,20 +8,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from limen.errors import StudyError
+from limen.lab.metric import WEIGHT, Metric
+from limen.lab.numerals import plain
 from limen.lab.papers import recipe as recipes
 from limen.lab.papers import verdicts as published
 from limen.lab.papers.ledger import formulas
 from limen.lab.papers.ledger.claim import Claim, Ledger
 from limen.lab.papers.ledger.measuring import Measured, Measurements
 from limen.lab.papers.recipe import Recipe
-from limen.lab.report.wording import Scale, listed
-from limen.lab.statistics import Interval, interval
+from limen.lab.report.wording import listed
+from limen.lab.statistics import Interval
 from limen.lab.study.rows import Rows
 
 CONFIRMED, OPEN, CONTRADICTED, NOT_TESTED = "confirmed", "not detectable", "contradicted", "not tested here"
 VERDICTS = (CONFIRMED, OPEN, CONTRADICTED, NOT_TESTED)
 BETTER = 1.0
-"""The expected difference where the paper gives a direction and no number."""
+"""By how much a network is expected to be better where the paper gives a direction and no number."""
 
 
 @dataclass(frozen=True)
@@ -158,59 +160,58 @@ def _together(claim: Claim, recipe: Recipe, measured: Sequence[Measured]) -> str
 
 
 def _expected(claim: Claim, other: str, recipe: Recipe) -> float:
-    """The published difference of two networks, or only its direction."""
-    values = _table(recipe)
-    if claim.kind != "order" or claim.metric or not {claim.one, other} <= values.keys():
+    """How much better the first network is published to be, or only that it is."""
+    table = recipe.table
+    if table is None or claim.kind != "order" or claim.metric or not {claim.one, other} <= table.values.keys():
         return BETTER
-    return values[claim.one] - values[other]
-
-
-def _table(recipe: Recipe) -> dict[str, float]:
-    return {row["network"]: float(row["value"]) for row in recipe.published_rows()}
+    return table.ahead(claim.one, other)
 
 
 def _said(measured: Sequence[Measured]) -> str:
     """The comparison, or of several the one in which the first is least ahead."""
-    some = [one for one in measured if not math.isnan(one.found.difference.mean)]
+    some = [one for one in measured if not math.isnan(one.ahead)]
     if not some:
         return ""
-    least = min(some, key=lambda one: one.found.difference.mean)
+    least = min(some, key=lambda one: one.ahead)
     return least.said() if len(measured) == 1 else f"least ahead of {least.pair.other}, {least.said()}"
 
 
 def _from_the_table(claim: Claim, recipe: Recipe) -> str:
-    values = _table(recipe)
-    if claim.kind not in ("order", "best") or claim.metric or not {claim.one, *claim.than} <= values.keys():
+    table = recipe.table
+    if table is None or claim.kind not in ("order", "best") or claim.metric:
         return ""
-    best = max(claim.than, key=lambda name: values[name])
-    ahead = 100 * (values[claim.one] - values[best])
-    return f"{100 * values[claim.one]:.1f} against {100 * values[best]:.1f}: {ahead:+.1f}" + (
-        f" ({best})" if len(claim.than) > 1 else ""
-    )
+    if not {claim.one, *claim.than} <= table.values.keys():
+        return ""
+    best = min(claim.than, key=lambda name: table.ahead(claim.one, name))
+    text = f"{table.value(claim.one)} against {table.value(best)}: {plain(table.difference(claim.one, best))}"
+    return text + (f" ({best})" if len(claim.than) > 1 else "")
 
 
 def _value(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str, Any]:
     """Whether a network reaches a value, over seeds."""
+    metric = measurements.metric(claim)
+    values, noted = (measurements.values(claim, name) for name in (metric.on_test, metric.best_on_test))
+    honest, paper = (metric.interval(of) for of in (values, noted))
+    found_paper = {
+        "as_the_paper": metric.mean(paper),
+        "verdict_as_the_paper": _reaches(paper, claim, metric, len(noted)),
+    }
+    return {
+        "honest": metric.mean(honest) if values else "",
+        "verdict": _reaches(honest, claim, metric, len(values)),
+        "seeds": len(values),
+        "why": "" if len(values) > 1 else f"fewer than 2 seeds of {claim.one} are stored",
+        **(found_paper if noted else {}),
+    }
+
+
+def _reaches(found: Interval, claim: Claim, metric: Metric, seeds: int) -> str:
+    """Whether all of an interval is as good as the claim's value, none of it, or a part."""
     assert claim.at_least is not None
-    said = {}
-    for protocol in ("honest", "paper"):
-        values = measurements.values(claim, protocol)
-        found = interval(values)
-        scale = Scale(f"test_{measurements.metric(claim)}", found.mean)
-        text = scale.value(found.mean) + ("" if math.isnan(found.low) else f" ({scale.span(found.low, found.high)})")
-        said[protocol] = (text if values else "", _reaches(found, claim.at_least, len(values)), len(values))
-    (honest, verdict, seeds), (paper, paper_verdict, noted) = said["honest"], said["paper"]
-    why = "" if seeds > 1 else f"fewer than 2 seeds of {claim.one} are stored"
-    found_paper = {"as_the_paper": paper, "verdict_as_the_paper": paper_verdict} if noted else {}
-    return {"honest": honest, "verdict": verdict, "seeds": seeds, "why": why, **found_paper}
-
-
-def _reaches(found: Interval, wanted: float, seeds: int) -> str:
     if seeds < 2:
         return NOT_TESTED
-    if found.low >= wanted:
-        return CONFIRMED
-    return CONTRADICTED if found.high < wanted else OPEN
+    worst, best = sorted(metric.goodness(end - claim.at_least) for end in (found.low, found.high))
+    return CONFIRMED if worst >= 0 else CONTRADICTED if best < 0 else OPEN
 
 
 def _layer(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str, Any]:
@@ -236,8 +237,9 @@ def _share(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str
     farthest, word = (min, "least") if above else (max, "largest")
     seeds = range(len(sites[0].seeds))
     weights = [farthest(s.seeds[seed].weights[name] for s in sites for name in claim.candidates) for seed in seeds]
-    found = interval([(value - equal) if above else (equal - value) for value in weights])
-    text = f"the {word} of them weighs {_weight(interval(weights))}, an equal share is {equal:.3f}"
+    found = WEIGHT.difference_interval([(value - equal) if above else (equal - value) for value in weights])
+    share = WEIGHT.mean(WEIGHT.interval(weights))
+    text = f"the {word} of them weighs {share}, an equal share is {WEIGHT.value(equal)}"
     return _lead(text, published.lead_verdict(found), measurements)
 
 
@@ -248,20 +250,17 @@ def _depth(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str
         return {"why": "no weights are stored"}
     first, last = sites[0], sites[-1]
     (name,) = claim.candidates
-    rise = [b.weights[name] - a.weights[name] for a, b in zip(first.seeds, last.seeds, strict=True)]
-    text = f"{name} from {first.weights[name]:.3f} to {last.weights[name]:.3f}: {_weight(interval(rise), signed=True)}"
-    return _lead(text, published.lead_verdict(interval(rise)), measurements)
+    rise = WEIGHT.difference_interval(
+        [b.weights[name] - a.weights[name] for a, b in zip(first.seeds, last.seeds, strict=True)]
+    )
+    ends = f"{name} from {WEIGHT.value(first.weights[name])} to {WEIGHT.value(last.weights[name])}"
+    return _lead(f"{ends}: {plain(WEIGHT.mean_difference(rise))}", published.lead_verdict(rise), measurements)
 
 
 def _sites(claim: Claim, measurements: Measurements) -> list[Any]:
     plan = measurements.rows.plan
     sites = plan.sites if plan else ()
     return [sites[layer - 1] for layer in claim.layers] if sites and max(claim.layers) <= len(sites) else []
-
-
-def _weight(found: Interval, *, signed: bool = False) -> str:
-    form = "+.3f" if signed else ".3f"
-    return f"{found.mean:{form}}" + ("" if math.isnan(found.low) else f" ({found.low:{form}} to {found.high:{form}})")
 
 
 def _lead(text: str, verdict: str, measurements: Measurements) -> dict[str, Any]:

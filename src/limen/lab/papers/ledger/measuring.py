@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from limen.errors import SpecError
+from limen.lab.metric import EPOCHS, Metric
+from limen.lab.numerals import plain
 from limen.lab.papers.ledger.claim import Claim
 from limen.lab.papers.verdicts import by_seed
 from limen.lab.records import RunRecord
-from limen.lab.report.wording import Scale
-from limen.lab.statistics import Comparison, Interval, compare, correct, interval
+from limen.lab.statistics import Comparison, Interval, correct
 from limen.lab.study.rows import Rows
-from limen.lab.tasks import registry
-
-EPOCHS = "epochs"
-"""The metric of a claim about convergence."""
-LOWER_IS_BETTER = frozenset({EPOCHS, "loss", "mae", "mse"}) | {
-    task.measure.name for task in map(registry.find, registry.names()) if not task.measure.higher_is_better
-}
-PROTOCOLS = {"honest": "test_", "paper": "best_test_"}
-"""The test score of the epoch that held-out examples chose; the best test score of any epoch."""
 
 
 @dataclass(frozen=True)
@@ -30,34 +23,35 @@ class Pair:
 
     one: str
     other: str
-    metric: str
+    metric: Metric
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A paired difference of two networks, better meaning above 0, with what each of them came to."""
+    """A paired difference of two networks, with what each of them came to."""
 
     pair: Pair
     found: Comparison
     one: Interval
     other: Interval
 
+    @property
+    def ahead(self) -> float:
+        """By how much the first is better."""
+        return self.pair.metric.goodness(self.found.difference.mean)
+
     def said(self) -> str:
-        """Both networks, and the difference with its interval, in the metric's own direction.
+        """Both networks, and the difference with its interval.
 
         The difference of a metric of which less is better is below 0 where the first is better.
         """
         if math.isnan(self.found.difference.mean):
             return ""
-        difference, sign = self.found.difference, _sign(self.pair.metric)
-        ends = sorted((sign * difference.low, sign * difference.high))
-        if self.pair.metric == EPOCHS:
-            span = "" if math.isnan(difference.low) else f" ({ends[0]:+.1f} to {ends[1]:+.1f})"
-            return f"{self.one.mean:.1f} against {self.other.mean:.1f} epochs: {sign * difference.mean:+.1f}{span}"
-        scale = Scale(f"test_{self.pair.metric}", self.one.mean)
-        levels = f"{scale.value(self.one.mean)} against {scale.value(self.other.mean)}"
-        span = "" if math.isnan(difference.low) else f" ({scale.span(*ends, signed=True)})"
-        return f"{levels}: {scale.difference(sign * difference.mean)}{span}"
+        metric, beside = self.pair.metric, self.one.mean
+        difference = metric.mean_difference(self.found.difference, beside)
+        if metric is EPOCHS:  # with a hyphen, as in every page that was made
+            return plain(f"{metric.value(beside)} against {metric.said(self.other.mean)}: {difference}")
+        return f"{metric.value(beside)} against {metric.value(self.other.mean)}: {difference}"
 
 
 class Measurements:
@@ -65,11 +59,15 @@ class Measurements:
 
     def __init__(self, rows: Rows, claims: Sequence[Claim]) -> None:
         self.rows, self.claims = rows, claims
-        self.measure = rows.task.measure
 
-    def metric(self, claim: Claim) -> str:
+    def metric(self, claim: Claim) -> Metric:
         """What a claim is judged by."""
-        return EPOCHS if claim.kind == "convergence" else claim.metric or self.measure.name
+        if claim.kind == "convergence":
+            return EPOCHS
+        try:
+            return self.rows.task.metric(claim.metric) if claim.metric else self.rows.task.measure
+        except SpecError as error:
+            raise SpecError(f"the claim {claim.id}: {error}") from None
 
     def pairs(self, claim: Claim) -> list[Pair]:
         """The comparisons that a claim needs."""
@@ -80,33 +78,30 @@ class Measurements:
     @cached_property
     def honest(self) -> Mapping[Pair, Measured]:
         """By the epoch that held-out examples chose."""
-        return self._measured("honest")
+        return self._measured(lambda metric: metric.on_test)
 
     @cached_property
     def paper(self) -> Mapping[Pair, Measured]:
         """By the best test epoch, which is noted for the measure that decides only."""
-        return self._measured("paper")
+        return self._measured(lambda metric: metric.best_on_test)
 
-    def _measured(self, protocol: str) -> Mapping[Pair, Measured]:
+    def _measured(self, stored: Callable[[Metric], str]) -> Mapping[Pair, Measured]:
         pairs = list(dict.fromkeys(pair for claim in self.claims for pair in self.pairs(claim)))
-        values = {pair: self._values(pair, protocol) for pair in pairs}
-        raw = [compare(_turned(one, pair), _turned(other, pair)) for pair, (one, other) in values.items()]
-        return {
-            pair: Measured(pair, found, interval(list(one.values())), interval(list(other.values())))
-            for (pair, (one, other)), found in zip(values.items(), correct(raw), strict=True)
-        }
+        values = {pair: self._values(pair, stored(pair.metric)) for pair in pairs}
+        found = correct([pair.metric.compare(one, other) for pair, (one, other) in values.items()])
+        means = ([pair.metric.interval([*of.values()]) for of in values[pair]] for pair in pairs)
+        return {pair: Measured(pair, one, *both) for pair, one, both in zip(pairs, found, means, strict=True)}
 
-    def _values(self, pair: Pair, protocol: str) -> tuple[Mapping[int, float], Mapping[int, float]]:
-        if pair.metric == EPOCHS:
-            return epochs_to_reach(self.rows.runs, pair) if protocol == "honest" else ({}, {})
-        column = PROTOCOLS[protocol] + pair.metric
-        one, other = (by_seed(self.rows.runs, name, column) for name in (pair.one, pair.other))
+    def _values(self, pair: Pair, name: str) -> tuple[Mapping[int, float], Mapping[int, float]]:
+        if pair.metric is EPOCHS:
+            return epochs_to_reach(self.rows.runs, pair) if name == EPOCHS.on_test else ({}, {})
+        one, other = (by_seed(self.rows.runs, network, name) for network in (pair.one, pair.other))
         seeds = sorted(one.keys() & other.keys())  # the levels shown are those of the difference
         return {seed: one[seed] for seed in seeds}, {seed: other[seed] for seed in seeds}
 
-    def values(self, claim: Claim, protocol: str) -> list[float]:
-        """One network's metric, a value a seed."""
-        return list(by_seed(self.rows.runs, claim.one, PROTOCOLS[protocol] + self.metric(claim)).values())
+    def values(self, claim: Claim, name: str) -> list[float]:
+        """What is stored of one network by a name, a value a seed."""
+        return list(by_seed(self.rows.runs, claim.one, name).values())
 
 
 def epochs_to_reach(runs: Sequence[RunRecord], pair: Pair) -> tuple[dict[int, float], dict[int, float]]:
@@ -133,12 +128,3 @@ def _reached(loss: float) -> float:
 
 def _first(losses: Sequence[float], level: float) -> float:
     return float(next(epoch for epoch, loss in enumerate(losses, start=1) if loss <= level))
-
-
-def _sign(metric: str) -> float:
-    return -1.0 if metric in LOWER_IS_BETTER else 1.0
-
-
-def _turned(values: Mapping[int, float], pair: Pair) -> dict[int, float]:
-    """The values such that more is better."""
-    return {seed: _sign(pair.metric) * value for seed, value in values.items()}

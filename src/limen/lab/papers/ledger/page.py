@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from limen.lab.papers.ledger.claim import Ledger
 from limen.lab.papers.ledger.judging import VERDICTS, Entry
+from limen.lab.report.markdown import table
 from limen.lab.report.wording import counted
 from limen.lab.study.rows import Rows
 
@@ -55,12 +56,12 @@ def _counts(ledger: Ledger, entries: Sequence[Entry]) -> list[str]:
             counts = count([entry for entry in mine if entry.claim.kind != "formula"])
             borne_out = count(computed)["confirmed"]
             rows.append((name, *map(str, counts.values()), f"{borne_out} of {len(computed)}", str(len(mine))))
-    return _ruled(("paper", *VERDICTS, "formula holds", "claims"), rows)
+    return table(("paper", *VERDICTS, "formula holds", "claims"), rows)
 
 
 def _table(entries: Sequence[Entry]) -> list[str]:
     heading = ("claim", "published", "tested by, on", "honest", "verdict", "as the paper", "verdict")
-    return _ruled(heading, [_row(entry) for entry in entries])
+    return table(heading, [_row(entry) for entry in entries])
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
@@ -88,9 +89,4 @@ def _studies(entries: Sequence[Entry], studies: Sequence[Rows]) -> list[str]:
         (f"`{r.recipe}`", str(len(r.runs)), str(r.study.settings.epochs), f"`{r.study.command}`", of)
         for r, of in zip(deciding, versions, strict=True)
     ]
-    return [*lines, *_ruled(("recipe", "runs", "epochs", "command", "versions"), rows)]
-
-
-def _ruled(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    ruled = [heading, ["---"] * len(heading), *rows]
-    return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in ruled]
+    return [*lines, *table(("recipe", "runs", "epochs", "command", "versions"), rows)]

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from limen.lab.numerals import fixed, significant, with_unit
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.palette import INK, MUTED, Look, looks
 from limen.lab.report.figures.svg import Picture, draw, panel
-from limen.lab.report.wording import fixed, short, significant, with_unit
+from limen.lab.report.wording import short
 
 ROW = 34
 WIDTH = 500

@@ -15,7 +15,7 @@ from limen.lab.records import EpochRow, RunRecord
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.palette import Look, looks
 from limen.lab.report.figures.svg import Picture, draw, panel
-from limen.lab.report.wording import Scale, counted
+from limen.lab.report.wording import counted
 
 SIZE = (500, 290)
 Values = np.ndarray
@@ -26,14 +26,13 @@ Line = tuple[Look, Values, Values]
 def curves(study: Contents) -> list[Picture]:
     """Draw the four panels, or none when no finished run kept its epochs."""
     heldout = study.heldout.capitalize()
-    task = study.task
-    scale = Scale(task.measure.on_test)
-    trained = Scale(task.train_score) if task.train_score else scale
+    measure = study.task.measure
+    trained = study.task.train_score or measure
     panels: tuple[tuple[str, Callable[[EpochRow], float]], ...] = (
         ("Training loss", lambda row: row.train_loss),
         (f"{heldout} loss", lambda row: row.heldout_loss),
-        (f"Training {trained.column_title}", lambda row: trained.factor * row.train_score),
-        (f"{heldout} {scale.column_title}", lambda row: scale.factor * row.heldout_score),
+        (f"Training {trained.axis}", lambda row: trained.shown(row.train_score)),
+        (f"{heldout} {measure.axis}", lambda row: measure.shown(row.heldout_score)),
     )
     return [
         Picture(_panel(title, f"curve{index}-", lines), title)

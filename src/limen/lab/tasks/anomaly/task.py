@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 import lightning as L
 from torch import Tensor, nn
-from torchmetrics import Metric
+from torchmetrics import Metric as Meter
 
 from limen.errors import SpecError, suggest
 from limen.lab import networks
 from limen.lab.data import ByClass, Division, divide, load, names
+from limen.lab.metric import LOSS, fraction
 from limen.lab.records import Heatmaps
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.anomaly.data import AnomalyData, one_class
@@ -28,7 +29,7 @@ from limen.lab.tasks.anomaly.padim import PaDiM
 from limen.lab.tasks.anomaly.picture import pictures
 from limen.lab.tasks.anomaly.scores import ImageAUROC, PixelAUROC
 from limen.lab.training.batches import Batches
-from limen.lab.training.task import Measure, Task
+from limen.lab.training.task import Task
 
 MOST_PIXELS = 4_000_000
 """Of more test pixels than this the pixels' AUROC takes every n-th."""
@@ -43,8 +44,9 @@ class Anomaly(Task[AnomalyData]):
 
     name = "anomaly"
     about = "normal images to learn from, anomalies to find: MVTec folders, kinds with masks, or one class of a set"
-    measure = Measure("auroc")
-    chooses = Measure("loss", higher_is_better=False)
+    measure = fraction("auroc", "AUROC")
+    metrics = (measure, fraction("pixel_auroc", "pixel AUROC"))
+    chooses = LOSS
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
         "deep-svdd": DeepSVDD,
         "deep-svdd-pretrained": PretrainedDeepSVDD,
@@ -55,7 +57,6 @@ class Anomaly(Task[AnomalyData]):
     defaults: ClassVar[Mapping[str, Any]] = {"network": "deep-svdd", "batch_size": 64, "eval_batch_size": 64}
     options = frozenset({"image_size", "grey", "channels_last", "normal_class"})
     observed = 64
-    tabled: ClassVar[tuple[str, ...]] = ("auroc", "pixel_auroc")
 
     def load(self, settings: StudySettings) -> AnomalyData:
         """Images by kind, divided."""
@@ -124,10 +125,10 @@ class Anomaly(Task[AnomalyData]):
             return network.objective(inputs)
         return self.loss(network(inputs), targets)
 
-    def metrics(self, data: AnomalyData) -> dict[str, Metric]:
+    def meters(self, data: AnomalyData) -> dict[str, Meter]:
         """AUROC of images, and of pixels where masks are known."""
         stride = math.ceil(data.tested.masks.numel() / MOST_PIXELS)
-        pixels: dict[str, Metric] = {"pixel_auroc": PixelAUROC(stride)} if data.has_masks else {}
+        pixels: dict[str, Meter] = {"pixel_auroc": PixelAUROC(stride)} if data.has_masks else {}
         return {"auroc": ImageAUROC(), **pixels}
 
     def show(self, network: nn.Module, data: AnomalyData, settings: StudySettings) -> Heatmaps:

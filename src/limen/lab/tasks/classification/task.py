@@ -8,15 +8,16 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric
+from torchmetrics import Metric as Meter
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassMatthewsCorrCoef
 
 from limen.lab import networks
 from limen.lab.data import ByClass, Division, ImageData, divide, load
+from limen.lab.metric import ACCURACY, F1, Metric, fraction
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.classification.attention import attention
-from limen.lab.training.task import Measure, Task
+from limen.lab.training.task import Task
 
 TOP = 5
 """In how many guesses the class may be, for the second accuracy."""
@@ -27,11 +28,16 @@ class Classification(Task[ImageData]):
 
     name = "classification"
     about = "classes of images: a built-in set, or a folder, .zip or .tar.gz of class folders"
-    measure = Measure("accuracy")
+    measure = ACCURACY
+    metrics = (
+        ACCURACY,
+        fraction("top5_accuracy", "top-5 accuracy"),
+        Metric("mcc", "MCC", bounds=(-1.0, 1.0)),
+        F1,
+    )
     networks = networks.NETWORKS
     defaults: ClassVar[Mapping[str, Any]] = {"network": "convnet", "batch_size": 64, "eval_batch_size": 1000}
     options = frozenset({"image_size", "grey", "channels_last"})
-    tabled: ClassVar[tuple[str, ...]] = ("accuracy", "top5_accuracy", "mcc", "f1")
 
     def load(self, settings: StudySettings) -> ImageData:
         """Images by name or path, divided by class."""
@@ -55,15 +61,15 @@ class Classification(Task[ImageData]):
         """Cross-entropy of logits."""
         return F.cross_entropy(outputs, targets)
 
-    def metrics(self, data: ImageData) -> dict[str, Metric]:
+    def meters(self, data: ImageData) -> dict[str, Meter]:
         """Accuracy, in the first five guesses too where there are more classes; Matthews' correlation; macro F1."""
         count = len(data.classes)
-        found: dict[str, Metric] = {"accuracy": MulticlassAccuracy(count, average="micro")}
+        found: dict[str, Meter] = {"accuracy": MulticlassAccuracy(count, average="micro")}
         if count > TOP:
             found["top5_accuracy"] = MulticlassAccuracy(count, top_k=TOP, average="micro")
         return found | {"mcc": MulticlassMatthewsCorrCoef(count), "f1": MulticlassF1Score(count, average="macro")}
 
-    def train_metric(self, data: ImageData) -> Metric:
+    def train_meter(self, data: ImageData) -> Meter:
         """Accuracy alone."""
         return MulticlassAccuracy(len(data.classes), average="micro")
 

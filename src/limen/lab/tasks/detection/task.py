@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
+from torchmetrics import Metric as Meter
 
 from limen.lab import networks
 from limen.lab.data import Division, divide
 from limen.lab.data.strategies import ORDERS
+from limen.lab.metric import fraction
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.detection import default_boxes, libraries
@@ -20,7 +21,7 @@ from limen.lab.tasks.detection.average_precision import AveragePrecision
 from limen.lab.tasks.detection.boxes import BoxData, load_boxes
 from limen.lab.tasks.detection.picture import overlays
 from limen.lab.tasks.detection.ssd import SSD
-from limen.lab.training.task import ANY, Measure, Task
+from limen.lab.training.task import ANY, Task
 
 
 class _Precision(AveragePrecision):
@@ -31,7 +32,7 @@ class _Precision(AveragePrecision):
         super().update(default_boxes.detections(outputs), objects)
 
 
-class _LabelAccuracy(Metric):
+class _LabelAccuracy(Meter):
     """How many of the default boxes with an object have its class for the likeliest."""
 
     higher_is_better = True
@@ -62,7 +63,9 @@ class Detection(Task[BoxData]):
 
     name = "detection"
     about = "boxes: Pascal VOC XML or COCO JSON beside images, in a folder or archive"
-    measure = Measure("map50")
+    measure = fraction("map50", "mAP@50")
+    metrics = (measure, fraction("map", "mAP@[.5:.95]"))
+    train_score = fraction("default_box_accuracy", "default box accuracy")
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
         "ssd": SSD,
         libraries.SSD300.NAME: libraries.SSD300,
@@ -71,8 +74,6 @@ class Detection(Task[BoxData]):
     defaults: ClassVar[Mapping[str, Any]] = {"network": "ssd", "batch_size": 8, "eval_batch_size": 8}
     options = frozenset({"image_size", "grey", "channels_last", "split"})
     observed = 8
-    train_score = "default_box_accuracy"
-    tabled: ClassVar[tuple[str, ...]] = ("map50", "map")
 
     def check(self, settings: StudySettings) -> None:
         """Networks of torchvision need it."""
@@ -108,12 +109,12 @@ class Detection(Task[BoxData]):
 
         return ByObjective(network, self, data, settings) if isinstance(network, libraries.FasterRCNN) else None
 
-    def metrics(self, data: BoxData) -> dict[str, Metric]:
+    def meters(self, data: BoxData) -> dict[str, Meter]:
         """Mean average precision at an overlap of 0.5, and over 0.5, 0.55, …, 0.95."""
         count = len(data.classes)
         return {"map50": _Precision(count, thresholds=(0,)), "map": _Precision(count)}
 
-    def train_metric(self, data: BoxData) -> Metric:
+    def train_meter(self, data: BoxData) -> Meter:
         """How many default boxes with an object have its class: mAP would suppress and match boxes at every step."""
         return _LabelAccuracy()
 

@@ -10,11 +10,12 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric
+from torchmetrics import Metric as Meter
 
 from limen.errors import DataError, SpecError
 from limen.lab import networks
 from limen.lab.data import ByClass, Division, divide, evenly
+from limen.lab.metric import NOT_NEGATIVE, Metric
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.generation.dcgan import DCGAN
@@ -22,7 +23,7 @@ from limen.lab.tasks.generation.frechet import FEATURES, SmallFID, learn_embeddi
 from limen.lab.tasks.generation.grid import grid
 from limen.lab.tasks.generation.pictures import FEWEST, LATENT, PictureData, load_pictures, with_noise
 from limen.lab.training.batches import Batches
-from limen.lab.training.task import Measure, Task
+from limen.lab.training.task import Task
 
 NOTE = (
     "The distance is FID's formula on a small embedding: "
@@ -36,7 +37,8 @@ class Generation(Task[PictureData]):
 
     name = "generation"
     about = "images like those of a folder, an archive, or a built-in set"
-    measure = Measure("small_fid", higher_is_better=False)
+    measure = Metric("small_fid", "small FID", higher_is_better=False, bounds=NOT_NEGATIVE)
+    metrics = (measure,)
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"dcgan": DCGAN}
     defaults: ClassVar[Mapping[str, Any]] = {
         "network": "dcgan",
@@ -123,13 +125,13 @@ class Generation(Task[PictureData]):
         fake = network(inputs)
         return self.discriminator_loss(network, fake.detach(), targets) + self.generator_loss(network, fake)
 
-    def metrics(self, data: PictureData) -> dict[str, Metric]:
+    def meters(self, data: PictureData) -> dict[str, Meter]:
         """The distance."""
         return {"small_fid": SmallFID(data.embedding)}
 
     def reference_metrics(self, data: PictureData) -> dict[str, float]:
         """The distance of as many training images from the test images: a perfect generator has about this."""
-        metric = self.metrics(data)["small_fid"]
+        metric = self.meters(data)["small_fid"]
         part = evenly(data.train, len(data.tested))
         real = evenly(data.tested, len(part))
         for (_, ours), (_, theirs) in zip(Batches(part, 250), Batches(real, 250), strict=True):

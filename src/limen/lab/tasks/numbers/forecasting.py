@@ -46,7 +46,7 @@ class Forecasting(NumericTask):
         """The metrics of forecasting that nothing changes."""
         targets = data.tested.targets
         predictions, truth = self.answer(torch.zeros(len(targets), 1), targets, data)
-        return {name: float(metric(predictions, truth)) for name, metric in self.metrics(data).items()}
+        return {name: float(metric(predictions, truth)) for name, metric in self.meters(data).items()}
 
     def show(self, network: nn.Module, data: NumberData, settings: StudySettings) -> Shown:
         """The forecast over the test span."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, R2Score
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, R2Score
+from torchmetrics import Metric as Meter
 
 from limen.errors import SpecError
+from limen.lab.metric import NOT_NEGATIVE, Metric
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.numbers.data import NumberData
 from limen.lab.training.batches import Batches
-from limen.lab.training.task import Measure, Task
+from limen.lab.training.task import Task
 
 
 class NumericTask(Task[NumberData]):
@@ -24,8 +27,12 @@ class NumericTask(Task[NumberData]):
     metrics are. All of them are differences of predictions and truth, so what was subtracted from both is left out.
     """
 
-    measure = Measure("rmse", higher_is_better=False)
-    tabled: ClassVar[tuple[str, ...]] = ("rmse", "mae", "r2")
+    measure = Metric("rmse", "RMSE", higher_is_better=False, bounds=NOT_NEGATIVE)
+    metrics = (
+        measure,
+        Metric("mae", "MAE", higher_is_better=False, bounds=NOT_NEGATIVE),
+        Metric("r2", "R²", bounds=(-math.inf, 1.0)),
+    )
 
     def check(self, settings: StudySettings) -> None:
         """A target is needed."""
@@ -45,7 +52,7 @@ class NumericTask(Task[NumberData]):
         """Mean squared error, in units of the target's deviation."""
         return F.mse_loss(outputs[:, 0], targets[:, 0])
 
-    def metrics(self, data: NumberData) -> dict[str, Metric]:
+    def meters(self, data: NumberData) -> dict[str, Meter]:
         """RMSE, MAE, R²."""
         return {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()}
 

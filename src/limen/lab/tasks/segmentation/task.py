@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric
+from torchmetrics import Metric as Meter
 from torchmetrics.classification import (
     BinaryF1Score,
     BinaryJaccardIndex,
@@ -24,13 +24,14 @@ from torchmetrics.classification import (
 from limen.lab import networks
 from limen.lab.data import Division, divide
 from limen.lab.data.strategies import ORDERS, InGroups
+from limen.lab.metric import fraction
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.segmentation.masks import IGNORED, MaskData, load_masks
 from limen.lab.tasks.segmentation.networks import NETWORKS
 from limen.lab.tasks.segmentation.networks.monai_part import monai_part
 from limen.lab.tasks.segmentation.picture import overlays
-from limen.lab.training.task import Measure, Task
+from limen.lab.training.task import Task
 
 
 class Segmentation(Task[MaskData]):
@@ -42,13 +43,19 @@ class Segmentation(Task[MaskData]):
 
     name = "segmentation"
     about = "a class for every pixel: images/ and masks/ of matching names, PASCAL VOC, ADE20K, or NIfTI scans"
-    measure = Measure("dice")
+    measure = fraction("dice", "Dice")
+    metrics = (
+        measure,
+        fraction("iou", "IoU"),
+        fraction("miou", "mIoU"),
+        fraction("precision", "precision"),
+        fraction("recall", "recall"),
+    )
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = NETWORKS
     defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
     options = frozenset({"image_size", "grey", "channels_last", "ignore_label", "foreground", "intensity", "split"})
     observed = 8
     packages: ClassVar[tuple[str, ...]] = ("monai",)
-    tabled: ClassVar[tuple[str, ...]] = ("dice", "iou", "miou", "precision", "recall")
 
     def check(self, settings: StudySettings) -> None:
         """MONAI is needed, for the loss at least."""
@@ -83,7 +90,7 @@ class Segmentation(Task[MaskData]):
         dice: Tensor = _dice()(outputs, wanted, counts[:, None].to(outputs.dtype))
         return dice + F.cross_entropy(outputs, targets, ignore_index=IGNORED)
 
-    def metrics(self, data: MaskData) -> dict[str, Metric]:
+    def meters(self, data: MaskData) -> dict[str, Meter]:
         """Dice, IoU, mIoU, precision and recall."""
         count = len(data.classes)
         miou = MulticlassJaccardIndex(count, average="macro")

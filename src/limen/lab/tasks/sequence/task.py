@@ -9,16 +9,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric
+from torchmetrics import Metric as Meter
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 
 from limen.lab.data import Division
+from limen.lab.metric import ACCURACY, F1
 from limen.lab.records import Confusion, Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.sequence.gated import GRU, MOPGRU
 from limen.lab.tasks.sequence.sequences import SequenceData, load_sequences
 from limen.lab.training.batches import Batches
-from limen.lab.training.task import Measure, Task
+from limen.lab.training.task import Task
 
 
 class Sequence(Task[SequenceData]):
@@ -26,11 +27,11 @@ class Sequence(Task[SequenceData]):
 
     name = "sequence"
     about = "classes of sequences: class folders of .npy arrays (steps, features), or of images, read row by row"
-    measure = Measure("accuracy")
+    measure = ACCURACY
+    metrics = (ACCURACY, F1)
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"gru": GRU, "mopgru": MOPGRU}
     defaults: ClassVar[Mapping[str, Any]] = {"network": "gru", "batch_size": 32, "eval_batch_size": 500}
     options = frozenset({"image_size", "grey"})
-    tabled: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
 
     def load(self, settings: StudySettings) -> SequenceData:
         """Sequences by path, or images by name or path, divided by class."""
@@ -55,7 +56,7 @@ class Sequence(Task[SequenceData]):
         """Cross-entropy of logits."""
         return F.cross_entropy(outputs, targets)
 
-    def metrics(self, data: SequenceData) -> dict[str, Metric]:
+    def meters(self, data: SequenceData) -> dict[str, Meter]:
         """Accuracy and macro F1."""
         count = len(data.classes)
         return {
