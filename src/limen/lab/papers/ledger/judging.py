@@ -284,4 +284,5 @@ def _scale(claim: Claim, recipe: Recipe, rows: Rows) -> str:
         return f"{here}; the paper: {claim.data}"
     if there is None:
         return f"{here}; the paper: not known"
-    return f"{here}; the paper: {there.data}, {there.train_images:,} and {there.test_images:,}"
+    amounts = [f"{count:,}" for count in (there.train_images, there.test_images) if count is not None]
+    return f"{here}; the paper: {', '.join([there.data, *([listed(amounts)] if amounts else [])])}"
