@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from types import ModuleType
 
 
 class LimenError(Exception):
@@ -53,3 +55,37 @@ def suggest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+
+
+def missing(extra: str, need: str, reason: str = "", instead: str = "") -> MissingExtraError:
+    """The error that names the extra to install.
+
+    >>> missing("plot", "a figure needs matplotlib")
+    MissingExtraError("a figure needs matplotlib; install it with: pip install 'limen[plot]'")
+    """
+    broken = f", which cannot be imported ({reason})" if reason else ""
+    return MissingExtraError(f"{need}{broken}; install it with: pip install 'limen[{extra}]'{instead}")
+
+
+def require(module: str, extra: str, need: str, instead: str = "") -> ModuleType:
+    """Import a module of an optional library, or say which extra brings it.
+
+    Args:
+        module: its full name, ``library.part``.
+        extra: of limen, which installs the library.
+        need: what needs which library; the error begins with it.
+        instead: what else can be done; the error ends with it.
+
+    Raises:
+        MissingExtraError: if the module cannot be imported; with the reason where the library is there.
+
+    >>> require("no_such_library.part", "plot", "a figure needs no_such_library")
+    Traceback (most recent call last):
+    limen.errors.MissingExtraError: a figure needs no_such_library; install it with: pip install 'limen[plot]'
+    """
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # a library that is installed may still fail, as torchvision beside another torch does
+        absent = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+        reason = "" if absent else f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
+        raise missing(extra, need, reason, instead) from error

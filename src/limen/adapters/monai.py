@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from limen.adapters.specs import import_library, prefixed_layer
+from limen.adapters.specs import prefixed_layer
+from limen.errors import require
 
 
 def register() -> None:
@@ -34,4 +35,4 @@ def unregister() -> None:
 
 
 def _factory() -> Any:
-    return import_library("monai.networks.layers", "monai").Act
+    return require("monai.networks.layers", "monai", "this adapter needs monai").Act

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 from limen.activations.base import Activation
 from limen.activations.registry import create
-from limen.errors import MissingExtraError, SpecError
+from limen.errors import SpecError
 
 PREFIX = "limen:"
 """What the names of our activations start with in other libraries."""
@@ -47,14 +45,3 @@ def prefixed_layer(name: Any) -> partial[Activation] | None:
         return None
     # Some libraries write names in capitals; no spec of ours needs them.
     return layer(name[len(PREFIX) :].lower())
-
-
-def import_library(name: str, extra: str) -> ModuleType:
-    """Import a module of an optional library, or say what to install."""
-    try:
-        return import_module(name)
-    except Exception as error:  # a library that is installed may still fail, as torchvision beside another torch does
-        raise MissingExtraError(
-            f"this adapter needs {extra}, which cannot be imported ({error}); install it with: "
-            f"pip install 'limen[{extra}]'"
-        ) from error

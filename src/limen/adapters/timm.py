@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
-from limen.adapters.specs import import_library, prefixed_layer
+from limen.adapters.specs import prefixed_layer
+from limen.errors import require
 
 _TABLE = "_ACT_LAYER_DEFAULT"
 """timm's table of layer classes, asked last; it has no public way to add to it."""
@@ -29,7 +31,7 @@ def register() -> None:
     >>> register()  # doctest: +SKIP
     >>> timm.create_model("resnet18", act_layer="limen:asau:beta=2")  # doctest: +SKIP
     """
-    module = import_library("timm.layers.create_act", "timm")
+    module = _look_up()
     table = getattr(module, _TABLE)
     if not isinstance(table, _WithLimen):
         setattr(module, _TABLE, _WithLimen(table))
@@ -37,7 +39,11 @@ def register() -> None:
 
 def unregister() -> None:
     """Leave timm as it was before; models made meanwhile keep their activations."""
-    module = import_library("timm.layers.create_act", "timm")
+    module = _look_up()
     table = getattr(module, _TABLE)
     if isinstance(table, _WithLimen):
         setattr(module, _TABLE, dict(table))
+
+
+def _look_up() -> ModuleType:
+    return require("timm.layers.create_act", "timm", "this adapter needs timm")

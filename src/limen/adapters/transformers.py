@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from torch import nn
 
 from limen.activations.base import Activation
 from limen.activations.registry import find, names
-from limen.adapters.specs import PREFIX, import_library, layer, prefixed_layer
+from limen.adapters.specs import PREFIX, layer, prefixed_layer
+from limen.errors import require
 
 _undo: list[Callable[[], None]] = []
 
@@ -29,10 +31,10 @@ def register(*specs: str) -> None:
     ASAU(a=0.01, b=1, alpha=1, beta=2)
     >>> unregister()
     """
-    activations = import_library("transformers.activations", "transformers")
+    activations = _library("transformers.activations")
     if not _undo:
         _undo.append(_open_look_up(activations.ACT2FN))
-        _undo.append(_start_activations(import_library("transformers", "transformers").PreTrainedModel))
+        _undo.append(_start_activations(_library("transformers").PreTrainedModel))
     keeping_shape = [name for name in names() if find(name).keeps_shape]
     for spec in (*keeping_shape, *specs):
         _add(activations.ACT2CLS, PREFIX + spec, layer(spec))
@@ -42,6 +44,10 @@ def unregister() -> None:
     """Leave Transformers as it was before; models made meanwhile keep their activations."""
     while _undo:
         _undo.pop()()
+
+
+def _library(module: str) -> ModuleType:
+    return require(module, "transformers", "this adapter needs transformers")
 
 
 def _open_look_up(look_up: Any) -> Callable[[], None]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from limen.activations.base import Activation
-from limen.errors import MissingExtraError, SampleError
+from limen.errors import SampleError, require
 from limen.inspect.binning import binned
 from limen.inspect.sites import evaluating, passing, sites
 from limen.quadrature import normal_quantiles
@@ -112,11 +112,9 @@ def _channels(site: nn.Module) -> tuple[int, int]:
 
 def new_axes() -> Axes:
     """Axes of a figure of their own, which no global state keeps."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("a figure needs matplotlib; install it with: pip install 'limen[plot]'") from None
-    return Figure(figsize=(6, 4), layout="constrained").subplots()
+    figure = require("matplotlib.figure", "plot", "a figure needs matplotlib").Figure
+    axes: Axes = figure(figsize=(6, 4), layout="constrained").subplots()
+    return axes
 
 
 def by_depth(count: int) -> list[Any]:
