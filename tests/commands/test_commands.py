@@ -271,7 +271,7 @@ def test_no_permission_to_write(run: Command, tmp_path: Path, monkeypatch: pytes
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
     experiment = experiment_of(tiny())
-    monkeypatch.setattr(study, "prepare", lambda settings: experiment)
+    monkeypatch.setattr(study, "prepare", lambda task, settings: experiment)
     with nobody():
         sentence = refused(run, *FAST, "--out", locked / "out")
     assert f"no permission to write or read {locked / 'out'}" in sentence

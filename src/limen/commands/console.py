@@ -18,7 +18,7 @@ from limen.lab.report.wording import Scale
 from limen.lab.settings import StudySettings
 from limen.lab.statistics import interval
 from limen.lab.study.result import Result
-from limen.lab.tasks import registry
+from limen.lab.training.task import Task
 from limen.selection import Plan
 
 STYLES = {"better": "green", "worse": "red"}
@@ -33,9 +33,9 @@ SHORT = {
 class ProgressListener:
     """Two bars, one for the runs of the study and one for the epochs of the run, and a line for each run that ends."""
 
-    def __init__(self, settings: StudySettings) -> None:
+    def __init__(self, task: Task, settings: StudySettings) -> None:
         self.epochs = settings.epochs
-        self.measure = registry.find(settings.task).measure
+        self.measure = task.measure
         self.scale = Scale(self.measure.on_test)
         self.heldout = "test" if settings.test_chooses else "validation"
         self.console = Console(stderr=True)

@@ -21,7 +21,6 @@ from limen.lab.data.division import divide
 from limen.lab.report.wording import fixed
 from limen.lab.statistics import interval
 from limen.lab.study.store import StudyFolder
-from limen.lab.tasks.classification.task import Classification
 from limen.lab.training.batches import Batches
 from limen.surgery import swap_
 
@@ -44,8 +43,7 @@ def prepared(
     Raises:
         SpecError: if the model cannot be built, or the weights are not its own.
     """
-    task = Classification()
-    networks.find(model, task.networks)
+    networks.find(model)  # before the data are read
     images = divide(
         load(data, data_dir=data_dir, image_size=image_size, grey=grey),
         validation_fraction=0.1,
@@ -55,7 +53,7 @@ def prepared(
         limit_train=None,
         limit_test=None,
     )
-    network = task.build(model, images, seed)
+    network = networks.build(model, images.image_shape, len(images.classes), seed)
     if to is not None:
         swap_(network, to)
     if weights is not None:

@@ -19,6 +19,7 @@ from limen.lab.study.compare import compare
 from limen.lab.tasks import registry as tasks
 from limen.lab.training import run as train
 from limen.lab.training.batches import Batches
+from limen.lab.training.task import ANY
 
 
 def made(name: str, folder: Path) -> dict[str, object]:
@@ -90,7 +91,7 @@ def test_networks_give_what_the_task_asks_for_and_depend_on_the_seed_alone(name:
         first, second, other = (task.build(network, data, seed).eval() for seed in (0, 0, 1))
         outputs = first(inputs)
         wanted = (len(inputs), *task.output_shape(data))
-        assert tuple(s if w == tasks.ANY else w for w, s in zip(wanted, outputs.shape, strict=True)) == outputs.shape
+        assert tuple(s if w == ANY else w for w, s in zip(wanted, outputs.shape, strict=True)) == outputs.shape
         assert torch.equal(outputs, second(inputs))
         assert not torch.equal(outputs, other(inputs))
         assert task.loss(outputs, targets).ndim == 0
@@ -140,6 +141,6 @@ def _age(path: Path, newer: dict[str, tuple[str, ...]]) -> None:
 
 def test_an_option_of_another_task_is_refused() -> None:
     with pytest.raises(SpecError, match="--target 'x' is not an option of --task classification, only of regression"):
-        tasks.check_options(tiny(target="x"))
+        tasks.check_options(tasks.find("classification"), tiny(target="x"))
     with pytest.raises(SpecError, match=r"--split 'blocks' .* only of segmentation"):
-        tasks.check_options(tiny(split="blocks"))
+        tasks.check_options(tasks.find("classification"), tiny(split="blocks"))

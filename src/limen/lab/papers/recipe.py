@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from limen.errors import SpecError, suggest
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.tasks import registry
+from limen.lab.training.task import Task
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -74,13 +75,17 @@ class Recipe(_Strict):
         """What :func:`load` finds it by."""
         return self.name if self.folder == RECIPES else str((self.folder / f"{self.name}.toml").resolve())
 
+    @property
+    def problem(self) -> Task:
+        """Its task itself."""
+        return registry.find(self.task)
+
     def study_settings(self, *, quick: bool = False, full: bool = False, **changed: Any) -> StudySettings:
         """The settings of its study; ``changed`` says where to find the data, where to run, how many seeds."""
-        defaults = registry.find(self.task).defaults
         values = {
             "task": self.task,
             "baseline": "relu",
-            **defaults,
+            **self.problem.defaults,
             **self.settings,
             **({} if full else self.scaled),
             **(self.quick if quick else {}),

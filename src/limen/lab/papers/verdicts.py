@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from limen.lab.papers.recipe import Recipe
 from limen.lab.records import RunRecord
 from limen.lab.statistics import Comparison, Interval, compare, correct, interval
-from limen.lab.tasks import registry
 from limen.selection import Choice, Plan
 
 
@@ -57,7 +56,7 @@ class LayerRow:
 
 def paper_and_honest(recipe: Recipe) -> tuple[str, str]:
     """The best test epoch, as the papers report it; the test score of the epoch that held-out examples chose."""
-    measure = registry.find(recipe.task).measure.on_test
+    measure = recipe.problem.measure.on_test
     return f"best_{measure}", measure
 
 

@@ -18,7 +18,7 @@ from limen.lab.tasks import registry
 EPOCHS = "epochs"
 """The metric of a claim about convergence."""
 LOWER_IS_BETTER = frozenset({EPOCHS, "loss", "mae", "mse"}) | {
-    task.measure.name for task in map(registry.find, registry.names()) if not task.measure.higher_is_better
+    task.measure.name for task in registry.ALL if not task.measure.higher_is_better
 }
 PROTOCOLS = {"honest": "test_", "paper": "best_test_"}
 """The test score of the epoch that held-out examples chose; the best test score of any epoch."""
