@@ -118,11 +118,12 @@ def _print_selection(result: Result, plan: Plan, console: Console) -> None:
     """The plan, what to know before believing it, and the discretisation gap."""
     console.print(str(plan), highlight=False, markup=False, soft_wrap=True)
     gaps = [run.metrics["discretisation_gap"] for run in result.runs if "discretisation_gap" in run.metrics]
-    found = interval(gaps)
-    scale = Scale(result.task.measure.on_test)
+    measure = result.task.measure
+    found = interval([measure.goodness(-gap) for gap in gaps])
+    scale = Scale(measure.on_test)
     console.print(
         f"Discretisation gap: baking the trained mixture changes its {scale.name} by "
-        f"{with_interval(-found.mean, -found.high, -found.low, sign='+', scale=scale)}{scale.points}.",
+        f"{with_interval(found.mean, found.low, found.high, sign='+', scale=scale)}{scale.points}.",
         highlight=False,
         soft_wrap=True,
     )

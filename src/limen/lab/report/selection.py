@@ -81,10 +81,11 @@ def _gap(study: Contents) -> str:
     gaps = [r.metrics["discretisation_gap"] for r in study.finished(SEARCHED) if "discretisation_gap" in r.metrics]
     if not gaps:
         return ""
-    found, scale = interval(gaps), Scale(study.task.measure.on_test)
-    span = scale.span(-found.high, -found.low, signed=True)
+    measure = study.task.measure
+    found, scale = interval([measure.goodness(-gap) for gap in gaps]), Scale(measure.on_test)
+    span = scale.span(found.low, found.high, signed=True)
     within = "" if span == MISSING else f" (95 % interval {span})"
     return (
         f"Discretisation gap: replacing each trained mixture by its winner, with all weights kept, changes the "
-        f"{scale.name} by {scale.difference(-found.mean)}{scale.points}{within}."
+        f"{scale.name} by {scale.difference(found.mean)}{scale.points}{within}."
     )
