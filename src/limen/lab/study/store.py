@@ -250,8 +250,8 @@ def _parsed(path: Path, model: type[M]) -> M:
     try:
         held = from_json(path.read_bytes())
         version = held.pop("version", 1) if isinstance(held, dict) else 1
-        if not isinstance(version, int):
-            raise _unreadable(path, "version", "Input should be a whole number")
+        if not isinstance(version, int) or version < 1:
+            raise _unreadable(path, "version", "Input should be a whole number from 1 on")
         if version > VERSION:
             raise StudyError(
                 f"{path} has version {version}, and this limen reads versions 1 to {VERSION}; update limen."
