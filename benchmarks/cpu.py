@@ -24,10 +24,12 @@ from typing import Any
 
 import torch
 from torch.nn import functional as F
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 import limen
 from limen import bench
 from limen.lab.networks import build
+from limen.lab.study.store import write_atomically
 
 ACTIVATIONS = ("swish", "mish", "apalu", "ash", "adact", "asau")
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
@@ -59,8 +61,7 @@ def main() -> None:
     found["resnet20"] = resnet20()
     for title in ("overhead", "resnet20"):
         print(title, json.dumps(found[title], indent=1), "\n")
-    arguments.out.parent.mkdir(exist_ok=True)
-    arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_atomically(arguments.out, json.dumps(found, indent=1) + "\n")
 
 
 def markdown(found: dict[str, Any]) -> str:
@@ -128,7 +129,7 @@ def resnet20(batch: int = 64, rounds: int = 15) -> list[dict[str, float | str]]:
     """A training step of ResNet-20 with each activation over the same network with torch.nn.ReLU."""
     images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (batch,))
-    original = build("resnet20", (3, 32, 32), 10, seed=0).to(memory_format=torch.channels_last)
+    original = convert_conv2d_weight_memory_format(build("resnet20", (3, 32, 32), 10, seed=0), torch.channels_last)
     networks = {"torch.nn.ReLU": original}
     for name in ("relu", "swish", "ash", "asau", "apalu", "adact"):
         networks[name] = copy.deepcopy(original)
@@ -151,7 +152,7 @@ def _training_step(network: torch.nn.Module, images: torch.Tensor, labels: torch
 
     def step() -> None:
         optimiser.zero_grad()
-        F.cross_entropy(network(images), labels).backward()
+        torch.autograd.backward(F.cross_entropy(network(images), labels))
         optimiser.step()
 
     return step

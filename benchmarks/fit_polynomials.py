@@ -1,4 +1,4 @@
-"""Fit the polynomials of ``src/limen/kernels/vector_math.h`` and print their float32 coefficients.
+"""Fit the polynomials of ``src/limen/kernels/c/vector_math.h`` and print their float32 coefficients.
 
 Run ``python benchmarks/fit_polynomials.py``; it takes a second and needs mpmath (which SymPy brings) and SciPy.
 

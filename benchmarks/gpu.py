@@ -27,21 +27,27 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import torch
 from gpu_networks import ResNet18, ViT
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 import limen
 from limen import bench
-from limen.kernels import dispatch, plain, triton_launch
+from limen.kernels import dispatch, plain
+from limen.kernels.triton import launch
 
 ACTIVATIONS = ("silu", "gelu", "swish", "mish", "apalu", "ash", "asau", "adact")
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 MILLION = 2**20
 Row = dict[str, Any]
+Mark = float | torch.Event
+Lap = Callable[[], list[tuple[Mark, Mark]]]
+"""Work that says where each of its phases began and ended."""
+Label = TypeVar("Label", str, tuple[str, str])
 
 
 @dataclass(frozen=True)
@@ -175,12 +181,13 @@ def fused(scale: Scale) -> list[Row]:
     """The one choice that only measurement can make: ``dispatch.compiled_on_gpu``."""
     rows = []
     before = dispatch.compiled_on_gpu
+    choices: tuple[Literal["operator", "inlined"], ...] = ("operator", "inlined")
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.randn(scale.compared // 64, 64, device=scale.device, dtype=dtype, requires_grad=True)
         contenders = [Contender("F.silu", "builtin", F.silu)]
-        for name, choice in itertools.product(("silu", "swish", "ash", "asau"), ("operator", "inlined")):
+        for name, choice in itertools.product(("silu", "swish", "ash", "asau"), choices):
             module = limen.create(name, device=scale.device).train()
-            dispatch.compiled_on_gpu = choice  # type: ignore[assignment]
+            dispatch.compiled_on_gpu = choice
             contenders.append(Contender(name, choice, _between(module, scale), list(module.parameters())))
             torch.autograd.grad(contenders[-1].function(x).sum(), x)  # compiled now, under this choice
         rows += compare(contenders, x, scale)
@@ -190,7 +197,8 @@ def fused(scale: Scale) -> list[Row]:
 
 def _between(module: limen.Activation, scale: Scale) -> Callable[[Tensor], Tensor]:
     def function(x: Tensor) -> Tensor:
-        return x + module(F.layer_norm(x, x.shape[-1:]))
+        activated: Tensor = module(F.layer_norm(x, x.shape[-1:]))
+        return x + activated
 
     compiled: Callable[[Tensor], Tensor] = torch.compile(
         _apart(function), fullgraph=True, dynamic=False, backend=scale.compiler
@@ -236,7 +244,7 @@ def step(scale: Scale) -> list[Row]:
     images = images.to(memory_format=torch.channels_last)
     labels = torch.randint(0, 1000, (scale.batch,), device=scale.device)
     for title, build in networks.items():
-        original = build().to(scale.device, memory_format=torch.channels_last)
+        original = convert_conv2d_weight_memory_format(build().to(scale.device), torch.channels_last)
         contenders = {"original": original}
         for name in ("silu", "swish", "ash", "asau", "apalu", "adact"):
             contenders[name] = copy.deepcopy(original)
@@ -258,7 +266,7 @@ def _training_step(network: torch.nn.Module, images: Tensor, labels: Tensor) -> 
         optimiser.zero_grad()
         with torch.autocast(images.device.type, dtype=torch.bfloat16):
             loss = F.cross_entropy(network(images), labels)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
 
     return run
@@ -267,28 +275,26 @@ def _training_step(network: torch.nn.Module, images: Tensor, labels: Tensor) -> 
 def sweep(scale: Scale) -> list[Row]:
     """Launches beside the table's: every choice for both directions, the best first."""
     rows = []
-    kept = dict(triton_launch.FAMILIES)
+    kept = dict(launch.FAMILIES)
     (kind,) = {
-        name
-        for name, family in kept.items()
-        if family == triton_launch.device_of(torch.empty(1, device=scale.device)).family
+        name for name, family in kept.items() if family == launch.device_of(torch.empty(1, device=scale.device)).family
     }
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.randn(64, scale.compared // 64, device=scale.device, dtype=dtype, requires_grad=True)
         for warps, vectors, programs in itertools.product((4, 8), (1, 2, 4), (4, 8, 16, 32, 1 << 16)):
-            triton_launch.FAMILIES[kind] = dataclasses.replace(
+            launch.FAMILIES[kind] = dataclasses.replace(
                 kept[kind], warps=warps, vectors=vectors, backward_vectors=vectors, programs=programs,
                 backward_programs=min(programs, 32),
             )  # fmt: skip
-            triton_launch._device.cache_clear()
+            launch._device.cache_clear()
             contenders = [Contender("F.silu", "builtin", F.silu)]
             for name in ("swish", "asau"):
                 module = limen.create(name, device=scale.device)
                 contenders.append(Contender(name, "limen", module, list(module.parameters())))
             found = compare(contenders, x, scale)[1:]
             rows += [{"warps": warps, "vectors": vectors, "programs": programs, **row} for row in found]
-    triton_launch.FAMILIES[kind] = kept[kind]
-    triton_launch._device.cache_clear()
+    launch.FAMILIES[kind] = kept[kind]
+    launch._device.cache_clear()
     return sorted(rows, key=lambda row: (row["activation"], row["dtype"], row["both_ratio"]))
 
 
@@ -302,7 +308,7 @@ def compare(contenders: list[Contender], x: Tensor, scale: Scale) -> list[Row]:
     """Time them on x and its like, interleaved; the first is what the others are compared with."""
     g, target = torch.randn_like(x), torch.empty_like(x)
     labels = [(contender.name, contender.path) for contender in contenders]
-    laps: dict[Any, Callable[[], list[Any]]] = {}
+    laps: dict[tuple[str, str], Lap] = {}
     memory = {}
     for label, contender in zip(labels, contenders, strict=True):
         run = _passes(contender, x, g, scale)
@@ -312,9 +318,10 @@ def compare(contenders: list[Contender], x: Tensor, scale: Scale) -> list[Row]:
             laps[label] = run
         except torch.OutOfMemoryError:
             print(f"{label} does not fit with {x.numel():,} elements", flush=True)
-    laps["copy"] = _whole(lambda: target.copy_(x.detach()), scale)
+    copying = ("copy", "")
+    laps[copying] = _whole(lambda: target.copy_(x.detach()), scale)
     times = interleaved(laps, scale.rounds)
-    copied = _median(times.pop("copy"), 0)
+    copied = _median(times.pop(copying), 0)
     return [
         _row(label, found, times[labels[0]], copied, x) | {"peak memory / input": round(memory[label], 2)}
         for label, found in times.items()
@@ -334,8 +341,8 @@ def _row(
     return row
 
 
-def _passes(contender: Contender, x: Tensor, g: Tensor, scale: Scale) -> Callable[[], list[Any]]:
-    def run() -> list[Any]:
+def _passes(contender: Contender, x: Tensor, g: Tensor, scale: Scale) -> Lap:
+    def run() -> list[tuple[Mark, Mark]]:
         start = _mark(scale, first=True)
         y = contender.function(x)
         middle = _mark(scale)
@@ -345,8 +352,8 @@ def _passes(contender: Contender, x: Tensor, g: Tensor, scale: Scale) -> Callabl
     return run
 
 
-def _whole(work: Callable[[], Any], scale: Scale) -> Callable[[], list[Any]]:
-    def run() -> list[Any]:
+def _whole(work: Callable[[], object], scale: Scale) -> Lap:
+    def run() -> list[tuple[Mark, Mark]]:
         start = _mark(scale, first=True)
         work()
         return [(start, _mark(scale))]
@@ -358,14 +365,14 @@ AHEAD = 5_000_000
 """Cycles, some 3 ms, that the device is kept busy before a measurement: the host has then queued all of it."""
 
 
-def _mark(scale: Scale, first: bool = False) -> Any:
+def _mark(scale: Scale, first: bool = False) -> Mark:
     """This moment of the device's time."""
     if scale.device == "cpu":
         return time.perf_counter()
     if first:
         _cache().zero_()  # nothing of the input is left in the device's cache
-        torch.cuda._sleep(AHEAD)
-    event = torch.cuda.Event(enable_timing=True)
+        torch._C._cuda_sleep(AHEAD)
+    event: torch.Event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     event.record()
     return event
 
@@ -379,8 +386,12 @@ def _cache() -> Tensor:
     return _buffer[0]
 
 
-def _milliseconds(start: Any, end: Any) -> float:
-    return 1000 * (end - start) if isinstance(start, float) else start.elapsed_time(end)
+def _milliseconds(start: Mark, end: Mark) -> float:
+    if isinstance(start, float):
+        assert isinstance(end, float)
+        return 1000 * (end - start)
+    assert not isinstance(end, float)
+    return start.elapsed_time(end)
 
 
 def _wait(scale: Scale) -> None:
@@ -388,7 +399,7 @@ def _wait(scale: Scale) -> None:
         torch.cuda.synchronize()
 
 
-def peak_memory(run: Callable[[], Any], scale: Scale) -> float:
+def peak_memory(run: Callable[[], object], scale: Scale) -> float:
     """Bytes allocated at the worst moment of a run, beyond what was there before."""
     if scale.device == "cpu":
         run()
@@ -401,9 +412,9 @@ def peak_memory(run: Callable[[], Any], scale: Scale) -> float:
     return torch.cuda.max_memory_allocated() - before
 
 
-def interleaved(laps: dict[Any, Callable[[], list[Any]]], rounds: int) -> dict[Any, list[list[float]]]:
+def interleaved(laps: dict[Label, Lap], rounds: int) -> dict[Label, list[list[float]]]:
     """Milliseconds of each phase in each round; every round does all, in an order drawn anew."""
-    found: dict[Any, list[list[float]]] = {label: [] for label in laps}
+    found: dict[Label, list[list[float]]] = {label: [] for label in laps}
     for _ in range(rounds):
         for label in random.sample(list(laps), len(laps)):
             marks = laps[label]()

@@ -14,24 +14,40 @@ import statistics
 import sys
 import time
 import warnings
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "surgery"))
 
+import checks
 import nasty
 import test_architectures as architectures
-from checks import evaluated, tensors
 
 import limen
+from limen.lab.study.store import write_atomically
+
+Inputs = Tensor | dict[str, Tensor]
+Build = Callable[[], nn.Module]
+
+# The tests' helpers carry no types.
+tensors: Callable[[object], list[Tensor]] = checks.tensors
+evaluated: Callable[[nn.Module, Inputs], list[Tensor]] = checks.evaluated
 
 
 class Intercepting(TorchFunctionMode):
     """What an interception has to do at least: see every call, ask which it is and where it comes from."""
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Collection[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         if getattr(func, "__name__", "") in NAMES:
             frame = sys._getframe(1)
             self.last = (frame.f_code, frame.f_lineno)
@@ -41,7 +57,7 @@ class Intercepting(TorchFunctionMode):
 NAMES = {"relu", "relu_", "gelu", "silu", "tanh", "sigmoid", "softmax", "leaky_relu", "elu", "softplus", "hardswish"}
 
 
-def computes(make_trace, model, inputs):
+def computes(make_trace: Callable[[], Callable[..., object]], model: nn.Module, inputs: Inputs) -> str:
     """Whether a trace exists, and whether it computes the network for these inputs and for others."""
     try:
         with warnings.catch_warnings():
@@ -52,7 +68,7 @@ def computes(make_trace, model, inputs):
     for given, what in (
         (inputs, "wrong"), (rows_of(inputs, 2), "not for twice the rows"), (rows_of(inputs, 0), "not for one row")
     ):  # fmt: skip
-        args, kwargs = ((), given) if isinstance(given, dict) else ((given,), {})
+        args, kwargs = arguments_of(given)
         try:
             with torch.no_grad():
                 same = all(
@@ -66,21 +82,28 @@ def computes(make_trace, model, inputs):
     return "yes"
 
 
-def rows_of(inputs, times):
+def rows_of(inputs: Inputs, times: int) -> Inputs:
     """The same inputs so many times over; one row for 0."""
-    if isinstance(inputs, dict):
-        return {key: rows_of(value, times) for key, value in inputs.items()}
-    return torch.cat([inputs] * times) if times else inputs[:1]
+
+    def rows(x: Tensor) -> Tensor:
+        return torch.cat([x] * times) if times else x[:1]
+
+    return {key: rows(x) for key, x in inputs.items()} if isinstance(inputs, dict) else rows(inputs)
 
 
-def exported(model, args, kwargs):
+def arguments_of(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """What a network is called with: tensors by name, or one in its place."""
+    return ((), inputs) if isinstance(inputs, dict) else ((inputs,), {})
+
+
+def exported(model: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> nn.Module:
     """Exported with as free a first dimension as export allows."""
     dynamic = [{0: torch.export.Dim.AUTO} for _ in (*args, *kwargs)]
     shapes = dict(zip(kwargs, dynamic, strict=True)) if kwargs else tuple(dynamic)
     return torch.export.export(model, args, kwargs, dynamic_shapes=shapes).module()
 
 
-def median_ms(function, rounds=15):
+def median_ms(function: Callable[[], object], rounds: int = 15) -> float:
     times = []
     for _ in range(rounds):
         start = time.perf_counter()
@@ -89,18 +112,18 @@ def median_ms(function, rounds=15):
     return 1e3 * statistics.median(times)
 
 
-def measure(name, build, inputs):
+def measure(name: str, build: Build, inputs: Inputs) -> dict[str, str | float]:
     torch.manual_seed(0)
-    model, other = build().eval(), rows_of(inputs, 0)
-    args, kwargs = ((), inputs) if isinstance(inputs, dict) else ((inputs,), {})
-    row = {
+    model = build().eval()
+    args, kwargs = arguments_of(inputs)
+    row: dict[str, str | float] = {
         "network": name,
         "fx": computes(lambda: torch.fx.symbolic_trace(model), model, inputs),
         "export": computes(lambda: exported(model, args, kwargs), model, inputs),
     }
     plain = median_ms(lambda: evaluated(model, inputs))
 
-    def intercepted():
+    def intercepted() -> None:
         with Intercepting():
             evaluated(model, inputs)
 
@@ -111,22 +134,23 @@ def measure(name, build, inputs):
     row["sites"] = len(report.sites)
     row["of_them_calls"] = sum(bool(site.location) for site in report.sites)
     row["kept"], row["unreached"] = len(report.skipped), len(report.unreached)
+    args, kwargs = arguments_of(rows_of(inputs, 0))
     with torch.no_grad():
-        row["rewritten_other_batch"] = bool(tensors(model(**other) if isinstance(other, dict) else model(other)))
+        row["rewritten_other_batch"] = bool(tensors(model(*args, **kwargs)))
     return row
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    cases = {cls.__name__: (cls, torch.randn(3, nasty.WIDTH)) for cls in nasty.ALL}
+    cases: dict[str, tuple[Build, Inputs]] = {cls.__name__: (cls, torch.randn(3, nasty.WIDTH)) for cls in nasty.ALL}
     cases |= {name: (build, inputs) for name, (build, inputs, *_) in architectures.CASES.items()}
     rows = [measure(name, *case) for name, case in cases.items()]
     for row in rows:
         print(" | ".join(str(value) for value in row.values()))
     if options.out:
-        options.out.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n")
+        write_atomically(options.out, json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

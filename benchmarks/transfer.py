@@ -44,13 +44,14 @@ def images(name: str, data_dir: Path, train: int, test: int) -> tuple[Split, Spl
         load(name, data_dir=data_dir, image_size=(SIZE, SIZE)), validation_fraction=0.1, test_fraction=0.2, seed=0,
         with_validation=False, limit_train=train, limit_test=test,
     )  # fmt: skip
-    return tuple(split.batch(*split.tensors) for split in (data.train, data.test))  # type: ignore[return-value]
+    assert data.test is not None
+    return data.train.batch(*data.train.tensors), data.test.batch(*data.test.tensors)
 
 
 def batches(split: Split, seed: int) -> Iterator[Split]:
     """Shuffled by the seed alone, the same for every activation."""
     order = torch.randperm(len(split[1]), generator=torch.Generator().manual_seed(seed))
-    for chosen in order.split(BATCH):
+    for chosen in torch.split(order, BATCH):
         yield split[0][chosen], split[1][chosen]
 
 
@@ -63,7 +64,7 @@ def train(network: nn.Module, split: Split, epochs: int, seed: int, learned: nn.
         learned.train()
         for x, y in batches(split, 1000 * seed + epoch):
             optimizer.zero_grad()
-            F.cross_entropy(network(x), y).backward()
+            torch.autograd.backward(F.cross_entropy(network(x), y))
             optimizer.step()
 
 
@@ -71,9 +72,8 @@ def train(network: nn.Module, split: Split, epochs: int, seed: int, learned: nn.
 def accuracy(network: nn.Module, split: Split) -> float:
     """Of the test images, in evaluation mode."""
     network.eval()
-    right = sum(
-        int((network(x).argmax(1) == y).sum()) for x, y in zip(split[0].split(500), split[1].split(500), strict=True)
-    )
+    parts = zip(torch.split(split[0], 500), torch.split(split[1], 500), strict=True)
+    right = sum(int((network(x).argmax(1) == y).sum()) for x, y in parts)
     return right / len(split[1])
 
 
@@ -86,11 +86,10 @@ def measured(
     scratch = copy.deepcopy(network)
     train(network, first[0], epochs, seed, network)
     found = {"source": accuracy(network, first[1])}
-    classifier: nn.Linear = scratch.classifier  # type: ignore[assignment]
-    network.classifier = copy.deepcopy(classifier)  # the same new layer for every way
+    network.classifier = copy.deepcopy(scratch.get_submodule("classifier"))  # the same new layer for every way
     probe, tuned = copy.deepcopy(network), network
     for way, one, learned in (
-        ("probe", probe, probe.classifier),
+        ("probe", probe, probe.get_submodule("classifier")),
         ("tuned", tuned, tuned),
         ("scratch", scratch, scratch),
     ):

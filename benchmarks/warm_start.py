@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,12 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 import limen
 from limen.lab.data import Split, load
 from limen.lab.networks import build
+from limen.lab.study.store import write_atomically
 from limen.lab.training.batches import Batches
 from limen.warmstart import PULL
 
@@ -74,7 +75,8 @@ def main() -> None:
         for spec in specs:
             row = rows.setdefault(spec, {"activation": spec, "accuracy": {}})
             for _ in experiment.steps(network, row, measured):
-                write(arguments.out, {"settings": settings, "rows": list(rows.values())})
+                found = {"settings": settings, "rows": list(rows.values())}
+                write_atomically(arguments.out, json.dumps(found, indent=1) + "\n")
             print(json.dumps(row), flush=True)
     print(table(list(rows.values())))
 
@@ -129,11 +131,12 @@ class Experiment:
         groups = limen.param_groups(network, learning_rate, WEIGHT_DECAY)
         optimiser = torch.optim.AdamW(groups)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * len(batches))
-        network.to(memory_format=torch.channels_last).train()
+        convert_conv2d_weight_memory_format(network, torch.channels_last).train()
         for _ in range(epochs):
             for images, labels in batches:
                 optimiser.zero_grad()
-                F.cross_entropy(network(images.contiguous(memory_format=torch.channels_last)), labels).backward()
+                logits = network(images.contiguous(memory_format=torch.channels_last))
+                torch.autograd.backward(F.cross_entropy(logits, labels))
                 optimiser.step()
                 schedule.step()
 
@@ -161,14 +164,6 @@ def table(rows: list[dict[str, Any]]) -> str:
         cells = [f"{100 * row['accuracy'][name]:.2f}" if name in row["accuracy"] else "–" for name in columns]
         lines.append(f"| {row['activation']} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def write(path: Path, found: dict[str, object]) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

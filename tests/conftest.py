@@ -16,7 +16,7 @@ from hypothesis import settings
 from limen.activations import registry
 
 # What imports Triton is not looked at where there is none.
-collect_ignore = [] if find_spec("triton") else ["triton_compiling.py"]
+collect_ignore = [] if find_spec("triton") else ["kernels/triton_compiling.py"]
 
 # No test asserts a time. CI tries the same examples every time; elsewhere hypothesis looks for new ones.
 settings.register_profile("limen", deadline=None, derandomize=bool(os.environ.get("CI")))

@@ -216,7 +216,7 @@ def kernel_notes(activations: Sequence[str], device: str = "cpu") -> list[str]:
 
 def environment() -> dict[str, str]:
     """What the numbers were measured on: versions, processor, compiler."""
-    from limen.kernels.build import NoCompilerError, find_compiler
+    from limen.kernels.c.build import NoCompilerError, find_compiler
 
     try:
         compiler = find_compiler()

@@ -8,8 +8,9 @@ from importlib import metadata
 import torch
 
 import limen
-from limen.kernels import build, few, triton_build
+from limen.kernels.c import build, short_calls
 from limen.kernels.dispatch import why_no_triton
+from limen.kernels.triton.build import interpreted
 
 PACKAGES = ("torch", "sympy", "numpy", "lightning", "torchmetrics", "scipy", "matplotlib", "pydantic", "triton")
 
@@ -58,7 +59,7 @@ def _cpu_path() -> str:
 
 def _gpu_path() -> str:
     reason = why_no_triton()
-    if not reason and triton_build.interpreted():
+    if not reason and interpreted():
         return "triton, interpreted: within use_backend('triton') its kernels run on CPU tensors, slowly"
     there = torch.cuda.is_available() or torch.xpu.is_available()
     if not reason and there:
@@ -72,7 +73,7 @@ def _kernels() -> dict[str, str]:
         compiler = build.find_compiler()
         found = {"compiler": f"{compiler.path} ({compiler.version})", "flags": " ".join(compiler.flags)}
         found["threads"] = "OpenMP, torch's own" if compiler.openmp else "one (no OpenMP shared with torch)"
-        reason = few.why_not_native()
+        reason = short_calls.why_not_native()
         found["small calls"] = f"made in Python, which takes longer: {reason}" if reason else "made in C"
     except build.NoCompilerError as error:
         found = {"compiler": f"none: {error}"}

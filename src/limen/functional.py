@@ -18,12 +18,14 @@ from typing import Any
 from torch import Tensor, as_tensor
 
 from limen.activations.base import Activation
+from limen.activations.documenting import documented_function
 from limen.activations.fields import Noise, Param, bind
 from limen.activations.mixture import PAPER_CANDIDATES, AdAct
 from limen.activations.registry import find, name_of, names
 from limen.errors import ShapeError, SpecError
-from limen.kernels import dispatch, plain
+from limen.kernels import dispatch
 from limen.kernels.bound import shared
+from limen.kernels.precision import working_dtype
 
 
 def adact(
@@ -37,12 +39,21 @@ def adact(
     """Σ softmax(logits)ᵢ·fᵢ(x), as :class:`limen.AdAct`.
 
     Args:
-        x: any shape.
-        logits: (K,), or (C, K) for one mixture a channel, K being the number of candidates.
-        *parameters: the candidates' own parameters in order, such as PReLU's slope; those left out start as declared.
+        x: any shape, any floating type.
+        logits: floating, (K,), or (C, K) for one mixture a channel, K being the number of candidates.
+        *parameters: the candidates' own parameters in order, such as PReLU's slope: numbers, or tensors of one value or
+            of one a channel; those left out start as declared.
         candidates: names or specs.
         channel_dim: the channel axis of ``x``.
         training: draw RReLU's slopes.
+
+    Returns:
+        A tensor of the shape and type of ``x``.
+
+    Raises:
+        SpecError: for a candidate that does not exist, or a parameter too many or that is neither number nor tensor.
+        ShapeError: for logits, parameters or an ``x`` whose shapes do not fit.
+        DtypeError: for an ``x`` that is not floating-point.
 
     >>> import torch
     >>> adact(torch.tensor([-1.0, 1.0]), torch.zeros(7), 0.25)
@@ -73,7 +84,7 @@ def _as_parameter(value: Any, x: Tensor) -> Tensor:
         return value
     if not isinstance(value, (int, float)):
         raise SpecError(f"a parameter is a number or a tensor, and {value!r} was given.")
-    return as_tensor(value, dtype=plain.working_dtype(x), device=x.device)
+    return as_tensor(value, dtype=working_dtype(x), device=x.device)
 
 
 @functools.cache
@@ -99,7 +110,7 @@ def _derive(cls: type[Activation]) -> Callable[..., Tensor]:
         return dispatch.evaluate(shared(bound), x, tensors, channel_dim)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The function of :class:`limen.{cls.__name__}`.\n\n{inspect.getdoc(cls)}"
+    function.__doc__ = documented_function(cls, name)
     function.__signature__ = signature  # type: ignore[attr-defined]
     return function
 

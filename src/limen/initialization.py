@@ -39,10 +39,11 @@ def gain(activation: nn.Module | str | Callable[[Tensor], Tensor]) -> float:
     chosen for stable training, and 1 is returned, since it keeps variance 1 by itself; sigmoid has 1 (1.8463).
 
     Args:
-        activation: a module, a spec such as ``"asau:beta=2"``, or a function on tensors.
+        activation: a module, a spec such as ``"asau:beta=2"``, or a function on float64 tensors of any shape.
 
     Raises:
-        SpecError: for what changes the shape of its input, or is 0 throughout, or has no finite second moment.
+        SpecError: for a spec that names nothing, and for what changes the shape of its input, is 0 throughout, or has
+            no finite second moment.
 
     >>> round(gain("relu"), 6), round(gain(torch.tanh), 4), round(gain("selu"), 6)
     (1.414214, 1.5925, 1.0)
@@ -123,13 +124,18 @@ def init_(model: nn.Module, example: Any = None, *, generator: torch.Generator |
     running statistics are kept; a weight shared by several layers is drawn once.
 
     Args:
+        model: any module.
         example: one batch, as :func:`limen.reestimate_batch_norm_` takes them.
         generator: random generator for the weights; torch's own if not given.
 
+    Returns:
+        The gain of every layer drawn, by its path.
+
     Raises:
         SampleError: if a layer's input is 0 throughout or not finite, so that no weights give it variance 1.
-        LimenError: for a lazy layer, which has no shape yet; run the model once before. For a layer whose weight is
-            computed from others and cannot be assigned, as under a spectral norm; ``parametrizations.weight_norm`` can.
+        LimenError: for what is no ``nn.Module``; for a lazy layer, which has no shape yet: run the model once before;
+            for a layer whose weight is computed from others and cannot be assigned, as under a spectral norm:
+            ``parametrizations.weight_norm`` can.
 
     >>> import limen
     >>> model = nn.Sequential(nn.Linear(8, 8), limen.ReLU(), nn.Linear(8, 8))

@@ -17,6 +17,9 @@ NORMALISING = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RM
 def activation_parameters(model: nn.Module) -> list[nn.Parameter]:
     """The parameters that belong to activations (limen's and ``nn.PReLU``), each once, in the order of the modules.
 
+    Args:
+        model: any module; frozen parameters are listed too.
+
     >>> import limen
     >>> len(activation_parameters(nn.Sequential(nn.Linear(2, 2), limen.ASAU())))
     2
@@ -38,9 +41,14 @@ def param_groups(
     ``role``: ``weights``, ``norms and biases``, ``activations``. Frozen parameters are left out, as are empty groups.
 
     Args:
+        model: any module.
+        lr, weight_decay: of the weights, as torch's optimisers take them: per step.
         activation_lr: learning rate of the activations; ``lr`` if not given.
         decay_all: decay normalisations and biases with the weights, in one group, as torch's optimisers do. ``False``
             keeps every other parameter of fewer than two dimensions out, the practice for transformers.
+
+    Returns:
+        What a torch optimiser takes: a list of dictionaries with ``params``, ``lr``, ``weight_decay`` and ``role``.
 
     >>> import limen, torch
     >>> model = nn.Sequential(nn.Linear(2, 2), limen.ASAU())

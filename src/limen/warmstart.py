@@ -40,7 +40,11 @@ STARTS, SCREENING_STEPS = 8, 12
 
 @dataclass(frozen=True)
 class Fit:
-    """How far an activation was from its target, and how far it is: root mean square relative to the target's."""
+    """How far an activation was from its target, and how far it is: root mean square relative to the target's.
+
+    >>> Fit(before=0.25, after=0.0).after
+    0.0
+    """
 
     before: float
     after: float
@@ -64,8 +68,8 @@ def fit_(
         activation: any module that keeps the shape of its input; with one parameter a channel, each channel is fitted
             to its own samples.
         target: the function to come near to; called once, on a copy of the samples as they are.
-        samples: values as they arrive at the activation, of any shape that it takes; in the shape of a batch where it
-            has one parameter a channel or takes statistics of its input (ASH).
+        samples: values as they arrive at the activation, floating, of any shape that it takes; in the shape of a batch
+            where it has one parameter a channel or takes statistics of its input (ASH).
         steps: iterations at most.
         pull: less comes nearer to a target that the family reaches only in the limit, and learns more slowly from it.
 

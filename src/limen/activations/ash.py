@@ -30,6 +30,16 @@ def percentile_to_z(percentile: float | Tensor) -> float | Tensor:
 
     z = Φ⁻¹(1 − k/100) (arXiv 2210.11672, eq. 4-5). Only for normally distributed inputs is k the fraction kept.
 
+    Args:
+        percentile: k in per cent, between 0 and 100; a number, or a floating tensor of any shape.
+
+    Returns:
+        z in standard deviations: a float for a number, a tensor of the same shape and type for a tensor, which is not
+        checked: outside of 0 to 100 it gives NaN.
+
+    Raises:
+        SpecError: for a number that is not between 0 and 100.
+
     >>> round(percentile_to_z(2.5), 6)
     1.959964
     """
@@ -47,6 +57,12 @@ def z_to_percentile(z: float) -> float: ...
 def z_to_percentile(z: Tensor) -> Tensor: ...
 def z_to_percentile(z: float | Tensor) -> float | Tensor:
     """The percentage of normal inputs that lie ``z`` deviations or more above their mean: k = 100·(1 − Φ(z)).
+
+    Args:
+        z: in standard deviations; a number, or a floating tensor of any shape.
+
+    Returns:
+        k in per cent: a float for a number, a tensor of the same shape and type for a tensor.
 
     >>> z_to_percentile(0.0)
     50.0
@@ -91,7 +107,7 @@ class ASH(Activation):
 
     @property
     def percentile(self) -> Tensor:
-        """The percentage of normal inputs kept at the current threshold."""
+        """The percentage of normal inputs kept at the current threshold: float, 1-D, of num_parameters values."""
         return z_to_percentile(self.parameter_values()["z_k"].detach())
 
 

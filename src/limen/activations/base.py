@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
+from limen.activations.documenting import documented
 from limen.activations.fields import Field, Noise, Param, bind
 from limen.errors import SpecError, suggest
 from limen.kernels import dispatch
@@ -37,8 +38,14 @@ class Activation(nn.Module):
         channel_dim: the channel axis of the input; used with one parameter a channel.
         device, dtype: of the parameters. The output always has the type of the input.
 
-    Shape: any; the output has the shape of the input. Types: every floating type; half types are computed in
-    float32 and rounded once.
+    Shape: any; the output has the shape and type of the input. Types: every floating type; half types are computed
+    in float32 and rounded once. Parameters are float and 1-D, of num_parameters values.
+
+    Raises:
+        SpecError: when made, for an argument that is unknown or a value that is not allowed; when a class is defined
+            whose formula does not take ``x`` and exactly its fields.
+        DtypeError: when called, for an input that is not floating-point.
+        ShapeError: when called, for an input without the channels that the parameters are for.
 
     >>> from limen.formula import tanh
     >>> class Squash(Activation):
@@ -84,6 +91,7 @@ class Activation(nn.Module):
             cls.__signature__ = _constructor_signature(cls.fields)  # type: ignore[attr-defined]
         if "formula" in vars(cls):
             _check_formula(cls)
+        cls.__doc__ = documented(cls)
 
     def __init__(
         self,
@@ -137,14 +145,27 @@ class Activation(nn.Module):
         return names
 
     def reset_parameters(self) -> None:
-        """Set every parameter to the initial value given at construction."""
+        """Set every parameter to the initial value given at construction.
+
+        >>> import limen
+        >>> swish = limen.Swish(beta=2.0)
+        >>> _ = swish.beta.data.fill_(5.0)
+        >>> swish.reset_parameters()
+        >>> swish
+        Swish(beta=2)
+        """
         with torch.no_grad():
             for name, field in self.fields.items():
                 if isinstance(field, Param):
                     getattr(self, name).fill_(self.initial[name])
 
     def bind(self, training: bool) -> BoundFormula:
-        """The formula with everything fixed but its tensors."""
+        """The formula with everything fixed but its tensors, for training or evaluation.
+
+        >>> import limen
+        >>> limen.LeakyReLU(0.1).bind(training=False).constants
+        (('negative_slope', 0.1),)
+        """
         values = {
             name: training if isinstance(field, Noise) else field.current(self, name)
             for name, field in self.fields.items()
@@ -153,7 +174,12 @@ class Activation(nn.Module):
         return bind(self.formula, self.fields, values, self.channel_dim, self.plain_only)
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """The tensors that the bound formula takes, in its order."""
+        """The tensors that the bound formula takes, in its order: float, 1-D, of num_parameters values.
+
+        >>> import limen
+        >>> [tensor.shape for tensor in limen.ASH(num_parameters=3).tensors()]
+        [torch.Size([3]), torch.Size([3])]
+        """
         holders = self._parameters, self._buffers
         try:
             return tuple([holders[holder][name] for holder, name in self._bound_places])  # type: ignore[misc]
@@ -161,7 +187,16 @@ class Activation(nn.Module):
             return tuple([getattr(self, name) for name in self.params])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the formula."""
+        """Apply the formula to an input of any shape; the output has its type, and its shape where that is kept.
+
+        Raises:
+            DtypeError: for an input that is not floating-point.
+            ShapeError: for an input without the channels that the parameters are for.
+
+        >>> import limen
+        >>> limen.ReLU().forward(torch.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
+        """
         given: Any = x
         if type(given) is Proxy:
             return self._as_one_step(given)
@@ -206,11 +241,21 @@ class Activation(nn.Module):
         self._rebind()
 
     def parameter_values(self) -> dict[str, Tensor]:
-        """The current value of every :class:`Param` field, learned or not, as the formula receives it."""
+        """The current value of every :class:`Param` field, learned or not: float, 1-D, of num_parameters values.
+
+        >>> import limen
+        >>> limen.ASAU().parameter_values()["a"]
+        tensor([0.0100])
+        """
         return {name: field.current(self, name) for name, field in self.fields.items() if isinstance(field, Param)}
 
     def extra_repr(self) -> str:
-        """The current values, then what differs from the defaults."""
+        """The current values, then what differs from the defaults.
+
+        >>> import limen
+        >>> limen.PReLU(num_parameters=3).extra_repr()
+        'weight=0.25, num_parameters=3'
+        """
         with torch.no_grad():
             parts = [f"{name}={_summary(value)}" for name, value in self.parameter_values().items()]
         for name, field in self.fields.items():

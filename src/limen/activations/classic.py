@@ -19,7 +19,7 @@ from limen.formula import erf, expm1, minimum, sigmoid, softplus, tanh, where
 
 @register("relu")
 class ReLU(Activation):
-    """max(x, 0). Nair & Hinton 2010; NaN stays NaN.
+    """max(x, 0); NaN stays NaN.
 
     >>> import torch
     >>> ReLU()(torch.tensor([-1.0, 2.0])).tolist()
@@ -36,7 +36,7 @@ class ReLU(Activation):
 
 @register("leaky_relu")
 class LeakyReLU(Activation):
-    """x for x > 0, ``negative_slope``·x for x ≤ 0. Maas et al. 2013.
+    """x for x > 0, ``negative_slope``·x for x ≤ 0.
 
     >>> LeakyReLU(0.1)
     LeakyReLU(negative_slope=0.1)
@@ -53,7 +53,7 @@ class LeakyReLU(Activation):
 
 @register("prelu")
 class PReLU(Activation):
-    """x for x > 0, ``weight``·x for x ≤ 0, with the slope learned. He et al. 2015, arXiv 1502.01852.
+    """x for x > 0, ``weight``·x for x ≤ 0, with the slope learned.
 
     The parameter is called ``weight``, as in torch, so that state dicts of ``torch.nn.PReLU`` load.
 
@@ -74,8 +74,6 @@ class PReLU(Activation):
 class RReLU(Activation):
     """x for x > 0, r·x for x ≤ 0; in training r ~ U(lower, upper) for each element, in evaluation their mean.
 
-    Xu et al. 2015, arXiv 1505.00853.
-
     >>> import torch
     >>> RReLU().eval()(torch.tensor([-48.0])).tolist()
     [-11.0]
@@ -94,7 +92,7 @@ class RReLU(Activation):
 
 @register
 class Softplus(Activation):
-    """ln(1 + e^(βx)) / β. Dugas et al. 2001.
+    """ln(1 + e^(βx)) / β, a smooth maximum of x and 0.
 
     >>> Softplus(beta=2.0)
     Softplus(beta=2)
@@ -111,7 +109,7 @@ class Softplus(Activation):
 
 @register("elu")
 class ELU(Activation):
-    """x for x > 0, α(e^x − 1) for x ≤ 0. Clevert et al. 2015, arXiv 1511.07289.
+    """x for x > 0, α(e^x − 1) for x ≤ 0.
 
     >>> ELU(alpha=0.5)
     ELU(alpha=0.5)
@@ -128,7 +126,7 @@ class ELU(Activation):
 
 @register("selu")
 class SELU(Activation):
-    """λ·ELU(x; α) with the constants that keep mean 0 and variance 1. Klambauer et al. 2017, arXiv 1706.02515.
+    """λ·ELU(x; α) with the constants that keep mean 0 and variance 1.
 
     >>> SELU()
     SELU()
@@ -146,7 +144,7 @@ class SELU(Activation):
 
 @register("gelu")
 class GELU(Activation):
-    """x·Φ(x), or its tanh approximation. Hendrycks & Gimpel 2016, arXiv 1606.08415.
+    """x·Φ(x), Φ being the standard normal distribution function, or its tanh approximation.
 
     >>> GELU(approximate="tanh")
     GELU(approximate='tanh')
@@ -165,7 +163,7 @@ class GELU(Activation):
 
 @register
 class Swish(Activation):
-    """x·σ(βx) with β learned (``learned=False``: fixed). Ramachandran et al. 2017, arXiv 1710.05941.
+    """x·σ(βx) with β learned (``learned=False``: fixed).
 
     >>> Swish(beta=2.0, learned=False)
     Swish(beta=2)
@@ -182,7 +180,7 @@ class Swish(Activation):
 
 @register("silu")
 class SiLU(Activation):
-    """x·σ(x). Elfwing et al. 2017, arXiv 1702.03118.
+    """x·σ(x), which is Swish at β = 1.
 
     >>> SiLU()
     SiLU()
@@ -198,7 +196,7 @@ class SiLU(Activation):
 
 @register
 class Mish(Activation):
-    """x·tanh(softplus(x)). Misra 2019, arXiv 1908.08681.
+    """x·tanh(softplus(x)), with softplus(x) = ln(1 + e^x).
 
     >>> Mish()
     Mish()
@@ -214,9 +212,10 @@ class Mish(Activation):
 
 @register
 class Maxout(Activation):
-    """The maximum over groups of ``pieces`` neighbouring channels. Goodfellow et al. 2013, arXiv 1302.4389.
+    """The maximum over groups of ``pieces`` neighbouring channels.
 
-    It divides the number of channels by ``pieces``, so it takes its place in a network by design, not by a swap.
+    (N, C, …) becomes (N, C / pieces, …), where C is a multiple of ``pieces``; so it takes its place in a network by
+    design, not by a swap.
 
     >>> import torch
     >>> Maxout(2)(torch.tensor([[1.0, 5.0, -2.0, -3.0]])).tolist()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from torch import Tensor, nn
 
 from limen.errors import SpecError, suggest
 from limen.formula import Context
-from limen.formula.context import check_kind
+from limen.formula.context import ContextKind, check_kind
 from limen.kernels.bound import BoundFormula
 
 
@@ -22,6 +22,11 @@ class Field:
     settable: ClassVar[bool] = True
     """Whether the constructor takes a value for it."""
     keyword_only: ClassVar[bool] = True
+
+    @property
+    def allowed(self) -> str:
+        """What values the constructor takes, in words."""
+        return "any value"
 
     def current(self, module: nn.Module, name: str) -> Any:
         """The field's value in a module."""
@@ -40,7 +45,17 @@ class Field:
 class Param(Field):
     """A quantity that can be learned: one number for the whole input, or one for each channel.
 
-    ``learned=False`` keeps it fixed by default; it is then a buffer, saved with the model all the same.
+    ``learned=False`` keeps it fixed by default; it is then a buffer, saved with the model all the same. On an
+    activation the field's name holds the tensor, float, of shape (num_parameters,).
+
+    >>> import limen
+    >>> class Bent(limen.Activation):
+    ...     k = Param(0.5, learned=False)
+    ...     @staticmethod
+    ...     def formula(x, k):
+    ...         return x + k * abs(x)
+    >>> Bent().k
+    tensor([0.5000])
     """
 
     default: float
@@ -51,8 +66,20 @@ class Param(Field):
         # On an instance the name holds the parameter or buffer itself.
         def __get__(self, module: Any, owner: Any) -> Tensor: ...
 
+    @property
+    def allowed(self) -> str:
+        """A finite number, and whether it is learned."""
+        return f"a finite number, {'learned' if self.learned else 'not learned unless named'}"
+
     def check(self, owner: str, name: str, value: Any) -> float:
-        """Accept any finite number."""
+        """Return a finite number as a float.
+
+        Raises:
+            SpecError: for anything else; ``owner`` and ``name`` stand in its message.
+
+        >>> Param(1.0).check("Bent", "k", 2)
+        2.0
+        """
         return _finite_number(owner, name, value)
 
 
@@ -61,6 +88,15 @@ class Constant(Field):
     """A number of the formula that is never learned, such as the slope of a Leaky ReLU.
 
     The value must lie strictly between ``above`` and ``below`` (``inclusive=True``: or on them).
+
+    >>> import limen
+    >>> class Shifted(limen.Activation):
+    ...     by = Constant(1.0, above=0.0)
+    ...     @staticmethod
+    ...     def formula(x, by):
+    ...         return x + by
+    >>> Shifted(2.0)
+    Shifted(by=2)
     """
 
     default: float
@@ -69,14 +105,30 @@ class Constant(Field):
     inclusive: bool = False
     keyword_only: ClassVar[bool] = False
 
+    @property
+    def allowed(self) -> str:
+        """A finite number, and its bounds."""
+        bounded = math.isfinite(self.above) or math.isfinite(self.below)
+        return f"a finite number {self._bounds()}, never learned" if bounded else "a finite number, never learned"
+
+    def _bounds(self) -> str:
+        bounds = "from {} to {}" if self.inclusive else "between {} and {}, both excluded"
+        return bounds.format(self.above, self.below)
+
     def check(self, owner: str, name: str, value: Any) -> float:
-        """Accept a finite number within the bounds."""
+        """Return a finite number within the bounds as a float.
+
+        Raises:
+            SpecError: for anything else; ``owner`` and ``name`` stand in its message.
+
+        >>> Constant(1.0, above=0.0).check("Shifted", "by", 2)
+        2.0
+        """
         number = _finite_number(owner, name, value)
         inside = self.above < number < self.below
         if inside or (self.inclusive and number in (self.above, self.below)):
             return number
-        bounds = "from {} to {}" if self.inclusive else "between {} and {}, both excluded"
-        raise SpecError(f"{owner}: {name}={value!r} must lie {bounds.format(self.above, self.below)}.")
+        raise SpecError(f"{owner}: {name}={value!r} must lie {self._bounds()}.")
 
 
 @dataclass(frozen=True)
@@ -85,6 +137,11 @@ class Choice(Field):
 
     default: str
     options: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        """The options."""
+        return " or ".join(map(repr, self.options))
 
     def check(self, owner: str, name: str, value: Any) -> str:
         """Accept one of the options."""
@@ -101,6 +158,11 @@ class Count(Field):
     least: int = 1
     keyword_only: ClassVar[bool] = False
 
+    @property
+    def allowed(self) -> str:
+        """A whole number, and the least."""
+        return f"a whole number of at least {self.least}"
+
     def check(self, owner: str, name: str, value: Any) -> int:
         """Accept a whole number."""
         if isinstance(value, int) and not isinstance(value, bool) and value >= self.least:
@@ -113,6 +175,11 @@ class StatisticsContext(Field):
     """The axes over which the formula's ``mean`` and ``std`` are taken; the formula receives a ``Context``."""
 
     default: str = "sample"
+
+    @property
+    def allowed(self) -> str:
+        """The kinds of context."""
+        return " or ".join(map(repr, get_args(ContextKind)))
 
     def check(self, owner: str, name: str, value: Any) -> str:
         """Accept the name of a context."""

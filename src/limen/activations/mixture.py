@@ -21,7 +21,8 @@ from limen.activations.weighting import Weighting, held
 from limen.errors import SpecError, suggest
 from limen.kernels import dispatch
 from limen.kernels.bound import BoundFormula
-from limen.kernels.plain import ALL, at_least_float32, softmax
+from limen.kernels.precision import at_least_float32
+from limen.kernels.weights import ALL, softmax
 
 PAPER_CANDIDATES = ("relu", "elu", "leaky_relu", "prelu", "rrelu", "silu", "mish")
 """The seven of the paper, in its order."""
@@ -88,8 +89,8 @@ class AdAct(Activation):
     Args:
         candidates: names, specs, or :class:`Activation` objects, at least two.
 
-    The logits start at 0 (all weights equal); the paper does not say how it starts. They have shape (K,), or (C, K)
-    with one mixture a channel.
+    The logits start at 0 (all weights equal); the paper does not say how it starts. They are float, of shape (K,) for K
+    candidates, or (num_parameters, K) with one mixture a channel.
 
     >>> AdAct(("relu", "silu")).weights
     tensor([0.5000, 0.5000])
@@ -101,7 +102,8 @@ class AdAct(Activation):
     _bound_own: list[tuple[str, int, str]]
     weighting: Weighting | None
     """Temperature, sampling and dropped candidates; None for the plain softmax."""
-    _alive: tuple[int, ...]
+    alive: tuple[int, ...]
+    """The places of the candidates that have not been dropped."""
     source = "Maiti 2024, ICLR Tiny Papers (OpenReview M7d5k4AxCE), §2"
     written = "sum_i softmax(logits)_i * candidate_i(x)"
 
@@ -128,7 +130,7 @@ class AdAct(Activation):
             _check_candidate(candidate)
         self.names = _unique([c if isinstance(c, str) else name_of(c) for c in chosen])
         self.weighting = None
-        self._alive = tuple(range(len(chosen)))
+        self.alive = tuple(range(len(chosen)))
         shape = (len(chosen),) if num_parameters == 1 else (num_parameters, len(chosen))
         self.logits = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.formula = MixtureFormula(candidate.formula for candidate in self.members)
@@ -147,16 +149,23 @@ class AdAct(Activation):
     def in_play(self) -> tuple[Activation, ...]:
         """The candidates that have not been dropped."""
         members = self.members
-        return members if len(self._alive) == len(members) else tuple(members[index] for index in self._alive)
+        return members if len(self.alive) == len(members) else tuple(members[index] for index in self.alive)
 
     def shape_weights(self) -> Weighting:
-        """The mixture's :class:`Weighting`, made on first use; until then the weights are the plain softmax."""
+        """The mixture's :class:`Weighting`, made on first use; until then the weights are the plain softmax.
+
+        >>> AdAct(("relu", "silu")).shape_weights().alive()
+        (0, 1)
+        """
         if self.weighting is None:
             self.weighting = Weighting(len(self.names), device=self.logits.device)
         return self.weighting
 
     def drop_(self, names: Iterable[str]) -> None:
-        """Take candidates out for good: weight 0, and no longer computed. The logits keep their shape.
+        """Take candidates out for good: weight 0, and no longer computed; the logits keep their shape.
+
+        Raises:
+            SpecError: for a candidate that the mixture does not have, or if none would be left.
 
         >>> mixture = AdAct(("relu", "silu", "mish"))
         >>> mixture.drop_(["relu"])
@@ -166,7 +175,7 @@ class AdAct(Activation):
         gone = {names} if isinstance(names, str) else set(names)
         for name in sorted(gone - set(self.names)):
             raise SpecError(f"the mixture has no candidate {name!r}. {suggest(name, self.names)}")
-        left = [index for index in self._alive if self.names[index] not in gone]
+        left = [index for index in self.alive if self.names[index] not in gone]
         if not left:
             raise SpecError(
                 f"a mixture keeps at least one candidate, and dropping {', '.join(sorted(gone))} leaves none."
@@ -179,7 +188,7 @@ class AdAct(Activation):
 
     def _take_up_active(self) -> None:
         """Compute only what the weighting still lets in."""
-        self._alive = self.shape_weights().alive()
+        self.alive = self.shape_weights().alive()
         self._rebind()
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
@@ -187,7 +196,7 @@ class AdAct(Activation):
         active = state_dict.get(f"{prefix}weighting.active")
         if active is None and self.weighting is not None and f"{prefix}logits" in state_dict:
             self.weighting = None
-            self._alive = tuple(range(len(self.names)))
+            self.alive = tuple(range(len(self.names)))
             self._rebind()
         elif active is not None and active.numel() == len(self.names):
             self.shape_weights().active.copy_(active)
@@ -211,7 +220,7 @@ class AdAct(Activation):
         return None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the mixture."""
+        """Apply the mixture to an input of any shape; the output has its shape and type."""
         given: Any = x
         if type(given) is Proxy:
             return self._as_one_step(given)
@@ -265,7 +274,7 @@ class AdAct(Activation):
 
     @property
     def weights(self) -> Tensor:
-        """softmax(logits): the share of each candidate; detached, at least float32."""
+        """softmax(logits), the share of each candidate: the logits' shape, detached, at least float32."""
         return self._softmax().detach()
 
     def _softmax(self, sample: bool = False) -> Tensor:
@@ -277,7 +286,7 @@ class AdAct(Activation):
         return MixtureFormula.bind([candidate.bind(training) for candidate in self.in_play])
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """The weights, then each candidate's own tensors."""
+        """The weights, then each candidate's own tensors: each 1-D, of one value or of num_parameters values."""
         return (*self._shares(), *self._own())
 
     def _own(self) -> tuple[Tensor, ...]:
@@ -298,20 +307,23 @@ class AdAct(Activation):
         if any(type(member).tensors is not Activation.tensors for member in self.in_play):
             return [("", 0, "computed")]
         members = self.members
-        return [(str(index), *place) for index in self._alive for place in members[index]._bound_places]
+        return [(str(index), *place) for index in self.alive for place in members[index]._bound_places]
 
     def _shares(self) -> tuple[Tensor, ...]:
         """The weights of the candidates in play, as the kernel takes them."""
         weights = self._softmax(self.training)
-        if len(self._alive) == len(self.names):
+        if len(self.alive) == len(self.names):
             return _apart(weights)
-        dropped = [m for index, m in enumerate(self.members) if index not in self._alive]
+        dropped = [m for index, m in enumerate(self.members) if index not in self.alive]
         unused = [p for member in dropped for p in member.parameters() if p.requires_grad]
         shares = _apart(held(weights, unused))
-        return tuple(shares[index] for index in self._alive)
+        return tuple(shares[index] for index in self.alive)
 
     def parameter_values(self) -> dict[str, Tensor]:
-        """The weights by candidate, then each candidate's own parameters as ``candidate.parameter``."""
+        """The weights by candidate, then each candidate's own parameters as ``candidate.parameter``.
+
+        The weights have shape (), or (num_parameters,) with one mixture a channel; the others are 1-D.
+        """
         weights = self._softmax().unbind(-1)
         found = dict(zip(self.names, weights, strict=True))
         for name, candidate in zip(self.names, self.members, strict=True):

@@ -21,9 +21,14 @@ def register(item: A) -> A: ...
 @overload
 def register(item: str) -> Callable[[A], A]: ...
 def register(item: Any) -> Any:
-    """Make an activation class known by name; use it as a decorator.
+    """Make an activation class known by name, as a decorator.
 
-    Without a name the class's own is used in snake case. A name already taken is an error.
+    Args:
+        item: the name, for ``@register("name")``; or the class itself, for ``@register``, whose own name is then used
+            in snake case.
+
+    Raises:
+        SpecError: for a name that is taken, or is not of lower-case letters, digits and ``_``.
 
     >>> @register("linear_for_a_test")
     ... class Linear(Activation):
@@ -40,7 +45,16 @@ def register(item: Any) -> Any:
 
 
 def unregister(name: str) -> None:
-    """Forget a registered name, for example at the end of a test."""
+    """Forget a registered name, for example at the end of a test.
+
+    Raises:
+        SpecError: for a name that is not registered.
+
+    >>> _ = register("linear_for_a_test")(type("Linear", (Activation,), {}))
+    >>> unregister("linear_for_a_test")
+    >>> "linear_for_a_test" in names()
+    False
+    """
     find(name)
     del _CLASSES[name]
 
@@ -90,6 +104,10 @@ def create(spec: str, **named: Any) -> Activation:
 
     Values are numbers, ``true``, ``false``, ``none``, words, or several joined by ``+``. Further arguments may be
     given by keyword. ``learned=none`` learns nothing, as ``learned=false`` does.
+
+    Raises:
+        SpecError: for a name or an argument that does not exist, a value that is not allowed, or a spec that cannot be
+            read.
 
     >>> create("asau:beta=2,learned=alpha+beta", num_parameters=64)
     ASAU(a=0.01, b=1, alpha=1, beta=2, num_parameters=64)

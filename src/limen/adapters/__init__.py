@@ -13,6 +13,9 @@ What follows ``limen:`` is any spec that :func:`limen.create` takes, with option
 Each layer gets an activation of its own. The prefix keeps these libraries' own names (``relu``, ``gelu``) theirs. A
 registration lasts for the process, so a program that loads a saved configuration with such a name registers first;
 ``unregister()`` ends it. Models that let nobody choose their activation are changed by :func:`limen.swap_`.
+
+>>> layer("asau:beta=2")()
+ASAU(a=0.01, b=1, alpha=1, beta=2)
 """
 
 from limen.adapters.specs import PREFIX, layer

@@ -11,6 +11,9 @@ from limen.errors import require
 def register() -> None:
     """Let MONAI's ``Act`` factory take ``limen:`` names, in any case; a second call does nothing.
 
+    Raises:
+        MissingExtraError: without MONAI.
+
     >>> from monai.networks.layers import get_act_layer
     >>> register()
     >>> get_act_layer("limen:asau:beta=2")
@@ -30,7 +33,13 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Leave MONAI as it was before; networks made meanwhile keep their activations."""
+    """Leave MONAI as it was before; networks made meanwhile keep their activations.
+
+    Raises:
+        MissingExtraError: without MONAI.
+
+    >>> unregister()
+    """
     vars(_factory()).pop("get_constructor", None)
 
 

@@ -20,6 +20,9 @@ def layer(spec: str) -> partial[Activation]:
     no effect; other arguments are added to those of the spec. It is a ``functools.partial``, the only object beside
     classes and functions that timm takes, and can be pickled and copied.
 
+    Raises:
+        SpecError: for a spec that names nothing, or an activation that changes the shape of its input.
+
     >>> make = layer("asau:beta=2")
     >>> make(inplace=True)
     ASAU(a=0.01, b=1, alpha=1, beta=2)

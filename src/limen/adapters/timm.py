@@ -28,6 +28,9 @@ class _WithLimen(dict[str, Any]):
 def register() -> None:
     """Let timm's look-up of activation layers take ``limen:`` names; a second call does nothing.
 
+    Raises:
+        MissingExtraError: without timm.
+
     >>> register()  # doctest: +SKIP
     >>> timm.create_model("resnet18", act_layer="limen:asau:beta=2")  # doctest: +SKIP
     """
@@ -38,7 +41,13 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Leave timm as it was before; models made meanwhile keep their activations."""
+    """Leave timm as it was before; models made meanwhile keep their activations.
+
+    Raises:
+        MissingExtraError: without timm.
+
+    >>> unregister()  # doctest: +SKIP
+    """
     module = _look_up()
     table = getattr(module, _TABLE)
     if isinstance(table, _WithLimen):

@@ -25,6 +25,10 @@ def register(*specs: str) -> None:
     Weights that a checkpoint lacks are started by Transformers, which knows its own layers only; it is taught to start
     ours too, so that ``from_pretrained(name, hidden_act="limen:asau")`` begins at the declared values.
 
+    Raises:
+        MissingExtraError: without Transformers.
+        SpecError: for one of ``specs`` that names nothing, or changes the shape of its input.
+
     >>> import transformers
     >>> register()
     >>> transformers.activations.ACT2FN["limen:asau:beta=2"]
@@ -41,7 +45,10 @@ def register(*specs: str) -> None:
 
 
 def unregister() -> None:
-    """Leave Transformers as it was before; models made meanwhile keep their activations."""
+    """Leave Transformers as it was before; models made meanwhile keep their activations.
+
+    >>> unregister()
+    """
     while _undo:
         _undo.pop()()
 

@@ -20,7 +20,7 @@ def doctor(
     from limen.diagnosis import diagnose
 
     if clear_cache:
-        from limen.kernels.build import clear_cache as clear
+        from limen.kernels.c.build import clear_cache as clear
 
         print(f"removed {clear()} files of compiled kernels", file=sys.stderr)
     found = diagnose()

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, get_args
 from limen.errors import ShapeError, SpecError, suggest
 
 ContextKind = Literal["sample", "channel", "token"]
+"""The kinds of context."""
 
 
 class Context(NamedTuple):
@@ -30,7 +31,14 @@ class Context(NamedTuple):
     channel_dim: int = 1
 
     def axes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The axes to reduce for an input of this shape; empty where each element stands alone."""
+        """The axes to reduce for an input of this shape; empty where each element stands alone.
+
+        Raises:
+            ShapeError: for an input of no dimensions, or for ``channel`` without an axis beside batch and channels.
+
+        >>> Context("token").axes((8, 16, 3))
+        (2,)
+        """
         if not shape:
             raise ShapeError(
                 f"context={self.kind!r} needs at least a batch axis, and the input is 0-dimensional; "

@@ -40,7 +40,7 @@ def factored_sums(graph: Graph, outputs: Iterable[int], varying: Iterable[str]) 
     >>> len(sums.bases)
     1
     """
-    factoring = _Factoring(Graph(list(graph.nodes), dict(graph._index)), frozenset(varying))
+    factoring = _Factoring(graph.copy(), frozenset(varying))
     whole = [factoring.split(output) for output in outputs]
     by_branch = [factoring.branches(basis) for _, basis in whole]
     masked = {basis for branches in by_branch for _, basis in branches}

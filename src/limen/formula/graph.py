@@ -12,8 +12,8 @@ and or not            of conditions
 select                the second operand where the first holds, else the third
 exp_neg expm1_neg     e^−a and e^−a − 1 for a ≥ 0
 log1p_unit            ln(1 + t) for 0 ≤ t ≤ 1
-exp log log1p         for every argument
-sin cos erf           for every argument
+exp                   for every argument
+log log1p sin …       the functions derived from ``symbolic.Elementary``, for every argument
 ===================== ==========================================================================
 """
 
@@ -49,6 +49,10 @@ class Graph:
     def input(self, name: str) -> int:
         """A symbol."""
         return self._intern(Node("input", value=name))
+
+    def copy(self) -> Graph:
+        """A graph of the same nodes, to which others can be added."""
+        return Graph(list(self.nodes), dict(self._index))
 
     def add(self, op: str, *operands: int) -> int:
         """An operation, simplified where that is exact."""

@@ -8,6 +8,7 @@ is the function of the same name in :mod:`limen.formula.symbolic`, which is impo
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +18,39 @@ from torch.nn import functional as F
 
 from limen.formula.context import Context
 
+__all__ = [
+    "absolute",
+    "cos",
+    "erf",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "maximum",
+    "mean",
+    "minimum",
+    "sigmoid",
+    "sign",
+    "sin",
+    "softplus",
+    "sqrt",
+    "std",
+    "step",
+    "tanh",
+    "uniform",
+    "where",
+]
+
 SOFTPLUS_LINEAR_ABOVE = 40.0
 """Beyond this, softplus(u) equals u in float64 too (e^-40 = 4e-18); exp(40) is far from overflow in float32."""
 
+OPERANDS = """Operands: numbers, floating tensors of any shapes that broadcast, or symbols.
+Returns: a float for numbers, a tensor of the broadcast shape and the common type, or an expression."""
+"""What the docstring of every primitive ends with."""
+
 
 def _primitive(on_tensors: Callable[..., Any]) -> Callable[..., Any]:
-    """Extend a function of tensors to plain numbers and to symbols."""
+    """Extend a function of tensors to plain numbers and to symbols, and say so in its docstring."""
 
     @functools.wraps(on_tensors)
     def apply(*operands: Any) -> Any:
@@ -35,48 +63,77 @@ def _primitive(on_tensors: Callable[..., Any]) -> Callable[..., Any]:
 
         return symbolic.apply(on_tensors.__name__, *operands)
 
+    apply.__doc__ = f"{inspect.cleandoc(on_tensors.__doc__ or '')}\n\n{OPERANDS}"
     return apply
 
 
 @_primitive
 def exp(u: Any) -> Any:
-    """e^u."""
+    """e^u, the exponential.
+
+    >>> exp(0.0)
+    1.0
+    """
     return torch.exp(u)
 
 
 @_primitive
 def expm1(u: Any) -> Any:
-    """e^u − 1, exact near 0."""
+    """e^u − 1, exact near 0.
+
+    >>> expm1(1e-20)
+    1e-20
+    """
     return torch.expm1(u)
 
 
 @_primitive
 def log(u: Any) -> Any:
-    """Natural logarithm."""
+    """ln(u), the natural logarithm.
+
+    >>> log(1.0)
+    0.0
+    """
     return torch.log(u)
 
 
 @_primitive
 def log1p(u: Any) -> Any:
-    """ln(1 + u), exact near 0."""
+    """ln(1 + u), exact near 0.
+
+    >>> log1p(1e-20)
+    1e-20
+    """
     return torch.log1p(u)
 
 
 @_primitive
 def sqrt(u: Any) -> Any:
-    """Square root."""
+    """√u, the square root.
+
+    >>> sqrt(4.0)
+    2.0
+    """
     return torch.sqrt(u)
 
 
 @_primitive
 def absolute(u: Any) -> Any:
-    """\\|u\\|; the slope at 0 is 0."""
+    """\\|u\\|; the slope at 0 is 0.
+
+    >>> absolute(-2.0)
+    2.0
+    """
     return torch.abs(u)
 
 
 @_primitive
 def sign(u: Any) -> Any:
-    """−1, 0 or 1."""
+    """−1, 0 or 1, the sign of u; the slope is 0.
+
+    >>> sign(-2.0)
+    -1.0
+    """
     return torch.sign(u)
 
 
@@ -92,51 +149,83 @@ def sigmoid(u: Any) -> Any:
 
 @_primitive
 def tanh(u: Any) -> Any:
-    """Hyperbolic tangent."""
+    """(e^u − e^−u) / (e^u + e^−u), the hyperbolic tangent.
+
+    >>> tanh(0.0)
+    0.0
+    """
     return torch.tanh(u)
 
 
 @_primitive
 def softplus(u: Any) -> Any:
-    """ln(1 + e^u), without overflow and exact in float64 for large u."""
+    """ln(1 + e^u), without overflow and exact in float64 for large u.
+
+    >>> softplus(1000.0)
+    1000.0
+    """
     return F.softplus(u, threshold=SOFTPLUS_LINEAR_ABOVE)
 
 
 @_primitive
 def erf(u: Any) -> Any:
-    """Error function."""
+    """2/√π · ∫₀ᵘ e^(−t²) dt, the error function.
+
+    >>> erf(0.0)
+    0.0
+    """
     return torch.erf(u)
 
 
 @_primitive
 def sin(u: Any) -> Any:
-    """Sine."""
+    """sin(u), u in radians.
+
+    >>> sin(0.0)
+    0.0
+    """
     return torch.sin(u)
 
 
 @_primitive
 def cos(u: Any) -> Any:
-    """Cosine."""
+    """cos(u), u in radians.
+
+    >>> cos(0.0)
+    1.0
+    """
     return torch.cos(u)
 
 
 @_primitive
 def step(u: Any) -> Any:
-    """1 where u ≥ 0, 0 where u < 0, NaN where u is NaN; the slope is 0."""
+    """1 where u ≥ 0, 0 where u < 0, NaN where u is NaN; the slope is 0.
+
+    >>> step(0.0)
+    1.0
+    """
     at_or_above = (u >= 0).to(u.dtype)
     return torch.where(u.isnan(), u, at_or_above)
 
 
 @_primitive
 def maximum(u: Any, v: Any) -> Any:
-    """The larger of u and v, NaN if either is; at a tie the whole gradient goes to u."""
+    """The larger of u and v, NaN if either is; at a tie the whole gradient goes to u.
+
+    >>> maximum(1.0, 2.0)
+    2.0
+    """
     # torch.maximum would halve the gradient at a tie, which a kernel's comparison cannot.
     return u.clamp(min=v) if not isinstance(v, Tensor) else torch.where((u >= v) | (u != u), u, v)
 
 
 @_primitive
 def minimum(u: Any, v: Any) -> Any:
-    """The smaller of u and v, NaN if either is; at a tie the whole gradient goes to u."""
+    """The smaller of u and v, NaN if either is; at a tie the whole gradient goes to u.
+
+    >>> minimum(1.0, 2.0)
+    1.0
+    """
     return u.clamp(max=v) if not isinstance(v, Tensor) else torch.where((u <= v) | (u != u), u, v)
 
 
@@ -145,13 +234,26 @@ def where(condition: Any, u: Any, v: Any) -> Any:
     """``u`` where the condition holds, else ``v``.
 
     Both branches are computed: keep each finite where it is not selected, for example by clamping its argument,
-    or its gradient becomes 0·∞ = NaN.
+    or its gradient becomes 0·∞ = NaN. The condition is a tensor of bool, or a comparison of symbols.
+
+    >>> where(torch.tensor([True, False]), 1.0, 2.0)
+    tensor([1., 2.])
     """
     return torch.where(condition, u, v)
 
 
 def mean(x: Any, context: Context | None = None) -> Any:
     """Mean of the input over its context, kept broadcastable against ``x``; 0 for an empty sample.
+
+    Args:
+        x: a floating tensor, at least 1-D, or a symbol.
+        context: over which axes; ``Context()``, all but the first, if not given.
+
+    Returns:
+        A tensor of the same type, in whose shape those axes are 1; or an expression.
+
+    Raises:
+        ShapeError: for a tensor without the axes of the context.
 
     >>> mean(torch.tensor([[1.0, 2.0, 6.0]]))
     tensor([[3.]])
@@ -168,6 +270,16 @@ def mean(x: Any, context: Context | None = None) -> Any:
 
 def std(x: Any, context: Context | None = None) -> Any:
     """Population deviation (divisor N) of the input over its context; 0 with gradient 0 for a constant sample.
+
+    Args:
+        x: a floating tensor, at least 1-D, or a symbol.
+        context: over which axes; ``Context()``, all but the first, if not given.
+
+    Returns:
+        A tensor of the same type, in whose shape those axes are 1; or an expression.
+
+    Raises:
+        ShapeError: for a tensor without the axes of the context.
 
     >>> std(torch.tensor([[1.0, 1.0, 4.0, 4.0]]))
     tensor([[1.5000]])
@@ -190,7 +302,11 @@ def std(x: Any, context: Context | None = None) -> Any:
 
 
 def uniform(like: Any) -> Any:
-    """Independent noise from U(0, 1) for every element of ``like``."""
+    """Independent noise from U(0, 1) for every element of ``like``: float32, of its shape; or an expression.
+
+    >>> uniform(torch.zeros(2, 3)).shape
+    torch.Size([2, 3])
+    """
     if isinstance(like, Tensor):
         return torch.rand_like(like, dtype=torch.float32)
     return _symbolic_statistic("uniform", like)

@@ -65,6 +65,8 @@ class _Lowering:
         if e.is_number:
             return self.graph.constant(float(e))
         handler = _HANDLERS.get(e.func)
+        if handler is None and isinstance(e, s.Elementary):
+            return self.op(e.func.__name__, self.lower(e.args[0]))
         if handler is None:
             raise UntraceableError(f"there is no kernel for {e.func.__name__!r}, in {e}")
         return handler(self, e)
@@ -343,8 +345,8 @@ class _Lowering:
 
     # Others
 
-    def unary(self, e: Any) -> int:
-        return self.op(_UNARY[e.func], self.lower(e.args[0]))
+    def absolute(self, e: Any) -> int:
+        return self.op("abs", self.lower(e.args[0]))
 
     def step(self, e: Any) -> int:
         u = self.lower(e.args[0])
@@ -353,11 +355,6 @@ class _Lowering:
 
 
 _X = s.symbol("x")
-
-_UNARY: dict[Any, str] = {
-    s.absolute: "abs", s.sign: "sign", s.log: "log", s.log1p: "log1p",
-    s.sin: "sin", s.cos: "cos", s.erf: "erf",
-}  # fmt: skip
 
 _HANDLERS: dict[Any, Callable[[_Lowering, Any], int]] = {
     sympy.Add: _Lowering.sum,
@@ -374,7 +371,7 @@ _HANDLERS: dict[Any, Callable[[_Lowering, Any], int]] = {
     s.maximum: _Lowering.maximum,
     s.minimum: _Lowering.minimum,
     s.step: _Lowering.step,
-    **dict.fromkeys(_UNARY, _Lowering.unary),
+    s.absolute: _Lowering.absolute,
 }
 
 

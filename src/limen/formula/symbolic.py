@@ -19,6 +19,10 @@ class UntraceableError(LimenError):
     """A formula does not become an expression; it runs on the plain path."""
 
 
+class Elementary(sympy.Function):
+    """A function of one number that is an operation of graphs by itself, under its own name."""
+
+
 class exp(sympy.Function):
     """e^u."""
 
@@ -35,7 +39,7 @@ class expm1(sympy.Function):
         return exp(self.args[0])
 
 
-class log(sympy.Function):
+class log(Elementary):
     """Natural logarithm."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -43,7 +47,7 @@ class log(sympy.Function):
         return 1 / self.args[0]
 
 
-class log1p(sympy.Function):
+class log1p(Elementary):
     """ln(1 + u)."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -51,7 +55,7 @@ class log1p(sympy.Function):
         return 1 / (1 + self.args[0])
 
 
-class sign(sympy.Function):
+class sign(Elementary):
     """−1, 0 or 1."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -107,7 +111,7 @@ class softplus(sympy.Function):
         return sigmoid(self.args[0])
 
 
-class erf(sympy.Function):
+class erf(Elementary):
     """Error function."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -115,7 +119,7 @@ class erf(sympy.Function):
         return 2 / sympy.sqrt(sympy.pi) * exp(-(self.args[0] ** 2))
 
 
-class sin(sympy.Function):
+class sin(Elementary):
     """Sine."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -123,7 +127,7 @@ class sin(sympy.Function):
         return cos(self.args[0])
 
 
-class cos(sympy.Function):
+class cos(Elementary):
     """Cosine."""
 
     def fdiff(self, argindex: int = 1) -> Any:

@@ -6,6 +6,11 @@
 - :func:`gradient_norms`: the gradients of the weights, layer by layer, after a backward pass.
 
 Figures need Matplotlib (``pip install 'limen[plot]'``) and are returned as Matplotlib's Axes.
+
+>>> import limen, torch
+>>> (site,) = statistics(torch.nn.Sequential(limen.ReLU()), torch.tensor([[-1.0, 1.0]]))
+>>> site.path, site.output_zero
+('0', 0.5)
 """
 
 from limen.inspect.describing import SiteStatistics, statistics

@@ -26,7 +26,13 @@ MOST_SAMPLES = 64
 
 @dataclass(frozen=True)
 class SiteStatistics:
-    """One site over one batch, all its calls together."""
+    """One site over one batch, all its calls together, in numbers.
+
+    >>> import limen
+    >>> (site,) = statistics(nn.Sequential(limen.ASH()), torch.tensor([[-1.0, 1.0, -2.0, 2.0]]))
+    >>> site.path, site.values, round(site.kept)
+    ('0', 4, 50)
+    """
 
     path: str
     activation: str
@@ -57,7 +63,13 @@ class SiteStatistics:
     """Learned parameters, the mean over channels; of a mixture its weights, too."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The flat form."""
+        """The flat form, plain data.
+
+        >>> import limen
+        >>> (site,) = statistics(nn.Sequential(limen.ReLU()), torch.tensor([[-1.0, 1.0]]))
+        >>> site.as_dict()["activation"]
+        'ReLU()'
+        """
         return asdict(self)
 
 
@@ -68,7 +80,11 @@ def statistics(model: nn.Module, batch: Any) -> tuple[SiteStatistics, ...]:
 
     Args:
         model: any model; limen's and torch's activation modules are its sites.
-        batch: a tensor, a tuple or list that begins with one, or keyword arguments of the model.
+        batch: a tensor, a tuple or list that begins with one, or keyword arguments of the model; of the shapes and
+            types that it takes.
+
+    Returns:
+        One description a site, of Python's own numbers.
 
     Raises:
         SampleError: if no activation module is called.

@@ -31,7 +31,8 @@ def curves(model: nn.Module, batch: Any = None, ax: Axes | None = None) -> Axes:
 
     Args:
         model: any model; limen's and torch's activation modules are its sites.
-        batch: a tensor, a tuple or list that begins with one, or keyword arguments of the model.
+        batch: a tensor, a tuple or list that begins with one, or keyword arguments of the model; of the shapes and
+            types that it takes.
         ax: where to draw; a new figure if left out.
 
     Returns:
@@ -39,6 +40,7 @@ def curves(model: nn.Module, batch: Any = None, ax: Axes | None = None) -> Axes:
 
     Raises:
         SampleError: if the model has no activation module, or the batch reaches none.
+        MissingExtraError: without Matplotlib.
 
     >>> import limen
     >>> axes = curves(nn.Sequential(nn.Linear(2, 2), limen.ASAU()))

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """One site at one step of an optimiser."""
+    """One site at one step of an optimiser.
+
+    >>> Step(1, "2", 0.5, {"beta": 1.0}).parameters
+    {'beta': 1.0}
+    """
 
     step: int
     """Counted from 1."""
@@ -35,7 +39,16 @@ class Step:
 
 
 class Watch:
-    """Notes every activation site of a model at each step of the optimiser that trains it; made by :func:`watch`."""
+    """Notes every activation site of a model at each step of the optimiser that trains it; made by :func:`watch`.
+
+    Raises:
+        SampleError: if the model has no activation module.
+        SpecError: if ``every`` is not a whole number of at least 1.
+
+    >>> import limen
+    >>> Watch(nn.Sequential(nn.Linear(2, 2), limen.ReLU())).sites
+    [('1', ReLU())]
+    """
 
     def __init__(self, model: nn.Module, every: int = 1) -> None:
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
@@ -88,7 +101,14 @@ class Watch:
             self.note()
 
     def note(self) -> None:
-        """Note a step; called by itself after each step of a torch optimiser, and by hand where there is none."""
+        """Note a step; called by itself after each step of a torch optimiser, and by hand where there is none.
+
+        >>> import limen
+        >>> with watch(nn.Sequential(limen.Swish())) as seen:
+        ...     seen.note()
+        >>> seen.steps
+        [Step(step=1, path='0', gradient=nan, parameters={'beta': 1.0})]
+        """
         self._count += 1
         if (self._count - 1) % self.every == 0:
             for path, site in self.sites:
@@ -99,18 +119,44 @@ class Watch:
         self._squares = {}
 
     def rows(self) -> list[dict[str, Any]]:
-        """A flat row for each site at each step noted."""
+        """A flat row for each site at each step noted.
+
+        >>> import limen
+        >>> with watch(nn.Sequential(limen.Swish())) as seen:
+        ...     seen.note()
+        >>> seen.rows()
+        [{'step': 1, 'path': '0', 'gradient': nan, 'beta': 1.0}]
+        """
         return [{"step": s.step, "path": s.path, "gradient": s.gradient, **s.parameters} for s in self.steps]
 
     def gradients(self) -> dict[str, list[float]]:
-        """The gradient norms of each site over the steps noted."""
+        """The gradient norms (L2) of each site over the steps noted, by its path.
+
+        >>> import limen
+        >>> model = nn.Sequential(limen.ReLU())
+        >>> with watch(model) as seen:
+        ...     model(torch.ones(4, requires_grad=True)).sum().backward()
+        ...     seen.note()
+        >>> seen.gradients()
+        {'0': [2.0]}
+        """
         return {path: [step.gradient for step in self.steps if step.path == path] for path, _ in self.sites}
 
     def plot(self, what: str = "gradients", ax: Axes | None = None) -> Axes:
         """Draw the gradients, or a learned parameter by its name, of every site over the steps, dark to light by depth.
 
+        Returns:
+            Matplotlib's Axes: ``ax``, or those of a new figure.
+
         Raises:
             SpecError: if no site has learned a parameter of this name.
+            MissingExtraError: without Matplotlib.
+
+        >>> import limen
+        >>> with watch(nn.Sequential(limen.Swish())) as seen:
+        ...     seen.note()
+        >>> seen.plot("beta").get_ylabel()
+        'beta'
         """
         known = sorted({name for step in self.steps for name in step.parameters})
         if what != "gradients" and what not in known:
@@ -146,6 +192,7 @@ def watch(model: nn.Module, every: int = 1) -> Watch:
 
     Raises:
         SampleError: if the model has no activation module.
+        SpecError: if ``every`` is not a whole number of at least 1.
 
     >>> import limen
     >>> model = nn.Sequential(nn.Linear(2, 4), limen.ASAU(), nn.Linear(4, 1))

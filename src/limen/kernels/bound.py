@@ -26,8 +26,8 @@ class BoundFormula:
     """Why this formula is known to have no kernel; empty if it may have one."""
     weights: int = 0
     """How many of the first parameters are the softmax of one tensor of logits, which may stand in their place."""
-    few: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-    """By element type, the short call for few elements: kept here to be found without hashing the formula."""
+    short_calls: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """By element type, the call for few elements: kept here to be found without hashing the formula."""
     contexts: frozenset[Context] = field(init=False, compare=False, repr=False)
     """The contexts over which the formula takes statistics."""
 

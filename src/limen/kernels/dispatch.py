@@ -18,11 +18,17 @@ from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
 from limen.errors import LimenError, SpecError, suggest
-from limen.kernels import eager, plain, triton_build
-from limen.kernels.bound import INTERPRETED, BoundFormula, key_of
+from limen.kernels import autograd, operators, plain
+from limen.kernels.autograd import requires_grad
+from limen.kernels.bound import INTERPRETED, BoundFormula, derive, key_of
+from limen.kernels.c import build as c_build
+from limen.kernels.c import run as c_run
+from limen.kernels.call import drawn
 from limen.kernels.layout import is_plain
-from limen.kernels.noise import new_seed
-from limen.kernels.plain import HALF_TYPES
+from limen.kernels.precision import HALF_TYPES
+from limen.kernels.triton import build as triton_build
+from limen.kernels.triton import run as triton_run
+from limen.kernels.weights import spread
 
 __all__ = ["use_backend"]
 
@@ -55,6 +61,11 @@ def use_backend(name: Backend) -> Iterator[None]:
     insists on the compiled CPU kernels and ``triton`` on the GPU's, and raises where they cannot run. With
     TRITON_INTERPRET=1 in the environment ``triton`` also takes CPU tensors, slowly, for checking.
 
+    Raises:
+        SpecError: for another name.
+        LimenError: for ``triton`` where it is not installed or finds no GPU; and by an activation within the block,
+            where ``c`` or ``triton`` cannot take its input or has no kernel of its formula.
+
     >>> import limen
     >>> with use_backend("plain"):
     ...     limen.ASAU()(torch.zeros(2)).tolist()
@@ -82,17 +93,16 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
     if not x.is_cpu or _chosen == "triton":
         return _evaluate_by_triton(bound, x, parameters, channel_dim)
     if _chosen != "plain" and _is_eager(x):
-        recorded = torch.is_grad_enabled() and eager.requires_grad(x, parameters)
-        short = bound.few.get(x.dtype)  # where it is there, there is a kernel
+        recorded = torch.is_grad_enabled() and requires_grad(x, parameters)
+        short = bound.short_calls.get(x.dtype)  # where it is there, there is a kernel
         found: Tensor | None = None if recorded or short is None else short(x, parameters, None)
         if found is not None:
             return found
         there = short is not None or (x.dtype in _COMPILED_TYPES and _C.has(bound))
         if there and (_chosen == "auto" or is_plain(x)):
             if recorded:
-                return eager.record(bound, x, parameters, channel_dim)
-            seed = new_seed() if bound.noise else None
-            return eager.generally(bound, x, parameters, channel_dim, seed)[0]
+                return autograd.record(c_run, bound, x, parameters, channel_dim)
+            return c_run.generally(drawn(bound, x, spread(bound, parameters), channel_dim))[0]
     if _chosen == "c" and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
@@ -103,8 +113,8 @@ def shortly(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -> Ten
 
     Also None where the formula's weights are all but one for a single one of them: see AdAct.
     """
-    short = bound.few.get(x.dtype)
-    if short is None or not x.is_cpu or (torch.is_grad_enabled() and eager.requires_grad(x, parameters)):
+    short = bound.short_calls.get(x.dtype)
+    if short is None or not x.is_cpu or (torch.is_grad_enabled() and requires_grad(x, parameters)):
         return None
     if _chosen not in ("auto", "c") or not _is_eager(x):
         return None
@@ -116,9 +126,10 @@ def _evaluate_by_triton(bound: BoundFormula, x: Tensor, parameters: Sequence[Ten
     """By Triton's kernels if the tensor is on a GPU, or theirs to interpret; else by the plain formula."""
     may = x.dtype in _COMPILED_TYPES and _chosen in ("auto", "triton") and _is_for_triton(x)
     if may and _is_eager(x) and is_plain(x) and _TRITON.has(bound):
-        from limen.kernels import triton
-
-        return triton.evaluate(bound, x, plain.spread(bound, parameters), channel_dim)
+        apart = spread(bound, parameters)
+        if torch.is_grad_enabled() and requires_grad(x, apart):
+            return autograd.record(triton_run, bound, x, apart, channel_dim)
+        return triton_run.forward(*drawn(bound, x, apart, channel_dim))[0]
     if _chosen in ("c", "triton") and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x) if _chosen == "c" else _why_not_triton(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
@@ -133,9 +144,7 @@ def _evaluate_compiling(bound: BoundFormula, x: Tensor, parameters: Sequence[Ten
     if not torch.compiler.is_exporting() and x.dtype in _COMPILED_TYPES:
         key: str = _kernel_key(bound, x.device.type)
         if key:
-            from limen.kernels import operators
-
-            return operators.evaluate(key, x, plain.spread(bound, parameters), channel_dim, bool(bound.noise))
+            return operators.evaluate(key, x, spread(bound, parameters), channel_dim, bool(bound.noise))
     return plain.evaluate(bound, x, parameters, channel_dim)
 
 
@@ -201,7 +210,6 @@ class _Kernels:
         if bound.plain_only:
             return bound.plain_only
         from limen.formula.symbolic import UntraceableError
-        from limen.kernels.bound import derive
 
         try:
             derive(bound, ())
@@ -216,11 +224,9 @@ class _Kernels:
 
 
 def _no_compiler() -> str:
-    from limen.kernels import build
-
     try:
-        build.find_compiler()
-    except build.NoCompilerError as error:
+        c_build.find_compiler()
+    except c_build.NoCompilerError as error:
         return str(error)
     return ""
 

@@ -1,21 +1,26 @@
 """The compiled kernels as torch operators, for programs that torch traces: ``torch.compile`` sees each as one step.
 
 A formula is passed by its key, since operators take tensors and text. Called outside a traced program the operators do
-the same as :mod:`limen.kernels.eager` on CPU tensors and :mod:`limen.kernels.triton` on a GPU's, only slower.
+the same as :mod:`limen.kernels.c.run` on CPU tensors and :mod:`limen.kernels.triton.run` on a GPU's, only slower.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from limen.kernels import eager, plain
+from limen.kernels import autograd, plain
+from limen.kernels.autograd import Machine
 from limen.kernels.bound import INTERPRETED, of_key
+from limen.kernels.c import run as c_run
+from limen.kernels.call import Call
 from limen.kernels.noise import new_seed
+from limen.kernels.triton import run as triton_run
 
 _library: Any = torch.library.Library("limen", "DEF")  # type: ignore[no-untyped-call]  # torch leaves it untyped
 _library.define("forward(str key, Tensor x, Tensor[] parameters, int channel_dim, Tensor? seed) -> (Tensor, Tensor)")
@@ -38,18 +43,14 @@ def _forward(
     bound = of_key(key)
     if x.numel() == 0:
         return plain.evaluate(bound, x, parameters, channel_dim, seed), _empty_statistics(key, x)
-    y, statistics = _path(key, x).forward(bound, x, parameters, channel_dim, seed)
+    y, statistics = _machine(key, x).forward(bound, x, parameters, channel_dim, seed)
     y = _laid_out_as(torch.empty_like(x), y)
     return y, _empty_statistics(key, x) if statistics is None else statistics
 
 
-def _path(key: str, x: Tensor) -> Any:
-    """The module whose kernels run: C's on CPU tensors unless the key says otherwise."""
-    if x.is_cpu and not key.startswith(INTERPRETED):
-        return eager
-    from limen.kernels import triton
-
-    return triton
+def _machine(key: str, x: Tensor) -> Machine:
+    """Whose kernels run: C's on CPU tensors unless the key says otherwise."""
+    return c_run if x.is_cpu and not key.startswith(INTERPRETED) else triton_run
 
 
 def _laid_out_as(target: Tensor, result: Tensor) -> Tensor:
@@ -72,39 +73,35 @@ def _empty_statistics(key: str, x: Tensor) -> Tensor:
     return x.new_empty((samples, 2), dtype=torch.float32)
 
 
-def _backward(
-    key: str,
-    g: Tensor,
-    x: Tensor,
-    parameters: list[Tensor],
-    channel_dim: int,
-    statistics: Tensor,
-    seed: Tensor | None,
-    wanted: list[bool],
-) -> list[Tensor]:
-    bound = of_key(key)
-    if x.numel() == 0:
-        found = eager.by_plain(bound, g, x, parameters, channel_dim, seed, [True, *wanted])
-    else:
-        known = statistics if bound.contexts else None
-        run = _path(key, x).run_backward
-        gx, rest = eager.backward(bound, g, x, parameters, channel_dim, known, seed, wanted, run)
-        found = [_laid_out_as(torch.empty_like(x), gx), *rest]
-    return [gradient for gradient in found if gradient is not None]
+@dataclass(frozen=True)
+class _Backward:
+    """What the operator ``backward`` is given, in the order of its schema."""
 
+    key: str
+    g: Tensor
+    x: Tensor
+    parameters: list[Tensor]
+    channel_dim: int
+    statistics: Tensor
+    seed: Tensor | None
+    wanted: list[bool]
 
-def _backward_fake(
-    key: str,
-    g: Tensor,
-    x: Tensor,
-    parameters: list[Tensor],
-    channel_dim: int,
-    statistics: Tensor,
-    seed: Tensor | None,
-    wanted: list[bool],
-) -> list[Tensor]:
-    asked = [torch.empty_like(p) for p, want in zip(parameters, wanted, strict=True) if want]
-    return [torch.empty_like(x), *asked]
+    def run(self) -> list[Tensor]:
+        """The gradients of the input and of the wanted parameters."""
+        x, wanted = self.x, self.wanted
+        call = Call(of_key(self.key), x, self.parameters, self.channel_dim, self.seed)
+        if x.numel() == 0:
+            found = autograd.by_plain(call, self.g, [True, *wanted])
+        else:
+            known = self.statistics if call.bound.contexts else None
+            gx, rest = autograd.backward(_machine(self.key, x), call, self.g, known, wanted)
+            found = [_laid_out_as(torch.empty_like(x), gx), *rest]
+        return [gradient for gradient in found if gradient is not None]
+
+    def fake(self) -> list[Tensor]:
+        """Tensors of the same shapes."""
+        asked = [torch.empty_like(p) for p, want in zip(self.parameters, self.wanted, strict=True) if want]
+        return [torch.empty_like(self.x), *asked]
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -123,7 +120,7 @@ def _differentiate(ctx: Any, g: Tensor, _: Tensor) -> tuple[Any, ...]:
 
 for _name, _implementation, _fake in (
     ("forward", _forward, _forward_fake),
-    ("backward", _backward, _backward_fake),
+    ("backward", lambda *given: _Backward(*given).run(), lambda *given: _Backward(*given).fake()),
 ):
     for _device in ("CPU", "CUDA", "XPU"):
         _library.impl(_name, _implementation, _device)

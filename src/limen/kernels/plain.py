@@ -9,27 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from limen.errors import DtypeError, ShapeError
+from limen.errors import ShapeError
 from limen.formula import uniform
 from limen.kernels.bound import BoundFormula
 from limen.kernels.noise import counter_noise
-
-HALF_TYPES = (torch.float16, torch.bfloat16)
-ALL = 16.0
-"""How far one logit lies above the others where its weight is as good as all: e^-16 is more than float32 rounds away
-beside 1."""
-
-
-def working_dtype(x: Tensor) -> torch.dtype:
-    """The type to compute in: float32 for half types, else the input's own."""
-    if not x.is_floating_point():
-        raise DtypeError(
-            f"activations take floating-point tensors, and the input is {x.dtype}; convert it with x.float()."
-        )
-    return torch.float32 if x.dtype in HALF_TYPES else x.dtype
+from limen.kernels.precision import working_dtype
+from limen.kernels.weights import spread
 
 
 def evaluate(
@@ -47,26 +34,6 @@ def evaluate(
         arguments[name] = (uniform(x) if seed is None else counter_noise(x, seed, stream)).to(work)
     result: Tensor = bound.function(x.to(work), **arguments)
     return result.to(x.dtype)
-
-
-def spread(bound: BoundFormula, parameters: Sequence[Tensor]) -> Sequence[Tensor]:
-    """One tensor for each parameter of the formula: logits that stand for weights become the weights."""
-    if len(parameters) == len(bound.parameters):
-        return parameters
-    if not bound.weights or len(parameters) != len(bound.parameters) - bound.weights + 1:
-        raise TypeError(f"{bound.name} takes {len(bound.parameters)} tensors, and {len(parameters)} were given.")
-    logits, *own = parameters
-    return [*softmax(logits).unbind(), *own]
-
-
-def softmax(logits: Tensor) -> Tensor:
-    """The weights of logits, at least in float32."""
-    return at_least_float32(logits).softmax(-1)
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """A half type as float32, any other as it is."""
-    return tensor.float() if tensor.dtype in HALF_TYPES else tensor
 
 
 def broadcast(parameter: Tensor, x: Tensor, channel_dim: int) -> Tensor:

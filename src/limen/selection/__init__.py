@@ -3,6 +3,14 @@
 The algorithm of AdAct (Maiti 2024, ICLR Tiny Papers, OpenReview M7d5k4AxCE, §2): swap a mixture in, train, take the
 candidate with the largest weight at every site. What the paper leaves open is optional here and off by default:
 annealing, sampling, weights learned on held-out batches, candidates dropped while training.
+
+>>> import limen, torch
+>>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+>>> report = limen.swap_(model, lambda: limen.AdAct(("silu", "relu")))
+>>> plan = select(model)  # after training
+>>> report = bake_(model, plan)
+>>> model[1]
+SiLU()
 """
 
 from limen.selection.bake import apply_, bake_

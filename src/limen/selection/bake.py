@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -20,9 +19,9 @@ from limen.selection.plan import Plan
 from limen.selection.search import places
 from limen.surgery import Site, SwapReport, swap_
 from limen.surgery.inplace import overwriting, writing_back
-from limen.surgery.installing import _with_item
+from limen.surgery.installing import exchange_items
 from limen.surgery.known import SHAPE_CHANGING
-from limen.surgery.sites import _PLUMBING, survey
+from limen.surgery.sites import survey
 from limen.surgery.state import settle, take_over
 from limen.surgery.swapping import Share
 
@@ -39,13 +38,15 @@ def bake_(model: nn.Module, plan: Plan | None = None) -> SwapReport:
     weight, the model's evaluation does not change by one bit.
 
     Args:
+        model: with mixtures, trained.
         plan: by default ``limen.select(model)``.
 
     Returns:
         The report of what was replaced; its ``undo()`` puts the mixtures back.
 
     Raises:
-        PlanError: if the plan is of another model; nothing is changed then.
+        PlanError: if the plan is of another model, or there is no mixture; nothing is changed then.
+        SpecError: without a plan, if a candidate is of a class that is not registered.
 
     >>> import limen
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
@@ -69,6 +70,8 @@ def apply_(model: nn.Module, plan: Plan, *, keep_learned: bool = False, share: S
     """Give a fresh model the activations of a plan, at their initial values, to train it from scratch.
 
     Args:
+        model: with activations where the searched model had mixtures.
+        plan: of a model built alike.
         keep_learned: start the activations' own parameters (the slope of PReLU) where the search left them, averaged
             over seeds.
         share: as the searched model was swapped; see :func:`limen.swap_`.
@@ -77,7 +80,8 @@ def apply_(model: nn.Module, plan: Plan, *, keep_learned: bool = False, share: S
         The report of what was replaced, with ``undo()``.
 
     Raises:
-        PlanError: if a site of the plan is no activation of the model; nothing is changed then.
+        PlanError: if a site of the plan is no activation of the model.
+        LimenError: what :func:`limen.swap_` raises. After any error nothing is changed.
 
     >>> import limen
     >>> searched = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
@@ -171,9 +175,12 @@ def _replace(model: nn.Module, planned: list[tuple[str, Place]], made: dict[int,
         report.sites.append(Site(path, _said(old), _said(new)))
         if owner._modules[name] is old:  # else its owner has several paths, and this is not the first
             take_over(new, old, owner, model, hooks=True)
-            report._undo.append(partial(_put_back, model, owner, name, old, _home(model, old)))
+            report.steps_back.append(partial(_put_back, model, owner, name, old, _home(model, old)))
             owner._modules[name] = new
-    _exchange_held(model, made, report._undo)
+    # Lists and dictionaries may hold a mixture besides: a swap leaves it there where one held a function.
+    for owner in model.modules():
+        for old in {id(old): old for _, (_, _, old) in planned}.values():
+            exchange_items(owner, old, made[id(old)], report.steps_back)
     return report
 
 
@@ -194,20 +201,6 @@ def _home(model: nn.Module, mixture: nn.Module) -> Home | None:
     others = (p for p in model.parameters() if id(p) not in own and p.is_floating_point() and not p.is_meta)
     found = next(others, None)
     return None if found is None else (found.device, found.dtype)
-
-
-def _exchange_held(model: nn.Module, made: dict[int, nn.Module], undo: list[Callable[[], None]]) -> None:
-    """Lists, tuples and dictionaries that hold a mixture besides: a swap leaves it there where one held a function."""
-    for owner in model.modules():
-        for attribute, held in list(vars(owner).items()):
-            if attribute in _PLUMBING or not isinstance(held, (list, tuple, dict)):
-                continue
-            items = list(held.items() if isinstance(held, dict) else enumerate(held))
-            for key, item in items:
-                if id(item) in made:
-                    vars(owner)[attribute] = _with_item(vars(owner)[attribute], key, made[id(item)])
-            if vars(owner)[attribute] is not held:
-                undo.append(partial(vars(owner).__setitem__, attribute, held))
 
 
 def _said(module: nn.Module) -> str:

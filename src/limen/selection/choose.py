@@ -31,7 +31,8 @@ def select(model: nn.Module | Sequence[nn.Module], *, rule: str = "largest") -> 
             they computed together.
 
     Raises:
-        PlanError: if there is no mixture, or the models are not of the same build.
+        PlanError: if there is no mixture, its weights are not finite, or the models are not of the same build.
+        SpecError: for another rule, or a candidate that no spec can build.
 
     >>> import limen
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
@@ -48,6 +49,14 @@ def select(model: nn.Module | Sequence[nn.Module], *, rule: str = "largest") -> 
 
 def merge(plans: Iterable[Plan], *, rule: str | None = None) -> Plan:
     """One plan from those of several seeds: weights averaged, winners chosen anew.
+
+    Args:
+        plans: of networks built alike, at least one.
+        rule: ``largest`` or ``grouped``; that of the first plan if not given.
+
+    Raises:
+        PlanError: if there is no plan, or the plans are of different sites or candidates.
+        SpecError: for another rule.
 
     >>> import limen
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())

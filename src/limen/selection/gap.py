@@ -15,7 +15,11 @@ from limen.selection.plan import Plan
 
 @dataclass(frozen=True)
 class Gap:
-    """A measure of the mixture, of the same network baked, and their difference."""
+    """A measure of the mixture, of the same network baked, and their difference.
+
+    >>> Gap(mixture=0.75, baked=0.5).gap
+    0.25
+    """
 
     mixture: float
     baked: float
@@ -31,6 +35,15 @@ def discretisation_gap(model: nn.Module, evaluate: Callable[[nn.Module], float],
 
     A large gap says that the mixture, and not its winner, is what was trained: train the optimised network anew, or
     anneal the temperature so that the weights become one-hot.
+
+    Args:
+        model: a trained model with mixtures.
+        evaluate: the measure of a model, in any unit; it is called in evaluation mode and without gradients.
+        plan: by default ``limen.select(model)``.
+
+    Raises:
+        PlanError: if there is no mixture, or the plan is of another model.
+        SpecError: without a plan, if a candidate is of a class that is not registered.
 
     >>> import limen, torch
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())

@@ -44,11 +44,16 @@ class Plan:
 
     @property
     def winners(self) -> dict[str, str]:
-        """Site to winner."""
+        """The winner of each site, by the site's path."""
         return {site.path: site.winner for site in self.sites}
 
     def warnings(self) -> list[str]:
-        """What must be known before believing the plan, in sentences."""
+        """What must be known before believing the plan, in sentences.
+
+        >>> import limen, torch
+        >>> limen.select(torch.nn.Sequential(limen.AdAct())).warnings()[-1][:25]
+        'One seed cannot tell a ma'
+        """
         one = "One seed cannot tell a margin from noise; select over several networks trained with different seeds."
         return [w for site in self.sites for w in site.warnings()] + ([one] if self.seeds == 1 else [])
 
@@ -58,7 +63,12 @@ class Plan:
         return "\n".join([*lines, *(f"  {site}" for site in self.sites), *self.warnings()])
 
     def as_dict(self) -> dict[str, Any]:
-        """The stored form."""
+        """The stored form, plain data.
+
+        >>> import limen, torch
+        >>> limen.select(torch.nn.Sequential(limen.AdAct())).as_dict()["format"]
+        'limen.plan'
+        """
         head = {"format": FORMAT, "version": VERSION, "rule": self.rule, "warnings": self.warnings()}
         return {**head, "sites": [site.as_dict() for site in self.sites]}
 
@@ -68,6 +78,11 @@ class Plan:
 
         Raises:
             PlanError: naming the field that is missing, unknown or out of range.
+
+        >>> import limen, torch
+        >>> plan = limen.select(torch.nn.Sequential(limen.AdAct()))
+        >>> Plan.from_dict(plan.as_dict()) == plan
+        True
         """
         fields = Fields(value, where, ignored=frozenset({"warnings"}))
         if fields.text("format") != FORMAT:
@@ -87,11 +102,28 @@ class Plan:
         return cls(sites, rule)
 
     def as_json(self) -> str:
-        """The stored form as text."""
+        """The stored form as text.
+
+        >>> import limen, torch
+        >>> print(limen.select(torch.nn.Sequential(limen.AdAct())).as_json()[:25])
+        {
+         "format": "limen.plan"
+        """
         return json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan as JSON, whole or not at all."""
+        """Write the plan as JSON, in UTF-8, whole or not at all; folders that are missing are made.
+
+        Raises:
+            OSError: if the file cannot be written.
+
+        >>> import limen, tempfile, torch
+        >>> plan = limen.select(torch.nn.Sequential(limen.AdAct()))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     plan.save(f"{folder}/plan.json")
+        ...     Plan.load(f"{folder}/plan.json") == plan
+        True
+        """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -109,7 +141,11 @@ class Plan:
         """Read a plan that :meth:`save` wrote.
 
         Raises:
-            PlanError: if it is not a plan, with what is wrong.
+            PlanError: if it cannot be read or is not a plan, with what is wrong.
+
+        >>> Plan.load("nowhere.json")
+        Traceback (most recent call last):
+        limen.errors.PlanError: nowhere.json cannot be read (...); give a file that Plan.save wrote.
         """
         try:
             value = json.loads(Path(path).read_text(encoding="utf-8"))

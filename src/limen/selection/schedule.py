@@ -11,7 +11,7 @@ Schedule = Callable[[float], float]
 
 
 def linear(start: float, end: float) -> Schedule:
-    """A straight line.
+    """A straight line from ``start`` at progress 0 to ``end`` at 1.
 
     >>> linear(1.0, 0.0)(0.25)
     0.75
@@ -21,6 +21,9 @@ def linear(start: float, end: float) -> Schedule:
 
 def geometric(start: float, end: float) -> Schedule:
     """The same factor in equal times, the usual way to cool a softmax; both ends above 0.
+
+    Raises:
+        SpecError: if an end is not above 0.
 
     >>> geometric(1.0, 0.01)(0.5)
     0.1

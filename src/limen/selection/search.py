@@ -58,6 +58,8 @@ def mixtures(model: nn.Module) -> list[tuple[str, AdAct]]:
 def soft_weights(mixture: AdAct) -> Tensor:
     """A mixture's softmax weights, also where it uses the largest candidate alone; detached, in float32.
 
+    Their shape is that of the logits: (K,) for K candidates, or (num_parameters, K).
+
     >>> import limen
     >>> mixture = limen.AdAct(("relu", "silu"))
     >>> sample_(mixture, "straight_through")
@@ -75,6 +77,10 @@ def set_temperature_(model: nn.Module, temperature: float) -> None:
     """Divide every mixture's logits by ``temperature`` before the softmax: below 1 is sharper.
 
     The temperature is a buffer, saved with the model.
+
+    Raises:
+        SpecError: for a temperature that is not above 0.
+        PlanError: if the model has no mixture.
 
     >>> import limen
     >>> mixture = limen.AdAct(("relu", "silu"))
@@ -94,11 +100,16 @@ def sample_(model: nn.Module, how: str) -> None:
     """Draw the weights in training instead of using the softmax itself.
 
     Args:
+        model: with mixtures.
         how: ``gumbel``: softmax of logits with Gumbel noise, one draw a step (Jang et al. 2017, arXiv 1611.01144).
             ``straight_through``: the largest candidate alone, with the softmax's gradient (Bengio et al. 2013, arXiv
             1308.3432). ``gumbel_straight_through``: both. ``none``: the paper's softmax.
 
     In evaluation there is no noise; the straight-through kinds use the largest candidate alone there, too.
+
+    Raises:
+        SpecError: for another ``how``.
+        PlanError: if the model has no mixture.
 
     >>> import limen
     >>> mixture = limen.AdAct(("relu", "silu"))
@@ -117,7 +128,10 @@ def sample_(model: nn.Module, how: str) -> None:
 def entropy(model: nn.Module) -> Tensor:
     """Mean entropy of the mixtures' weights as a fraction of its maximum, differentiable: 0 is one candidate alone.
 
-    Added to a loss with a positive factor it drives the weights to a decision.
+    Added to a loss with a positive factor it drives the weights to a decision. Its shape is (), its type float32.
+
+    Raises:
+        PlanError: if the model has no mixture.
 
     >>> import limen
     >>> round(entropy(limen.AdAct()).item(), 4)
@@ -130,6 +144,15 @@ def add_entropy_gradient(model: nn.Module, factor: float) -> None:
     """Add the gradient of ``factor`` times :func:`entropy` to the logits' gradients, between backward and step.
 
     For training loops whose loss is out of reach. Under mixed precision, call it after the gradients are unscaled.
+
+    Raises:
+        PlanError: if the model has no mixture and ``factor`` is not 0.
+
+    >>> import limen
+    >>> mixture = limen.AdAct(("relu", "silu"))
+    >>> add_entropy_gradient(mixture, 0.1)
+    >>> mixture.logits.grad
+    tensor([0., 0.])
     """
     if factor == 0:
         return
@@ -150,6 +173,10 @@ def drop_hopeless_(model: nn.Module, below: float) -> dict[str, tuple[str, ...]]
     Returns:
         What was dropped now, by site.
 
+    Raises:
+        SpecError: if ``below`` is not from 0 to less than 1.
+        PlanError: if the model has no mixture.
+
     >>> import limen
     >>> mixture = limen.AdAct(("relu", "silu"))
     >>> with torch.no_grad():
@@ -163,7 +190,7 @@ def drop_hopeless_(model: nn.Module, below: float) -> dict[str, tuple[str, ...]]
     for path, mixture in _mixtures(model):
         largest = soft_weights(mixture).reshape(-1, len(mixture.names)).amax(0)  # in any channel
         keep = largest >= min(below, float(largest.max()))
-        gone = tuple(n for i, n in enumerate(mixture.names) if i in mixture._alive and not keep[i])
+        gone = tuple(n for i, n in enumerate(mixture.names) if i in mixture.alive and not keep[i])
         if gone:
             mixture.drop_(gone)
             dropped[path] = gone
@@ -180,6 +207,9 @@ class HeldoutWeights:
         model: with mixtures, before it is wrapped for distributed training.
         lr: learning rate of the logits' own Adam.
 
+    Raises:
+        PlanError: if the model has no mixture.
+
     >>> import limen
     >>> model = nn.Sequential(nn.Linear(2, 2), limen.AdAct(("relu", "silu")))
     >>> search = HeldoutWeights(model, lr=0.1)
@@ -195,7 +225,14 @@ class HeldoutWeights:
         self.optimiser = torch.optim.Adam(self.logits, lr=lr)
 
     def step(self, loss: Callable[[], Tensor]) -> None:
-        """One step of the logits down the loss of a held-out batch, which ``loss`` computes."""
+        """One step of the logits down the loss of a held-out batch, which ``loss`` computes as a tensor of shape ().
+
+        >>> import limen
+        >>> mixture = limen.AdAct(("relu", "silu"))
+        >>> HeldoutWeights(mixture, lr=0.5).step(lambda: mixture.weights.new_tensor(0.0) + mixture.logits[0])
+        >>> mixture.logits.data
+        tensor([-0.5000,  0.0000])
+        """
         try:
             for logits in self.logits:
                 logits.requires_grad_(True)
@@ -210,11 +247,23 @@ class HeldoutWeights:
         self.optimiser.zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the logits' optimiser."""
+        """The state of the logits' optimiser, as :meth:`torch.optim.Optimizer.state_dict` gives it.
+
+        >>> import limen
+        >>> sorted(HeldoutWeights(limen.AdAct()).state_dict())
+        ['param_groups', 'state']
+        """
         return self.optimiser.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken."""
+        """Continue where :meth:`state_dict` was taken.
+
+        >>> import limen
+        >>> search = HeldoutWeights(limen.AdAct(), lr=0.5)
+        >>> search.load_state_dict(HeldoutWeights(limen.AdAct(), lr=0.1).state_dict())
+        >>> search.optimiser.param_groups[0]["lr"]
+        0.1
+        """
         self.optimiser.load_state_dict(state)
 
 

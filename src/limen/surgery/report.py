@@ -14,7 +14,11 @@ from limen.surgery.state import StateMap
 
 @dataclass(frozen=True)
 class Site:
-    """One place in the model."""
+    """One place in the model where an activation was replaced or kept.
+
+    >>> print(Site("1", "ReLU()", "ASAU(a=0.01, b=1, alpha=1, beta=1)").path)
+    1
+    """
 
     path: str
     before: str
@@ -26,7 +30,7 @@ class Site:
     fit_before: float | None = None
     """With a warm start: how far the new function was from the old one over the site's own inputs, before fitting."""
     drift: float | None = None
-    """The same after fitting: root mean square of the difference over that of the old function's values."""
+    """The same after fitting: root mean square of the difference over that of the old function's values; 1 is 100 %."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,13 @@ class Installed:
 
 @dataclass
 class SwapReport:
-    """What a swap did: ``sites`` replaced, ``skipped`` with the reason, ``unreached`` calls with file and line."""
+    """What a swap did: ``sites`` replaced, ``skipped`` with the reason, ``unreached`` calls with file and line.
+
+    >>> import limen
+    >>> report = limen.swap_(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Sigmoid()), "swish")
+    >>> [site.path for site in report.sites], [site.reason for site in report.skipped]
+    (['1'], ['a gate, not an activation'])
+    """
 
     sites: list[Site] = field(default_factory=list)
     skipped: list[Site] = field(default_factory=list)
@@ -68,9 +78,12 @@ class SwapReport:
     """With example inputs: root mean square of the change of the model's outputs, relative to theirs."""
     renormalised: int = 0
     """How many BatchNorm layers had their statistics estimated anew."""
-    _undo: list[Callable[[], None]] = field(default_factory=list, repr=False)
-    _state: StateMap | None = field(default=None, repr=False)
-    _installed: list[Installed] = field(default_factory=list, repr=False)
+    steps_back: list[Callable[[], None]] = field(default_factory=list, repr=False)
+    """What :meth:`undo` still has to do, the last first."""
+    state_map: StateMap | None = field(default=None, repr=False)
+    """How state dicts from before the swap are told from later ones."""
+    installed: list[Installed] = field(default_factory=list, repr=False)
+    """What :meth:`undo` asks to be still in its place."""
 
     def undo(self) -> None:
         """Put the very objects back that were replaced; a second call does nothing.
@@ -79,19 +92,38 @@ class SwapReport:
 
         Raises:
             LimenError: if a site no longer holds what this swap put there. Nothing is put back then.
+
+        >>> import limen
+        >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+        >>> limen.swap_(model, "swish").undo()
+        >>> model[1]
+        ReLU()
         """
-        if self._undo:
-            for installed in self._installed:
+        if self.steps_back:
+            for installed in self.installed:
                 installed.check()
-        while self._undo:
-            self._undo.pop()()
+        while self.steps_back:
+            self.steps_back.pop()()
 
     def original_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A state dict of the swapped model as one of the model before, which loads there with ``strict=True``."""
-        return dict(state) if self._state is None else self._state.original(state)
+        """A state dict of the swapped model as one of the model before, which loads there with ``strict=True``.
+
+        Tensors keep shape, type and device; those that only the old activations had are as they were at the swap.
+
+        >>> import limen
+        >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+        >>> report = limen.swap_(model, "swish")
+        >>> list(report.original_state(model.state_dict()))
+        ['0.weight', '0.bias']
+        """
+        return dict(state) if self.state_map is None else self.state_map.original(state)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """Plain data, for JSON.
+
+        >>> SwapReport(sites=[Site("1", "ReLU()", "SiLU()")]).as_dict()["sites"]
+        [{'path': '1', 'before': 'ReLU()', 'after': 'SiLU()'}]
+        """
         return {
             "sites": [_plain(site) for site in self.sites],
             "skipped": [_plain(site) for site in self.skipped],

@@ -59,15 +59,22 @@ def swap_(
         warm_start: fit the new parameters to the old function, over the inputs that the site receives from
             ``example_inputs``, or over N(0, 1) without them.
         share: ``"site"``: one object a site. ``"instance"``: one object for all sites that held one object.
-        example_inputs: a tensor, a tuple of the model's arguments, a mapping of them, or an iterable of batches. The
-            model is run on them in evaluation mode: the report then names activations that still run unreached.
+        example_inputs: a tensor, a tuple of the model's arguments, a mapping of them, or an iterable of batches, of
+            the shapes and types that the model takes. It is run on them in evaluation mode: the report then names
+            activations that still run unreached.
         num_parameters: how many parameters each new activation has; ``"channel"``: one for each channel of what feeds
             the site, found from the layers before it or seen on the example inputs.
         reestimate_batch_norm: afterwards estimate BatchNorm statistics anew on the example inputs.
 
+    Returns:
+        What was replaced, what was kept and why, and the way back: ``undo()``.
+
     Raises:
-        SpecError: for an unknown activation, or one that changes the shape of its input.
-        LimenError: if the channels of a site cannot be told.
+        SpecError: for an unknown activation, or one that changes the shape of its input; for ``where``, ``keep`` or
+            ``share`` that name nothing; for ``reestimate_batch_norm`` without example inputs.
+        LimenError: if ``model`` is no ``nn.Module``, the example inputs do not fit it, or the channels of a site cannot
+            be told.
+        SampleError: with ``warm_start``, if what a site receives does not determine a function.
 
     After any error the model is as it was before.
 
@@ -103,6 +110,9 @@ def swap_(
 @contextmanager
 def swapped(model: nn.Module, to: Target, **options: Any) -> Iterator[SwapReport]:
     """Swap for the length of a ``with`` block; takes what :func:`swap_` takes.
+
+    Raises:
+        LimenError: what :func:`swap_` raises, and what :meth:`SwapReport.undo` raises at the end of the block.
 
     >>> import limen
     >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
@@ -266,8 +276,8 @@ class _Operation:
     def finish(self, reestimate: bool) -> SwapReport:
         """Statistics of norms, what changed, and the report."""
         report = SwapReport(skipped=self.skipped, unreached=sorted({*self.survey.unreached, *self.running}))
-        report._undo, report._state = self.undo, self.state
-        report._installed = [
+        report.steps_back, report.state_map = self.undo, self.state
+        report.installed = [
             Installed(spot.path, spot.owner, spot.name, new, None if type(spot.owner) is old else type(spot.owner))
             for spot, new, old in zip(self.chosen, self.new, self.classes, strict=True)
         ]
@@ -275,7 +285,7 @@ class _Operation:
             from limen.warmstart import reestimate_batch_norm_
 
             norms = [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-            report._undo.append(partial(_restore_buffers, [(m, _buffers(m)) for m in norms]))
+            report.steps_back.append(partial(_restore_buffers, [(m, _buffers(m)) for m in norms]))
             report.renormalised = reestimate_batch_norm_(self.model, self.given)
         for spot, new in zip(self.chosen, self.new, strict=True):
             site = Site(spot.path, one_line(spot.original), one_line(new), "", spot.location)

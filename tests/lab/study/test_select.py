@@ -93,7 +93,7 @@ def test_the_networks_of_a_seed_start_from_the_same_weights():
     settings, data = tiny(), data_of(tiny())
     plain = networks.build("mlp", data.image_shape, 10, 3)
     mixed = networks.build("mlp", data.image_shape, 10, 3)
-    selection = Selection(experiment_of(settings, data), settings)
+    selection = Selection(experiment_of(settings), settings)
     selection._mix(mixed)
     applied = networks.build("mlp", data.image_shape, 10, 3)
     state = torch.random.get_rng_state()
@@ -180,8 +180,8 @@ def test_bad_input_is_one_sentence(options: str, run: Command, tmp_path: Path):
 def test_a_failed_search_fails_its_optimised_network_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     original = Selection._mix
 
-    def broken(selection, network):
-        report = original(selection, network)
+    def broken(self, network):
+        report = original(self, network)
         with torch.no_grad():
             next(m for m in network.modules() if isinstance(m, limen.AdAct)).logits.fill_(float("nan"))
         return report
@@ -220,7 +220,7 @@ def test_every_task_can_be_searched(name: str, options: dict[str, object], tmp_p
     gap = search.metrics["discretisation_gap"]
     assert abs(gap) == pytest.approx(abs(measured - baked))
     assert gap > 0 if better else gap <= 0
-    assert [site.path for site in result.plan.sites] == [layer.path for layer in optimised.layers]
+    assert {layer.path for layer in optimised.layers} <= {site.path for site in result.plan.sites}
     assert {row.activation for row in result.costs} == set(NAMES)
     found = re.search(r"with all weights kept, changes the .*? by ([+−-])", result.report.read_text())
     assert gap == 0 or found[1] == ("+" if baked > measured else "−")

@@ -316,7 +316,7 @@ def test_a_folder_with_other_files_is_fine(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from limen.lab.store import StudyFolder
+from limen.lab.study.store import StudyFolder
 lock = StudyFolder(Path(sys.argv[1])).lock()
 print("held", flush=True)
 sys.stdin.read()

@@ -23,7 +23,7 @@ from limen.lab.study import compare as study
 from limen.lab.study.compare import Result, compare
 from limen.lab.study.result import report
 from limen.lab.tasks.numbers.regression import DNN
-from limen.lab.training import datamodule, supervised
+from limen.lab.training import datamodule, experiment, supervised
 from limen.lab.training import run as train
 from limen.lab.training.batches import Batches
 from limen.lab.training.datamodule import StudyData
@@ -290,7 +290,7 @@ def passes(protocol: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[tuple[s
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     Spying.names = {len(split): name for name, split in splits.items() if split is not None}
     Spying.passes = []
-    for module in (train, datamodule):
+    for module in (train, datamodule, experiment):
         monkeypatch.setattr(module, "Batches", Spying)
     return Spying.passes, train.run(experiment_of(settings, data), "asau", 0)
 

@@ -34,22 +34,11 @@ def test_where_the_test_set_chooses_it_is_held_out() -> None:
     assert same(module.val_dataloader(), module.test_dataloader())
 
 
-def test_data_are_loaded_once() -> None:
-    module = StudyData(tiny())
-    assert module.data is None
-    module.setup("fit")
-    found = module.data
-    assert found.facts() == data_of(tiny()).facts()
-    module.setup("test")
-    assert module.data is found
-
-
 def test_a_trainer_of_ones_own_trains_as_a_study_does() -> None:
     settings = tiny(epochs=1)
     record = train.run(experiment_of(settings), "asau", 2)
     network, _ = train.build(experiment_of(settings), "asau", 2)
-    batches = StudyData(experiment_of(settings, seed=2))
-    batches.setup()
+    batches = StudyData(experiment_of(settings), seed=2)
     quiet = {
         "logger": False,
         "enable_checkpointing": False,
@@ -57,7 +46,7 @@ def test_a_trainer_of_ones_own_trains_as_a_study_does() -> None:
         "enable_model_summary": False,
     }
     trainer = L.Trainer(accelerator="cpu", max_epochs=1, num_sanity_val_steps=0, **quiet)
-    module = Supervised(network, tasks.find("classification"), batches.data, settings)
+    module = Supervised(network, tasks.find("classification"), data_of(settings), settings)
     torch.manual_seed(2)
     with train._lightning():
         trainer.fit(module, datamodule=batches)

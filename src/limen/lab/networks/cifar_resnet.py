@@ -26,7 +26,8 @@ class CifarResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (N, classes)."""
-        return self.classifier(self.blocks(self.stem(images)).mean((2, 3)))
+        logits: Tensor = self.classifier(self.blocks(self.stem(images)).mean((2, 3)))
+        return logits
 
 
 class ResidualBlock(nn.Module):
@@ -41,7 +42,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Both paths, added."""
         out = self.norm2(self.conv2(self.act1(self.norm1(self.conv1(x)))))
-        return self.act2(out + self._shortcut(x))
+        output: Tensor = self.act2(out + self._shortcut(x))
+        return output
 
     def _shortcut(self, x: Tensor) -> Tensor:
         """Option A of the paper: subsample, and pad the new channels with zeros."""

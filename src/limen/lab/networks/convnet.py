@@ -32,7 +32,8 @@ class ConvNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (N, classes)."""
-        return self.classifier(self.features(images).flatten(1))
+        logits: Tensor = self.classifier(self.features(images).flatten(1))
+        return logits
 
 
 class _ConvBlock(nn.Module):
@@ -44,4 +45,5 @@ class _ConvBlock(nn.Module):
         self.pooling = nn.MaxPool2d(2) if pool else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pooling(self.activation(self.normalisation(self.convolution(x))))
+        output: Tensor = self.pooling(self.activation(self.normalisation(self.convolution(x))))
+        return output

@@ -34,4 +34,5 @@ class Body(FullSize):
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits of padded images."""
-        return self.body(images)
+        logits: Tensor = self.body(images)
+        return logits

@@ -30,7 +30,8 @@ class Coloured(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """What the network gives."""
-        return self.network(images.expand(-1, COLOURS, -1, -1))
+        logits: Tensor = self.network(images.expand(-1, COLOURS, -1, -1))
+        return logits
 
 
 def timm(name: str) -> Callable[..., nn.Module]:

@@ -26,4 +26,5 @@ class MLP(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (N, classes)."""
-        return self.layers(images)
+        logits: Tensor = self.layers(images)
+        return logits

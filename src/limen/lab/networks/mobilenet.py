@@ -29,4 +29,5 @@ class MobileNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (N, classes)."""
-        return self.classifier(self.features(images).mean((2, 3)))
+        logits: Tensor = self.classifier(self.features(images).mean((2, 3)))
+        return logits

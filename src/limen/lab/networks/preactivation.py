@@ -33,7 +33,8 @@ class PreActivationBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Both paths, added."""
         active = self.act(self.norm(x))
-        return self.body(active) + (x if self.shortcut is None else self.shortcut(active))
+        output: Tensor = self.body(active) + (x if self.shortcut is None else self.shortcut(active))
+        return output
 
 
 class _PreActivationNet(nn.Module):
@@ -58,7 +59,8 @@ class _PreActivationNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (N, classes)."""
-        return self.classifier(self.act(self.norm(self.blocks(self.stem(images)))).mean((2, 3)))
+        logits: Tensor = self.classifier(self.act(self.norm(self.blocks(self.stem(images)))).mean((2, 3)))
+        return logits
 
 
 class PreActivationResNet(_PreActivationNet):

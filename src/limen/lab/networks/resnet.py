@@ -37,7 +37,8 @@ class ResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (N, classes)."""
-        return self.classifier(self.blocks(self.stem(images)).mean((2, 3)))
+        logits: Tensor = self.classifier(self.blocks(self.stem(images)).mean((2, 3)))
+        return logits
 
 
 class _Block(nn.Module):
@@ -61,4 +62,5 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Both paths, added, activated."""
-        return self.act(self.body(x) + self.shortcut(x))
+        output: Tensor = self.act(self.body(x) + self.shortcut(x))
+        return output

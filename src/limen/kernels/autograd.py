@@ -1,0 +1,183 @@
+"""Kernels recorded by autograd: tensors in, tensors out, with gradients, whichever machine runs them.
+
+Saved for the backward pass: the input, the parameters, two numbers a sample for formulas with statistics, and the seed
+of the noise. Second derivatives run on the plain formula.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from limen.kernels import plain
+from limen.kernels.bound import BoundFormula
+from limen.kernels.call import Call, Prepared, prepare
+from limen.kernels.errors import NoKernelError
+from limen.kernels.layout import as_parameter
+from limen.kernels.noise import new_seed
+from limen.kernels.weights import gradient_of_logits, softmax
+
+
+class Machine(Protocol):
+    """What runs kernels: the modules ``c.run`` and ``triton.run``."""
+
+    def forward(
+        self, bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None, /
+    ) -> tuple[Tensor, Tensor | None]:
+        """The result, and the statistics of each sample if the formula takes any."""
+
+    def run_backward(
+        self, given: Prepared, g: Tensor, statistics: Tensor | None, wanted: tuple[str, ...], /
+    ) -> tuple[Tensor, Tensor]:
+        """The gradient of the input, and those of the wanted parameters as (wanted, channels) in float32.
+
+        ``g`` is laid out as the input.
+        """
+
+
+def requires_grad(x: Tensor, parameters: Sequence[Tensor]) -> bool:
+    """Whether any of the tensors requires a gradient."""
+    if x.requires_grad:
+        return True
+    for parameter in parameters:  # noqa: SIM110  # any() costs a generator, a fifth of a small call
+        if parameter.requires_grad:
+            return True
+    return False
+
+
+def record(machine: Machine, bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
+    """Run the kernels, recorded by autograd; logits may stand in the place of the weights."""
+    seed = new_seed(x.device) if bound.noise else None
+    result: Tensor = _apply(machine, bound, channel_dim, seed, x, *parameters)
+    return result
+
+
+class _Recorded(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        machine: Machine,
+        bound: BoundFormula,
+        channel_dim: int,
+        seed: Tensor | None,
+        x: Tensor,
+        *parameters: Tensor,
+    ) -> Tensor:
+        y, statistics = machine.forward(bound, x, parameters, channel_dim, seed)
+        ctx.fixed = machine, bound, channel_dim
+        ctx.save_for_backward(x, statistics, seed, *parameters)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        """By kernels, or by the plain formula where the gradient is differentiated."""
+        (g,) = gradients
+        x, statistics, seed, *parameters = ctx.saved_tensors
+        wants_x, *wanted = ctx.needs_input_grad[4:]
+        machine, bound, channel_dim = ctx.fixed
+        call = Call(bound, x, parameters, channel_dim, seed)
+        if torch.is_grad_enabled() or not _has_memory(g):
+            return None, None, None, None, *by_plain(call, g, [wants_x, *wanted])
+        gx, by_parameter = backward(machine, call, g, statistics, wanted)
+        return None, None, None, None, gx if wants_x else None, *by_parameter
+
+
+# Function.apply looks for functorch's wrappers first, which dispatch has ruled out: two microseconds of a small call.
+_apply: Any = super(torch.autograd.Function, _Recorded).apply
+
+
+def _has_memory(g: Tensor) -> bool:
+    """Whether a gradient is an ordinary tensor, and not a batch of them that stands for one."""
+    ordinary: bool = torch._C._has_storage(g)
+    return ordinary and torch._C._functorch.peek_interpreter_stack() is None
+
+
+def forward(run: Callable[[Prepared], tuple[Tensor, Tensor | None]], call: Call) -> tuple[Tensor, Tensor | None]:
+    """What ``run`` makes of the call, which has one tensor a parameter; by the plain path where it has no kernel."""
+    try:
+        given = prepare(call)
+        if given is not None:
+            return run(given)
+    except NoKernelError as error:
+        _say_once(call.bound, error)
+    return plain.evaluate(*call), None
+
+
+def backward(
+    machine: Machine, call: Call, g: Tensor, statistics: Tensor | None, wanted: Sequence[bool]
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The gradients of the input and of each wanted parameter, in their own types and shapes."""
+    bound, parameters = call.bound, call.parameters
+    weights, apart, wanted_apart = None, call, wanted
+    if len(parameters) < len(bound.parameters):
+        weights = softmax(parameters[0])
+        apart = Call(bound, call.x, [*weights.unbind(), *parameters[1:]], call.channel_dim, call.seed)
+        wanted_apart = [*[wanted[0]] * bound.weights, *wanted[1:]]
+    names = tuple([name for name, want in zip(bound.parameters, wanted_apart, strict=True) if want])
+    found = _by_kernel(machine, apart, g, statistics, names)
+    if found is None:
+        gx_plain, *rest = by_plain(call, g, [True, *wanted])
+        assert gx_plain is not None
+        return gx_plain, rest
+    gx, sums = found
+    if weights is None:
+        return gx, _by_parameter(sums, parameters, wanted)
+    by_weight, sums = torch.split_with_sizes(sums, (len(names) - sum(wanted[1:]), sum(wanted[1:])))
+    of_logits = as_parameter(gradient_of_logits(by_weight, weights), parameters[0]) if wanted[0] else None
+    return gx, [of_logits, *_by_parameter(sums, parameters[1:], wanted[1:])]
+
+
+def _by_kernel(
+    machine: Machine, call: Call, g: Tensor, statistics: Tensor | None, wanted: tuple[str, ...]
+) -> tuple[Tensor, Tensor] | None:
+    """What the machine's backward kernel gives; None where there is none for the call."""
+    given = prepare(call)
+    if given is None or (statistics is None) == (given.plan.layout == "sample"):
+        return None
+    if g.stride() != given.x.stride():
+        g = torch.empty_like(given.x).copy_(g)
+    try:
+        return machine.run_backward(given, g, statistics, wanted)
+    except NoKernelError as error:
+        _say_once(call.bound, error)
+        return None
+
+
+def _by_parameter(sums: Tensor, parameters: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+    """The gradients of the wanted parameters, one row of the sums each."""
+    rows = iter(sums.unbind())
+    return [as_parameter(next(rows), p) if want else None for p, want in zip(parameters, wanted, strict=True)]
+
+
+def by_plain(call: Call, g: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]:
+    """The gradients of the input and the parameters by autograd on the plain formula.
+
+    They are differentiable themselves if gradients are being recorded.
+    """
+    recording = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Aliases, because the path from x back to the same parameters is not this call's to follow.
+        leaves = [tensor.view_as(tensor) for tensor in (call.x, *call.parameters)]
+        if not recording:
+            leaves = [leaf.detach().requires_grad_(want) for leaf, want in zip(leaves, wanted, strict=True)]
+        asked = [index for index, want in enumerate(wanted) if want]
+        y = plain.evaluate(call.bound, leaves[0], leaves[1:], call.channel_dim, call.seed)
+        found = torch.autograd.grad(y, [leaves[i] for i in asked], g, create_graph=recording, allow_unused=True)
+    results: list[Tensor | None] = [None] * len(leaves)
+    for index, gradient in zip(asked, found, strict=True):
+        results[index] = gradient
+    return results
+
+
+_said: set[str] = set()
+
+
+def _say_once(bound: BoundFormula, error: NoKernelError) -> None:
+    """Kernels can be compiled, but not this one or not any more."""
+    if bound.name not in _said:
+        _said.add(bound.name)
+        warnings.warn(f"{bound.name} runs on torch's operators, without a kernel: {error}", stacklevel=5)

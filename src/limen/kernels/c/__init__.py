@@ -1,0 +1,1 @@
+"""C on CPUs: printed from a formula, compiled, kept and called."""

@@ -1,0 +1,141 @@
+"""A formula's kernels in C: compiled when first needed, called on CPU tensors of float32 and half types."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limen.kernels.bound import BoundFormula, derive
+from limen.kernels.c import build
+from limen.kernels.c import source as c_source
+from limen.kernels.call import Prepared
+
+DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+
+SERIAL_BELOW = 32768
+"""Elements under which one thread is faster than waking others; torch's own limit."""
+
+
+@functools.cache
+def forward_function(bound: BoundFormula, dtype: str, layout: str) -> Any:
+    """The compiled forward kernel.
+
+    Raises:
+        UntraceableError: if the formula has no expression.
+        NoCompilerError: if it cannot be compiled here.
+    """
+    derivation = derive(bound, ())
+    source = c_source.forward_source(bound, derivation, dtype, layout)
+    function = build.load(source, _file_name(bound, dtype, layout, "forward")).forward
+    return _typed(function, tensors=2)
+
+
+@functools.cache
+def short_functions(bound: BoundFormula, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The forward kernel for a few elements in memory order with shared parameters, without noise, on one thread.
+
+    It takes the addresses of input and output, that of two numbers a sample or none, the number of samples (1 for
+    formulas without statistics) and of elements in each, and the addresses of the parameters. The second takes logits
+    in the place of weights; None for formulas without.
+    """
+    layout = "sample" if bound.contexts else "shared"
+    source = c_source.forward_source(bound, derive(bound, ()), DTYPES[dtype], layout)
+    library = build.load(source, _file_name(bound, DTYPES[dtype], layout, "forward"))
+    functions = library.forward_few, library.forward_few_of_logits if bound.weights else None
+    pointer, whole = ctypes.c_void_p, ctypes.c_int64
+    for function in functions:
+        if function is not None:
+            function.argtypes = [pointer, pointer, pointer, whole, whole, pointer]
+            function.restype = ctypes.c_int
+    return functions
+
+
+@functools.cache
+def backward_function(bound: BoundFormula, dtype: str, layout: str, wanted: tuple[str, ...]) -> Any:
+    """The compiled backward kernel, for the gradients of the input and of the wanted parameters."""
+    derivation = derive(bound, wanted)
+    source = c_source.backward_source(bound, derivation, dtype, layout)
+    function = build.load(source, _file_name(bound, dtype, layout, "backward")).backward
+    return _typed(function, tensors=4)
+
+
+def _typed(function: Any, tensors: int) -> Any:
+    pointer, whole = ctypes.c_void_p, ctypes.c_int64
+    function.argtypes = [pointer] * (tensors + 1) + [whole] * 5 + [pointer, ctypes.c_int, pointer]
+    function.restype = ctypes.c_int
+    return function
+
+
+def _file_name(bound: BoundFormula, *parts: str) -> str:
+    name = "".join(letter if letter.isalnum() else "_" for letter in bound.name)[-40:]
+    return "-".join([name, *parts])
+
+
+def run_forward(given: Prepared) -> tuple[Tensor, Tensor | None]:
+    """The result, laid out as ``x``, and the statistics of each sample if the formula takes any."""
+    plan, x = given.plan, given.x
+    function = forward_function(given.bound, DTYPES[x.dtype], plan.layout)
+    y = torch.empty_like(x)
+    statistics = torch.empty(plan.outer, 2, dtype=torch.float32, device="cpu") if plan.layout == "sample" else None
+    _call(function, (x, y), statistics, given)
+    return y, statistics
+
+
+def run_backward(
+    given: Prepared, g: Tensor, statistics: Tensor | None, wanted: tuple[str, ...]
+) -> tuple[Tensor, Tensor]:
+    """The gradient of ``x``, and those of the wanted parameters as (wanted, channels) in float32.
+
+    ``g`` is laid out as ``x``.
+    """
+    plan, x = given.plan, given.x
+    function = backward_function(given.bound, DTYPES[x.dtype], plan.layout, wanted)
+    gx = torch.empty_like(x)
+    by_lane = plan.layout == "lane"
+    shape = (len(wanted), plan.channels) if by_lane else (plan.channels, len(wanted))
+    grads = torch.empty(shape, dtype=torch.float32, device="cpu")
+    _call(function, (g, x, gx, grads), statistics, given)
+    return gx, grads if by_lane else grads.t()
+
+
+_NO_MEMORY = "no memory for the partial sums over {} elements."
+
+
+def _threads(elements: int) -> int:
+    return 1 if elements < SERIAL_BELOW or _forked else torch.get_num_threads()
+
+
+_forked = False
+"""In a forked child OpenMP's threads are gone, and a parallel region would wait for them for ever."""
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def _call(function: Any, tensors: Sequence[Tensor], statistics: Tensor | None, given: Prepared) -> None:
+    values, elements = given.values, given.x.numel()
+    places = [tensor.data_ptr() for tensor in (*tensors, *values)]
+    if not all(places) and not all(tensor.data_ptr() or not tensor.numel() for tensor in (*tensors, *values)):
+        raise RuntimeError("a kernel was given a tensor without memory, such as one of a mode that makes fakes.")
+    failed = function(
+        *places[: len(tensors)],
+        None if statistics is None else statistics.data_ptr(),
+        *given.plan.sizes,
+        None if given.seed is None else given.seed.data_ptr(),
+        _threads(elements),
+        (ctypes.c_void_p * len(values))(*places[len(tensors) :]),
+    )
+    if failed:
+        raise MemoryError(_NO_MEMORY.format(elements))

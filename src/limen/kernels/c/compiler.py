@@ -1,0 +1,246 @@
+"""The system's C compiler: which one it is, what it can do, and one source file turned into one shared library.
+
+Two things about OpenMP shape this file. torch brings its own runtime (``torch/lib/libgomp*``) and loads it for the
+whole process; linking with ``-fopenmp`` would name the system's, and where the two names differ, a second pool of
+threads would fight the first. So sources are compiled with ``-fopenmp`` and linked without it: the calls stay undefined
+and find torch's runtime when the library is loaded. And no option of the fast-math family is ever passed, because
+linking with one makes the whole process flush small numbers to zero.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import os
+import platform
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from limen.kernels.errors import NoKernelError
+
+TIMEOUT = 120.0
+FLAGS = (
+    *("-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden"),
+    # Fused multiply-adds across statements are GCC's default and not Clang's.
+    *("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"),
+)
+# GCC prefers half-width vectors on processors with AVX-512; full ones took ASAU from 3.0 to 2.3 times F.silu.
+NATIVE = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ("-mcpu=native",), ())
+OPENMP = "-fopenmp"
+SIMD = "-fopenmp-simd"
+UNWANTED = {"-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-ffinite-math-only", OPENMP}
+
+# The lines of /proc/cpuinfo on x86, Arm, POWER and RISC-V that do not change from one moment to the next.
+CPU_FIELDS = {
+    *("vendor_id", "cpu family", "model", "model name", "flags"),
+    *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features"),
+    *("cpu", "revision", "isa", "uarch"),
+}
+
+PROBE = """
+__attribute__((visibility("default"))) int limen_probe(int n) {
+    int sum = 0;
+#pragma omp parallel for reduction(+ : sum)
+    for (int i = 0; i < n; i++) sum += i;
+    return sum;
+}
+"""
+
+
+class NoCompilerError(NoKernelError):
+    """Why C source cannot be turned into a library here, in one sentence."""
+
+
+class CompilerHungError(NoCompilerError):
+    """The compiler did not finish in time, so trying it again somewhere else would only wait again."""
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A compiler that has built and loaded a small library here, and the options that it did so with."""
+
+    path: str
+    version: str
+    flags: tuple[str, ...]
+    openmp: bool
+
+    def without_openmp(self) -> Compiler:
+        """The same compiler, for a library that runs on one thread."""
+        return replace(self, flags=tuple(SIMD if f == OPENMP else f for f in self.flags), openmp=False)
+
+
+def compile_library(compiler: Compiler, source: str, target: Path) -> None:
+    """Write the shared library ``target`` from C source; what else the compiler writes stays in the same folder."""
+    work = target.parent
+    (work / "kernel.c").write_text(source, encoding="utf-8")
+    _checked([compiler.path, *compiler.flags, "-c", "kernel.c", "-o", "kernel.o"], work)
+    # Linked without -fopenmp: see the top of this file.
+    link = [f for f in compiler.flags if f != OPENMP]
+    undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+    _checked([compiler.path, *link, "-shared", *undefined, "kernel.o", "-o", target.name, "-lm"], work)
+    if not target.is_file():
+        raise NoCompilerError(f"{compiler.path} reported success and wrote no library.")
+
+
+def compiler_words() -> tuple[str, ...]:
+    """The command that starts the compiler, its path made absolute: $LIMEN_CC, else $CC, else cc, gcc or clang."""
+    if os.name != "posix":
+        raise NoCompilerError("Kernels are compiled on Linux and macOS only.")
+    asked = os.environ.get("LIMEN_CC", "").strip()
+    if asked:
+        words = _located(asked)
+        if words is None:
+            raise NoCompilerError(f"LIMEN_CC is {asked!r}, and no such program can be run.")
+        return words
+    for command in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
+        words = _located(command)
+        if words is not None:
+            return words
+    raise NoCompilerError("No C compiler was found: install gcc or clang, or name one in LIMEN_CC.")
+
+
+def probe(words: tuple[str, ...], threads: bool, work: Path) -> Compiler:
+    """Find the best options with which a small library can be built in ``work`` and loaded: mostly the first tried."""
+    path, *own = words
+    own = [word for word in own if word not in UNWANTED]
+    version = _version(path, own, work)
+    parallel = ((OPENMP,), (SIMD,), ()) if threads else ((SIMD,), ())
+    failure = NoCompilerError(f"{path} cannot be used.")
+    for number, (native, openmp) in enumerate(itertools.product(NATIVE, parallel)):
+        compiler = Compiler(path, version, (*own, *FLAGS, *native, *openmp), OPENMP in openmp)
+        target = work / f"probe{number}.so"
+        try:
+            compile_library(compiler, PROBE, target)
+            open_library(target, compiler).limen_probe  # noqa: B018 (looks the symbol up)
+        except CompilerHungError:
+            raise
+        except NoCompilerError as error:
+            failure = error
+        except AttributeError:
+            failure = NoCompilerError(f"{path} wrote a library without its function.")
+        else:
+            return compiler
+    raise failure
+
+
+def open_library(path: Path, compiler: Compiler) -> ctypes.CDLL:
+    """Load a library into this process with every symbol resolved at once, so that a missing one shows here."""
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise NoCompilerError(f"{compiler.path} wrote a library that cannot be loaded: {error}.") from None
+
+
+def shares_torch_threads() -> bool:
+    """Whether a library that leaves its OpenMP calls undefined would reach the very runtime that torch runs on.
+
+    Asked by doing it: change the number of threads through the one and read it through the other. The number belongs to
+    the calling thread, so a thread that ends right after leaves nothing changed.
+    """
+    try:
+        set_threads = ctypes.CDLL(None).omp_set_num_threads
+    except (OSError, AttributeError):
+        return False
+    agreed = []
+
+    def change() -> None:
+        wanted = torch.get_num_threads() % 2 + 1
+        set_threads(wanted)
+        agreed.append(torch.get_num_threads() == wanted)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    thread.join()
+    return agreed == [True]
+
+
+@functools.cache
+def cpu_identity() -> str:
+    """What ``-march=native`` depends on: the model and features of the first core."""
+    lines = []
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            # Up to the first empty line: on large machines the whole file takes milliseconds a core.
+            for line in itertools.takewhile(str.strip, file):
+                name, _, value = line.partition(":")
+                if name.strip() in CPU_FIELDS:
+                    lines.append(f"{name.strip()}: {value.strip()}")
+    except OSError:
+        pass
+    return "\n".join([platform.machine(), platform.processor(), *lines])
+
+
+def _located(command: str) -> tuple[str, ...] | None:
+    """Split a command and look its program up; not resolved further, since ccache acts by the name it is called by."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return None
+    program = shutil.which(words[0]) if words else None
+    return None if program is None else (os.path.abspath(program), *words[1:])
+
+
+def _version(path: str, own: list[str], work: Path) -> str:
+    _, output, _ = _run([path, *own, "--version"], work)
+    return output.strip().partition("\n")[0]
+
+
+def _checked(command: list[str], work: Path) -> None:
+    """Run one step of the compiler, and turn a failure into a sentence with the line that tells most."""
+    code, _, messages = _run(command, work)
+    if code == 0:
+        return
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
+    line = next((line for line in lines if "error" in line), lines[0] if lines else "it said nothing")
+    ended = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+    raise NoCompilerError(f"{command[0]} {ended}: {line}")
+
+
+def _run(command: list[str], work: Path) -> tuple[int, str, str]:
+    """Run a command in ``work``: its exit code, its output and its messages.
+
+    Both go to files, not pipes, and the command leads its own process group: what a wrapper script started is
+    killed with it, and cannot hold this process up by keeping a pipe open.
+    """
+    environment = {**os.environ, "TMPDIR": str(work), "LC_ALL": "C"}
+    try:
+        with open(work / "stdout", "w+b") as output, open(work / "stderr", "w+b") as messages:
+            process = subprocess.Popen(
+                command,
+                cwd=work,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=messages,
+                start_new_session=True,
+            )
+            try:
+                code = process.wait(TIMEOUT)
+            except subprocess.TimeoutExpired:
+                _kill(process)
+                raise CompilerHungError(f"{command[0]} did not finish within {TIMEOUT:g} seconds.") from None
+            except BaseException:
+                _kill(process)
+                raise
+            output.seek(0)
+            messages.seek(0)
+            return code, output.read().decode(errors="replace"), messages.read().decode(errors="replace")
+    except OSError as error:
+        raise NoCompilerError(f"{command[0]} could not be run in {work}: {error.strerror or error}.") from None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except OSError:
+        process.kill()
+    process.wait()

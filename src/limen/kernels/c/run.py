@@ -1,0 +1,41 @@
+"""The C path: calls on CPU tensors, the short ones first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from limen.kernels import autograd
+from limen.kernels.bound import BoundFormula
+from limen.kernels.c import calls, short_calls
+from limen.kernels.c.calls import SERIAL_BELOW, run_backward
+from limen.kernels.call import Call, Prepared
+from limen.kernels.weights import spread
+
+__all__ = ["forward", "generally", "run_backward"]
+
+
+def forward(
+    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The result, and the statistics of each sample if the formula takes any."""
+    short = bound.short_calls.get(x.dtype)
+    if short is not None and x.numel() < SERIAL_BELOW:
+        statistics = torch.empty(len(x), 2, dtype=torch.float32, device="cpu") if bound.contexts and x.ndim else None
+        if (y := short(x, parameters, statistics)) is not None:
+            return y, statistics
+    return generally(Call(bound, x, spread(bound, parameters), channel_dim, seed))
+
+
+def generally(call: Call) -> tuple[Tensor, Tensor | None]:
+    """:func:`forward` for inputs of any size and layout, with one tensor a parameter."""
+    return autograd.forward(_run_forward, call)
+
+
+def _run_forward(given: Prepared) -> tuple[Tensor, Tensor | None]:
+    bound, dtype = given.bound, given.x.dtype
+    if dtype not in bound.short_calls and short_calls.suits(bound):
+        bound.short_calls[dtype] = short_calls.short_call(bound, dtype)
+    return calls.run_forward(given)

@@ -1,0 +1,226 @@
+"""C for a derived formula: straight-line arithmetic in loops that the compiler turns into vector code.
+
+Three ways parameters meet the input's memory, and one for formulas with statistics:
+
+========= ======================================================== =============================================
+layout    memory                                                   parameters
+========= ======================================================== =============================================
+shared    ``inner`` elements                                       one value
+row       ``outer`` × ``channels`` rows of ``inner`` elements      one value a row, by channel
+lane      ``outer`` rows of ``channels`` elements                  one value a place in the row
+sample    ``outer`` samples of ``rows`` rows of ``inner`` elements one value a row: row // ``every`` % ``channels``
+========= ======================================================== =============================================
+
+The sums for parameters and statistics are made in blocks whose size depends on the shape alone, in float32 within a
+block and in float64 over the blocks in order: the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from limen.formula.factors import factored_sums, unfactored_sums
+from limen.kernels.bound import BoundFormula, Derivation
+from limen.kernels.c.arithmetic import arithmetic
+from limen.kernels.c.body import COPIES, Body
+from limen.kernels.c.parts import BLOCK, PARALLEL, SEED, forward_short, join, partial_sums, preamble, signature
+from limen.kernels.c.samples import backward_sample, forward_sample
+
+LAYOUTS = ("shared", "row", "lane", "sample")
+
+
+def forward_source(bound: BoundFormula, derivation: Derivation, dtype: str, layout: str) -> str:
+    """The C source with one function, ``forward``."""
+    body = Body(bound, dtype, layout, derivation.forward, [derivation.value], ("x",))
+    body.target = "y"
+    body.finish = lambda results, at, lane: [f"y[{at}] = STORE({results[0]});"]
+    return "\n".join([preamble(dtype), _forward_span(body), _FORWARD[layout](body)])
+
+
+def backward_source(bound: BoundFormula, derivation: Derivation, dtype: str, layout: str) -> str:
+    """The C source with one function, ``backward``, for the derivatives that were derived."""
+    slope, *others = [node for _, node in derivation.slopes]
+    if layout == "lane":  # every place in the row has its own parameters and its own sums
+        sums = unfactored_sums(derivation.backward, others)
+    else:
+        sums = factored_sums(derivation.backward, others, {"x", *bound.noise})
+    body = Body(bound, dtype, layout, sums.graph, [slope, *sums.bases], ("x", "g"))
+    body.sums = sums
+    body.target = "slope_" if layout == "sample" else "gx"
+    target = "slope_[{}] = {}" if layout == "sample" else "gx[{}] = STORE({})"
+
+    def finish(results: list[str], at: str, lane: str) -> list[str]:
+        upstream, slope, *others = results
+        accumulators = [f"a{k}[{lane}]" for k in range(len(others))]
+        return [
+            f"{target.format(at, f'{upstream} * {slope}')};",
+            *(f"{a} += {upstream} * {other};" for a, other in zip(accumulators, others, strict=True)),
+        ]
+
+    body.finish = finish
+    return "\n".join([preamble(dtype), _backward_span(body), _BACKWARD[layout](body)])
+
+
+_STATISTICS = ", const float mean_, const float std_"
+
+
+def _forward_span(body: Body) -> str:
+    statistics = _STATISTICS if body.layout == "sample" else ""
+    return f"""
+static inline void span(
+    const T *restrict x, T *restrict y, {body.extent}, uint64_t place, uint32_t seed,
+    int64_t c{body.pointers}{statistics}) {{
+  {body.before}
+  {body.loops()}
+}}
+"""
+
+
+def _forward_shared(body: Body) -> str:
+    spans = f"""for (int64_t at = 0; at < inner; at += SPAN)
+    span(x + at, y + at, smaller(SPAN, inner - at), at, 0, 0{body.passed});"""
+    return f"""
+{forward_short(body, spans)}
+{signature(body, False)} {{
+  {body.unpacked}
+  {SEED}
+  const int64_t blocks = blocks_of(inner, SPAN);
+  {PARALLEL}
+  for (int64_t b = 0; b < blocks; b++) {{
+    const int64_t at = b * SPAN;
+    span(x + at, y + at, smaller(SPAN, inner - at), at, seed, 0{body.passed});
+  }}
+  return 0;
+}}
+"""
+
+
+def _forward_row(body: Body) -> str:
+    return f"""
+{signature(body, False)} {{
+  {body.unpacked}
+  {SEED}
+  {PARALLEL}
+  for (int64_t row = 0; row < outer * channels; row++)
+    for (int64_t at = 0; at < inner; at += SPAN) {{
+      const int64_t first = row * inner + at;
+      span(x + first, y + first, smaller(SPAN, inner - at), first, seed, row % channels{body.passed});
+    }}
+  return 0;
+}}
+"""
+
+
+def _forward_lane(body: Body) -> str:
+    return f"""
+{signature(body, False)} {{
+  {body.unpacked}
+  {SEED}
+  const int64_t each = larger(1, SPAN / larger(1, {COPIES} * channels)) * {COPIES};
+  {PARALLEL}
+  for (int64_t row = 0; row < outer; row += each) {{
+    const int64_t first = row * channels;
+    span(x + first, y + first, smaller(each, outer - row), channels, first, seed, 0{body.passed});
+  }}
+  return 0;
+}}
+"""
+
+
+def _backward_span(body: Body) -> str:
+    """Adds to ``sums``: in doubles for one channel, or for lanes in floats for all channels."""
+    lane, sample = body.layout == "lane", body.layout == "sample"
+    accumulators = [f"a{k}" for k in range(len(body.sums.bases))]
+    declare, store = "", ""
+    if accumulators and lane:
+        declare = "\n".join(f"float *restrict {a} = sums + {k} * (int64_t)n;" for k, a in enumerate(accumulators))
+    elif accumulators:
+        declare = f"float {', '.join(f'{a}[LANES] = {{0}}' for a in accumulators)};"
+        statements, factors = arithmetic(body.graph, body.sums.coefficients, body.uniform_names, "_")
+        results = iter(factors)
+        added = [
+            f"sums[{k}] += {' + '.join(f'(double){next(results)} * (double)a{basis}[0]' for basis, _ in parts)};"
+            for k, parts in enumerate(body.sums.parts)
+        ]
+        gathered = [f"{a}[0] = sum_of_lanes({a});" for a in accumulators]
+        store = "\n".join([*gathered, *statements, *added])
+    out = "float *restrict slope_" if sample else "T *restrict gx"
+    return f"""
+static inline void span(
+    const T *restrict g, const T *restrict x, {out}, {"float" if lane else "double"} *restrict sums, {body.extent},
+    uint64_t place, uint32_t seed, int64_t c{body.pointers}{_STATISTICS if sample else ""}) {{
+  {body.before}
+  {declare}
+  {body.loops()}
+  {store}
+}}
+"""
+
+
+def _backward_shared(body: Body) -> str:
+    return f"""
+{signature(body, True)} {{
+  {body.unpacked}
+  {SEED}
+  const int64_t blocks = blocks_of(inner, SPAN);
+  {partial_sums("double", f"blocks * {body.count}")}
+  {PARALLEL}
+  for (int64_t b = 0; b < blocks; b++) {{
+    const int64_t at = b * SPAN;
+    span(g + at, x + at, gx + at, partial + b * {body.count}, smaller(SPAN, inner - at), at, seed, 0{body.passed});
+  }}
+  {join(str(body.count))}
+}}
+"""
+
+
+def _backward_row(body: Body) -> str:
+    """``partial`` is block × channel × sum; ``grads`` too, so that they join place by place."""
+    return f"""
+{signature(body, True)} {{
+  {body.unpacked}
+  {SEED}
+  const int64_t each = larger(1, {BLOCK} / larger(1, channels * inner));
+  const int64_t blocks = blocks_of(outer, each), sums = channels * {body.count};
+  {partial_sums("double", "blocks * sums")}
+  {PARALLEL}
+  for (int64_t b = 0; b < blocks; b++)
+    for (int64_t row = b * each * channels; row < smaller(outer, (b + 1) * each) * channels; row++) {{
+      const int64_t c = row % channels;
+      for (int64_t at = 0; at < inner; at += SPAN) {{
+        const int64_t first = row * inner + at;
+        span(g + first, x + first, gx + first, partial + b * sums + c * {body.count}, smaller(SPAN, inner - at),
+             first, seed, c{body.passed});
+      }}
+    }}
+  {join("sums")}
+}}
+"""
+
+
+def _backward_lane(body: Body) -> str:
+    """``partial`` is block × sum × channel, in floats that hold the rows of one block."""
+    return f"""
+{signature(body, True)} {{
+  {body.unpacked}
+  {SEED}
+  const int64_t each = larger(64, {BLOCK} / larger(1, {COPIES} * channels) * {COPIES});
+  const int64_t blocks = blocks_of(outer, each), sums = channels * {body.count};
+  {partial_sums("float", "blocks * sums")}
+  {PARALLEL}
+  for (int64_t b = 0; b < blocks; b++) {{
+    const int64_t first = b * each * channels;
+    span(g + first, x + first, gx + first, partial + b * sums, smaller(each, outer - b * each), channels,
+         first, seed, 0{body.passed});
+  }}
+  {join("sums")}
+}}
+"""
+
+
+_FORWARD: dict[str, Callable[[Body], str]] = {
+    "shared": _forward_shared, "row": _forward_row, "lane": _forward_lane, "sample": forward_sample,
+}  # fmt: skip
+_BACKWARD: dict[str, Callable[[Body], str]] = {
+    "shared": _backward_shared, "row": _backward_row, "lane": _backward_lane, "sample": backward_sample,
+}  # fmt: skip

@@ -1,0 +1,10 @@
+"""What the tests of surgery begin with."""
+
+import nasty
+import pytest
+import torch
+
+
+@pytest.fixture
+def inputs():
+    return torch.randn(3, nasty.WIDTH)

@@ -1,0 +1,135 @@
+"""Every public name says what it is in one sentence, shows itself in use, and names its shapes."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers_public import (
+    CLASSES,
+    EVERYTHING,
+    FUNCTIONS,
+    METHODS,
+    MODULES,
+    NAMED,
+    OPERATIONS,
+    VALUES,
+    doc_of,
+    told_by_its_base,
+)
+
+import limen
+
+SOURCE = Path(limen.__file__).parent
+
+
+def test_nothing_but_values_is_without_a_docstring():
+    plain = {path for path, item in NAMED.items() if not (isinstance(item, type) or inspect.isroutine(item))}
+    assert plain == VALUES
+
+
+@pytest.mark.parametrize("module", [limen, *MODULES.values()], ids=lambda module: module.__name__)
+def test_a_module_says_what_it_is_and_shows_itself_in_use(module):
+    first, _, rest = module.__doc__.partition("\n\n")
+    assert first.endswith(".")
+    assert ">>> " in rest
+
+
+@pytest.mark.parametrize("path", EVERYTHING)
+def test_the_first_line_is_one_sentence(path):
+    own = EVERYTHING[path].__doc__
+    assert own, f"{path} has no docstring of its own"
+    first, _, rest = inspect.cleandoc(own).partition("\n")
+    assert first.endswith("."), first
+    assert not re.search(r"[a-z)][.] [A-Z]", first), f"more than one sentence: {first}"
+    assert not rest or rest.startswith("\n"), f"the first sentence of {path} ends on another line"
+
+
+@pytest.mark.parametrize("path", [path for path in OPERATIONS if path not in METHODS or not told_by_its_base(path)])
+def test_there_is_an_example(path):
+    assert ">>> " in doc_of(OPERATIONS[path])
+
+
+@pytest.mark.parametrize("name", dir(limen.functional))
+def test_the_examples_of_the_derived_functions_run(name):
+    """Those of all else run where they stand."""
+    function = getattr(limen.functional, name)
+    (example,) = doctest.DocTestFinder(recurse=False).find(
+        function, name, module=False, globs=dict(vars(limen.functional))
+    )
+    runner = doctest.DocTestRunner(verbose=False)
+    report: list[str] = []
+    runner.run(example, out=report.append)
+    assert not runner.failures, "".join(report)
+
+
+# Shapes
+
+TENSORS = re.compile(r"\bTensor\b")
+SHAPES = re.compile(r"\bshapes?\b|\b1-D\b")
+
+
+def takes_tensors(item: Any) -> bool:
+    if isinstance(item, type):
+        return issubclass(item, torch.nn.Module)
+    if getattr(item, "__module__", "") == "limen.formula.primitives":
+        return True
+    own = item.fget if isinstance(item, property) else item
+    return any(TENSORS.search(str(hint)) for hint in own.__annotations__.values()) or item in FUNCTIONS
+
+
+@pytest.mark.parametrize("path", [path for path, item in EVERYTHING.items() if takes_tensors(item)])
+def test_what_takes_or_gives_tensors_tells_their_shapes(path):
+    assert SHAPES.search(doc_of(EVERYTHING[path]))
+
+
+@pytest.mark.parametrize("path", [path for path, item in CLASSES.items() if issubclass(item, limen.Activation)])
+def test_help_of_an_activation_needs_no_other_page(path):
+    """Every argument of the constructor with type and default, the shapes of what goes in and comes out, the errors."""
+    cls, doc = CLASSES[path], doc_of(CLASSES[path])
+    for argument in ("num_parameters", "channel_dim", "group_size", "device, dtype", *cls.fields):
+        if argument in cls.fields and not cls.fields[argument].settable:
+            continue
+        assert re.search(rf"^ +{argument}: ", doc, re.MULTILINE), argument
+    if cls is not limen.Activation:
+        assert f"Source: {cls.source}." in doc
+        assert re.search(r"Shape:\n    input: .*\n    output: ", doc)
+    assert re.search(r"Raises:\n    SpecError: .*(\n {8}.*)*\n    DtypeError: ", doc)
+
+
+def test_an_activation_of_ones_own_is_documented_too():
+    class Bent(limen.Activation):
+        """x + k·x³."""
+
+        k = limen.Param(0.5, learned=False)
+        power = limen.Constant(3.0, above=1.0)
+        source = "a notebook"
+
+        @staticmethod
+        def formula(x, k, power):
+            return x + k * x**power
+
+    class Undescribed(Bent):
+        pass
+
+    for cls, first in ((Bent, "x + k·x³."), (Undescribed, "The activation Undescribed.")):
+        assert cls.__doc__.startswith(f"{first}\n\nSource: a notebook.\n\n")
+        assert "    k: a finite number, not learned unless named; 0.5 by default.\n" in cls.__doc__
+        assert "    power: a finite number between 1.0 and inf, both excluded, never learned; 3.0" in cls.__doc__
+        assert "    k: float, 1-D, of num_parameters values; an nn.Parameter if learned, else a buffer." in cls.__doc__
+
+
+# Private names
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_module_imports_a_private_name_of_another(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("limen"):
+            assert not [alias.name for alias in node.names if alias.name.startswith("_")]
