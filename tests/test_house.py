@@ -31,6 +31,8 @@ FLOORS = (
     ("functional", "surgery", "training", "initialization", "adapters", "bench", "diagnosis"),
     ("inspect",),
     ("selection",),
+    ("lab.option",),
+    ("lab.fields",),
     ("lab.settings", "lab.records", "lab.statistics", "lab.metric", "lab.pictures"),
     ("lab.data",),
     ("lab.networks",),

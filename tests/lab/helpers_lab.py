@@ -50,7 +50,7 @@ def tiny(**changed: Any) -> StudySettings:
 @functools.cache
 def data_of(settings: StudySettings) -> Any:
     """The divided data of these settings."""
-    return prepare(settings).data
+    return prepare(registry.find(settings.task), settings).data
 
 
 def experiment_of(settings: StudySettings, data: Data[Any] | None = None) -> Experiment:

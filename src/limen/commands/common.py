@@ -1,4 +1,4 @@
-"""What the commands share: errors as one sentence, options of a study, how a result is printed."""
+"""What the commands share: errors as one sentence, how a result is printed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from limen.errors import LimenError, MissingExtraError, SpecError
+from limen.errors import LimenError, missing
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -53,7 +52,7 @@ def sentence(error: Exception) -> str:
     """What went wrong and what to do, for a person."""
     if isinstance(error, ModuleNotFoundError) and not isinstance(error, LimenError):
         package = str(error.name).partition(".")[0]
-        return str(MissingExtraError(f"this needs {package}; install it with: pip install 'limen[lab]'"))
+        return str(missing("lab", f"this needs {package}"))
     if not isinstance(error, OSError):
         return str(error)
     where = f" {error.filename}" if error.filename else ""
@@ -71,86 +70,6 @@ def share_the_processor() -> None:
     and 2.4 s with this; alone, 1.8 s and 2.0 s.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-
-
-def study_settings(kind: Literal["compare", "select"] = "compare", **given: Any) -> Any:
-    """Validated settings from options as they were given; a value out of range is named as its option."""
-    from pydantic import ValidationError
-
-    from limen.lab.settings import SelectSettings, StudySettings
-
-    if given["seeds"] < 1:
-        raise SpecError(
-            f"--seeds {given['seeds']} is not possible: give the number of runs of each activation, 1 or more."
-        )
-    values = {
-        **given,
-        "data_dir": None if given["data_dir"] is None else str(given["data_dir"]),
-        "image_size": image_size_of(given["image_size"]),
-        "seeds": tuple(range(given["seeds"])),
-        "device": device_of(given["device"]),
-    }
-    try:
-        return StudySettings(**values) if kind == "compare" else SelectSettings(kind=kind, **values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = str(problem["loc"][0])
-        option = "--" + name.replace("_", "-")
-        if name == "activations":
-            raise SpecError("--activations must name at least one, such as relu,asau.") from None
-        if name == "candidates":
-            raise SpecError("--candidates must name at least two, such as relu,silu,mish.") from None
-        raise SpecError(f"{option} {problem['input']!r} is not possible: {problem['msg'].lower()}.") from None
-
-
-def image_size_of(text: str | None) -> tuple[int, int] | None:
-    """Height and width from ``32`` or ``32x48``.
-
-    >>> image_size_of("32x48")
-    (32, 48)
-    """
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise SpecError(f"--image-size {text!r} is not a size; give 32, or 32x48 for height x width.")
-    return int(parts[0]), int(parts[-1])
-
-
-def intensity_of(text: str | None) -> tuple[float, float] | None:
-    """Two numbers, the first below the second.
-
-    >>> intensity_of("-160,240")
-    (-160.0, 240.0)
-    """
-    if text is None:
-        return None
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        low, high = 0.0, 0.0
-    if not -math.inf < low < high < math.inf:
-        raise SpecError(f"--intensity {text!r} is no range; give the lower and the upper end, such as -160,240.")
-    return low, high
-
-
-def device_of(name: str) -> str:
-    """A device as torch names it; ``auto`` is a GPU where there is one."""
-    if name != "auto":
-        return name
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def folder_name(data: str, network: str) -> str:
-    """A folder name from the data's and the network's.
-
-    >>> folder_name("../photos/cats.tar.gz", "my.nets:small")
-    'cats-my.nets-small'
-    """
-    stem = Path(data).name.split(".")[0] or "data"
-    return f"{stem}-{network.replace(':', '-').replace('/', '-')}"
 
 
 def command_line() -> str:

@@ -21,6 +21,7 @@ from limen.lab.report.selection import change_by_baking
 from limen.lab.settings import StudySettings
 from limen.lab.statistics import Interval
 from limen.lab.study.result import Result
+from limen.lab.training.task import Task
 from limen.selection import Plan
 
 STYLES = {"better": "green", "worse": "red"}
@@ -35,9 +36,9 @@ SHORT = {
 class ProgressListener:
     """Two bars, one for the runs of the study and one for the epochs of the run, and a line for each run that ends."""
 
-    def __init__(self, settings: StudySettings, measure: Metric) -> None:
+    def __init__(self, task: Task, settings: StudySettings) -> None:
         self.epochs = settings.epochs
-        self.measure = measure
+        self.measure = task.measure
         self.heldout = "test" if settings.test_chooses else "validation"
         self.console = Console(stderr=True)
         # Where nothing can move (a file, a pipe), rich would end the bars with an empty line.

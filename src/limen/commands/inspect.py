@@ -8,28 +8,30 @@ from typing import Annotated, Any
 
 import typer
 
-from limen.commands import options
-from limen.commands.common import JsonOption, command, device_of, finite, image_size_of, share_the_processor
+from limen.commands.common import JsonOption, command, finite, share_the_processor
+from limen.commands.options import described
 from limen.errors import SpecError
+from limen.lab.option import as_device, as_size
 
 
 @command
+@described
 def inspect(
     model: Annotated[str, typer.Argument(help="A network of limen list, package.module:factory, or a study's folder.")],
     to: Annotated[str | None, typer.Option(help="Replace its activations first, such as asau or asau:beta=2.")] = None,
     weights: Annotated[
         Path | None, typer.Option(help="A state dict to load: a .safetensors file, or what torch.save wrote.")
     ] = None,
-    data: options.Data = "digits",
-    data_dir: options.DataDir = None,
-    image_size: options.ImageSize = None,
-    grey: options.Grey = False,
+    data: str = "digits",
+    data_dir: Path | None = None,
+    image_size: str | None = None,
+    grey: bool = False,
     batch_size: Annotated[int, typer.Option(help="Images that are sent through the model.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of the model's initial weights.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Draw every site's function to this file (.png, .svg, .pdf).")
     ] = None,
-    device: options.Device = "auto",
+    device: str = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Send a batch of images through a model and describe every activation: what it receives, and what comes out.
@@ -57,11 +59,11 @@ def inspect(
         weights=weights,
         data=data,
         data_dir=data_dir,
-        image_size=image_size_of(image_size),
+        image_size=None if image_size is None else as_size(image_size),
         grey=grey,
         batch_size=batch_size,
         seed=seed,
-        device=device_of(device),
+        device=as_device(device),
     )
     found = statistics(network, batch)
     if out is not None:

@@ -20,7 +20,6 @@ from limen.lab.data import ByClass, Division, divide, evenly, load
 from limen.lab.numerals import fixed
 from limen.lab.statistics import interval
 from limen.lab.study.store import StudyFolder
-from limen.lab.tasks.classification.task import Classification
 from limen.lab.training.batches import Batches
 from limen.surgery import swap_
 
@@ -43,11 +42,10 @@ def prepared(
     Raises:
         SpecError: if the model cannot be built, or the weights are not its own.
     """
-    task = Classification()
-    networks.find(model, task.networks)
+    networks.find(model)  # before the data are read
     found = load(data, data_dir=data_dir, image_size=image_size, grey=grey)
     images = divide(found, Division(), ByClass())
-    network = task.build(model, images, seed)
+    network = networks.build(model, images.image_shape, len(images.classes), seed)
     if to is not None:
         swap_(network, to)
     if weights is not None:

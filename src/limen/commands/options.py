@@ -1,68 +1,109 @@
-"""The options of every command that runs a study, each described once."""
+"""A command's options, made of the fields that declare the settings, each with its help there."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
-Data = Annotated[str, typer.Option(help="Built-in name, or a folder / .zip / .tar.gz of class folders.")]
-DataDir = Annotated[Path | None, typer.Option(help="Where built-in sets lie or are downloaded to.")]
-Network = Annotated[str, typer.Option(help="convnet, resnet20, wrn-16-2, …, timm:NAME, or package.module:factory.")]
-Task = Annotated[str, typer.Option(help="One of the tasks of limen list, such as segmentation.")]
-Target = Annotated[str | None, typer.Option(help="Column of the CSV file to predict.")]
-Time = Annotated[str | None, typer.Option(help="Column of dates that orders the rows. Default: found.")]
-Window = Annotated[int, typer.Option(help="Rows that a forecast is made from.")]
-IgnoreLabel = Annotated[int | None, typer.Option(help="Value of mask pixels that do not count, such as 255.")]
-Foreground = Annotated[bool, typer.Option("--foreground", help="One class of every mask value but 0.")]
-Intensity = Annotated[
-    str | None, typer.Option(help="Values of a scan that are black and white. Default: CT -160,240; else percentiles.")
-]
-NormalClass = Annotated[str | None, typer.Option(help="The class that anomalies are told from.")]
-SplitBy = Annotated[str, typer.Option("--split", help="random, or blocks of consecutive names (slices, frames).")]
-TaskNetwork = Annotated[
-    str | None,
-    typer.Option(
-        "--network",
-        help="One of limen list, timm:NAME, torchvision:NAME, or package.module:factory. Default: the task's.",
-    ),
-]
-Epochs = Annotated[int, typer.Option(help="Epochs of each run.")]
-Out = Annotated[Path | None, typer.Option(help="Folder of the study; resumed if there. Default: runs/DATA-NETWORK.")]
-Protocol = Annotated[
-    str,
-    typer.Option(
-        help="honest: a validation split chooses the epoch; paper: the test set does; both: as honest, and the best "
-        "test epoch is noted beside."
-    ),
-]
-BatchSize = Annotated[int, typer.Option(help="Images in a training step.")]
-EvalBatchSize = Annotated[int, typer.Option(help="Images in a test step.")]
-TaskBatchSize = Annotated[
-    int | None, typer.Option("--batch-size", help="Examples in a training step. Default: the task's (64 images).")
-]
-TaskEvalBatchSize = Annotated[
-    int | None, typer.Option("--eval-batch-size", help="Examples in a test step. Default: the task's (1000 images).")
-]
-LearningRate = Annotated[float, typer.Option("--lr", "--learning-rate", help="Adam's learning rate.")]
-TaskLearningRate = Annotated[
-    float | None, typer.Option("--lr", "--learning-rate", help="Adam's learning rate. Default: the task's (1e-3).")
-]
-ActivationRate = Annotated[
-    float | None,
-    typer.Option("--activation-lr", help="Learning rate of the activations alone. Default: --lr."),
-]
-ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Channels innermost: faster convolutions.")]
-WeightDecay = Annotated[float, typer.Option(help="Decoupled; never on activation parameters.")]
-ImageSize = Annotated[str | None, typer.Option(help="Resize images to 32 or 32x48 (height x width).")]
-Grey = Annotated[bool, typer.Option("--grey", help="Read images as grey.")]
-LimitTrain = Annotated[int | None, typer.Option(help="Use only so many training images, drawn by class.")]
-LimitTest = Annotated[int | None, typer.Option(help="Use only so many test images, drawn by class.")]
-ValidationFraction = Annotated[float, typer.Option(help="Part of the training images held out.")]
-TestFraction = Annotated[float, typer.Option(help="Part held out for testing where the data has no test set.")]
-SplitSeed = Annotated[int, typer.Option(help="Seed of these splits.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto.")]
-Observe = Annotated[
-    str, typer.Option(help="Note in every run: gradients (by depth, while it trains), inputs (of its activations).")
-]
+from limen.lab.fields import StudyFields
+from limen.lab.option import Option, options
+
+OUT_AFTER = "epochs"
+"""The folder of a study is no setting of it; its option stands behind this one."""
+
+
+def of_fields(fields: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command every option of the fields; it gets what was given as a dictionary, its first argument."""
+
+    def made(function: Callable[..., None]) -> Callable[..., None]:
+        names = options(fields)
+
+        @functools.wraps(function)
+        def called(**given: Any) -> None:
+            function({name: given.pop(name) for name in names}, **given)
+
+        _, *own = inspect.signature(function, eval_str=True).parameters.values()
+        mine = [parameter(fields, name) for name in names]
+        place = 1 + list(names).index(OUT_AFTER)
+        out = [one for one in own if one.name == "out"]
+        ordered = [*mine[:place], *out, *mine[place:], *(one for one in own if one.name != "out")]
+        return _signed(called, [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in ordered])
+
+    return made
+
+
+def described(function: Callable[..., None]) -> Callable[..., None]:
+    """Describe those options of a command that are a study's settings as the settings' fields do."""
+    known = options(StudyFields)
+    return _signed(
+        function,
+        [
+            parameter(StudyFields, one.name).replace(kind=one.kind, default=one.default)
+            if one.name in known and get_origin(one.annotation) is not Annotated
+            else one
+            for one in inspect.signature(function, eval_str=True).parameters.values()
+        ],
+    )
+
+
+def _signed(function: Callable[..., None], parameters: list[inspect.Parameter]) -> Callable[..., None]:
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what inspect looks for
+    return function
+
+
+def parameter(fields: type, name: str) -> inspect.Parameter:
+    """A field as a parameter that Typer makes an option of.
+
+    >>> parameter(StudyFields, "epochs").default
+    15
+    """
+    option = options(fields)[name]
+    given = option.given or _plain(get_type_hints(fields, include_extras=True)[name])
+    default = _default(fields, name, option)
+    flags = option.flags or (f"--{name.replace('_', '-')}",)
+    told = typer.Option(*flags, help=option.help)
+    kind = given if default is not None else given | None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, told])
+
+
+def _default(fields: type, name: str, option: Option) -> Any:
+    """What help shows: nothing where what is left out is decided later, or where nothing is the default."""
+    if option.of_task or option.default is not None:
+        return option.default
+    return None if option.given else getattr(fields, name, None)
+
+
+def _plain(hint: Any) -> Any:
+    """The type that Typer takes for a field's.
+
+    >>> _plain(Annotated[int, "at least 1"] | None), _plain(Literal["random", "blocks"])
+    (<class 'int'>, <class 'str'>)
+    """
+    kind = get_origin(hint)
+    if kind is Annotated:
+        return _plain(get_args(hint)[0])
+    if kind in (Union, UnionType):
+        return next(_plain(part) for part in get_args(hint) if part is not NoneType)
+    return str if kind is Literal else hint
+
+
+def read(fields: type, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of settings from their options as they were given, a task's ``defaults`` where nothing was.
+
+    What is left out has the setting's own default.
+    """
+    found = {}
+    for name, option in options(fields).items():
+        value = given[name]
+        if value is None and option.of_task:
+            value = defaults.get(name)
+        elif value is not None and option.read:
+            value = option.read(value)
+        if value is not None:
+            found[name] = value
+    return found

@@ -8,12 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from limen.commands import options
-from limen.commands.common import JsonOption, command, command_line, device_of, finite, share_the_processor
+from limen.commands.common import JsonOption, command, command_line, finite, share_the_processor
+from limen.commands.options import described
 from limen.errors import SpecError
+from limen.lab.option import as_device
 
 
 @command
+@described
 def reproduce(
     name: Annotated[str | None, typer.Argument(help="A recipe's name, or a recipe file of your own (.toml).")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the recipes.")] = False,
@@ -25,9 +27,9 @@ def reproduce(
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; resumed if there. Default: runs/NAME.")] = None,
     data: Annotated[str | None, typer.Option(help="The data, where they are not the recipe's built-in ones.")] = None,
-    data_dir: options.DataDir = None,
+    data_dir: Path | None = None,
     seeds: Annotated[int | None, typer.Option(help="More or fewer seeds than the recipe's.")] = None,
-    device: options.Device = "auto",
+    device: str = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Run a published experiment and hold its numbers against the paper's.
@@ -50,7 +52,7 @@ def reproduce(
     settings = chosen.study_settings(quick=quick, full=full, **_changed(data, data_dir, seeds, device))
     size = "-quick" if quick else "-full" if full and chosen.scaled else ""
     out = out or Path("runs") / f"{chosen.name}{size}"
-    with console.ProgressListener(settings, chosen.problem.measure) as listener:
+    with console.ProgressListener(chosen.problem, settings) as listener:
         result, found = reproducing.run(chosen, settings, out, listener, command=command_line(), quick=quick)
     if as_json:
         rows = reproducing.rows(found)
@@ -68,7 +70,7 @@ def _changed(data: str | None, data_dir: Path | None, seeds: int | None, device:
     if seeds is not None and seeds < 1:
         raise SpecError(f"--seeds {seeds} is not possible: give 1 or more.")
     given = {"data": data, "data_dir": None if data_dir is None else str(data_dir), "seeds": seeds}
-    return {**{key: value for key, value in given.items() if value is not None}, "device": device_of(device)}
+    return {**{key: value for key, value in given.items() if value is not None}, "device": as_device(device)}
 
 
 def _list(as_json: bool) -> None:

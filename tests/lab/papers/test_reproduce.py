@@ -32,11 +32,11 @@ def test_every_recipe_is_valid_and_says_what_is_ours(name: str):
     assert found.departures
     settings, quick = (found.study_settings(data="somewhere", quick=quick) for quick in (False, True))
     assert settings.task == found.task
-    tasks.check_options(settings)
-    assert settings.network in tasks.find(found.task).networks
+    tasks.check_options(found.problem, settings)
+    assert settings.network in found.problem.networks
     assert quick.epochs < settings.epochs
     full = found.study_settings(data="somewhere", full=True)
-    assert full.network in tasks.find(found.task).networks
+    assert full.network in found.problem.networks
     assert set(settings.activations) <= set(full.activations)
     published = {row["network"] for row in found.published_rows()}
     assert not published or published & set(settings.activations)

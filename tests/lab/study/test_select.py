@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 import torch
 from helpers_lab import ENVIRONMENT, TINY_OPTIONS, Command, Recorder, command, data_of, experiment_of, stored
 from helpers_lab import tiny as tiny_study
+from helpers_tasks import made
 
 import limen
 from limen.errors import SpecError, StudyError
@@ -21,6 +23,10 @@ from limen.lab.settings import SelectSettings
 from limen.lab.study.compare import compare
 from limen.lab.study.searching import Selection
 from limen.lab.study.select import check, select
+from limen.lab.tasks import registry
+from limen.lab.training.batches import Batches
+from limen.lab.training.mixtures import LearnOnHeldout
+from limen.selection import mixtures
 
 NAMES = ["relu", "adact", "optimized"]
 TIMES = {"seconds", "ms_per_step", "ms_ratio"}
@@ -190,7 +196,51 @@ def test_a_failed_search_fails_its_optimised_network_only(monkeypatch: pytest.Mo
 
 def test_candidates_without_a_name_are_refused_before_anything():
     with pytest.raises(SpecError, match="adactt"):
-        check(tiny(candidates=("relu", "adactt")))
+        check(registry.find("classification"), tiny(candidates=("relu", "adactt")))
+
+
+HARDEST = {
+    "protocol": "paper", "temperature": (1.0, 0.1), "entropy": (0.0, 0.1), "weights_from": 0.3, "drop_below": 0.05,
+    "observe": ("gradients", "inputs"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, HARDEST], ids=["as the paper", "beyond it"])
+@pytest.mark.parametrize("name", registry.names())
+def test_every_task_can_be_searched(name: str, options: dict[str, object], tmp_path: Path):
+    task = registry.find(name)
+    (tmp_path / "data").mkdir()
+    data = made(name, tmp_path / "data")
+    defaults = {"task": name, "limit_train": None, "limit_test": None, **task.defaults}
+    result = select(tiny(**{**defaults, **data, "seeds": (0,), **options}), tmp_path / "out", Recorder())
+    assert [run.status for run in result.runs] == ["finished"] * 3, result.failed
+    _, search, optimised = result.runs
+    measured, baked = (search.metrics[f"{kind}{task.measure.on_test}"] for kind in ("", "baked_"))
+    better = task.measure.goodness(measured) > task.measure.goodness(baked)
+    gap = search.metrics["discretisation_gap"]
+    assert abs(gap) == pytest.approx(abs(measured - baked))
+    assert gap > 0 if better else gap <= 0
+    assert {layer.path for layer in optimised.layers} <= {site.path for site in result.plan.sites}
+    assert {row.activation for row in result.costs} == set(NAMES)
+    found = re.search(r"with all weights kept, changes the .*? by ([+−-])", result.report.read_text())
+    assert gap == 0 or found[1] == ("+" if baked > measured else "−")
+    if options:
+        assert all(run.sites and run.gradients and run.metrics["test_gradient_depth_ratio"] for run in result.runs)
+
+
+def test_each_part_of_two_that_compete_learns_its_weights_from_its_own_loss(tmp_path: Path):
+    """A step down the generator's loss leaves the discriminator's mixtures alone, and the other way about."""
+    task = registry.find("generation")
+    settings = tiny(task="generation", **{**task.defaults, **made("generation", tmp_path)})
+    data = data_of(settings)
+    network = task.build("dcgan", data, 0)
+    Selection(experiment_of(settings, data), settings)._mix(network)
+    batch = next(iter(Batches(data.train, 8)))
+    for (part, loss), name in zip(task.objectives(network), ("discriminator", "generator"), strict=True):
+        before = {path: mixture.logits.clone() for path, mixture in mixtures(network)}
+        LearnOnHeldout(part, [batch], loss, lr=0.1).search.step(lambda loss=loss: loss(batch))
+        moved = {path for path, mixture in mixtures(network) if not torch.equal(mixture.logits, before[path])}
+        assert moved == {path for path in before if path.startswith(f"{name}.")}
 
 
 @pytest.mark.slow

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from helpers_lab import Recorder, data_of, experiment_of, stored, tiny
-from PIL import Image
+from helpers_tasks import made
 
 from limen.errors import SpecError
 from limen.lab.settings import StudySettings
@@ -20,36 +18,6 @@ from limen.lab.tasks import registry as tasks
 from limen.lab.training import run as train
 from limen.lab.training.batches import Batches
 from limen.lab.training.task import ANY
-
-
-def made(name: str, folder: Path) -> dict[str, object]:
-    """Settings with tiny data in the task's public format."""
-    random = np.random.default_rng(0)
-    if name in ("classification", "sequence", "generation"):
-        return {"data": "digits", "limit_train": 60, "limit_test": 30}
-    if name == "anomaly":
-        return {"data": "digits", "normal_class": "3", "limit_test": 60}
-    if name == "segmentation":
-        pytest.importorskip("monai")
-        for part, channels in (("images", (3,)), ("masks", ())):
-            (folder / part).mkdir()
-            for number in range(10):
-                values = random.integers(0, 2, (8, 8, *channels), dtype=np.uint8) * 255
-                Image.fromarray(values).save(folder / part / f"{number}.png")
-        return {"data": str(folder), "batch_size": 4, "eval_batch_size": 4}
-    if name == "detection":
-        for number in range(10):
-            Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{number}.png")
-            (folder / f"{number}.xml").write_text(
-                "<a><object><name>thing</name><bndbox><xmin>3</xmin><ymin>3</ymin><xmax>9</xmax><ymax>11</ymax></bndbox>"
-                "</object></a>"
-            )
-        return {"data": str(folder), "batch_size": 4, "eval_batch_size": 4}
-    path = folder / "table.csv"
-    with path.open("w", newline="") as file:
-        rows = ([1900 + index, *random.normal(size=2).round(3)] for index in range(60))
-        csv.writer(file).writerows([["year", "a", "b"], *rows])
-    return {"data": str(path), "target": "b"}
 
 
 def settings(name: str, folder: Path, **changed: object) -> StudySettings:
@@ -142,6 +110,6 @@ def _age(path: Path, newer: dict[str, tuple[str, ...]]) -> None:
 
 def test_an_option_of_another_task_is_refused() -> None:
     with pytest.raises(SpecError, match="--target 'x' is not an option of --task classification, only of regression"):
-        tasks.check_options(tiny(target="x"))
+        tasks.check_options(tasks.find("classification"), tiny(target="x"))
     with pytest.raises(SpecError, match=r"--split 'blocks' .* only of segmentation"):
-        tasks.check_options(tiny(split="blocks"))
+        tasks.check_options(tasks.find("classification"), tiny(split="blocks"))

@@ -6,14 +6,13 @@ segmentation_models_pytorch, such as ``smp:DeepLabV3Plus:resnet18``.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
-from limen.errors import MissingExtraError, SpecError, suggest
+from limen.errors import SpecError, require, suggest
 from limen.lab.networks.full_size import Body
 
 COLOURS = 3
@@ -92,14 +91,8 @@ FACTORIES: Mapping[str, Callable[[str], Callable[..., nn.Module]]] = {
 
 
 def _library(library: str, name: str, prefix: str = "") -> ModuleType:
-    try:
-        return importlib.import_module(library)
-    except Exception as error:  # installed and broken, as torchvision beside another build of torch
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
-        raise MissingExtraError(
-            f"the network '{prefix or library}:{name}' needs {library}, which cannot be imported ({reason}); install "
-            f"it with: pip install 'limen[{prefix or library}]'"
-        ) from error
+    extra = prefix or library
+    return require(library, extra, f"the network '{extra}:{name}' needs {library}")
 
 
 def _near(name: str, known: list[str]) -> str:

@@ -82,7 +82,7 @@ def _row(choice: Choice) -> ChoiceRow:
 
 def change_by_baking(measure: Metric, runs: Sequence[RunRecord]) -> Interval:
     """How much the measure changes where each trained mixture is replaced by its winner, over the searches."""
-    return measure.difference_interval([-run.metrics[GAP] for run in runs if GAP in run.metrics])
+    return measure.difference_interval([measure.goodness(-run.metrics[GAP]) for run in runs if GAP in run.metrics])
 
 
 def _gap(study: Contents) -> str:

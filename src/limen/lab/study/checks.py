@@ -9,9 +9,10 @@ from limen.errors import SpecError
 from limen.lab import networks
 from limen.lab.settings import StudySettings
 from limen.lab.tasks import registry
+from limen.lab.training.task import Task
 
 
-def check(settings: StudySettings) -> None:
+def check(task: Task, settings: StudySettings) -> None:
     """Raise for anything in the settings that does not exist, before any data is read."""
     for activation in settings.activations:
         create(activation)
@@ -24,14 +25,14 @@ def check(settings: StudySettings) -> None:
             f"the baseline {settings.baseline!r} is not among the activations "
             f"{', '.join(settings.activations)}; add it."
         )
-    check_task(settings)
+    check_task(task, settings)
     check_device(settings.device)
 
 
-def check_task(settings: StudySettings) -> None:
-    """Raise for a task, an option or a network that does not exist."""
-    registry.check_options(settings)
-    networks.find(settings.network, registry.find(settings.task).networks)
+def check_task(task: Task, settings: StudySettings) -> None:
+    """Raise for an option or a network that the task does not have."""
+    registry.check_options(task, settings)
+    networks.find(settings.network, task.networks)
 
 
 def check_device(name: str) -> None:

@@ -13,6 +13,7 @@ from limen.lab.study.preparing import environment, prepare, probe
 from limen.lab.study.result import Result, conclude
 from limen.lab.study.running import train_missing
 from limen.lab.study.store import StudyFolder
+from limen.lab.tasks import registry
 from limen.lab.training import cost, notes
 from limen.lab.training import run as training
 
@@ -21,8 +22,9 @@ def compare(
     settings: StudySettings, out: Path, listener: Listener, *, command: str = "", recipe: str = "", quick: bool = False
 ) -> Result:
     """Run or continue the comparison that ``settings`` describe in the folder ``out``."""
-    check(settings)
-    experiment = prepare(settings)
+    task = registry.find(settings.task)
+    check(task, settings)
+    experiment = prepare(task, settings)
     unreached = probe(experiment)
     folder = StudyFolder(out)
     with folder.lock():
@@ -32,4 +34,4 @@ def compare(
         train_missing(experiment, study, folder, listener, unreached, run_one)
         if not set(study.settings.activations) <= {row.activation for row in folder.read_costs()}:
             folder.write_costs(cost.measure(replace(experiment, settings=study.settings), listener.timing))
-        return conclude(experiment.task, folder, study)
+        return conclude(task, folder, study)

@@ -10,16 +10,14 @@ import torch
 import limen
 from limen.errors import StudyError
 from limen.lab.settings import StudySettings
-from limen.lab.tasks import registry
 from limen.lab.training import run as training
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
-from limen.lab.training.task import ANY
+from limen.lab.training.task import ANY, Task
 
 
-def prepare(settings: StudySettings) -> Experiment:
-    """Look the task up, load the data and divide it."""
-    task = registry.find(settings.task)
+def prepare(task: Task, settings: StudySettings) -> Experiment:
+    """Load the data and divide it."""
     return Experiment(task, task.load(settings), settings)
 
 

@@ -21,7 +21,7 @@ from limen.errors import PlanError, StudyError
 from limen.lab.numerals import stored_fields
 from limen.lab.records import CostRow, EpochRow, GradientRow, RunRecord, SiteRow
 from limen.lab.study.result import searched_plan
-from limen.lab.study.store import NO_COLUMNS, Study, StudyFolder, as_csv, run_row, write_atomically
+from limen.lab.study.store import NO_COLUMNS, Study, StudyFolder, as_csv, as_json, run_row, write_atomically
 from limen.lab.tasks import registry
 from limen.lab.training.task import Task
 from limen.selection import Plan
@@ -110,7 +110,7 @@ def find(folders: Iterable[Path]) -> list[Rows]:
 def keep(rows: Rows, home: Path) -> Path:
     """Write the rows to a folder of their own in ``home``, without any path of this machine; return that folder."""
     folder = home / rows.name
-    write_atomically(folder / "study.json", without_paths(rows.study).model_dump_json(indent=1) + "\n")
+    write_atomically(folder / "study.json", as_json(without_paths(rows.study).model_dump_json()) + "\n")
     write_atomically(folder / "runs.csv", as_csv([run_row(run) for run in rows.runs]))
     for field, (name, _) in PARTS.items():
         parts = _parts(rows.runs, field)

@@ -21,12 +21,12 @@ from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
 from limen.lab.study.listener import Listener
 from limen.lab.study.result import searched_plan
 from limen.lab.study.store import StudyFolder
-from limen.lab.training import cost
+from limen.lab.training import cost, notes
 from limen.lab.training import run as training
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
 from limen.lab.training.mixtures import DropHopeless, LearnOnHeldout, MixtureSchedule, Trajectories
-from limen.selection import Plan, apply_, bake_, geometric, linear, sample_, select
+from limen.selection import Plan, apply_, bake_, geometric, linear, mixtures, sample_, select
 from limen.surgery import SwapReport, swap_
 
 
@@ -43,7 +43,7 @@ class Selection:
             return self._search(seed, listener)
         if name == OPTIMIZED:
             return self._optimized(folder.read_run(SEARCHED, seed), seed, listener)
-        return training.run(self.experiment, name, seed, listener)
+        return training.run(self.experiment, name, seed, listener, extra=notes.extra(self.experiment))
 
     def measure_cost(self, folder: StudyFolder, listener: Listener) -> None:
         """Time the three networks, unless it was done; the optimised one as all seeds together chose it."""
@@ -56,24 +56,27 @@ class Selection:
     def _search(self, seed: int, listener: Callable[[EpochRow], None]) -> RunRecord:
         """Train with mixtures; the record holds how the weights went, the plan, and the discretisation gap."""
         experiment, weights_from = self._divided()
-        trajectories = Trajectories()
+        trajectories, noted = Trajectories(), notes.extra(experiment)
 
         def callbacks(network: nn.Module) -> Sequence[L.Callback]:
-            return [trajectories, *self._optional(weights_from, network, seed)]
+            return [trajectories, *self._optional(weights_from, network, seed), *noted.callbacks(network)]
 
         def conclude(network: nn.Module, measure: Callable[[nn.Module], dict[str, float]]) -> dict[str, Any]:
             plan = select(network, rule=self.settings.rule)
             baked = copy.deepcopy(network)
             bake_(baked, plan)
-            measured = {f"baked_{name}": value for name, value in measure(baked).items()}
-            return {"plan": plan.as_dict(), "weights": tuple(trajectories.rows), "metrics": measured}
+            experiment.task.settle(baked, experiment.data, experiment.settings)
+            found = noted.conclude(network, measure)
+            metrics = {**found["metrics"], **{f"baked_{name}": value for name, value in measure(baked).items()}}
+            return {**found, "plan": plan.as_dict(), "weights": tuple(trajectories.rows), "metrics": metrics}
 
         extra = training.Extra(callbacks, conclude)
         run = training.run(experiment, SEARCHED, seed, listener, furnish=self._mix, extra=extra)
         if run.status == "failed":
             return run
-        measure = experiment.task.measure.on_test
-        gap = run.metrics[measure] - run.metrics[f"baked_{measure}"]
+        measure = experiment.task.measure
+        trained, baked = (measure.goodness(run.metrics[name]) for name in (measure.on_test, f"baked_{measure.on_test}"))
+        gap = trained - baked  # above 0 wherever baking made it worse
         return run.model_copy(update={"metrics": {**run.metrics, GAP: gap}})
 
     def _mix(self, network: nn.Module) -> SwapReport:
@@ -98,14 +101,17 @@ class Selection:
         """What goes beyond the paper, as far as it was asked for."""
         settings = self.settings
         found: list[L.Callback] = []
-        if settings.temperature or any(settings.entropy):
-            temperature = geometric(*settings.temperature) if settings.temperature else None
-            found.append(MixtureSchedule(temperature, linear(*settings.entropy) if any(settings.entropy) else None))
+        temperature = geometric(*settings.temperature) if settings.temperature else None
+        entropy = linear(*settings.entropy) if any(settings.entropy) else None
+        if temperature or entropy:
+            # What learns from held-out examples has its entropy in that loss.
+            found.append(MixtureSchedule(temperature, entropy if weights_from is None else None))
         if weights_from is not None:
-            objective = self.experiment.task.objective
-            batches = Batches(weights_from, settings.batch_size, seed=seed, device=settings.device)
             rate = settings.activation_lr or settings.learning_rate
-            found.append(LearnOnHeldout(network, batches, lambda b: objective(network, *b), rate))
+            parts = self.experiment.task.objectives(network)
+            for name, (part, loss) in ((str(n), one) for n, one in enumerate(parts) if mixtures(one[0])):
+                batches = Batches(weights_from, settings.batch_size, seed=seed, device=settings.device)
+                found.append(LearnOnHeldout(part, batches, loss, rate, entropy=entropy, name=name))
         if settings.drop_below is not None:
             found.append(DropHopeless(settings.drop_below))
         return found
@@ -127,7 +133,14 @@ class Selection:
                 activation_parameters=0,
             )
         plan = Plan.from_dict(search.plan)
-        run = training.run(self.experiment, OPTIMIZED, seed, listener, furnish=partial(_apply, plan))
+        run = training.run(
+            self.experiment,
+            OPTIMIZED,
+            seed,
+            listener,
+            furnish=partial(_apply, plan),
+            extra=notes.extra(self.experiment),
+        )
         return run.model_copy(update={"plan": search.plan})
 
 

@@ -21,14 +21,17 @@ from limen.lab.study.result import Result, conclude
 from limen.lab.study.running import train_missing
 from limen.lab.study.searching import Selection
 from limen.lab.study.store import StudyFolder
+from limen.lab.tasks import registry
+from limen.lab.training.task import Task
 
 
 def select(
     settings: SelectSettings, out: Path, listener: Listener, *, command: str = "", recipe: str = "", quick: bool = False
 ) -> Result:
     """Run or continue the selection that ``settings`` describe in the folder ``out``."""
-    check(settings)
-    experiment = prepare(settings)
+    task = registry.find(settings.task)
+    check(task, settings)
+    experiment = prepare(task, settings)
     unreached = probe(experiment)
     folder = StudyFolder(out)
     with folder.lock():
@@ -37,10 +40,10 @@ def select(
         selection = Selection(experiment, settings)
         train_missing(experiment, study, folder, listener, unreached, partial(selection.run, folder))
         selection.measure_cost(folder, listener)
-        return conclude(experiment.task, folder, study)
+        return conclude(task, folder, study)
 
 
-def check(settings: SelectSettings) -> None:
+def check(task: Task, settings: SelectSettings) -> None:
     """Raise for anything in the settings that does not exist, before any data is read."""
     for candidate in settings.candidates:
         spec_of(create(candidate))
@@ -50,5 +53,5 @@ def check(settings: SelectSettings) -> None:
     create(settings.baseline)
     if not find(parse(settings.baseline)[0]).keeps_shape:
         raise SpecError(f"{settings.baseline!r} changes the shape of its input, so it cannot be swapped in.")
-    check_task(settings)
+    check_task(task, settings)
     check_device(settings.device)

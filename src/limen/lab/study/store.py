@@ -18,15 +18,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
+from pydantic_core import from_json
 
 from limen.errors import StudyError
-from limen.lab.records import CostRow, DataFacts, RunRecord, SummaryRow
+from limen.lab.records import CostRow, DataFacts, Record, RunRecord, SummaryRow
 from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
 
 M = TypeVar("M", bound=BaseModel)
 
 OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "plan.json", "report.html", "reproduction.csv")
+
+VERSION = 2
+"""Of the files in JSON. 2 says so in each of them; 1, which did not, is read as it is."""
 
 NO_COLUMNS = frozenset({"metrics", "curves", "layers", "weights", "gradients", "sites", "plan", "shown"})
 """What a run's row leaves out; each metric has a column of its own."""
@@ -43,6 +47,18 @@ class Study(BaseModel):
     """The recipe it follows, if any."""
     quick: bool = False
     """Whether the recipe was scaled down."""
+
+
+class _Costs(Record):
+    """What ``cost.json`` holds."""
+
+    rows: tuple[CostRow, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, value: Any) -> Any:
+        """The first version was the rows alone."""
+        return {"rows": value} if isinstance(value, list) else value
 
 
 class StudyFolder:
@@ -97,7 +113,7 @@ class StudyFolder:
                 "seeds": tuple(sorted({*known.settings.seeds, *settings.seeds})),
             }
             study = study.model_copy(update={"settings": settings.model_copy(update=union)})
-        self._write_json("study.json", study)
+        write_atomically(self.path / "study.json", as_json(study.model_dump_json()))
         return study
 
     def _check_same(self, known: Study, study: Study) -> None:
@@ -143,22 +159,18 @@ class StudyFolder:
     def write_run(self, run: RunRecord) -> None:
         """Keep a run; once this returns it is never trained again."""
         path = self.run_path(run.activation, run.seed)
-        write_atomically(path, run.model_dump_json())
+        write_atomically(path, as_json(run.model_dump_json(), indent=None))
 
     def read_costs(self) -> tuple[CostRow, ...]:
         """The measured costs, or none."""
         path = self.path / "cost.json"
         if not path.exists():
             return ()
-        try:
-            return tuple(TypeAdapter(list[CostRow]).validate_json(path.read_bytes()))
-        except ValidationError as error:
-            raise _unreadable(path, error) from None
+        return _parsed(path, _Costs).rows
 
     def write_costs(self, rows: Iterable[CostRow]) -> None:
         """Keep the measured costs."""
-        text = json.dumps([row.model_dump() for row in rows], indent=1)
-        write_atomically(self.path / "cost.json", text)
+        write_atomically(self.path / "cost.json", as_json(_Costs(rows=tuple(rows)).model_dump_json()))
 
     def write_tables(self, runs: Iterable[RunRecord], summary: Iterable[SummaryRow]) -> None:
         """``runs.csv`` and ``summary.csv``."""
@@ -175,8 +187,15 @@ class StudyFolder:
         """``plan.json``."""
         write_atomically(self.path / "plan.json", text)
 
-    def _write_json(self, name: str, model: BaseModel) -> None:
-        write_atomically(self.path / name, model.model_dump_json(indent=1))
+
+def as_json(model: str, indent: int | None = 1) -> str:
+    """What a file holds, from a record as pydantic writes it: the version before all else.
+
+    >>> as_json('{"seed":3}', indent=None)
+    '{"version":2,"seed":3}'
+    """
+    held = {"version": VERSION, **json.loads(model)}
+    return json.dumps(held, indent=indent, separators=(",", ":") if indent is None else None, ensure_ascii=False)
 
 
 def run_row(run: RunRecord) -> dict[str, Any]:
@@ -229,14 +248,23 @@ def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> boo
 
 def _parsed(path: Path, model: type[M]) -> M:
     try:
-        return model.model_validate_json(path.read_bytes())
+        held = from_json(path.read_bytes())
+        version = held.pop("version", 1) if isinstance(held, dict) else 1
+        if not isinstance(version, int) or version < 1:
+            raise _unreadable(path, "version", "Input should be a whole number from 1 on")
+        if version > VERSION:
+            raise StudyError(
+                f"{path} has version {version}, and this limen reads versions 1 to {VERSION}; update limen."
+            )
+        return model.model_validate(held)
     except ValidationError as error:
-        raise _unreadable(path, error) from None
+        problem = error.errors()[0]
+        raise _unreadable(path, ".".join(map(str, problem["loc"])), problem["msg"]) from None
+    except ValueError as error:
+        raise _unreadable(path, "", f"Invalid JSON: {error}") from None
 
 
-def _unreadable(path: Path, error: ValidationError) -> StudyError:
-    problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "the file"
+def _unreadable(path: Path, where: str, why: str) -> StudyError:
     # Without study.json the rest of the folder is no study to continue.
     remedy = "choose another --out" if path.name == "study.json" else "delete it to make it anew"
-    return StudyError(f"{path} cannot be read ({where}: {problem['msg']}); {remedy}.")
+    return StudyError(f"{path} cannot be read ({where or 'the file'}: {why}); {remedy}.")

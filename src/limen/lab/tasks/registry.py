@@ -14,7 +14,7 @@ from limen.lab.tasks.segmentation.task import Segmentation
 from limen.lab.tasks.sequence.task import Sequence
 from limen.lab.training.task import Task
 
-_ALL: tuple[Task, ...] = (
+ALL: tuple[Task, ...] = (
     Classification(),
     Regression(),
     Forecasting(),
@@ -24,7 +24,7 @@ _ALL: tuple[Task, ...] = (
     Anomaly(),
     Generation(),
 )
-_TASKS = {task.name: task for task in _ALL}
+_TASKS = {task.name: task for task in ALL}
 
 
 def names() -> tuple[str, ...]:
@@ -50,19 +50,19 @@ def find(name: str) -> Task:
 
 def hidden_options(task: Task) -> frozenset[str]:
     """Settings that are other tasks' own."""
-    return frozenset().union(*(other.options for other in _TASKS.values())) - task.options
+    return frozenset().union(*(other.options for other in ALL)) - task.options
 
 
-def check_options(settings: StudySettings) -> None:
+def check_options(task: Task, settings: StudySettings) -> None:
     """Raise for a setting that the task does not have, and for one that it cannot use.
 
-    >>> check_options(StudySettings(data="digits", activations=("relu",), baseline="relu", seeds=(0,)))
+    >>> settings = StudySettings(data="digits", activations=("relu",), baseline="relu", seeds=(0,))
+    >>> check_options(find("classification"), settings)
     """
-    task = find(settings.task)
     for name in sorted(hidden_options(task)):
         given = getattr(settings, name)
         if given != StudySettings.model_fields[name].default:
-            owners = [other.name for other in _TASKS.values() if name in other.options]
+            owners = [other.name for other in ALL if name in other.options]
             raise SpecError(
                 f"--{name.replace('_', '-')} {given!r} is not an option of --task {task.name}, only of "
                 f"{' and '.join(owners)}; leave it out, or name the task."

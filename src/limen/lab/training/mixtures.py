@@ -18,6 +18,7 @@ from limen.selection import (
     HeldoutWeights,
     add_entropy_gradient,
     drop_hopeless_,
+    entropy,
     mixtures,
     set_temperature_,
     soft_weights,
@@ -87,19 +88,34 @@ class LearnOnHeldout(L.Callback):
         batches: the held-out batches, begun again when they end.
         loss: from a batch to its loss, through the network.
         lr: learning rate of the logits.
+        entropy: a schedule of the factor of their entropy in this loss; None adds nothing.
+        name: what a checkpoint knows it by beside others.
     """
 
     def __init__(
-        self, model: nn.Module, batches: Iterable[Any], loss: Callable[[Any], Tensor], lr: float = 1e-3
+        self,
+        model: nn.Module,
+        batches: Iterable[Any],
+        loss: Callable[[Any], Tensor],
+        lr: float = 1e-3,
+        *,
+        entropy: Schedule | None = None,
+        name: str = "",
     ) -> None:
         self.search = HeldoutWeights(model, lr)
-        self.loss = loss
+        self.model, self.loss, self.entropy, self.name = model, loss, entropy, name
         self._batches = _endless(batches)
+
+    @property
+    def state_key(self) -> str:
+        """Its name in a checkpoint."""
+        return super().state_key + self.name
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
         """A step of the weights."""
         batch = next(self._batches)
-        self.search.step(lambda: self.loss(batch))
+        factor = self.entropy(min(1.0, _progress(trainer))) if self.entropy else 0.0
+        self.search.step(lambda: self.loss(batch) + factor * entropy(self.model) if factor else self.loss(batch))
 
     def state_dict(self) -> dict[str, Any]:
         """For Lightning's checkpoints."""
@@ -134,7 +150,10 @@ class Trajectories(L.Callback):
 def _progress(trainer: L.Trainer) -> float:
     """From 0 at the first step to 1 at the last."""
     steps = float(trainer.estimated_stepping_batches)
-    return trainer.global_step / (steps - 1) if 1 < steps < float("inf") else 0.0
+    # Where a module steps several optimisers for a batch, Lightning counts each of them, and estimates the batches.
+    by_batch = not trainer.lightning_module.automatic_optimization
+    done = trainer.fit_loop.epoch_loop.total_batch_idx if by_batch else trainer.global_step
+    return done / (steps - 1) if 1 < steps < float("inf") else 0.0
 
 
 def _endless(batches: Iterable[Any]) -> Iterator[Any]:

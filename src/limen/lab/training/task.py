@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Generic
 
 import lightning as L
@@ -85,6 +85,10 @@ class Task(ABC, Generic[D]):
     def objective(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """What a training step differentiates, for its time and memory."""
         return self.loss(network(inputs), targets)
+
+    def objectives(self, network: nn.Module) -> Sequence[tuple[nn.Module, Callable[[tuple[Tensor, Tensor]], Tensor]]]:
+        """The parts of a network that are trained against losses of their own, each with its loss of a batch."""
+        return ((network, lambda batch: self.objective(network, *batch)),)
 
     @abstractmethod
     def meters(self, data: D) -> dict[str, Meter]:

@@ -163,11 +163,11 @@ def test_one_class_of_any_set_is_normal_and_the_rest_of_the_test_set_is_not(tmp_
         loaded("digits")
     with pytest.raises(SpecError, match="digits has no class '33'"):
         loaded("digits", normal_class="33")
+    settings = StudySettings(data="digits", activations=("relu",), baseline="relu", seeds=(0,), normal_class="3")
     with pytest.raises(
         SpecError, match="--normal-class '3' is not an option of --task classification, only of anomaly"
     ):
-        tasks.check_options(StudySettings(data="digits", activations=("relu",), baseline="relu", seeds=(0,),
-                                          normal_class="3"))  # fmt: skip
+        tasks.check_options(tasks.find("classification"), settings)
 
 
 def broken(root: Path, what: str) -> str:

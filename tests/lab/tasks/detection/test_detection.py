@@ -361,7 +361,7 @@ def test_a_network_of_ones_own_may_have_any_number_of_boxes_but_not_of_answers(
 
 def test_options_of_other_tasks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="--ignore-label"):
-        tasks.check_options(settings(tmp_path, ignore_label=3))
+        tasks.check_options(tasks.find("detection"), settings(tmp_path, ignore_label=3))
 
 
 def test_a_stated_size_below_a_pixel_is_none(tmp_path: Path) -> None:

@@ -6,14 +6,13 @@ Mask R-CNN learns from masks, which boxes do not have; without its mask head it 
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limen.errors import MissingExtraError
+from limen.errors import require
 from limen.lab.tasks.detection.boxes import NOTHING
 
 PREFIX = "torchvision:"
@@ -22,16 +21,10 @@ CERTAIN = 1e-4
 """No probability is nearer to 0 or 1 than this when it is written as a logit."""
 
 
-def detectors(name: str) -> Any:
+def detectors(name: str) -> ModuleType:
     """torchvision's module of detection."""
-    try:
-        return importlib.import_module("torchvision.models.detection")
-    except Exception as error:  # installed and broken, as torchvision beside another build of torch
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
-        raise MissingExtraError(
-            f"the network {name!r} needs torchvision, which cannot be imported ({reason}); install it with: "
-            "pip install 'limen[torchvision]', or use --network ssd."
-        ) from error
+    need = f"the network {name!r} needs torchvision"
+    return require("torchvision.models.detection", "torchvision", need, instead=", or use --network ssd.")
 
 
 class SSD300(nn.Module):
@@ -50,7 +43,7 @@ class SSD300(nn.Module):
         resized = F.interpolate(images.expand(-1, COLOURS, -1, -1), size, mode="bilinear", antialias=True)
         features = list(self.backbone(resized).values())
         answers = self.head(features)
-        listed = importlib.import_module("torchvision.models.detection.image_list").ImageList
+        listed = detectors(self.NAME).image_list.ImageList
         corners = torch.stack(self.anchors(listed(resized, [size] * len(images)), features)) / self.SIZE
         defaults = torch.cat([(corners[..., :2] + corners[..., 2:]) / 2, corners[..., 2:] - corners[..., :2]], -1)
         # torchvision's offsets have the same variances, 0.1 and 0.2.

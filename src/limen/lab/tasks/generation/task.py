@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -124,6 +124,19 @@ class Generation(Task[PictureData]):
         """Both losses at once."""
         fake = network(inputs)
         return self.discriminator_loss(network, fake.detach(), targets) + self.generator_loss(network, fake)
+
+    def objectives(self, network: nn.Module) -> Sequence[tuple[nn.Module, Callable[[tuple[Tensor, Tensor]], Tensor]]]:
+        """The discriminator's loss and the generator's."""
+
+        def discriminator(batch: tuple[Tensor, Tensor]) -> Tensor:
+            noise, real = batch
+            return self.discriminator_loss(network, network(noise).detach(), real)
+
+        def generator(batch: tuple[Tensor, Tensor]) -> Tensor:
+            return self.generator_loss(network, network(batch[0]))
+
+        parts = {"discriminator": discriminator, "generator": generator}
+        return [(network.get_submodule(name), loss) for name, loss in parts.items()]
 
     def meters(self, data: PictureData) -> dict[str, Meter]:
         """The distance."""

@@ -14,7 +14,6 @@ clipped to −160…240, the window of soft tissue, and scaled to 8 bits; of oth
 from __future__ import annotations
 
 import gzip
-import importlib
 import io
 import json
 import re
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from limen.errors import DataError, MissingExtraError
+from limen.errors import DataError, require
 from limen.lab.data.files import LARGEST_MEMBER, Files
 from limen.lab.data.layout import is_visible, natural_key
 from limen.lab.data.mask_pixels import resized_mask
@@ -131,7 +130,7 @@ def _class_names(described: Mapping[str, Any]) -> dict[int, str]:
 
 def _opened(content: bytes, where: str) -> Any:
     """A NIfTI image whose voxels are not read yet."""
-    nibabel = _nibabel()
+    nibabel = require("nibabel", "medical", "NIfTI volumes need nibabel")
     try:
         if content[:2] == b"\x1f\x8b":
             with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
@@ -157,7 +156,7 @@ def _opened(content: bytes, where: str) -> Any:
 
 def _slices(scan: Any, labels: Any, where: str) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Axial slices from the feet up, seen from below with the front up, each with its mask's."""
-    lies = _nibabel().io_orientation(scan.affine)
+    lies = require("nibabel", "medical", "NIfTI volumes need nibabel").io_orientation(scan.affine)
     if np.isnan(lies).any():
         raise DataError(f"{where} does not say how the scan lies (its affine has no inverse); replace or remove it.")
     left, front, up = (int(np.flatnonzero(lies[:, 0] == axis)[0]) for axis in range(3))
@@ -193,10 +192,3 @@ def _classes(label: NDArray[Any], where: str) -> Pixels:
 
 def _sides(volume: Any) -> str:
     return "×".join(map(str, volume.shape))
-
-
-def _nibabel() -> Any:
-    try:
-        return importlib.import_module("nibabel")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("NIfTI volumes need nibabel; install it with: pip install 'limen[medical]'") from error

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from types import ModuleType
 
-from limen.errors import MissingExtraError
+from limen.errors import require
 
 
-def monai_part(part: str) -> Any:
+def monai_part(part: str) -> ModuleType:
     """A module of MONAI; without it, the command that installs it."""
-    try:
-        return importlib.import_module(f"monai.{part}")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "--task segmentation needs MONAI; install it with: pip install 'limen[monai]'"
-        ) from error
+    return require(f"monai.{part}", "monai", "--task segmentation needs MONAI")

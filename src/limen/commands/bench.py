@@ -1,0 +1,84 @@
+"""``limen bench``: how fast each activation runs here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from limen.commands.common import JsonOption, command, command_line
+from limen.errors import SpecError
+from limen.lab.option import as_device
+
+
+@command
+def bench(
+    activations: Annotated[
+        str, typer.Option(help="Activations to time; all that keep their input's shape if left out.")
+    ] = "",
+    elements: Annotated[int, typer.Option(help="Elements of the input.")] = 4_000_000,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    rounds: Annotated[int, typer.Option(help="Rounds; each times every contender once.")] = 15,
+    with_compile: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Also time the plain formula under torch.compile.")
+    ] = True,
+    out: Annotated[Path | None, typer.Option(help="Write the rows to this file as JSON, too.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time forward, backward and both against F.silu, torch's own, eager torch and torch.compile, interleaved."""
+    from limen import bench as timing
+    from limen.activations.registry import create, names, split_list
+
+    specs = split_list(activations) or tuple(name for name in names() if create(name).keeps_shape)
+    paths = [path for path in timing.PATHS if with_compile or path != "compile"]
+    with _bench_progress() as listener:
+        rows, bandwidth = timing.measure(
+            specs,
+            elements=elements,
+            dtype=_dtype(dtype),
+            device=as_device(device),
+            rounds=rounds,
+            paths=paths,
+            listener=listener,
+        )
+    found = {
+        "command": command_line(),
+        "environment": timing.environment(),
+        "copy_gigabytes_per_second": bandwidth.gigabytes_per_second,
+        "rows": [row.as_dict() for row in rows],
+    }
+    text = json.dumps(found, indent=1)
+    if out:
+        from limen.lab.study.store import write_atomically
+
+        write_atomically(out, text + "\n")
+    if as_json:
+        print(text)
+        return
+    print(timing.table(rows, bandwidth))
+    for note in timing.kernel_notes(specs, as_device(device)):
+        print(note)
+
+
+@contextmanager
+def _bench_progress() -> Iterator[Callable[[int, int, str], None]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+        yield lambda done, total, what: progress.update(task, completed=done, total=total, description=what)
+
+
+def _dtype(name: str) -> Any:
+    import torch
+
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+    if name not in known:
+        raise SpecError(f"--dtype {name!r} is not one of {', '.join(known)}.")
+    return known[name]

@@ -1,0 +1,68 @@
+"""``limen report``: tables and report from stored runs, a page of reproductions, rows to keep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limen.commands.common import JsonOption, command, show
+from limen.errors import SpecError
+
+
+@command
+def report(
+    out: Annotated[list[Path], typer.Argument(help="Folder of a study; several, with --markdown or --store.")],
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write a page of reproductions, published beside measured, to this file.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Title of that page.")] = "Published and measured",
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Keep each study's rows, without paths of this machine, in a folder of this one."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the tables and the report of a study again from its stored runs, finished or not."""
+    if store is not None or markdown is not None:
+        written = [*_rows_kept(out, store), *_page(out, markdown, title)]
+        if as_json:
+            print(json.dumps({kind: [str(path) for what, path in written if what == kind] for kind, _ in written}))
+            return
+        for what, path in written:
+            print(f"{what.capitalize()}: {path}")
+        return
+    from limen.lab.study import result, rows
+
+    if len(out) > 1:
+        raise SpecError(
+            f"limen report makes one study's report again, and {len(out)} were named; add --markdown FILE "
+            "or --store FOLDER."
+        )
+    if rows.is_stored(out[0]) and (out[0] / "study.json").exists():
+        raise SpecError(
+            f"{out[0]} holds the stored rows of a study, of which no report is made; limen claims and limen report "
+            "--markdown FILE read them."
+        )
+    show(result.report(out[0]), as_json)
+
+
+def _rows_kept(studies: list[Path], home: Path | None) -> list[tuple[str, Path]]:
+    if home is None:
+        return []
+    from limen.lab.study import rows
+
+    return [("rows", rows.keep(found, home)) for found in rows.find(studies)]
+
+
+def _page(studies: list[Path], file: Path | None, title: str) -> list[tuple[str, Path]]:
+    if file is None:
+        return []
+    from limen.lab.papers import page as reproduction_page
+    from limen.lab.papers import reproduce as reproducing
+    from limen.lab.study.store import write_atomically
+
+    write_atomically(file, reproduction_page.markdown([reproducing.read(folder) for folder in studies], title))
+    return [("page", file)]

@@ -1,0 +1,193 @@
+"""Every setting of a study, declared once: its type and bounds, its default, its option on the command line.
+
+:mod:`.settings` validates them and ``commands/`` makes its options of them. Nothing heavy is imported here: pydantic,
+which reads the bounds, would make ``limen --help`` wait a quarter of a second.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+from limen.lab.option import NOT_AN_OPTION, Option, as_device, as_ends, as_range, as_seeds, as_size, as_specs
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel as Declarations  # what the settings are to whoever makes them
+else:
+    Declarations = object
+
+
+class Finite:
+    """Neither infinity nor NaN."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """Tell pydantic."""
+        return {**handler(source), "allow_inf_nan": False}
+
+
+Count = Annotated[int, Ge(1)]
+Rate = Annotated[float, Gt(0), Finite()]
+Fraction = Annotated[float, Gt(0), Lt(1)]
+Ends = tuple[float, float]
+
+
+class StudyFields(Declarations):
+    """The settings of a comparison. The defaults are AdAct's published protocol (Adam 1e-3, batch 64/1000)."""
+
+    data: Annotated[str, Option("Built-in name, or a folder / .zip / .tar.gz of class folders.", default="digits")]
+    task: Annotated[str, Option("One of the tasks of limen list, such as segmentation.")] = "classification"
+    target: Annotated[str | None, Option("Column of the CSV file to predict.")] = None
+    time: Annotated[str | None, Option("Column of dates that orders the rows. Default: found.")] = None
+    """None: found by its name or its values."""
+    window: Annotated[int, Ge(2), Option("Rows that a forecast is made from.")] = 20
+    ignore_label: Annotated[
+        Annotated[int, Ge(0), Le(255)] | None, Option("Value of mask pixels that do not count, such as 255.")
+    ] = None
+    """None: 255 where masks have several classes."""
+    foreground: Annotated[bool, Option("One class of every mask value but 0.")] = False
+    intensity: Annotated[
+        Ends | None,
+        Option(
+            "Values of a scan that are black and white. Default: CT -160,240; else percentiles.",
+            given=str,
+            read=as_range,
+        ),
+    ] = None
+    normal_class: Annotated[str | None, Option("The class that anomalies are told from.")] = None
+    """None: as the folders say it."""
+    split: Annotated[
+        Literal["random", "blocks"], Option("random, or blocks of consecutive names (slices, frames).")
+    ] = "random"
+    data_dir: Annotated[str | None, Option("Where built-in sets lie or are downloaded to.", given=Path, read=str)] = (
+        None
+    )
+    network: Annotated[
+        str,
+        Option(
+            "One of limen list, timm:NAME, torchvision:NAME, or package.module:factory. Default: the task's.",
+            of_task=True,
+        ),
+    ] = "convnet"
+    activations: Annotated[
+        tuple[str, ...],
+        MinLen(1),
+        Option(
+            "Activations to compare, such as relu,asau:beta=2.",
+            given=str,
+            read=as_specs,
+            default="relu,ash,asau,apalu,adact",
+            least="one, such as relu,asau",
+        ),
+    ]
+    baseline: Annotated[str, Option("What the others are compared with; relu if listed, else the first.")]
+    seeds: Annotated[
+        tuple[int, ...], MinLen(1), Option("Runs of each activation.", given=int, read=as_seeds, default=3)
+    ]
+    epochs: Annotated[Count, Option("Epochs of each run.")] = 15
+    protocol: Annotated[
+        Literal["honest", "paper", "both"],
+        Option(
+            "honest: a validation split chooses the epoch; paper: the test set does; both: as honest, and the best "
+            "test epoch is noted beside."
+        ),
+    ] = "honest"
+    """``both``: as honest, and after every epoch the test accuracy is noted as well, which chooses nothing."""
+    batch_size: Annotated[
+        int, Ge(2), Option("Examples in a training step. Default: the task's (64 images).", of_task=True)
+    ] = 64
+    """At least 2, because batch normalisation has no variance over a single image."""
+    eval_batch_size: Annotated[
+        Count, Option("Examples in a test step. Default: the task's (1000 images).", of_task=True)
+    ] = 1000
+    learning_rate: Annotated[
+        Rate,
+        Option("Adam's learning rate. Default: the task's (1e-3).", flags=("--lr", "--learning-rate"), of_task=True),
+    ] = 1e-3
+    activation_lr: Annotated[Rate | None, Option("Learning rate of the activations alone. Default: --lr.")] = None
+    weight_decay: Annotated[float, Ge(0), Finite(), Option("Decoupled; never on activation parameters.")] = 0.0
+    image_size: Annotated[
+        tuple[int, int] | None,
+        Option("Resize images to 32 or 32x48 (height x width).", given=str, read=as_size),
+    ] = None
+    grey: Annotated[bool, Option("Read images as grey.")] = False
+    limit_train: Annotated[Count | None, Option("Use only so many training images, drawn by class.")] = None
+    limit_test: Annotated[Count | None, Option("Use only so many test images, drawn by class.")] = None
+    validation_fraction: Annotated[Fraction, Option("Part of the training images held out.")] = 0.1
+    test_fraction: Annotated[Fraction, Option("Part held out for testing where the data has no test set.")] = 0.2
+    split_seed: Annotated[int, Ge(0), Lt(2**32), Option("Seed of these splits.")] = 0
+    channels_last: Annotated[bool, Option("Channels innermost: faster convolutions.")] = False
+    """Keep weights and feature maps with channels innermost, which rounds otherwise."""
+    observe: Annotated[
+        tuple[Literal["gradients", "inputs"], ...],
+        Option(
+            "Note in every run: gradients (by depth, while it trains), inputs (of its activations).",
+            given=str,
+            read=as_specs,
+            default="",
+        ),
+    ] = ()
+    device: Annotated[str, Option("cpu, cuda, cuda:1, mps, or auto.", read=as_device, default="auto")] = "cpu"
+
+
+class SelectFields(StudyFields):
+    """The settings of a selection: those of a comparison, and how it searches."""
+
+    kind: Annotated[Literal["select"], NOT_AN_OPTION]
+    activations: Annotated[tuple[str, ...], MinLen(1), NOT_AN_OPTION]
+    candidates: Annotated[
+        tuple[str, ...],
+        MinLen(2),
+        Option(
+            "What each layer chooses from, such as ash,asau,apalu,silu. Default: the paper's seven.",
+            given=str,
+            read=as_specs,
+            default="relu,elu,leaky_relu,prelu,rrelu,silu,mish",
+            after="network",
+            least="two, such as relu,silu,mish",
+        ),
+    ]
+    baseline: Annotated[str, Option("The fixed activation that both are compared with.", default="relu")]
+    rule: Annotated[
+        Literal["largest", "grouped"],
+        Option("largest: the largest weight; grouped: those that differ in slope only count as one.", after="baseline"),
+    ] = "largest"
+    seeds: Annotated[
+        tuple[int, ...],
+        MinLen(1),
+        Option("How often the whole search is repeated.", given=int, read=as_seeds, default=3),
+    ]
+    temperature: Annotated[
+        Ends | None,
+        Option(
+            "Cool the softmax, such as 1:0.1 (from:to). Default: 1 throughout.",
+            given=str,
+            read=as_ends("temperature"),
+            after="epochs",
+        ),
+    ] = None
+    """Start and end of a geometric schedule."""
+    entropy: Annotated[
+        Ends,
+        Option(
+            "Factor of the weights' entropy in the loss, such as 0:0.1 (from:to).",
+            given=str,
+            read=as_ends("entropy"),
+            after="temperature",
+        ),
+    ] = (0.0, 0.0)
+    """Start and end of a straight line."""
+    sampling: Annotated[
+        Literal["none", "gumbel", "straight_through", "gumbel_straight_through"],
+        Option("none, gumbel, straight_through or gumbel_straight_through.", after="entropy"),
+    ] = "none"
+    weights_from: Annotated[
+        Fraction | None,
+        Option("Learn the mixture's weights on this part of the training images only.", after="sampling"),
+    ] = None
+    """On that part the network's own weights do not learn; None: both learn from all."""
+    drop_below: Annotated[
+        Fraction | None,
+        Option("After each epoch drop the candidates with less weight than this.", after="weights_from"),
+    ] = None

@@ -1,0 +1,123 @@
+"""How a setting is written on a command line, and how what was written there is read.
+
+Help is made from this, so nothing heavy is imported before a value is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from limen.errors import SpecError
+
+NOT_AN_OPTION = "not an option"
+"""In the place of an option: the setting follows from others."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting's option. Its name and its type are the setting's, unless ``flags`` and ``given`` say otherwise."""
+
+    help: str
+    flags: tuple[str, ...] = ()
+    given: Any = None
+    """The type of what is given, where ``read`` makes the setting of it."""
+    read: Callable[[Any], Any] | None = None
+    default: Any = None
+    """What stands for an option that is left out, where the setting has no default or another."""
+    of_task: bool = False
+    """Whether every task has its own default."""
+    after: str = ""
+    """The option that it stands behind; empty: as the fields are declared."""
+    least: str = ""
+    """How many things it must name, with an example."""
+
+
+def options(fields: type) -> dict[str, Option]:
+    """The options of declared settings, in the order of the command's help.
+
+    >>> from limen.lab.fields import SelectFields
+    >>> list(options(SelectFields))[11:16]
+    ['network', 'candidates', 'baseline', 'rule', 'seeds']
+    """
+    ordered: list[str] = []
+    found: dict[str, Option] = {}
+    for name, hint in get_type_hints(fields, include_extras=True).items():
+        option = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Option)), None)
+        if option is not None:
+            found[name] = option
+        ordered.insert(ordered.index(option.after) + 1 if option and option.after else len(ordered), name)
+    return {name: found[name] for name in ordered if name in found}
+
+
+def as_seeds(seeds: int) -> tuple[int, ...]:
+    """So many seeds, from 0 on.
+
+    >>> as_seeds(3)
+    (0, 1, 2)
+    """
+    if seeds < 1:
+        raise SpecError(f"--seeds {seeds} is not possible: give the number of runs of each activation, 1 or more.")
+    return tuple(range(seeds))
+
+
+def as_specs(text: str) -> tuple[str, ...]:
+    """Names separated by commas, such as activations with their arguments."""
+    from limen.activations.registry import split_list
+
+    return split_list(text)
+
+
+def as_size(text: str) -> tuple[int, int]:
+    """Height and width from ``32`` or ``32x48``.
+
+    >>> as_size("32x48")
+    (32, 48)
+    """
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise SpecError(f"--image-size {text!r} is not a size; give 32, or 32x48 for height x width.")
+    return int(parts[0]), int(parts[-1])
+
+
+def as_range(text: str) -> tuple[float, float]:
+    """Two numbers, the first below the second.
+
+    >>> as_range("-160,240")
+    (-160.0, 240.0)
+    """
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not -math.inf < low < high < math.inf:
+        raise SpecError(f"--intensity {text!r} is no range; give the lower and the upper end, such as -160,240.")
+    return low, high
+
+
+def as_ends(option: str) -> Callable[[str], tuple[float, float]]:
+    """What reads start and end of a schedule from ``1:0.1``, or one number for both.
+
+    >>> as_ends("temperature")("1:0.1")
+    (1.0, 0.1)
+    """
+
+    def read(text: str) -> tuple[float, float]:
+        try:
+            start, _, end = text.partition(":")
+            return float(start), float(end or start)
+        except ValueError:
+            raise SpecError(f"--{option} {text!r} is not of the form from:to, such as 1:0.1.") from None
+
+    return read
+
+
+def as_device(name: str) -> str:
+    """A device as torch names it; ``auto`` is a GPU where there is one."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
