@@ -28,6 +28,7 @@ from limen.lab.tasks.anomaly.network import AnomalyNetwork
 from limen.lab.tasks.anomaly.padim import PaDiM
 from limen.lab.tasks.anomaly.picture import pictures
 from limen.lab.tasks.anomaly.scores import ImageAUROC, PixelAUROC
+from limen.lab.tasks.anomaly.training import OneClass
 from limen.lab.training.batches import Batches
 from limen.lab.training.task import Task
 
@@ -111,8 +112,6 @@ class Anomaly(Task[AnomalyData]):
 
     def trainer_module(self, network: nn.Module, data: AnomalyData, settings: StudySettings) -> L.LightningModule:
         """The network's own objective, of normal images."""
-        from limen.lab.tasks.anomaly.training import OneClass
-
         return OneClass(network, self, data, settings)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

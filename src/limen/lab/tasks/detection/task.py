@@ -21,6 +21,7 @@ from limen.lab.tasks.detection.average_precision import AveragePrecision
 from limen.lab.tasks.detection.boxes import BoxData, load_boxes
 from limen.lab.tasks.detection.picture import overlays
 from limen.lab.tasks.detection.ssd import SSD
+from limen.lab.training.supervised import ByObjective
 from limen.lab.training.task import ANY, Task
 
 
@@ -105,8 +106,6 @@ class Detection(Task[BoxData]):
 
     def trainer_module(self, network: nn.Module, data: BoxData, settings: StudySettings) -> L.LightningModule | None:
         """As any other, unless the network has losses of its own."""
-        from limen.lab.training.supervised import ByObjective
-
         return ByObjective(network, self, data, settings) if isinstance(network, libraries.FasterRCNN) else None
 
     def meters(self, data: BoxData) -> dict[str, Meter]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning as L
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric as Meter
@@ -21,7 +20,9 @@ from limen.lab.settings import StudySettings
 from limen.lab.tasks.generation.dcgan import DCGAN
 from limen.lab.tasks.generation.frechet import FEATURES, SmallFID, learn_embedding
 from limen.lab.tasks.generation.grid import grid
+from limen.lab.tasks.generation.losses import discriminator_loss, generator_loss
 from limen.lab.tasks.generation.pictures import FEWEST, LATENT, PictureData, load_pictures, with_noise
+from limen.lab.tasks.generation.training import Adversarial
 from limen.lab.training.batches import Batches
 from limen.lab.training.task import Task
 
@@ -102,38 +103,26 @@ class Generation(Task[PictureData]):
 
     def trainer_module(self, network: nn.Module, data: PictureData, settings: StudySettings) -> L.LightningModule:
         """Generator and discriminator in turn."""
-        from limen.lab.tasks.generation.training import Adversarial
-
         return Adversarial(network, self, data, settings)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of the discriminator's logits ``outputs`` for ``targets``: 1 real, 0 generated."""
         return F.binary_cross_entropy_with_logits(outputs, targets)
 
-    def discriminator_loss(self, network: nn.Module, fake: Tensor, real: Tensor) -> Tensor:
-        """Real images are to be called real, generated ones generated; each kind is normalised by itself."""
-        right, wrong = _judged(network, real), _judged(network, fake)
-        return self.loss(right, torch.ones_like(right)) + self.loss(wrong, torch.zeros_like(wrong))
-
-    def generator_loss(self, network: nn.Module, fake: Tensor) -> Tensor:
-        """Generated images are to be called real (the loss that does not saturate). Goodfellow et al. 2014, §3."""
-        logits = _judged(network, fake)
-        return self.loss(logits, torch.ones_like(logits))
-
     def objective(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Both losses at once."""
         fake = network(inputs)
-        return self.discriminator_loss(network, fake.detach(), targets) + self.generator_loss(network, fake)
+        return discriminator_loss(network, fake.detach(), targets) + generator_loss(network, fake)
 
     def objectives(self, network: nn.Module) -> Sequence[tuple[nn.Module, Callable[[tuple[Tensor, Tensor]], Tensor]]]:
         """The discriminator's loss and the generator's."""
 
         def discriminator(batch: tuple[Tensor, Tensor]) -> Tensor:
             noise, real = batch
-            return self.discriminator_loss(network, network(noise).detach(), real)
+            return discriminator_loss(network, network(noise).detach(), real)
 
         def generator(batch: tuple[Tensor, Tensor]) -> Tensor:
-            return self.generator_loss(network, network(batch[0]))
+            return generator_loss(network, network(batch[0]))
 
         parts = {"discriminator": discriminator, "generator": generator}
         return [(network.get_submodule(name), loss) for name, loss in parts.items()]
@@ -154,8 +143,3 @@ class Generation(Task[PictureData]):
     def show(self, network: nn.Module, data: PictureData, settings: StudySettings) -> Shown:
         """Some generated images beside real ones."""
         return grid(network, data, settings.device)
-
-
-def _judged(network: nn.Module, images: Tensor) -> Tensor:
-    logits: Tensor = network.get_submodule("discriminator")(images)
-    return logits.flatten()

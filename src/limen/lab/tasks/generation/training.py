@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from limen.lab.settings import StudySettings
+from limen.lab.tasks.generation.losses import discriminator_loss, generator_loss
 from limen.lab.tasks.generation.pictures import LATENT, PictureData
 from limen.lab.training.supervised import Supervised, finite
+from limen.lab.training.task import Task
 from limen.training import param_groups
-
-if TYPE_CHECKING:
-    from limen.lab.tasks.generation.task import Generation
 
 BETAS = (0.5, 0.999)
 """Of both Adams. Radford et al. 2016, §3."""
@@ -29,10 +28,9 @@ class Adversarial(Supervised):
     activation sees the same, whatever else it draws. The losses logged are the generator's.
     """
 
-    def __init__(self, network: nn.Module, task: Generation, data: PictureData, settings: StudySettings) -> None:
+    def __init__(self, network: nn.Module, task: Task[PictureData], data: PictureData, settings: StudySettings) -> None:
         super().__init__(network, task, data, settings)
         self.automatic_optimization = False
-        self.task: Generation = task
         self.data: PictureData = data
         self.random = torch.Generator()
 
@@ -57,9 +55,9 @@ class Adversarial(Supervised):
         _, real = batch
         discriminator, generator = cast("list[torch.optim.Optimizer]", self.optimizers())
         fake = self.network(torch.randn(len(real), LATENT, generator=self.random).to(real.device))
-        self._step(discriminator, self.task.discriminator_loss(self.network, fake.detach(), real), index)
+        self._step(discriminator, discriminator_loss(self.network, fake.detach(), real), index)
         self.toggle_optimizer(generator)  # the discriminator's weights need no gradient of this loss
-        loss = self.task.generator_loss(self.network, fake)
+        loss = generator_loss(self.network, fake)
         self._step(generator, loss, index)
         self.untoggle_optimizer(generator)
         if index % SCORED == 0:
@@ -76,6 +74,6 @@ class Adversarial(Supervised):
         noise, real = batch
         fake = self.network(noise)
         measures.update(*self.task.answer(fake, real, self.data))
-        loss = self.task.generator_loss(self.network, fake)
+        loss = generator_loss(self.network, fake)
         self.log(f"{split}_loss", loss, on_epoch=True, batch_size=len(real))
         self.log_dict(measures, on_epoch=True, batch_size=len(real))
