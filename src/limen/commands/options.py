@@ -6,12 +6,12 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
 from limen.lab.fields import StudyFields
-from limen.lab.option import Option, options
+from limen.lab.option import Option, hints, options
 
 OUT_AFTER = "epochs"
 """The folder of a study is no setting of it; its option stands behind this one."""
@@ -63,7 +63,7 @@ def parameter(fields: type, name: str) -> inspect.Parameter:
     15
     """
     option = options(fields)[name]
-    given = option.given or _plain(get_type_hints(fields, include_extras=True)[name])
+    given = option.given or _plain(hints(fields)[name])
     default = _default(fields, name, option)
     flags = option.flags or (f"--{name.replace('_', '-')}",)
     told = typer.Option(*flags, help=option.help)

@@ -5,8 +5,9 @@ Help is made from this, so nothing heavy is imported before a value is read.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -35,7 +36,14 @@ class Option:
     """How many things it must name, with an example."""
 
 
-def options(fields: type) -> dict[str, Option]:
+@functools.cache
+def hints(fields: type) -> Mapping[str, Any]:
+    """The declared type of every setting, its option among its annotations; evaluated once, as every help needs it."""
+    return get_type_hints(fields, include_extras=True)
+
+
+@functools.cache
+def options(fields: type) -> Mapping[str, Option]:
     """The options of declared settings, in the order of the command's help.
 
     >>> from limen.lab.fields import SelectFields
@@ -44,7 +52,7 @@ def options(fields: type) -> dict[str, Option]:
     """
     ordered: list[str] = []
     found: dict[str, Option] = {}
-    for name, hint in get_type_hints(fields, include_extras=True).items():
+    for name, hint in hints(fields).items():
         option = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Option)), None)
         if option is not None:
             found[name] = option
