@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Protocol
 
 from limen.activations.fields import ChannelAxis, Field, Noise, Param, StatisticsContext
-
-if TYPE_CHECKING:
-    from limen.activations.base import Activation
 
 NUMBER_OR_TENSOR = "a number, or a floating tensor of one value or of one a channel, 0-D or 1-D"
 """What the functions take for a parameter."""
 
 
-def documented(cls: type[Activation]) -> str:
+class Declared(Protocol):
+    """What an activation's class says of itself."""
+
+    source: ClassVar[str]
+    fields: ClassVar[Mapping[str, Field]]
+    params: ClassVar[tuple[str, ...]]
+    keeps_shape: ClassVar[bool]
+
+
+def documented(cls: type[Declared]) -> str:
     """The docstring as its author wrote it, then source, arguments with types and defaults, shapes and errors."""
     written = inspect.cleandoc(vars(cls).get("__doc__") or f"The activation {cls.__name__}.")
     return "\n\n".join(filter(None, [written, _source(cls), _arguments(cls), _shapes(cls), _errors(cls)]))
 
 
-def documented_function(cls: type[Activation], name: str) -> str:
+def documented_function(cls: type[Declared], name: str) -> str:
     """The docstring of the function beside an activation, ``limen.functional.NAME``."""
     summary = (inspect.getdoc(cls) or "").partition("\n")[0]
     values = [
@@ -52,28 +58,28 @@ def _section(title: str, lines: Iterable[str]) -> str:
     return "\n    ".join([f"{title}:", *lines])
 
 
-def _has(cls: type[Activation], *kinds: type[Field]) -> bool:
+def _has(cls: type[Declared], *kinds: type[Field]) -> bool:
     return any(isinstance(field, kinds) for field in cls.fields.values())
 
 
-def _needs_axes(cls: type[Activation]) -> bool:
+def _needs_axes(cls: type[Declared]) -> bool:
     return _has(cls, Param, StatisticsContext, ChannelAxis)
 
 
-def _source(cls: type[Activation]) -> str:
+def _source(cls: type[Declared]) -> str:
     return f"Source: {cls.source}." if cls.source else ""
 
 
-def _input(cls: type[Activation]) -> str:
+def _input(cls: type[Declared]) -> str:
     shape = "(samples, …), at least 1-D" if _has(cls, StatisticsContext) else "any shape"
     return f"{shape}, any floating type"
 
 
-def _output(cls: type[Activation], of: str) -> str:
+def _output(cls: type[Declared], of: str) -> str:
     return f"the shape and type of {of}" if cls.keeps_shape else f"another shape, and the type of {of}"
 
 
-def _arguments(cls: type[Activation]) -> str:
+def _arguments(cls: type[Declared]) -> str:
     known = inspect.signature(cls).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     own = {
@@ -86,7 +92,7 @@ def _arguments(cls: type[Activation]) -> str:
     )
 
 
-def _shared(cls: type[Activation]) -> dict[str, str]:
+def _shared(cls: type[Declared]) -> dict[str, str]:
     """What the arguments that all activations have mean for this one."""
     params = ", ".join(cls.params)
     shared = {
@@ -99,7 +105,7 @@ def _shared(cls: type[Activation]) -> dict[str, str]:
     return {**learned, **shared, "channel_dim": "the channel axis of the input, a whole number; 1 by default."}
 
 
-def _shapes(cls: type[Activation]) -> str:
+def _shapes(cls: type[Declared]) -> str:
     lines = [
         f"input: {_input(cls)}; half types are computed in float32 and rounded once.",
         f"output: {_output(cls, 'the input')}.",
@@ -110,7 +116,7 @@ def _shapes(cls: type[Activation]) -> str:
     return _section("Shape", lines)
 
 
-def _errors(cls: type[Activation]) -> str:
+def _errors(cls: type[Declared]) -> str:
     lines = [
         "SpecError: when made, for an argument's value that is not allowed.",
         "DtypeError: when called, for an input that is not floating-point.",

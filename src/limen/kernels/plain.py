@@ -39,6 +39,7 @@ def evaluate(
 def broadcast(parameter: Tensor, x: Tensor, channel_dim: int) -> Tensor:
     """Shape a parameter of one value, or of one value a channel, to broadcast against ``x``.
 
+    >>> import torch
     >>> broadcast(torch.ones(3), torch.ones(2, 3, 5), 1).shape
     torch.Size([1, 3, 1])
     """
