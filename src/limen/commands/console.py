@@ -180,8 +180,8 @@ def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str) -> Ta
         apart = Interval(row.difference, row.difference_low, row.difference_high)
         table.add_row(
             escape(row.activation),
-            mean(Interval(row.mean, row.low, row.high), measure),
-            "" if row.verdict == "baseline" else difference(apart, measure, beside=row.mean),
+            _folded(mean(Interval(row.mean, row.low, row.high), measure)),
+            "" if row.verdict == "baseline" else _folded(difference(apart, measure, beside=row.mean)),
             fixed(row.p_holm, 3),
             f"[{style}]{SHORT.get(row.verdict, row.verdict)}[/]",
             fixed(row.ms_ratio),
@@ -213,6 +213,15 @@ def difference(found: Interval, measure: Metric, beside: float = math.nan) -> st
         return plain(measure.mean_difference(found, beside))
     beside = found.mean if math.isnan(beside) else beside
     return plain(f"{measure.difference(found.mean, beside)} ± {measure.value(found.high - found.mean, beside)}")
+
+
+def _folded(cell: str) -> str:
+    """The ends of an interval below its mean, so that the table fits in 80 columns.
+
+    >>> _folded("99.80 (98.90 to 100.00)")
+    '99.80\\n98.90 to 100.00'
+    """
+    return cell.replace(" (", "\n").removesuffix(")")
 
 
 def _symmetric(found: Interval) -> bool:

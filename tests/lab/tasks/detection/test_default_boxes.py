@@ -196,4 +196,4 @@ def test_the_metrics_of_the_task_take_the_networks_output() -> None:
     objects = torch.tensor([[[0.0, *A], [0.0, *B]]])
     found = {name: float(metric(*task.answer(outputs, objects, data))) for name, metric in task.meters(data).items()}
     assert found == pytest.approx({"map50": 51 / 101, "map": 51 / 101})
-    assert float(task.train_metric(data)(*task.answer(outputs, objects, data))) == pytest.approx(0.5)
+    assert float(task.train_meter(data)(*task.answer(outputs, objects, data))) == pytest.approx(0.5)
