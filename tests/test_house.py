@@ -6,6 +6,7 @@ Imports inside functions, and those for types alone, count like all others.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "limen"
+GUIDE = SOURCE.parent.parent / "CONTRIBUTING.md"
 FLOORS = (
     ("errors",),
     ("formula",),
@@ -96,6 +98,13 @@ def task_of(module: str) -> str:
     """The task whose folder a module lies in."""
     parts = module.split(".")
     return parts[2] if parts[:2] == ["lab", "tasks"] and len(parts) > 2 and parts[2] in TASKS else ""
+
+
+def test_the_contributing_guide_has_a_row_for_each_floor():
+    house = GUIDE.read_text(encoding="utf-8").partition("## The house")[2].partition("## Adding")[0]
+    rows = [re.findall(r"`([^`]+)`", line.split("|")[1]) for line in house.splitlines() if line.startswith("| `")]
+    named = [tuple(room.removesuffix(".py").strip("/").replace("/", ".") for room in row) for row in rows]
+    assert named == list(FLOORS)
 
 
 def test_every_module_has_a_floor():

@@ -1,1 +1,1 @@
-"""The commands that are too large for the list of commands, and what all of them share."""
+"""A file a command, and what all of them share."""

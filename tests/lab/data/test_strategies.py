@@ -189,11 +189,11 @@ def test_a_draw_never_changes(name: str, limits: tuple[int, ...], seed: int, kno
 @pytest.mark.parametrize(
     ("by", "fewest", "expected"),
     [
-        (AtRandom(), 5, "made has 4 images to divide; 5 or more are needed: add some, or raise --limit-train"),
+        (AtRandom(), 5, "made has 4 images to divide; 5 or more are needed: add some[.]$"),
         (InBlocks(), 5, "made has 4 images to divide"),
         (InGroups(AtRandom()), 4, "made has too few scans"),
         (Shuffled(), 3, "made has 2 images to divide; 3 or more are needed"),
-        (InTime(), 4, "made has 3 images to divide; 4 or more are needed"),
+        (InTime(), 4, "made has 3 images, of which --test-fraction 0.2 leaves fewer than 2"),
     ],
     ids=name_of,
 )
@@ -202,6 +202,11 @@ def test_too_few_to_divide(by: Strategy[Any], fewest: int, expected: str) -> Non
     assert all(parts(divide(data_of(fewest), division, by))[::2])
     with pytest.raises(DataError, match=expected):
         divide(data_of(fewest - 1), division, by)
+
+
+def test_where_a_limit_left_too_few_it_is_named() -> None:
+    with pytest.raises(DataError, match=r"made has 3 images to divide; 5 or more .* or raise --limit-train"):
+        divide(data_of(20), Division(limit_train=3), AtRandom())
 
 
 def test_a_division_is_that_of_the_settings_and_refuses_what_is_none() -> None:

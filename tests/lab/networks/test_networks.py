@@ -11,7 +11,7 @@ from helpers_lab import data_of, experiment_of, tiny
 from torch import nn
 
 from limen.errors import SpecError, StudyError
-from limen.lab.networks import build
+from limen.lab.networks import NETWORKS, build
 from limen.lab.networks.cifar_resnet import ResidualBlock
 from limen.lab.study.preparing import probe
 from limen.lab.training import run as train
@@ -171,7 +171,7 @@ def test_own_network_is_paired_too(own: str) -> None:
     ("name", "expected"),
     [
         ("convnett", "no network is called 'convnett'. Did you mean 'convnet'?"),
-        ("zzz", "googlenet, googlenet-0.25. Your own is given as package.module:factory."),
+        ("zzz", f"{', '.join([*NETWORKS][-2:])}. Your own is given as package.module:factory."),
         ("no_such_module:net", "'no_such_module:net' cannot be imported (ModuleNotFoundError: No module named"),
         ("OWN:missing", "cannot be imported (AttributeError"),
         ("OWN:", "cannot be imported"),

@@ -47,7 +47,7 @@ def short_functions(bound: BoundFormula, dtype: torch.dtype) -> tuple[Any, Any]:
     layout = "sample" if bound.contexts else "shared"
     source = c_source.forward_source(bound, derive(bound, ()), DTYPES[dtype], layout)
     library = build.load(source, _file_name(bound, DTYPES[dtype], layout, "forward"))
-    functions = library.forward_few, library.forward_few_of_logits if bound.weights else None
+    functions = library.forward_short, library.forward_short_of_logits if bound.weights else None
     pointer, whole = ctypes.c_void_p, ctypes.c_int64
     for function in functions:
         if function is not None:

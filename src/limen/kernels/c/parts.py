@@ -67,7 +67,7 @@ def forward_short(body: Body, lines: str) -> str:
     """Beside the general function one for few elements: less to pass costs a third of the time of a small call."""
     own = "const T *x, T *y, float *statistics, int64_t outer, int64_t inner, const float *const *parameters"
     short = f"""
-EXPORT int forward_few({own}) {{
+EXPORT int forward_short({own}) {{
   {body.unpacked}
   {lines}
   return 0;
@@ -82,7 +82,7 @@ def _short_of_logits(own: str, weights: int, parameters: int) -> str:
     Then that candidate's own formula has to be evaluated.
     """
     return f"""
-EXPORT int forward_few_of_logits({own}) {{
+EXPORT int forward_short_of_logits({own}) {{
   float weights[{weights}], most = parameters[0][0], sum = 0;
   const float *all[{parameters}];
   int near = 0;
@@ -92,7 +92,7 @@ EXPORT int forward_few_of_logits({own}) {{
   for (int k = 0; k < {weights}; k++) sum += weights[k] = vm_exp_np(most - parameters[0][k]);
   for (int k = 0; k < {weights}; k++) {{ weights[k] /= sum; all[k] = weights + k; }}
   for (int k = {weights}; k < {parameters}; k++) all[k] = parameters[k - {weights} + 1];
-  return forward_few(x, y, statistics, outer, inner, all);
+  return forward_short(x, y, statistics, outer, inner, all);
 }}
 """
 

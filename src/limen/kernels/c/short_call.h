@@ -8,13 +8,13 @@
 #define EXPORT __attribute__((visibility("default")))
 
 /* Gives 0, or 1 where the call has to be made in the general way. */
-typedef int few_function(
+typedef int short_function(
     const void *x, void *y, float *statistics, int64_t outer, int64_t inner, const float *const *parameters);
 
 #define MOST_PARAMETERS 64
 
 typedef struct {
-  few_function *function, *of_logits; /* the latter takes logits in the place of weights; 0 where there are none */
+  short_function *function, *of_logits; /* the latter takes logits in the place of weights; 0 where there are none */
   int64_t limit;                      /* elements from which threads pay */
   Py_ssize_t parameters, weights;     /* how many the formula has, and how many of them are weights */
   int samples;                        /* whether the first axis counts samples to take statistics of */
@@ -81,7 +81,7 @@ static int find(PyObject *parameters, int64_t values_of_first, const float **pla
 }
 
 /* The kernel for so many tensors, or 0. */
-static inline few_function *kernel_for(const short_call *made, Py_ssize_t tensors) {
+static inline short_function *kernel_for(const short_call *made, Py_ssize_t tensors) {
   if (tensors > MOST_PARAMETERS) return 0;
   if (tensors == made->parameters) return made->function;
   return tensors == made->parameters - made->weights + 1 ? made->of_logits : 0;
@@ -96,7 +96,7 @@ static PyObject *run(PyObject *self, PyObject *const *arguments, Py_ssize_t give
     return 0;
   }
   PyObject *x = arguments[0], *parameters = arguments[1];
-  few_function *kernel = kernel_for(made, PySequence_Fast_GET_SIZE(parameters));
+  short_function *kernel = kernel_for(made, PySequence_Fast_GET_SIZE(parameters));
   if (!kernel) Py_RETURN_NONE;
   const int64_t elements = count(x);
   if (elements == -1) return 0;
@@ -160,7 +160,7 @@ EXPORT int learn(PyObject *dtype_used, PyObject *layout_used, PyObject *tensor, 
 
 /* A callable for the kernels of one formula; 0 with an error set if there is no memory. */
 EXPORT PyObject *short_call_of(
-    few_function *function, few_function *of_logits, int64_t limit, Py_ssize_t parameters, Py_ssize_t weights,
+    short_function *function, short_function *of_logits, int64_t limit, Py_ssize_t parameters, Py_ssize_t weights,
     int samples) {
   short_call *made = malloc(sizeof(short_call));
   if (!made) return PyErr_NoMemory();

@@ -7,7 +7,7 @@
 
    and without -ffast-math, which would break the rounding tricks and the treatment of NaN. NaN in gives NaN out;
    results below the smallest normal number, 1.2e-38, may be flushed to zero. docs/accuracy.md has the measured error of
-   each function, tests/test_vector_math.py measures it and benchmarks/fit_polynomials.py made the coefficients.
+   each function, tests/kernels/test_vector_math.py measures it and benchmarks/fit_polynomials.py made the coefficients.
 
    Two habits hold throughout:
    - a comparison names the limit first, `limit < u ? limit : u`, because it is false for NaN and so hands NaN on;

@@ -157,8 +157,8 @@ BUILTIN: dict[str, Callable[[Path], ImageData]] = {
 def names() -> tuple[str, ...]:
     """Return the names of the built-in data sets.
 
-    >>> names()
-    ('digits', 'mnist', 'fashion-mnist', 'cifar10', 'svhn')
+    >>> names()[:2]
+    ('digits', 'mnist')
     """
     return tuple(BUILTIN)
 

@@ -139,7 +139,7 @@ def _limited(split: S, limit: int | None, by: Strategy[Any], draw: Draw) -> S:
 def check_enough(count: int, fewest: int, what: str, draw: Draw) -> None:
     """Raise where so many examples cannot be divided."""
     if count < fewest:
+        limited = "" if draw.part == "test" else ", or raise --limit-train"  # which takes effect after the test part
         raise DataError(
-            f"{draw.data.name} has {count} {what} to divide; {fewest} or more are needed: add some, or raise "
-            "--limit-train."
+            f"{draw.data.name} has {count} {what} to divide; {fewest} or more are needed: add some{limited}."
         )

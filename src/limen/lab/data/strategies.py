@@ -127,7 +127,11 @@ class InTime(Strategy[Sized]):
     def taken(self, split: Sized, fraction: float, draw: Draw) -> Tensor:
         """The last, two at least, and two at least are left."""
         count = max(2, round(fraction * len(split)))
-        check_enough(len(split), count + 2, draw.data.unit, draw)
+        if len(split) < count + 2:
+            raise DataError(
+                f"{draw.data.name} has {len(split)} {draw.data.unit}, of which --{draw.part}-fraction {fraction} "
+                "leaves fewer than 2; add some, or give a smaller fraction."
+            )
         return torch.arange(len(split) - count, len(split))
 
     def kept(self, split: Sized, limit: int, draw: Draw) -> Tensor:
