@@ -45,7 +45,8 @@ def heated(below: Picture, heat: NDArray[np.floating[Any]], opacity: float) -> P
     """A map (H, W) of 0 to 1 laid over a picture: dark is 0, bright is 1."""
     from matplotlib import colormaps  # slow to import, and only a picture needs it
 
-    return (1 - opacity) * below + opacity * (255 * colormaps["inferno"](heat)[..., :3])
+    laid: Picture = (1 - opacity) * below + opacity * (255 * colormaps["inferno"](heat)[..., :3])
+    return laid
 
 
 def side_by_side(panels: Sequence[NDArray[Any]], gap: int = 0) -> NDArray[np.uint8]:

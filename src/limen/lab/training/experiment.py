@@ -22,7 +22,7 @@ class Experiment(Generic[D]):
     @property
     def heldout(self) -> Samples:
         """What chooses the epoch: the validation split, or the test set under the paper's protocol."""
-        split = self.data.tested if self.settings.test_chooses else self.data.validation
+        split: Samples | None = self.data.tested if self.settings.test_chooses else self.data.validation
         assert split is not None
         return split
 

@@ -36,7 +36,8 @@ class LeNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """A point for each image."""
-        return self.head(self.features(images).flatten(1))
+        output: Tensor = self.head(self.features(images).flatten(1))
+        return output
 
 
 class Decoder(nn.Module):
@@ -60,7 +61,8 @@ class Decoder(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         """Images."""
-        return self.start(points)
+        output: Tensor = self.start(points)
+        return output
 
 
 class DeepSVDD(AnomalyNetwork):
@@ -89,7 +91,8 @@ class DeepSVDD(AnomalyNetwork):
 
     def points(self, images: Tensor) -> Tensor:
         """Where the images lie."""
-        return self.encoder(normalised(images))
+        output: Tensor = self.encoder(normalised(images))
+        return output
 
     def forward(self, images: Tensor) -> Tensor:
         """The squared distance, at every pixel."""

@@ -52,7 +52,8 @@ class DCGAN(nn.Module):
 
     def forward(self, noise: Tensor) -> Tensor:
         """Images from −1 to 1, (N, C, H, W), of noise (N, latent_features)."""
-        return self.generator(noise)
+        images: Tensor = self.generator(noise)
+        return images
 
 
 def doublings_for(height: int, width: int) -> int:

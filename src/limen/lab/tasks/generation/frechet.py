@@ -49,7 +49,8 @@ class Embedding(nn.Module):
         """Features, (N, 64), of images (N, C, H, W) from −1 to 1."""
         if images.shape[2:] != (SIDE, SIDE):
             images = F.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
-        return (self.layers(images).mean((2, 3)) - self.centre) / self.spread
+        output: Tensor = (self.layers(images).mean((2, 3)) - self.centre) / self.spread
+        return output
 
 
 def learn_embedding(images: Tensor) -> Embedding:

@@ -20,4 +20,5 @@ class DNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Predictions, (N, out_features), of rows (N, in_features)."""
-        return self.layers(x)
+        predictions: Tensor = self.layers(x)
+        return predictions

@@ -34,7 +34,8 @@ class RNN(nn.Module):
         state = x.new_zeros(len(x), self.WIDTH)
         for step in range(x.shape[1]):
             state = self.activation(driven[:, step] + self.recurrent(state))
-        return self.head(state)
+        forecast: Tensor = self.head(state)
+        return forecast
 
 
 class LSTM(nn.Module):
@@ -66,4 +67,5 @@ class LSTM(nn.Module):
             enter, forget, leave = self.gate(gates).chunk(3, dim=1)
             memory = forget * memory + enter * self.candidate(new)
             hidden = leave * self.output(memory)
-        return self.head(hidden)
+        forecast: Tensor = self.head(hidden)
+        return forecast

@@ -53,4 +53,5 @@ def _laid(below: Picture, mask: np.ndarray, colours: list[Colour]) -> np.ndarray
     table = np.zeros((256, 3), dtype=np.float32)
     table[: len(colours)] = colours
     covered = (table[mask].sum(axis=2, keepdims=True) > 0) * OPACITY
-    return below * (1 - covered) + table[mask] * covered
+    laid: np.ndarray = below * (1 - covered) + table[mask] * covered
+    return laid

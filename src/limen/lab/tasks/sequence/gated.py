@@ -82,7 +82,8 @@ class MOPGRUCell(GRUCell):
 
     def given(self, state: Tensor) -> Tensor:
         """Between −1 and 1."""
-        return self.output(state)
+        output: Tensor = self.output(state)
+        return output
 
 
 class GRU(nn.Module):
@@ -98,7 +99,8 @@ class GRU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits, (N, classes), of padded sequences (N, T, F + 1)."""
         _, last = self.cell(x[:, :, :-1], x[:, :, -1:] > 0)
-        return self.head(last)
+        logits: Tensor = self.head(last)
+        return logits
 
 
 class MOPGRU(nn.Module):
@@ -127,7 +129,8 @@ class MOPGRU(nn.Module):
             x, _ = cell(x, mask)
             x = self.dropout(_normalised(norm, x, mask))
         _, last = self.cells[-1](x, mask)
-        return self.head(last)
+        logits: Tensor = self.head(last)
+        return logits
 
 
 def _normalised(norm: nn.Module, x: Tensor, mask: Tensor) -> Tensor:

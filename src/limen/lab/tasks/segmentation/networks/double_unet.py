@@ -44,7 +44,8 @@ class DoubleUNet(FullSize):
         *others, deep = self.second(seen.flatten(1, 2))
         both = [list(pair) for pair in zip(skips, others, strict=True)]
         second = self.second_mask(self.second_decoder(self.second_pyramid(deep), both))
-        return self.head(torch.cat([mask, second], dim=1))
+        logits: Tensor = self.head(torch.cat([mask, second], dim=1))
+        return logits
 
 
 class _Encoder(nn.Module):

@@ -46,7 +46,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps, (N, width, H / stride, W / stride)."""
-        return self.activation(self.second(self.first(x)) + self.shortcut(x))
+        output: Tensor = self.activation(self.second(self.first(x)) + self.shortcut(x))
+        return output
 
 
 class ASPP(nn.Module):
@@ -66,7 +67,8 @@ class ASPP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps, (N, width, H, W)."""
         mean = self.image(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
-        return self.mix(torch.cat([self.points(x), *(layer(x) for layer in self.atrous), mean], dim=1))
+        output: Tensor = self.mix(torch.cat([self.points(x), *(layer(x) for layer in self.atrous), mean], dim=1))
+        return output
 
 
 class SqueezeExcite(nn.Module):
@@ -81,4 +83,5 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps of the same shape."""
-        return x * self.gate(self.excite(self.activation(self.squeeze(x.mean((2, 3))))))[:, :, None, None]
+        output: Tensor = x * self.gate(self.excite(self.activation(self.squeeze(x.mean((2, 3))))))[:, :, None, None]
+        return output

@@ -71,7 +71,8 @@ class ResidualTransformer(nn.Module):
         normal = self.before_attention(patches)
         patches = patches + self.attention(normal, normal, normal, need_weights=False)[0]
         patches = patches + self.layers(self.before_layers(patches))
-        return self.leave(x + _joined(self.restore(patches), x, self.side))
+        output: Tensor = self.leave(x + _joined(self.restore(patches), x, self.side))
+        return output
 
 
 def _patches(x: Tensor, side: int) -> Tensor:
