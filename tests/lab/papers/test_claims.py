@@ -166,11 +166,11 @@ def test_verdicts_on_an_order():
 
 def test_no_verdict_without_rows():
     assert judged([], **ORDER).verdict == NOT_TESTED
-    assert "has not been run" in judged([], **ORDER).why
+    assert judged([], **ORDER, why="so it is read").why == f"the recipe {CIFAR} has not been run; so it is read"
     confirmed = scores("accuracy", relu=LOW, adact=HIGH)
     quick = judged([rows(CIFAR, confirmed, quick=True)], **ORDER)
     assert (quick.verdict, quick.honest) == (NOT_TESTED, "")
-    assert "only a quick run" in quick.why
+    assert quick.why == f"of the recipe {CIFAR} there is only a quick run"
     full = rows(CIFAR, confirmed)
     assert judged([rows(CIFAR, confirmed, quick=True), full], **ORDER).verdict == CONFIRMED
     assert judged([full, rows(CIFAR, confirmed, quick=True)], **ORDER).verdict == CONFIRMED

@@ -91,9 +91,9 @@ def _entry(claim: Claim, measurements: Measurements | None) -> Entry:
         claim = claim.model_copy(update={"words": _layer_words(claim, recipe)})
     said = claim.published or _from_the_table(claim, recipe)
     if measurements is None:
-        return Entry(claim, said, why=f"the recipe {claim.recipe} has not been run")
+        return Entry(claim, said, why=_joined(f"the recipe {claim.recipe} has not been run", claim.why))
     if measurements.rows.study.quick:
-        return Entry(claim, said, why=f"of the recipe {claim.recipe} there is only a quick run")
+        return Entry(claim, said, why=_joined(f"of the recipe {claim.recipe} there is only a quick run", claim.why))
     return _judged(Entry(claim, said, _scale(claim, recipe, measurements.rows), why=claim.why), recipe, measurements)
 
 
@@ -109,10 +109,12 @@ def _judged(entry: Entry, recipe: Recipe, measurements: Measurements) -> Entry:
     }
     found = judges[entry.claim.kind](entry.claim, recipe, measurements)
     behind = _unfinished(found.get("seeds", 0), measurements.rows)
-    reasons = [reason for reason in (found.pop("why", ""), behind, entry.why) if reason]
-    return Entry(
-        **{**{key: getattr(entry, key) for key in Entry.__dataclass_fields__}, **found, "why": "; ".join(reasons)}
-    )
+    why = _joined(found.pop("why", ""), behind, entry.why)
+    return Entry(**{**{key: getattr(entry, key) for key in Entry.__dataclass_fields__}, **found, "why": why})
+
+
+def _joined(*reasons: str) -> str:
+    return "; ".join(filter(None, reasons))
 
 
 def _unfinished(seeds: int, rows: Rows) -> str:
@@ -135,7 +137,7 @@ def _order(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str
         "verdict": verdict,
         "as_the_paper": _said(paper),
         "verdict_as_the_paper": paper_verdict if any(one.found.pairs for one in paper) else "",
-        "why": "; ".join(filter(None, (_not_run(claim, missing, some=bool(tested)), _no_test(flat)))),
+        "why": _joined(_not_run(claim, missing, some=bool(tested)), _no_test(flat)),
     }
 
 
