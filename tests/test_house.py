@@ -17,6 +17,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "limen"
 GUIDE = SOURCE.parent.parent / "CONTRIBUTING.md"
 FLOORS = (
     ("errors",),
+    ("memory",),
     ("formula",),
     ("kernels.errors", "kernels.bound", "kernels.precision", "kernels.noise", "kernels.straight_line"),
     ("kernels.weights",),

@@ -20,6 +20,7 @@ from limen.activations.registry import create
 from limen.errors import SpecError
 from limen.kernels import plain
 from limen.kernels.dispatch import why_no_kernel
+from limen.memory import require_memory
 
 REFERENCE = "F.silu"
 BUILT_IN: dict[str, Callable[[Tensor], Tensor]] = {
@@ -63,6 +64,9 @@ class Bandwidth:
     gigabytes_per_second: float
 
 
+MOST_ROUNDS = 10_000
+TENSORS = 5
+"""Input, output, what is saved, and a gradient of each end: the least that a call and its backward pass hold."""
 Listener = Callable[[int, int, str], None]
 """Called as ``listener(done, total, what)``."""
 
@@ -83,8 +87,7 @@ def measure(
     >>> [(row.activation, row.path, round(row.saved_ratio, 2)) for row in rows]
     [('F.silu', 'builtin', 1.0), ('swish', 'limen', 1.0)]
     """
-    if elements < 64:
-        raise SpecError(f"elements={elements} must be at least 64, one for each of 64 samples.")
+    check_size(elements, dtype, rounds)
     x = torch.randn(64, elements // 64, dtype=dtype, device=device, requires_grad=True)
     g = torch.randn_like(x)
     contenders = _contenders(activations, paths, device)
@@ -100,6 +103,22 @@ def measure(
             times[index, turn] = torch.tensor(contenders[turn].time(x, g), dtype=torch.float64)
     listener(total, total, "done")
     return [contender.row(times[:, i], times[:, 0], x) for i, contender in enumerate(contenders)], _bandwidth(x)
+
+
+def check_size(elements: int, dtype: torch.dtype, rounds: int) -> None:
+    """Raise for what cannot be timed here.
+
+    Raises:
+        SpecError: for less than 64 elements, or a number of rounds that is not possible.
+        TooLargeError: for more elements than memory can hold.
+
+    >>> check_size(1000, torch.float32, 2)
+    """
+    if elements < 64:
+        raise SpecError(f"elements={elements} must be at least 64, one for each of 64 samples.")
+    if not 1 <= rounds <= MOST_ROUNDS:
+        raise SpecError(f"rounds={rounds} must be from 1 to {MOST_ROUNDS:,}.")
+    require_memory(TENSORS * elements * dtype.itemsize, f"timing {elements:,} elements", "take fewer elements")
 
 
 class _Contender:

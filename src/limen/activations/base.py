@@ -16,10 +16,13 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 
 from limen.activations.documenting import documented
-from limen.activations.fields import Field, Noise, Param, bind
+from limen.activations.fields import Field, Noise, Param, bind, is_count
 from limen.errors import SpecError, suggest
 from limen.kernels import dispatch
 from limen.kernels.bound import BoundFormula, shared
+
+MOST_CHANNELS, MOST_AXES = 2**24, 64
+"""More channels than any layer has, and torch's most axes: a slip in a number is told before memory is asked for."""
 
 
 class Activation(nn.Module):
@@ -106,10 +109,15 @@ class Activation(nn.Module):
     ) -> None:
         super().__init__()
         owner = type(self).__name__
-        if not isinstance(num_parameters, int) or isinstance(num_parameters, bool) or num_parameters < 1:
-            raise SpecError(f"{owner}: num_parameters={num_parameters!r} must be 1 or the number of channels.")
-        if not isinstance(group_size, int) or isinstance(group_size, bool) or group_size < 1:
+        if not is_count(num_parameters, 1, MOST_CHANNELS):
+            raise SpecError(
+                f"{owner}: num_parameters={num_parameters!r} must be 1 or the number of channels, "
+                f"at most {MOST_CHANNELS:,}."
+            )
+        if not is_count(group_size, 1, MOST_CHANNELS):
             raise SpecError(f"{owner}: group_size={group_size!r} must be 1 or how many channels share a parameter.")
+        if not is_count(channel_dim, -MOST_AXES, MOST_AXES - 1):
+            raise SpecError(f"{owner}: channel_dim={channel_dim!r} must be the number of an axis, such as 1 or -1.")
         if group_size > 1 and num_parameters == 1:
             raise SpecError(
                 f"{owner}: group_size={group_size} needs num_parameters, the number of groups; "
@@ -126,6 +134,9 @@ class Activation(nn.Module):
                     setattr(self, name, self.initial[name])
                 continue
             value = torch.empty(num_parameters, device=device, dtype=dtype)
+            if abs(self.initial[name]) > torch.finfo(value.dtype).max:
+                kind = str(value.dtype).removeprefix("torch.")
+                raise SpecError(f"{owner}: {name}={self.initial[name]!r} is beyond the range of its type, {kind}.")
             if name in learned_names:
                 self.register_parameter(name, nn.Parameter(value))
             else:
@@ -139,6 +150,8 @@ class Activation(nn.Module):
             return frozenset(name for name, field in params.items() if field.learned)
         if isinstance(learned, bool):
             return frozenset(params if learned else ())
+        if not isinstance(learned, Iterable):
+            raise SpecError(f"{type(self).__name__}: learned={learned!r} must be True, False, or names of parameters.")
         names = frozenset([learned] if isinstance(learned, str) else learned)
         for name in sorted(names - params.keys()):
             raise SpecError(f"{type(self).__name__} has no parameter {name!r} to learn. {suggest(name, params)}")

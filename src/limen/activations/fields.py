@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -165,8 +166,8 @@ class Count(Field):
 
     def check(self, owner: str, name: str, value: Any) -> int:
         """Accept a whole number."""
-        if isinstance(value, int) and not isinstance(value, bool) and value >= self.least:
-            return value
+        if is_count(value, self.least):
+            return int(value)
         raise SpecError(f"{owner}: {name}={value!r} must be a whole number of at least {self.least}.")
 
 
@@ -239,7 +240,13 @@ def bind(
     return BoundFormula(function, parameters, constants, noise, plain_only)
 
 
+def is_count(value: Any, least: int, most: float = math.inf) -> bool:
+    """Whether it is a whole number within the bounds, and no truth value."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
 def _finite_number(owner: str, name: str, value: Any) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
+    with contextlib.suppress(OverflowError):  # a whole number beyond every float
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
     raise SpecError(f"{owner}: {name}={value!r} must be a finite number.")

@@ -122,6 +122,8 @@ class AdAct(Activation):
             "device": device, "dtype": dtype,
         }  # fmt: skip
         super().__init__(**common)
+        if not isinstance(candidates, Iterable):
+            raise SpecError(f"AdAct's candidates={candidates!r} must be names, specs or activations, at least two.")
         chosen = [candidates] if isinstance(candidates, (str, Activation)) else list(candidates)
         if len(chosen) < 2:
             raise SpecError(f"AdAct mixes at least two candidates, and {len(chosen)} was given: {candidates!r}.")

@@ -8,9 +8,15 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+import torch
+
 from limen.activations.base import Activation
 from limen.errors import SpecError, suggest
 
+LONGEST = 1000
+"""Characters of a spec: far more than any activation has arguments for, and an error that quotes it can be read."""
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""The types of parameters that a spec can ask for."""
 _CLASSES: dict[str, type[Activation]] = {}
 
 A = TypeVar("A", bound=type[Activation])
@@ -113,6 +119,10 @@ def create(spec: str, **named: Any) -> Activation:
     ASAU(a=0.01, b=1, alpha=1, beta=2, num_parameters=64)
     """
     name, arguments = parse(spec)
+    if "device" in arguments:
+        raise SpecError(f"the spec {spec!r} names a device, which is its model's; give it as create(..., device=...).")
+    if "dtype" in arguments:
+        arguments["dtype"] = _dtype(spec, arguments["dtype"])
     if "learned" in arguments and arguments["learned"] is None:
         arguments["learned"] = False  # to the constructor None is the default, which nobody writes out
     cls = find(name)
@@ -139,6 +149,8 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
     >>> parse("adact:candidates=relu+silu")
     ('adact', {'candidates': ('relu', 'silu')})
     """
+    if len(spec) > LONGEST:
+        raise SpecError(f"a spec has at most {LONGEST:,} characters, and this one has {len(spec):,}: {spec[:40]!r}…")
     name, _, rest = spec.strip().partition(":")
     arguments: dict[str, Any] = {}
     for piece in filter(None, (part.strip() for part in rest.split(","))):
@@ -165,6 +177,12 @@ def split_list(text: str) -> tuple[str, ...]:
         else:
             specs.append(piece)
     return tuple(specs)
+
+
+def _dtype(spec: str, value: Any) -> torch.dtype:
+    if value in DTYPES:
+        return DTYPES[value]
+    raise SpecError(f"in the spec {spec!r}, dtype={value!r} is not a type of parameters. {suggest(str(value), DTYPES)}")
 
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}

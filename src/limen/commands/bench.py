@@ -34,14 +34,16 @@ def bench(
     from limen import bench as timing
     from limen.activations.registry import create, names, split_list
 
+    kind, place = _dtype(dtype), as_device(device)
+    timing.check_size(elements, kind, rounds)
     specs = split_list(activations) or tuple(name for name in names() if create(name).keeps_shape)
     paths = [path for path in timing.PATHS if with_compile or path != "compile"]
     with _bench_progress() as listener:
         rows, bandwidth = timing.measure(
             specs,
             elements=elements,
-            dtype=_dtype(dtype),
-            device=as_device(device),
+            dtype=kind,
+            device=place,
             rounds=rounds,
             paths=paths,
             listener=listener,
@@ -61,7 +63,7 @@ def bench(
         print(text)
         return
     print(timing.table(rows, bandwidth))
-    for note in timing.kernel_notes(specs, as_device(device)):
+    for note in timing.kernel_notes(specs, place):
         print(note)
 
 

@@ -48,8 +48,7 @@ def inspect(
             )
         _learned(Path(model), as_json)
         return
-    if batch_size < 2:
-        raise SpecError(f"--batch-size {batch_size} is not possible: give 2 or more.")
+    _check(batch_size, seed)
     from limen.commands import inspecting
     from limen.inspect import curves, statistics
 
@@ -82,6 +81,13 @@ def inspect(
         print("These are initial weights; --weights FILE loads trained ones.")
     if out is not None:
         print(f"Curves: {out}")
+
+
+def _check(batch_size: int, seed: int) -> None:
+    if batch_size < 2:
+        raise SpecError(f"--batch-size {batch_size} is not possible: give 2 or more.")
+    if not 0 <= seed < 2**32:
+        raise SpecError(f"--seed {seed} is not possible: give a number from 0 to {2**32 - 1:,}.")
 
 
 def _learned(folder: Path, as_json: bool) -> None:

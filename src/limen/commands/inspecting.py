@@ -90,6 +90,9 @@ def _read(path: Path) -> Mapping[str, Any]:
         ) from None
     if not isinstance(state, Mapping):
         raise SpecError(f"the weights {path} are {type(state).__name__}, not a state dict; save model.state_dict().")
+    for key in state:
+        if not isinstance(key, str):
+            raise SpecError(f"the weights {path} have {key!r} where a tensor's name belongs; save model.state_dict().")
     return state
 
 

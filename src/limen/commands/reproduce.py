@@ -11,7 +11,7 @@ import typer
 from limen.commands.common import JsonOption, command, command_line, finite, share_the_processor
 from limen.commands.options import described
 from limen.errors import SpecError
-from limen.lab.option import as_device
+from limen.lab.option import as_device, as_seeds
 
 
 @command
@@ -67,8 +67,8 @@ def reproduce(
 
 def _changed(data: str | None, data_dir: Path | None, seeds: int | None, device: str) -> dict[str, Any]:
     """What the command line says about where and how often, in the words of the settings."""
-    if seeds is not None and seeds < 1:
-        raise SpecError(f"--seeds {seeds} is not possible: give 1 or more.")
+    if seeds is not None:
+        as_seeds(seeds)
     given = {"data": data, "data_dir": None if data_dir is None else str(data_dir), "seeds": seeds}
     return {**{key: value for key, value in given.items() if value is not None}, "device": as_device(device)}
 

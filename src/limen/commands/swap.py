@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 import typer
@@ -35,7 +36,7 @@ def swap(
     from limen.lab import networks
     from limen.surgery import swap_
 
-    count = int(num_parameters) if num_parameters and num_parameters.isdigit() else num_parameters
+    count = int(num_parameters) if num_parameters and re.fullmatch("[0-9]{1,20}", num_parameters) else num_parameters
     network = networks.build(model, (3, 32, 32), 10, seed=0)
     report = swap_(
         network,

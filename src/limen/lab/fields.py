@@ -27,7 +27,7 @@ class Finite:
         return {**handler(source), "allow_inf_nan": False}
 
 
-Count = Annotated[int, Ge(1)]
+Count = Annotated[int, Ge(1), Le(10**9)]
 Rate = Annotated[float, Gt(0), Finite()]
 Fraction = Annotated[float, Gt(0), Lt(1)]
 Ends = tuple[float, float]
@@ -41,7 +41,7 @@ class StudyFields(Declarations):
     target: Annotated[str | None, Option("Column of the CSV file to predict.")] = None
     time: Annotated[str | None, Option("Column of dates that orders the rows. Default: found.")] = None
     """None: found by its name or its values."""
-    window: Annotated[int, Ge(2), Option("Rows that a forecast is made from.")] = 20
+    window: Annotated[int, Ge(2), Le(10**6), Option("Rows that a forecast is made from.")] = 20
     ignore_label: Annotated[
         Annotated[int, Ge(0), Le(255)] | None, Option("Value of mask pixels that do not count, such as 255.")
     ] = None
@@ -85,7 +85,7 @@ class StudyFields(Declarations):
     seeds: Annotated[
         tuple[int, ...], MinLen(1), Option("Runs of each activation.", given=int, read=as_seeds, default=3)
     ]
-    epochs: Annotated[Count, Option("Epochs of each run.")] = 15
+    epochs: Annotated[int, Ge(1), Le(10**6), Option("Epochs of each run.")] = 15
     protocol: Annotated[
         Literal["honest", "paper", "both"],
         Option(
@@ -95,7 +95,7 @@ class StudyFields(Declarations):
     ] = "honest"
     """``both``: as honest, and after every epoch the test accuracy is noted as well, which chooses nothing."""
     batch_size: Annotated[
-        int, Ge(2), Option("Examples in a training step. Default: the task's (64 images).", of_task=True)
+        int, Ge(2), Le(10**9), Option("Examples in a training step. Default: the task's (64 images).", of_task=True)
     ] = 64
     """At least 2, because batch normalisation has no variance over a single image."""
     eval_batch_size: Annotated[

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from limen.errors import SpecError
 
+MOST_SEEDS, LONGEST_EDGE = 10_000, 16_384
+"""More runs of one activation, and larger images, than anything here is made for."""
 NOT_AN_OPTION = "not an option"
 """In the place of an option: the setting follows from others."""
 
@@ -67,8 +70,10 @@ def as_seeds(seeds: int) -> tuple[int, ...]:
     >>> as_seeds(3)
     (0, 1, 2)
     """
-    if seeds < 1:
-        raise SpecError(f"--seeds {seeds} is not possible: give the number of runs of each activation, 1 or more.")
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise SpecError(
+            f"--seeds {seeds} is not possible: give the number of runs of each activation, from 1 to {MOST_SEEDS:,}."
+        )
     return tuple(range(seeds))
 
 
@@ -86,8 +91,10 @@ def as_size(text: str) -> tuple[int, int]:
     (32, 48)
     """
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise SpecError(f"--image-size {text!r} is not a size; give 32, or 32x48 for height x width.")
+    if len(parts) > 2 or not all(re.fullmatch(r"[0-9]{1,5}", part) and 0 < int(part) <= LONGEST_EDGE for part in parts):
+        raise SpecError(
+            f"--image-size {text!r} is not a size; give 32, or 32x48 for height x width, each at most {LONGEST_EDGE:,}."
+        )
     return int(parts[0]), int(parts[-1])
 
 
@@ -124,9 +131,18 @@ def as_ends(option: str) -> Callable[[str], tuple[float, float]]:
 
 
 def as_device(name: str) -> str:
-    """A device as torch names it; ``auto`` is a GPU where there is one."""
-    if name != "auto":
-        return name
+    """A device as torch names it, on which tensors can be made; ``auto`` is a GPU where there is one.
+
+    >>> as_device("cpu")
+    'cpu'
+    """
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name).tolist()  # where a device holds no values, such as meta, this fails
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0].partition(". ")[0].rstrip(".")[:120]
+        raise SpecError(f"the device {name!r} cannot be used here ({reason}); use --device cpu.") from None
+    return name

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-
 from limen.activations.registry import create, find, parse
 from limen.errors import SpecError
 from limen.lab import networks
+from limen.lab.option import as_device
 from limen.lab.settings import StudySettings
 from limen.lab.tasks import registry
 from limen.lab.training.task import Task
@@ -26,22 +25,10 @@ def check(task: Task, settings: StudySettings) -> None:
             f"{', '.join(settings.activations)}; add it."
         )
     check_task(task, settings)
-    check_device(settings.device)
+    as_device(settings.device)
 
 
 def check_task(task: Task, settings: StudySettings) -> None:
     """Raise for an option or a network that the task does not have."""
     registry.check_options(task, settings)
     networks.find(settings.network, task.networks)
-
-
-def check_device(name: str) -> None:
-    """Raise unless tensors can be made on the device.
-
-    >>> check_device("cpu")
-    """
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise SpecError(f"the device {name!r} cannot be used here ({reason}); use --device cpu.") from None

@@ -13,8 +13,9 @@ from limen.activations.mixture import AdAct
 from limen.activations.registry import create, find, parse
 from limen.activations.spec import spec_of
 from limen.errors import SpecError
+from limen.lab.option import as_device
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
-from limen.lab.study.checks import check_device, check_task
+from limen.lab.study.checks import check_task
 from limen.lab.study.listener import Listener
 from limen.lab.study.preparing import environment, prepare, probe
 from limen.lab.study.result import Result, conclude
@@ -54,4 +55,4 @@ def check(task: Task, settings: SelectSettings) -> None:
     if not find(parse(settings.baseline)[0]).keeps_shape:
         raise SpecError(f"{settings.baseline!r} changes the shape of its input, so it cannot be swapped in.")
     check_task(task, settings)
-    check_device(settings.device)
+    as_device(settings.device)
