@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 export LIMEN_CACHE := $(CURDIR)/.cache/kernels
 
 # Triton's interpreter is chosen before anything imports Triton.
-TEST_TRITON := TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m "triton and not slow"
+TEST_TRITON := TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m "triton and not slow" tests/kernels
 
 .PHONY: demo test test-device quick test-triton lint clean
 
@@ -16,14 +16,14 @@ demo: $(VENV)/installed ## Compare eight activations on digits; ends with runs/d
 	$(BIN)/limen compare --data digits --network convnet --seeds 3 --epochs 8 \
 	  --activations relu,gelu,swish,mish,ash,asau,apalu,adact --out runs/demo
 
-test: lint test-device quick ## Everything: style, types, all tests, the slow ones last
-	$(BIN)/python -m pytest -n 2 -m slow
+test: lint test-device ## Everything: style, types, all tests
+	$(BIN)/python -m pytest -n 2 -m "slow or not (triton or gpu)"
 
 # What a machine lacks is named and left out: a run in which every test is skipped reads like a run of none.
 test-device: $(VENV)/installed ## The tests of the GPU and of Triton, where the machine has them
 	@if $(BIN)/python -c "import triton" 2>/dev/null; then $(TEST_TRITON); \
 	  else echo "Triton is not installed, so its tests were left out; make test-triton installs it (691 MB)."; fi
-	@if $(BIN)/python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then $(BIN)/python -m pytest -m gpu; \
+	@if $(BIN)/python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then $(BIN)/python -m pytest -m gpu tests/kernels; \
 	  else echo "There is no GPU here, so its tests were left out."; fi
 
 quick: $(VENV)/installed ## The quick tests only

@@ -39,3 +39,12 @@ def _same_random_state():
 @pytest.fixture(autouse=True)
 def _registry_restored(monkeypatch):
     monkeypatch.setattr(registry, "_CLASSES", dict(registry._CLASSES))
+
+
+@pytest.fixture
+def brief():
+    """For tests of studies that look neither at drawings nor at times."""
+    from helpers_lab import briefly  # the lab takes seconds to import
+
+    with briefly():
+        yield

@@ -6,6 +6,8 @@ import ast
 import doctest
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,12 @@ from helpers_public import (
 import limen
 
 SOURCE = Path(limen.__file__).parent
+
+
+def test_parts_that_can_use_a_library_do_not_load_it():
+    libraries = {"matplotlib", "lightning", "transformers", "timm", "monai"}
+    code = f"import sys, limen; limen.inspect.statistics; limen.adapters.layer; print({libraries} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 def test_nothing_but_values_is_without_a_docstring():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,8 +90,13 @@ def fit_(
     """
     _check_samples(samples)
     wanted = _values_of(target, samples)
-    with torch.device("cpu"):  # a default device set elsewhere would take part
+    with _on_the_cpu():
         return _fit(activation, _Site(activation, samples, wanted, pull), steps)
+
+
+def _on_the_cpu() -> AbstractContextManager[Any]:
+    """Against a default device set elsewhere, which would take part; where there is none it would double the time."""
+    return nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
 
 
 def _fit(activation: nn.Module, site: _Site, steps: int) -> Fit:

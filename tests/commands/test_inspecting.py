@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers_lab import Command, Recorder, command, data_of, experiment_of, tiny
+from helpers_lab import Command, Recorder, data_of, experiment_of, tiny
 
 import limen
 from limen.inspect import statistics
@@ -19,11 +19,6 @@ from limen.lab.study import rows as stored
 from limen.lab.study.compare import compare
 from limen.lab.training import run as train
 from limen.lab.training.notes import extra, geometric_mean, input_metrics
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return command(monkeypatch, capsys)
 
 
 def test_a_network_on_a_batch(run: Command, tmp_path: Path):

@@ -7,6 +7,9 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +28,7 @@ __attribute__((visibility("default"))) int answer(int n) { return n + 1; }
 """
 
 
-def use_script(tmp_path, monkeypatch, body):
+def use_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     script = tmp_path / "cc.sh"
     script.write_text(f"#!/bin/sh\n{body}\n")
     script.chmod(0o755)
@@ -33,19 +36,19 @@ def use_script(tmp_path, monkeypatch, body):
     build.forget()
 
 
-def works(source=SOURCE, name="test"):
-    return load(source, name).answer(41) == 42
+def works(source: str = SOURCE, name: str = "test") -> bool:
+    return bool(load(source, name).answer(41) == 42)
 
 
-def libraries(folder):
+def libraries(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.so"))
 
 
-def leftovers(folder):
+def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if not cache.ENTRY.fullmatch(path.name)]
 
 
-def start_child(function):
+def start_child(function: Callable[[], Any]) -> Callable[[], Any]:
     """Fork, run the function, and return how to wait for its result."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
@@ -60,7 +63,7 @@ def start_child(function):
         os._exit(0)
     os.close(writing)
 
-    def wait():
+    def wait() -> Any:
         with open(reading, "rb") as file:
             answer = file.read()
         os.waitpid(pid, 0)
@@ -69,11 +72,11 @@ def start_child(function):
     return wait
 
 
-def in_child(function):
+def in_child(function: Callable[[], Any]) -> Any:
     return start_child(function)()
 
 
-def run_python(code, **environment):
+def run_python(code: str, **environment: str) -> str:
     env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], env=env, capture_output=True, text=True, timeout=200
@@ -82,7 +85,7 @@ def run_python(code, **environment):
     return result.stdout
 
 
-def own_folder(tmp_path, monkeypatch):
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache folder of the test's own, and a process that remembers nothing."""
     monkeypatch.setenv("LIMEN_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("LIMEN_CC", raising=False)
@@ -92,7 +95,7 @@ def own_folder(tmp_path, monkeypatch):
     build.forget()
 
 
-def counted_calls(tmp_path, monkeypatch):
+def counted_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Compile through a script that notes every call; returns how many there were."""
     log = tmp_path / "calls"
     log.touch()

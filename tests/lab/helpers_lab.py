@@ -7,20 +7,26 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from markupsafe import Markup
 
 from limen import cli
 from limen.lab.data import Data, Samples
 from limen.lab.records import EpochRow, RunRecord
+from limen.lab.report.figures import accuracy, curves, shapes, trajectories
+from limen.lab.report.figures import cost as cost_bars
+from limen.lab.report.figures.examples import section
 from limen.lab.settings import StudySettings
 from limen.lab.study.preparing import prepare
 from limen.lab.tasks import registry
+from limen.lab.training import cost
 from limen.lab.training.experiment import Experiment
 
 TINY = {
@@ -45,6 +51,16 @@ STEPS_AN_EPOCH = 3
 def tiny(**changed: Any) -> StudySettings:
     """Settings of a study that trains for a fraction of a second a run."""
     return StudySettings(**{**TINY, **changed})
+
+
+@contextmanager
+def briefly() -> Iterator[None]:
+    """Studies whose pages have no drawings and whose costs are timed twice: a tiny one takes half the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "ROUNDS", 2)
+        for painter in (accuracy, cost_bars, curves, section, shapes, trajectories):
+            patch.setattr(painter, "draw", lambda *arguments: Markup("<svg/>"))
+        yield
 
 
 @functools.cache

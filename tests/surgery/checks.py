@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 import limen
+from limen.surgery import SwapReport
 
 
-def tensors(value):
+def tensors(value: Any) -> list[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         return [value]
     if isinstance(value, dict):
@@ -20,12 +23,12 @@ def tensors(value):
     return [t for item in value or () for t in tensors(item)] if isinstance(value, (list, tuple)) else []
 
 
-def run(model, inputs):
+def run(model: nn.Module, inputs: Any) -> list[torch.Tensor]:
     out = model(**inputs) if isinstance(inputs, dict) else model(inputs)
     return [t.clone() for t in tensors(out) if t.is_floating_point()]
 
 
-def evaluated(model, inputs):
+def evaluated(model: nn.Module, inputs: Any) -> list[torch.Tensor]:
     modes = {m: m.training for m in model.modules()}
     model.eval()
     with torch.no_grad():
@@ -35,13 +38,13 @@ def evaluated(model, inputs):
     return found
 
 
-def assert_same(first, second):
+def assert_same(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> None:
     assert len(first) == len(second) > 0
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a, b)
 
 
-def snapshot(model):
+def snapshot(model: nn.Module) -> dict[int, Any]:
     """Every object in the tree with its class, children and attributes, by identity."""
     return {
         id(m): (
@@ -53,11 +56,19 @@ def snapshot(model):
     }
 
 
-def activations(model):
+def activations(model: nn.Module) -> list[limen.Activation]:
     return [m for m in model.modules() if isinstance(m, limen.Activation)]
 
 
-def check_swap(build, inputs, *, sites, unreached=0, untrained=(), **options):
+def check_swap(
+    build: Callable[[], nn.Module],
+    inputs: Any,
+    *,
+    sites: int,
+    unreached: int = 0,
+    untrained: Collection[str] = (),
+    **options: Any,
+) -> SwapReport:
     """Swap, and go through everything a user does with the model afterwards; return the report and the model."""
     torch.manual_seed(0)
     model = build()
@@ -81,9 +92,9 @@ def check_swap(build, inputs, *, sites, unreached=0, untrained=(), **options):
     return report
 
 
-def check_gradients(model, inputs, untrained):
+def check_gradients(model: nn.Module, inputs: Any, untrained: Collection[str]) -> None:
     model.train()
-    sum(t.double().square().sum() for t in run(model, inputs)).backward()
+    torch.autograd.backward([t.double().square().sum() for t in run(model, inputs)])
     for path, module in model.named_modules():
         if isinstance(module, limen.Activation) and path not in untrained:
             for name, parameter in module.named_parameters():
@@ -91,7 +102,7 @@ def check_gradients(model, inputs, untrained):
     model.zero_grad()
 
 
-def check_copies(model, inputs, expected):
+def check_copies(model: nn.Module, inputs: Any, expected: Sequence[torch.Tensor]) -> None:
     assert_same(evaluated(copy.deepcopy(model), inputs), expected)
     assert_same(evaluated(pickle.loads(pickle.dumps(model)), inputs), expected)
     buffer = io.BytesIO()
@@ -100,7 +111,13 @@ def check_copies(model, inputs, expected):
     assert_same(evaluated(torch.load(buffer, weights_only=False), inputs), expected)
 
 
-def check_states(build, model, report, inputs, old_state):
+def check_states(
+    build: Callable[[], nn.Module],
+    model: nn.Module,
+    report: SwapReport,
+    inputs: Any,
+    old_state: dict[str, Any],
+) -> None:
     """Old into new, new into old, new into new; all strict."""
     new_state = copy.deepcopy(model.state_dict())
     fresh = build()
@@ -124,9 +141,9 @@ def check_states(build, model, report, inputs, old_state):
 class Wrapped(nn.Module):
     """A model under a name."""
 
-    def __init__(self, model):
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.inner = model
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Any:
         return self.inner(x)

@@ -6,5 +6,5 @@ import torch
 
 
 @pytest.fixture
-def inputs():
+def inputs() -> torch.Tensor:
     return torch.randn(3, nasty.WIDTH)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers_lab import STEPS_AN_EPOCH, Recorder, data_of, experiment_of, stored, tiny
+from helpers_lab import STEPS_AN_EPOCH, Recorder, briefly, data_of, experiment_of, stored, tiny
 
 import limen
 from limen.activations.base import Activation
@@ -29,6 +29,8 @@ from limen.lab.training import run as train
 from limen.lab.training.batches import Batches
 from limen.lab.training.datamodule import StudyData
 
+pytestmark = pytest.mark.usefixtures("brief")
+
 
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
@@ -40,7 +42,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Recorder, Pa
     """A study of two activations and two seeds, complete. Tests must not write to its folder."""
     out, listener = tmp_path_factory.mktemp("studies") / "study", Recorder()
     torch.manual_seed(0)
-    return compare(tiny(), out, listener, command="limen compare --data digits"), listener, out
+    with briefly():
+        return compare(tiny(), out, listener, command="limen compare --data digits"), listener, out
 
 
 def test_a_study_writes_a_row_a_run(done: tuple[Result, Recorder, Path]) -> None:

@@ -1,0 +1,75 @@
+"""Bad options and arguments: exit code 2 and one sentence, before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from helpers_commands import refused
+from helpers_lab import Command, subprocess_command
+
+BAD = {
+    "--activations asua": "no activation is called 'asua'. Did you mean 'asau'?",
+    "--activations relu,asau:beta": "'beta' is not of the form argument=value",
+    "--activations relu,asau:gamma=1": "ASAU has no argument 'gamma'.",
+    "--activations relu,relu": "named twice in relu, relu; name each once.",
+    "--activations ,": "--activations must name at least one",
+    "--activations relu,maxout": "'maxout' changes the shape of its input",
+    "--baseline elu": "the baseline 'elu' is not among the activations relu, ash, asau, apalu, adact; add it.",
+    "--data digitz": "called 'digitz' and no such path exists. Did you mean 'digits'?",
+    "--data gone/photos.zip": "gone/photos.zip does not exist; check the spelling",
+    "--network convnett": "no network is called 'convnett'. Did you mean 'convnet'?",
+    "--network nowhere.nets:small": "'nowhere.nets:small' cannot be imported (ModuleNotFoundError: No module named",
+    "--seeds 0": "--seeds 0 is not possible: give the number of runs of each activation, 1 or more.",
+    "--seeds -2": "--seeds -2 is not possible",
+    "--epochs 0": "--epochs 0 is not possible: input should be greater than or equal to 1.",
+    "--protocol foo": "--protocol 'foo' is not possible: input should be 'honest', 'paper' or 'both'.",
+    "--image-size foo": "--image-size 'foo' is not a size; give 32, or 32x48 for height x width.",
+    "--image-size 8x8x8": "--image-size '8x8x8' is not a size",
+    "--image-size 0": "--image-size '0' is not a size",
+    "--image-size ²": "--image-size '²' is not a size",
+    "--lr 0": "--learning-rate 0.0 is not possible",
+    "--lr nan": "--learning-rate nan is not possible",
+    "--lr inf": "--learning-rate inf is not possible: input should be a finite number.",
+    "--weight-decay -1": "--weight-decay -1.0 is not possible",
+    "--batch-size 1": "--batch-size 1 is not possible",
+    "--eval-batch-size 0": "--eval-batch-size 0 is not possible",
+    "--validation-fraction 1": "--validation-fraction 1.0 is not possible",
+    "--test-fraction 0": "--test-fraction 0.0 is not possible",
+    "--split-seed -1": "--split-seed -1 is not possible",
+    "--limit-train 5": "limit of 5 train images is below one for each of the 10 classes of digits; raise it to 10",
+    "--limit-train 0": "--limit-train 0 is not possible",
+    "--limit-test 3": "limit of 3 test images is below one for each of the 10 classes",
+    "--device foo": "the device 'foo' cannot be used here",
+    "--device cuda:99": "the device 'cuda:99' cannot be used here",
+}
+
+
+@pytest.mark.parametrize("options", BAD)
+def test_bad_options_end_in_one_sentence(options: str, run: Command, tmp_path: Path) -> None:
+    assert BAD[options] in refused(run, "compare", *options.split(), "--out", "out")
+    assert list(tmp_path.iterdir()) == []  # refused before anything was written
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(run: Command) -> None:
+    sentence = refused(run, "compare", "--device", "cuda", "--out", "out")
+    assert "the device 'cuda' cannot be used here" in sentence
+    assert sentence.endswith("use --device cpu.")
+
+
+@pytest.mark.parametrize("arguments", [["compare", "--seeds", "x"], ["compare", "--foo"], ["foo"], ["report"]])
+def test_what_is_no_command_or_option(arguments: list[str], run: Command) -> None:
+    outcome = run(*arguments)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert "Traceback" not in outcome.err
+    assert any(word in outcome.err for word in ("--seeds", "--foo", "'foo'", "'out'", "OUT"))
+
+
+def test_a_bad_option_in_a_process_of_its_own(tmp_path: Path) -> None:
+    outcome = subprocess_command("compare", "--activations", "asua", cwd=tmp_path)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert outcome.sentence == "limen: no activation is called 'asua'. Did you mean 'asau'?"

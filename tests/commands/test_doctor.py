@@ -1,0 +1,23 @@
+"""``limen doctor``: versions, devices and paths of this machine."""
+
+from __future__ import annotations
+
+import torch
+from helpers_lab import Command
+
+import limen
+
+
+def test_doctor(run: Command) -> None:
+    outcome = run("doctor")
+    assert (outcome.code, outcome.err) == (0, "")
+    found = run("doctor", "--json").json
+    assert {"versions", "devices", "path"} <= found.keys()
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["limen"] == limen.__version__
+    assert "threads" in found["devices"]["cpu"]
+    assert ("cuda:0" in found["devices"]) == torch.cuda.is_available()
+    assert found["path"]["cpu"]
+    for section, entries in found.items():
+        assert section in outcome.out
+        assert all(f"{name} " in outcome.out and value in outcome.out for name, value in entries.items())

@@ -1,0 +1,64 @@
+"""``--help`` of every command has an example and loads nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from helpers_lab import Command
+
+from limen import cli
+
+COMMANDS = tuple(
+    info.name or info.callback.__name__.rstrip("_") for info in cli.app.registered_commands if info.callback
+)
+
+
+def test_the_commands_are_the_documented_ones() -> None:
+    assert {"compare", "report", "list", "doctor"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_each_command_has_help_with_an_example(name: str, flag: str, run: Command) -> None:
+    outcome = run(name, flag)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert f"Example: limen {name}" in outcome.out
+
+
+def test_help_names_every_command(run: Command) -> None:
+    outcome = run("--help")
+    assert outcome.code == 0
+    assert all(name in outcome.out for name in COMMANDS)
+    assert "Example: limen compare" in outcome.out
+    assert run().code in (0, 2)  # no arguments: help as well, not an error of ours
+
+
+IMPORTS = """
+import sys
+sys.argv = ["limen", *sys.argv[1:]]
+from limen.cli import main
+try:
+    main()
+except SystemExit as ending:
+    assert not ending.code, ending.code
+heavy = sorted({"torch", "lightning", "numpy", "scipy", "sklearn", "sympy"} & sys.modules.keys())
+sys.exit(f"imported {heavy}" if heavy else 0)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Example:" in done.stdout
+
+
+def test_without_the_commands_packages() -> None:
+    code = "import sys; sys.modules['typer'] = None; import limen.cli"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "limen: the commands need more packages; install them with: pip install 'limen[lab]'\n"

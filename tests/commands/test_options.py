@@ -1,0 +1,57 @@
+"""Every setting of a study against its option."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import click
+import pytest
+import typer
+from helpers_commands import refused
+from helpers_lab import Command
+
+from limen import cli
+from limen.lab.fields import SelectFields, StudyFields
+from limen.lab.option import NOT_AN_OPTION
+from limen.lab.settings import SelectSettings, StudySettings
+from limen.lab.tasks import registry
+from limen.lab.training.task import Task
+
+STUDIES = {"compare": (StudyFields, StudySettings), "select": (SelectFields, SelectSettings)}
+NO_OPTIONS = {"compare": set(), "select": {"kind", "activations"}}
+
+
+def parameters(name: str) -> dict[str, click.Parameter]:
+    group: Any = typer.main.get_command(cli.app)
+    return {parameter.name: parameter for parameter in group.commands[name].params}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_setting_is_an_option_with_help_or_says_that_it_is_none(name: str, run: Command) -> None:
+    fields, settings = STUDIES[name]
+    known, declared = parameters(name), get_type_hints(fields, include_extras=True)
+    assert declared.keys() == settings.model_fields.keys()
+    without = {field for field, hint in declared.items() if NOT_AN_OPTION in get_args(hint)}
+    assert without == NO_OPTIONS[name]
+    assert known.keys() - {"out", "as_json", "help"} == declared.keys() - without
+    for field in declared.keys() - without:
+        assert f"--{field.replace('_', '-')}" in known[field].opts
+        assert len(known[field].help.rstrip(".")) > 10
+
+
+GIVEN = {"target": "x", "time": "x", "window": "7", "ignore_label": "3", "foreground": "", "intensity": "1,2",
+         "normal_class": "x", "split": "blocks", "image_size": "8", "grey": "", "channels_last": ""}  # fmt: skip
+"""A value of each option that not every task has."""
+
+
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("task", registry.ALL, ids=lambda task: task.name)
+def test_options_of_other_tasks_are_refused(task: Task, name: str, run: Command, tmp_path: Path) -> None:
+    assert set(GIVEN) == set().union(*(other.options for other in registry.ALL))
+    for option in sorted(registry.hidden_options(task)):
+        flag = f"--{option.replace('_', '-')}"
+        sentence = refused(run, name, "--task", task.name, flag, *filter(None, [GIVEN[option]]), "--out", "out")
+        assert sentence.startswith(f"limen: {flag} ")
+        assert f"is not an option of --task {task.name}, only of " in sentence
+    assert list(tmp_path.iterdir()) == []
