@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers_lab import command
+from helpers_commands import refused
 
 ENDLESS = "9" * 23
 BAD = {
@@ -27,30 +27,17 @@ BAD = {
 }
 
 
-@pytest.fixture
-def refused(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    run = command(monkeypatch, capsys)
-
-    def refused(*arguments):
-        outcome = run(*arguments)
-        assert (outcome.code, outcome.out) == (2, "")
-        return outcome.sentence
-
-    return refused
-
-
 @pytest.mark.parametrize("line", BAD)
-def test_is_refused(refused, line):
-    assert BAD[line] in refused(*line.split())
+def test_is_refused(run, line):
+    assert BAD[line] in refused(run, *line.split())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_here(refused):
-    assert "use --device cpu" in refused("compare", "--device", "cuda")
+def test_a_device_that_is_not_here(run):
+    assert "use --device cpu" in refused(run, "compare", "--device", "cuda")
 
 
-def test_weights_with_numbers_for_names(refused, tmp_path):
+def test_weights_with_numbers_for_names(run, tmp_path):
     torch.save({3: torch.zeros(2)}, tmp_path / "weights.pt")
-    said = refused("inspect", "mlp", "--weights", str(tmp_path / "weights.pt"))
+    said = refused(run, "inspect", "mlp", "--weights", str(tmp_path / "weights.pt"))
     assert "where a tensor's name belongs" in said
