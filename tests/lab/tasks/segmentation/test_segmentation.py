@@ -201,6 +201,14 @@ def test_the_loss_is_monais_where_every_pixel_counts_and_ignores_what_does_not()
     assert task.loss(changed, masks).item() == pytest.approx(task.loss(logits, masks).item(), rel=1e-5)
 
 
+def test_a_batch_without_a_pixel_that_counts_teaches_nothing() -> None:
+    outputs = torch.randn(2, 3, 4, 4, requires_grad=True)
+    loss = tasks.find("segmentation").loss(outputs, torch.full((2, 4, 4), IGNORED))
+    loss.backward()
+    assert loss.isfinite()
+    assert not outputs.grad.any()
+
+
 def test_the_metrics_are_those_of_the_counted_pixels() -> None:
     task = tasks.find("segmentation")
     masks = torch.tensor([[[1, 1, 1, 0, 0, IGNORED]]], dtype=torch.uint8)
