@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_lab import Command, command, data_of, experiment_of
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor, nn
 
 import limen
@@ -448,3 +448,25 @@ def test_a_decoder_that_is_dropped_before_training_is_not_observed(
     record = train.run(experiment_of(chosen, data), "relu", 0, extra=observing.extra(experiment_of(chosen, data)))
     assert {row.path for row in record.gradients} == {"encoder.features.2", "encoder.features.6"}
     assert record.metrics["test_gradient_depth_ratio"] > 0
+
+
+def test_image_and_mask_are_turned_by_their_own_exif(tmp_path: Path) -> None:
+    plain = loaded(mvtec(tmp_path))
+    for path in (*(tmp_path / "test").rglob("*.png"), *(tmp_path / "ground_truth").rglob("*.png")):
+        turned_by_exif(path, 3)
+    both = loaded(tmp_path)
+    assert torch.equal(both.test.masks, plain.test.masks.flip(1, 2))
+    assert torch.equal(both.test.images, plain.test.images.flip(2, 3))
+    assert both.notes == plain.notes
+    for path in (tmp_path / "ground_truth").rglob("*.png"):
+        turned_by_exif(path, 1)
+    assert [note for note in loaded(tmp_path).notes if "EXIF turns the image and not its mask" in note]
+    assert torch.equal(loaded(tmp_path, orientation="stored").test.images, plain.test.images)
+
+
+def turned_by_exif(path: Path, orientation: int) -> None:
+    """Say that a stored picture is to be seen turned."""
+    with Image.open(path) as picture:
+        exif = picture.getexif()
+        exif[ExifTags.Base.Orientation] = orientation
+        picture.save(path, exif=exif)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_lab import Command, command, data_of, described, experiment_of, parts_of
-from PIL import Image
+from PIL import ExifTags, Image
 
 from limen.errors import DataError, SpecError
 from limen.lab.settings import StudySettings
@@ -380,3 +380,18 @@ def test_a_split_without_images_is_none(tmp_path: Path) -> None:
 def test_some_images_are_left_to_learn_from_whatever_the_fraction_and_the_seed(blocks: str, tmp_path: Path) -> None:
     data = loaded(voc(tmp_path), validation_fraction=0.99, split_seed=2**32 - 1, split=blocks)
     assert (len(data.train), len(data.test)) == (1, 2)
+
+
+def test_an_image_that_exif_turns_is_said_and_may_be_taken_as_stored(tmp_path: Path) -> None:
+    image = Image.fromarray(scene(0)[0])
+    exif = image.getexif()
+    exif[ExifTags.Base.Orientation] = 3
+    for number in range(6):
+        image.save(tmp_path / f"{number}.png", **({"exif": exif} if number == 2 else {}))
+        (tmp_path / f"{number}.xml").write_text(xml(scene(0)[1]))
+    found = load_boxes(str(tmp_path), image_size=None, grey=False)
+    assert any(note.startswith("2.png: EXIF turns the image") for note in found.notes)
+    assert torch.equal(found.train.images[2], found.train.images[0].flip(1, 2))
+    stored = load_boxes(str(tmp_path), image_size=None, grey=False, orientation="stored")
+    assert torch.equal(stored.train.images[2], stored.train.images[0])
+    assert not any("EXIF" in note for note in stored.notes)

@@ -45,7 +45,9 @@ class Segmentation(Task[MaskData]):
     )
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = NETWORKS
     defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
-    options = frozenset({"image_size", "grey", "channels_last", "ignore_label", "foreground", "intensity", "split"})
+    options = frozenset(
+        {"image_size", "grey", "channels_last", "ignore_label", "foreground", "intensity", "orientation", "split"}
+    )
     observed = 8
     packages: ClassVar[tuple[str, ...]] = ("monai",)
 
@@ -62,6 +64,7 @@ class Segmentation(Task[MaskData]):
             ignore_label=settings.ignore_label,
             foreground=settings.foreground,
             intensity=settings.intensity,
+            orientation=settings.orientation,
         )
         order = ORDERS[settings.split]
         return divide(found, Division.of(settings), InGroups(order) if found.train.groups else order)
