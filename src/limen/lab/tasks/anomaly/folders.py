@@ -173,7 +173,12 @@ def _check_divided(files: Files, top: str, images: dict[str, dict[str, list[str]
 
 def _matched(files: Files, tested: dict[str, list[str]], truth: dict[str, list[str]], normal: str) -> dict[str, str]:
     """The mask of every anomaly; one without the other is an error that names it."""
-    masks = {(kind, Path(name).stem.removesuffix("_mask")): name for kind, found in truth.items() for name in found}
+    masks: dict[tuple[str, str], str] = {}
+    for kind, found in truth.items():
+        for name in found:
+            known = masks.setdefault((kind, Path(name).stem.removesuffix("_mask")), name)
+            if known != name:
+                raise DataError(f"{files.where(name)} is of the same image as {known!r}; keep one of them.")
     matched = {}
     for kind, images in tested.items():
         for name in images if kind != normal else ():
@@ -203,7 +208,7 @@ def _kinds(files: Files, names: list[str], normal: str | None) -> Layout | None:
             mask = masks.pop((kind, stem), None)
             if mask is None and kind != chosen:
                 raise DataError(f"{files.where(name)} has no mask; add one with the same name, or remove the image.")
-            if mask is not None and kind != chosen:
+            if mask is not None:
                 matched[name] = mask
     if masks:
         raise DataError(f"{files.where(next(iter(masks.values())))} has no image; add one, or remove the mask.")
@@ -271,7 +276,12 @@ class _Reader:
         for mask, content in self.files.read(list(owners)):
             index, name = owners[mask]
             masks[index] = self._mask(mask, content, name, images.shape[2:])
-            if not masks[index].any():
+            if not anomalous and masks[index].any():
+                raise DataError(
+                    f"{self.files.where(mask)} marks something, but its image {name!r} is of the normal kind; move the "
+                    "image to the kind of its defect, or clear the mask."
+                )
+            if anomalous and not masks[index].any():
                 empty.append(name)
                 masks[index] = UNKNOWN
         if empty:

@@ -141,7 +141,7 @@ def load_boxes(
         splits.get("train") or splits[WHOLE],
         splits.get("validation"),
         splits.get("test"),
-        (*tally.notes(found.scores_ignored), *notes),
+        (*found.notes, *tally.notes(found.scores_ignored), *notes),
     )
 
 
