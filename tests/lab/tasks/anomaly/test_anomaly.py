@@ -467,9 +467,7 @@ def test_image_and_mask_are_turned_by_their_own_exif(tmp_path: Path) -> None:
 def test_a_mask_of_a_normal_image_marks_nothing_and_an_image_has_one_mask(tmp_path: Path) -> None:
     root = kinds(tmp_path / "kinds")
     write(root / "MT_Free" / "masks" / "3.png", thing(200, True)[1])
-    with pytest.raises(
-        DataError, match=r"3.png marks something, but its image 'MT_Free/images/3.png' is"
-    ):
+    with pytest.raises(DataError, match=r"3.png marks something, but its image 'MT_Free/images/3.png' is"):
         loaded(root)
     twice = mvtec(tmp_path / "mvtec")
     shutil.copy(twice / "ground_truth" / "dent" / "000_mask.png", twice / "ground_truth" / "dent" / "000.png")
