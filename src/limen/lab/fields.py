@@ -31,6 +31,7 @@ Count = Annotated[int, Ge(1), Le(10**9)]
 Rate = Annotated[float, Gt(0), Finite()]
 Fraction = Annotated[float, Gt(0), Lt(1)]
 Ends = tuple[float, float]
+Orientation = Literal["header", "stored"]
 
 
 class StudyFields(Declarations):
@@ -55,6 +56,9 @@ class StudyFields(Declarations):
             read=as_range,
         ),
     ] = None
+    orientation: Annotated[
+        Orientation, Option("Masks and boxes lie as the files' headers say (NIfTI, EXIF), or as stored.")
+    ] = "header"
     normal_class: Annotated[str | None, Option("The class that anomalies are told from.")] = None
     """None: as the folders say it."""
     split: Annotated[

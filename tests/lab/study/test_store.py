@@ -247,6 +247,7 @@ OTHER = {
     "split": "blocks",
     "foreground": True,
     "intensity": (-160.0, 240.0),
+    "orientation": "stored",
     "normal_class": "3",
     "observe": ("gradients",),
     "data": "mnist",

@@ -112,6 +112,15 @@ def natural_key(name: str) -> tuple[object, ...]:
     return *(part for pair in zip(pieces[::2], [*numbers, (0, "")], strict=True) for part in pair), name
 
 
+def named(names: list[str]) -> str:
+    """The first of some names, and how many more there are.
+
+    >>> named(["a.png"]), named(["a.png", "b.png", "c.png"])
+    ('a.png', 'a.png and 2 more')
+    """
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
 def class_order(names: list[str]) -> list[str]:
     """Sort class names: as numbers if all are integers, else as text.
 

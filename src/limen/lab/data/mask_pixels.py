@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from limen.errors import DataError
 from limen.lab.data.layout import image_formats
@@ -15,12 +15,14 @@ from limen.lab.data.pixels import Pixels, decode
 _LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 
 
-def decode_mask(content: bytes, where: str) -> Pixels:
-    """The values of a mask as they are stored, palettes not looked up."""
+def decode_mask(content: bytes, where: str, *, by_header: bool = True) -> Pixels:
+    """The values of a mask as they are stored, palettes not looked up; turned as its EXIF says, unless told not to."""
     if Path(where.partition("' in ")[0].strip("'")).suffix.lower() in _LOSSY:
         raise DataError(f"{where} is stored with losses, which blur its classes; save masks as PNG.")
     try:
         with Image.open(io.BytesIO(content), formats=image_formats()) as image:
+            if by_header:
+                ImageOps.exif_transpose(image, in_place=True)
             palette, values = image.mode == "P", np.asarray(image)
     except Exception as error:  # whatever a damaged image raises in Pillow
         decode(content, where, image_size=None, grey=True)  # says it as for images

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from limen.errors import DataError
@@ -35,6 +35,10 @@ _UNDECODABLE = (
     struct.error,
     zlib.error,
 )
+UPRIGHT, TURNED = 1, range(2, 9)
+"""Orientations in EXIF."""
+TURNED_ALONE = "{}: EXIF turns the image and not its mask, which is taken for one of the image as it is seen."
+TRY_STORED = " EXIF turns the image; if its mask is of the image as it is stored, give --orientation stored."
 _DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -50,11 +54,14 @@ def quiet_decoding() -> Iterator[None]:
         yield
 
 
-def decode(content: bytes, where: str, *, image_size: tuple[int, int] | None, grey: bool) -> Pixels:
-    """Decode one image; ``where`` names it in the error."""
+def decode(
+    content: bytes, where: str, *, image_size: tuple[int, int] | None, grey: bool, by_header: bool = True
+) -> Pixels:
+    """Decode one image; ``where`` names it in the error. ``by_header`` turns it as its EXIF says that it is seen."""
     try:
         with Image.open(io.BytesIO(content), formats=image_formats()) as image:
-            ImageOps.exif_transpose(image, in_place=True)
+            if by_header:
+                ImageOps.exif_transpose(image, in_place=True)
             upright = _to_8_bits(image)
             if grey:
                 upright = upright.convert("L")
@@ -64,6 +71,12 @@ def decode(content: bytes, where: str, *, image_size: tuple[int, int] | None, gr
         if isinstance(error, UnidentifiedImageError):
             reason = "its content is no known image format"
         raise DataError(f"{where} does not decode as an image ({reason}); replace or remove it.") from error
+
+
+def is_turned(content: bytes) -> bool:
+    """Whether the EXIF of an image that decodes says that it is seen otherwise than it is stored."""
+    with Image.open(io.BytesIO(content), formats=image_formats()) as image:
+        return image.getexif().get(ExifTags.Base.Orientation, UPRIGHT) in TURNED
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:

@@ -56,7 +56,7 @@ class Supervised(L.LightningModule):
         inputs, targets = batch
         outputs = self.network(inputs)
         loss = finite(self.task.loss(outputs, targets), self, index)
-        self.train_score(*self.task.answer(outputs.detach(), targets, self.data))
+        self.train_score.update(*self.task.answer(outputs.detach(), targets, self.data))
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(targets))
         self.log("train_score", self.train_score, on_step=False, on_epoch=True, batch_size=len(targets))
         return loss

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_lab import Command, command, data_of, experiment_of
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor, nn
 
 import limen
@@ -448,3 +448,36 @@ def test_a_decoder_that_is_dropped_before_training_is_not_observed(
     record = train.run(experiment_of(chosen, data), "relu", 0, extra=observing.extra(experiment_of(chosen, data)))
     assert {row.path for row in record.gradients} == {"encoder.features.2", "encoder.features.6"}
     assert record.metrics["test_gradient_depth_ratio"] > 0
+
+
+def test_image_and_mask_are_turned_by_their_own_exif(tmp_path: Path) -> None:
+    plain = loaded(mvtec(tmp_path))
+    for path in (*(tmp_path / "test").rglob("*.png"), *(tmp_path / "ground_truth").rglob("*.png")):
+        turned_by_exif(path, 3)
+    both = loaded(tmp_path)
+    assert torch.equal(both.test.masks, plain.test.masks.flip(1, 2))
+    assert torch.equal(both.test.images, plain.test.images.flip(2, 3))
+    assert both.notes == plain.notes
+    for path in (tmp_path / "ground_truth").rglob("*.png"):
+        turned_by_exif(path, 1)
+    assert [note for note in loaded(tmp_path).notes if "EXIF turns the image and not its mask" in note]
+    assert torch.equal(loaded(tmp_path, orientation="stored").test.images, plain.test.images)
+
+
+def test_a_mask_of_a_normal_image_marks_nothing_and_an_image_has_one_mask(tmp_path: Path) -> None:
+    root = kinds(tmp_path / "kinds")
+    write(root / "MT_Free" / "masks" / "3.png", thing(200, True)[1])
+    with pytest.raises(DataError, match=r"3.png marks something, but its image 'MT_Free/images/3.png' is"):
+        loaded(root)
+    twice = mvtec(tmp_path / "mvtec")
+    shutil.copy(twice / "ground_truth" / "dent" / "000_mask.png", twice / "ground_truth" / "dent" / "000.png")
+    with pytest.raises(DataError, match=r"is of the same image as 'ground_truth/dent/000.*png'; keep one of them"):
+        loaded(twice)
+
+
+def turned_by_exif(path: Path, orientation: int) -> None:
+    """Say that a stored picture is to be seen turned."""
+    with Image.open(path) as picture:
+        exif = picture.getexif()
+        exif[ExifTags.Base.Orientation] = orientation
+        picture.save(path, exif=exif)

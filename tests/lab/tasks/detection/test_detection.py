@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_lab import Command, command, data_of, described, experiment_of, parts_of
-from PIL import Image
+from PIL import ExifTags, Image
 
 from limen.errors import DataError, SpecError
 from limen.lab.settings import StudySettings
@@ -380,3 +380,51 @@ def test_a_split_without_images_is_none(tmp_path: Path) -> None:
 def test_some_images_are_left_to_learn_from_whatever_the_fraction_and_the_seed(blocks: str, tmp_path: Path) -> None:
     data = loaded(voc(tmp_path), validation_fraction=0.99, split_seed=2**32 - 1, split=blocks)
     assert (len(data.train), len(data.test)) == (1, 2)
+
+
+def test_an_image_that_exif_turns_is_said_and_may_be_taken_as_stored(tmp_path: Path) -> None:
+    image = Image.fromarray(scene(0)[0])
+    exif = image.getexif()
+    exif[ExifTags.Base.Orientation] = 3
+    for number in range(6):
+        image.save(tmp_path / f"{number}.png", **({"exif": exif} if number == 2 else {}))
+        (tmp_path / f"{number}.xml").write_text(xml(scene(0)[1]))
+    found = load_boxes(str(tmp_path), image_size=None, grey=False)
+    assert any(note.startswith("2.png: EXIF turns the image") for note in found.notes)
+    assert torch.equal(found.train.images[2], found.train.images[0].flip(1, 2))
+    stored = load_boxes(str(tmp_path), image_size=None, grey=False, orientation="stored")
+    assert torch.equal(stored.train.images[2], stored.train.images[0])
+    assert not any("EXIF" in note for note in stored.notes)
+
+
+def test_an_image_of_another_split_or_of_a_shared_name_is_never_taken_for_the_one_that_lacks(tmp_path: Path) -> None:
+    root = tmp_path / "splits"
+    coco(root / "annotations" / "instances_train2017.json", root / "train2017", range(6))
+    (root / "val2017").mkdir()
+    (root / "train2017" / "3.jpg").rename(root / "val2017" / "3.jpg")
+    with pytest.raises(DataError, match=r"the image '3.jpg' is not there"):
+        load_boxes(str(root), **READ)
+    shared = tmp_path / "shared"
+    coco(shared / "instances.json", shared / "one", range(6), prefix="one/")
+    text = (shared / "instances.json").read_text()
+    (shared / "instances.json").write_text(text.replace("one/3.jpg", "two/2.jpg"))
+    with pytest.raises(DataError, match=r"the image 'two/2.jpg' is not there"):
+        load_boxes(str(shared), **READ)
+
+
+def test_images_in_another_folder_than_stated_are_found_by_their_last_names_and_said(tmp_path: Path) -> None:
+    coco(tmp_path / "test_data" / "annotations" / "instances_train.json", tmp_path / "test_data" / "pictures", range(6),
+         prefix="images/")  # fmt: skip
+    found = load_boxes(str(tmp_path), **READ)
+    assert len(found.train) == 6
+    said = "test_data/pictures/0.jpg and 5 more: found by the last name alone; the JSON states another folder."
+    assert found.notes[0] == said
+
+
+def test_an_annotation_that_names_another_image_is_said(tmp_path: Path) -> None:
+    root = voc(tmp_path, 6)
+    for number, name in ((1, "1.jpg"), (2, "long gone.jpg"), (3, "4.jpg")):
+        path = root / "Annotations" / f"{number}.xml"
+        path.write_text(path.read_text().replace("<size>", f"<filename>{name}</filename><size>"))
+    (said,) = load_boxes(str(root), **READ).notes
+    assert said == "JPEGImages/3.jpg: the annotation's <filename> is that of another image; its own name counts."

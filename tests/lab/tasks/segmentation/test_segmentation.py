@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_lab import Command, command, described, parts_of
-from PIL import Image
+from PIL import ExifTags, Image
 
 from limen.errors import DataError, MissingExtraError
 from limen.lab.settings import StudySettings
@@ -131,6 +131,52 @@ def test_a_palette_is_not_looked_up_and_one_bit_is_enough(tmp_path: Path) -> Non
     assert torch.equal(masks[1], torch.from_numpy(pair(1)[1]))
 
 
+def turned_by_exif(path: Path, orientation: int) -> None:
+    """Say that a stored picture is to be seen turned."""
+    with Image.open(path) as picture:
+        exif = picture.getexif()
+        exif[ExifTags.Base.Orientation] = orientation
+        picture.save(path, exif=exif)
+
+
+def lossless(root: Path) -> Path:
+    for number in range(6):
+        image, mask = pair(number)
+        write(root / "images" / f"{number}.png", image)
+        write(root / "masks" / f"{number}.png", mask)
+    return root
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_image_and_mask_are_turned_by_their_own_exif_or_not_at_all(orientation: int, tmp_path: Path) -> None:
+    root = lossless(tmp_path)
+    plain = load_masks(str(root), **READ)
+    for path in root.rglob("*.png"):
+        turned_by_exif(path, orientation)
+    both = load_masks(str(root), **READ)
+    assert both.notes == plain.notes
+    assert both.train.masks.shape[1:] == (SIZE if orientation < 5 else SIZE[::-1])
+    assert torch.equal(both.train.masks == 1, both.train.images[:, 0] > 150)
+    stored = load_masks(str(root), **READ, orientation="stored")
+    assert torch.equal(stored.train.images, plain.train.images)
+    assert torch.equal(stored.train.masks, plain.train.masks)
+
+
+def test_an_image_that_exif_turns_beside_a_mask_that_it_does_not_is_said(tmp_path: Path) -> None:
+    root = lossless(tmp_path)
+    plain = load_masks(str(root), **READ)
+    turned_by_exif(root / "images" / "2.png", 3)
+    found = load_masks(str(root), **READ)
+    assert torch.equal(found.train.masks, plain.train.masks)
+    assert torch.equal(found.train.images[2], plain.train.images[2].flip(1, 2))
+    (said,) = set(found.notes) - set(plain.notes)
+    assert said.startswith("images/2.png: EXIF turns the image and not its mask")
+    turned_by_exif(root / "images" / "2.png", 6)
+    with pytest.raises(DataError, match=r"they must be the same. EXIF turns the image; .* give --orientation stored"):
+        load_masks(str(root), **READ)
+    assert torch.equal(load_masks(str(root), **READ, orientation="stored").train.images, plain.train.images)
+
+
 def test_blocks_keep_neighbours_together_and_random_does_not(tmp_path: Path) -> None:
     blocks = loaded(folder(tmp_path, 20), split="blocks")
     numbers = [[int(Path(name).stem) for name in part.names] for part in (blocks.train, blocks.validation, blocks.test)]
@@ -199,6 +245,14 @@ def test_the_loss_is_monais_where_every_pixel_counts_and_ignores_what_does_not()
     changed = logits.clone()
     changed[:, :, 2] = 50 * torch.randn(3, 4, 5)
     assert task.loss(changed, masks).item() == pytest.approx(task.loss(logits, masks).item(), rel=1e-5)
+
+
+def test_a_batch_without_a_pixel_that_counts_teaches_nothing() -> None:
+    outputs = torch.randn(2, 3, 4, 4, requires_grad=True)
+    loss = tasks.find("segmentation").loss(outputs, torch.full((2, 4, 4), IGNORED))
+    loss.backward()
+    assert loss.isfinite()
+    assert not outputs.grad.any()
 
 
 def test_the_metrics_are_those_of_the_counted_pixels() -> None:

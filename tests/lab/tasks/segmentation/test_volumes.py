@@ -114,6 +114,127 @@ def test_however_the_scan_lies_the_slices_are_the_same(nibabel, order, signs, tm
     assert torch.equal(found.masks, wanted.masks)
 
 
+MASK = Path("masks/segmentation-1.nii")
+TURNED = "masks/segmentation-1.nii: the axes run otherwise than the scan's, and were turned as the headers say."
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("signs", [(-1, 1, 1), (1, -1, -1), (-1, -1, 1)])
+def test_a_mask_that_runs_otherwise_is_turned_to_its_scan(nibabel, order, signs, tmp_path: Path) -> None:
+    root = lits(nibabel, tmp_path, 3)
+    wanted = load_masks(str(root), **READ).train
+    orientation = np.array([[axis, sign] for axis, sign in zip(order, signs, strict=True)])
+    nibabel.save(nibabel.Nifti1Image(scan(1)[1], np.eye(4)).as_reoriented(orientation), root / MASK)
+    found = load_masks(str(root), **READ)
+    assert torch.equal(found.train.images, wanted.images)
+    assert torch.equal(found.train.masks, wanted.masks)
+    assert found.notes[2:] == (TURNED,)
+    if order != (0, 1, 2):
+        with pytest.raises(DataError, match="voxels, but its scan"):
+            load_masks(str(root), **READ, orientation="stored")
+
+
+def moved(nibabel, **changed: object) -> np.ndarray:
+    """An affine of other voxels than the scan's, which are cubes of 1 mm from the origin."""
+    affine = np.diag([*changed.get("spacing", (1, 1, 1)), 1.0])
+    affine[:3, 3] = changed.get("origin", (0, 0, 0))
+    angle = changed.get("angle", 0.0)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return turn @ affine
+
+
+@pytest.mark.parametrize(("changed", "off"), [
+    ({"spacing": (2, 2, 2)}, r"19\.0 voxels off .* its voxels are 2×2×2 mm from \(0, 0, 0\), those of .* 1×1×1 mm"),
+    ({"origin": (0, 0, 1)}, r"1\.0 voxels off .* from \(0, 0, 1\)"),
+    ({"origin": (0.4, 0, 0)}, r"0\.4 voxels off"),
+    ({"angle": 0.1}, r"1\.9 voxels off"),
+])  # fmt: skip
+def test_a_mask_of_other_voxels_is_refused_unless_its_header_is_not_believed(
+    nibabel, changed: dict, off: str, tmp_path: Path
+) -> None:
+    root = lits(nibabel, tmp_path, 3)
+    wanted = load_masks(str(root), **READ).train
+    save(nibabel, root / MASK, scan(1)[1], moved(nibabel, **changed))
+    with pytest.raises(DataError, match=f"segmentation-1.nii lies up to {off}.*--orientation stored"):
+        load_masks(str(root), **READ)
+    found = load_masks(str(root), **READ, orientation="stored")
+    assert torch.equal(found.train.masks, wanted.masks)
+    assert found.notes[2:] == (
+        "Masks lie on their scans voxel by voxel as they are stored, whatever their headers say.",
+    )
+
+
+def test_an_affine_that_is_rounded_is_the_same(nibabel, tmp_path: Path) -> None:
+    root = lits(nibabel, tmp_path, 3)
+    save(nibabel, root / MASK, scan(1)[1], moved(nibabel, origin=(1e-3, 0, 0), spacing=(1.0001, 1, 1)))
+    assert len(load_masks(str(root), **READ).notes) == 2
+
+
+@pytest.mark.parametrize("silent", [MASK, Path("batch 0/volume-1.nii")])
+def test_what_does_not_say_how_it_lies_lies_as_its_partner(nibabel, silent: Path, tmp_path: Path) -> None:
+    root = lits(nibabel, tmp_path, 3)
+    wanted = load_masks(str(root), **READ).train
+    voxels = scan(1)[int(silent == MASK)]
+    unsaid = nibabel.Nifti1Image(voxels, None)
+    assert unsaid.header["sform_code"] == unsaid.header["qform_code"] == 0
+    nibabel.save(unsaid, root / silent)
+    found = load_masks(str(root), **READ)
+    assert torch.equal(found.train.images, wanted.images)
+    assert torch.equal(found.train.masks, wanted.masks)
+    assert found.notes[2:] == (f"{silent}: no header says how it lies; it is taken to lie as its partner does.",)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_labels_that_a_slope_leaves_off_are_whole(nibabel, dtype: type, suffix: str, tmp_path: Path) -> None:
+    root = lits(nibabel, tmp_path, 3)
+    wanted = scan(1)[1].astype(float)
+    wanted[:4] = 3
+    labels = nibabel.Nifti1Image(wanted, np.eye(4))
+    labels.set_data_dtype(dtype)
+    (root / MASK).unlink()
+    nibabel.save(labels, (root / MASK).with_suffix(suffix))
+    stored = nibabel.load((root / MASK).with_suffix(suffix))
+    assert stored.dataobj.slope != 1
+    found = load_masks(str(root), **READ)
+    assert found.classes == ("0", "1", "3")
+    for index in range(SIDES[2]):
+        upright = torch.from_numpy(wanted[:, :, index].T[::-1, ::-1].copy())
+        assert torch.equal(found.train.masks[5 + index], torch.where(upright == 3, 2, upright).to(torch.uint8))
+
+
+def test_labels_with_an_offset_are_read_with_it(nibabel, tmp_path: Path) -> None:
+    root = lits(nibabel, tmp_path, 3)
+    wanted = load_masks(str(root), **READ).train.masks
+    shifted = nibabel.Nifti1Image(scan(1)[1].astype(np.int16) - 7, np.eye(4))
+    shifted.header.set_slope_inter(1.0, 7.0)
+    nibabel.save(shifted, root / MASK)
+    assert torch.equal(load_masks(str(root), **READ).train.masks, wanted)
+
+
+def test_a_voxel_that_is_unknown_is_black_and_a_scan_of_them_is_refused(nibabel, tmp_path: Path) -> None:
+    root = decathlon(nibabel, tmp_path, modality="MRI")
+    values = scan(1)[0].astype(np.float32)
+    values[0, 0] = np.nan
+    save(nibabel, root / "imagesTr" / "liver_1.nii.gz", values)
+    assert load_masks(str(root), **READ).train.images[5:10, 0, -1, -1].eq(0).all()
+    save(nibabel, root / "imagesTr" / "liver_1.nii.gz", np.full_like(values, np.nan))
+    with pytest.raises(DataError, match=r"liver_1.nii.gz has the same value almost everywhere"):
+        load_masks(str(root), **READ)
+
+
+def test_a_scan_of_one_slice_is_a_scan(nibabel, tmp_path: Path) -> None:
+    root = lits(nibabel, tmp_path, 3)
+    wanted = load_masks(str(root), **READ).train
+    values, labels = (volume[:, :, 1:2] for volume in scan(1))
+    save(nibabel, root / "batch 0" / "volume-1.nii", values)
+    save(nibabel, root / MASK, labels[::-1], moved(nibabel, spacing=(-1, 1, 1), origin=(SIDES[0] - 1, 0, 0)))
+    found = load_masks(str(root), **READ).train
+    assert torch.equal(found.masks[5], wanted.masks[6])
+    assert torch.equal(found.images[5], wanted.images[6])
+
+
 def test_a_slope_is_applied_and_the_window_can_be_given(nibabel, tmp_path: Path) -> None:
     root = lits(nibabel, tmp_path, 3)
     wanted = load_masks(str(root), **READ).train.images
@@ -171,7 +292,11 @@ BROKEN = {
     "other sides": r"segmentation-1.nii has 20×16×4 voxels, but its scan .* has 20×16×5",
     "truncated": r"volume-1.nii does not read as a NIfTI volume \(3,200 bytes of voxels in 500 bytes\)",
     "no nifti": "volume-1.nii does not read as a NIfTI volume",
-    "shades": r"segmentation-1.nii holds values from 0 to 0.5",
+    "shades": r"segmentation-1.nii holds the value 0.5;",
+    "negative": r"segmentation-1.nii holds the value -1;",
+    "unknown": r"segmentation-1.nii holds the value nan;",
+    "too many": r"segmentation-1.nii holds the value 300;",
+    "flat mask": "segmentation-1.nii does not say how",
     "four sides": "volume-1.nii holds int16 voxels of 20×16×5×2",
     "complex": "volume-1.nii holds complex64 voxels",
     "flat": "volume-1.nii does not say how the scan lies",
@@ -185,7 +310,12 @@ def test_what_is_broken_is_named(nibabel, what: str, tmp_path: Path) -> None:
     volume, mask = root / "batch 0" / "volume-1.nii", root / "masks" / "segmentation-1.nii"
     flat = nibabel.Nifti1Image(values, None)
     flat.header["sform_code"], flat.header["srow_x"], flat.header["srow_y"], flat.header["srow_z"] = 1, 0, 0, 0
+    flat_mask = nibabel.Nifti1Image(labels, None, flat.header)
     actions = {
+        "negative": lambda: save(nibabel, mask, -labels.astype(np.int16)),
+        "unknown": lambda: save(nibabel, mask, np.where(labels == 1, np.nan, 0.0).astype(np.float32)),
+        "too many": lambda: save(nibabel, mask, 300 * labels.astype(np.int16)),
+        "flat mask": lambda: nibabel.save(flat_mask, mask),
         "no mask": mask.unlink,
         "no scan": volume.unlink,
         "no masks": lambda: [path.unlink() for path in (root / "masks").glob("*")],

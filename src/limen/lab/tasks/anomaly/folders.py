@@ -23,9 +23,19 @@ from torch.nn import functional as F
 
 from limen.errors import DataError, suggest
 from limen.lab.data.files import Files, open_files
-from limen.lab.data.layout import image_suffixes, is_visible, natural_key, only_archive
+from limen.lab.data.layout import image_suffixes, is_visible, named, natural_key, only_archive
 from limen.lab.data.mask_pixels import decode_mask
-from limen.lab.data.pixels import Pixels, decode, quiet_decoding, resize, stack
+from limen.lab.data.pixels import (
+    TRY_STORED,
+    TURNED_ALONE,
+    Pixels,
+    decode,
+    is_turned,
+    quiet_decoding,
+    resize,
+    stack,
+)
+from limen.lab.fields import Orientation
 from limen.lab.tasks.anomaly.data import UNKNOWN, AnomalyData, AnomalySplit, join
 
 GOOD = "good"
@@ -70,9 +80,11 @@ def find_anomalies(path: Path, normal: str | None) -> Layout | None:
     return _kinds(files, names, normal)
 
 
-def read_anomalies(layout: Layout, name: str, image_size: tuple[int, int] | None, grey: bool) -> AnomalyData:
-    """The images as far as the layout divides them, with masks."""
-    reader = _Reader(layout, image_size, grey)
+def read_anomalies(
+    layout: Layout, name: str, image_size: tuple[int, int] | None, grey: bool, orientation: Orientation = "header"
+) -> AnomalyData:
+    """The images as far as the layout divides them, with masks; both turned as their EXIF says, or as stored."""
+    reader = _Reader(layout, image_size, grey, by_header=orientation == "header")
     with quiet_decoding():
         parts = _whole(layout, reader) if "all" in layout.images else _parts(layout, reader)
     channels = max(split.images.shape[1] for split in parts.values())
@@ -83,7 +95,7 @@ def read_anomalies(layout: Layout, name: str, image_size: tuple[int, int] | None
         coloured["train"],
         coloured.get("validation"),
         coloured.get("test"),
-        tuple(reader.notes),
+        (*reader.notes, *reader.said_of_turned()),
         anomalies=coloured.get("anomalies"),
     )
 
@@ -161,7 +173,12 @@ def _check_divided(files: Files, top: str, images: dict[str, dict[str, list[str]
 
 def _matched(files: Files, tested: dict[str, list[str]], truth: dict[str, list[str]], normal: str) -> dict[str, str]:
     """The mask of every anomaly; one without the other is an error that names it."""
-    masks = {(kind, Path(name).stem.removesuffix("_mask")): name for kind, found in truth.items() for name in found}
+    masks: dict[tuple[str, str], str] = {}
+    for kind, found in truth.items():
+        for name in found:
+            known = masks.setdefault((kind, Path(name).stem.removesuffix("_mask")), name)
+            if known != name:
+                raise DataError(f"{files.where(name)} is of the same image as {known!r}; keep one of them.")
     matched = {}
     for kind, images in tested.items():
         for name in images if kind != normal else ():
@@ -191,7 +208,7 @@ def _kinds(files: Files, names: list[str], normal: str | None) -> Layout | None:
             mask = masks.pop((kind, stem), None)
             if mask is None and kind != chosen:
                 raise DataError(f"{files.where(name)} has no mask; add one with the same name, or remove the image.")
-            if mask is not None and kind != chosen:
+            if mask is not None:
                 matched[name] = mask
     if masks:
         raise DataError(f"{files.where(next(iter(masks.values())))} has no image; add one, or remove the mask.")
@@ -238,13 +255,15 @@ def _normal_kind(files: Files, kinds: list[str], normal: str | None) -> str:
 class _Reader:
     """Decodes, and holds what must agree over all splits: the size, with the image that set it."""
 
-    def __init__(self, layout: Layout, image_size: tuple[int, int] | None, grey: bool) -> None:
+    def __init__(self, layout: Layout, image_size: tuple[int, int] | None, grey: bool, *, by_header: bool) -> None:
         self.files, self.masks = layout.files, layout.masks
-        self.image_size, self.grey = image_size, grey
+        self.image_size, self.grey, self.by_header = image_size, grey, by_header
         self.first: tuple[str, tuple[int, ...]] | None = None
         self.stored: dict[str, tuple[int, ...]] = {}
         """The size of an image before it was resized, which is its mask's."""
         self.notes: list[str] = []
+        self.turned: set[str] = set()
+        """Images and masks that EXIF turns."""
 
     def split(self, kinds: list[str], members: dict[str, list[str]], *, anomalous: bool) -> AnomalySplit:
         """The images of some kinds, with their masks."""
@@ -257,16 +276,31 @@ class _Reader:
         for mask, content in self.files.read(list(owners)):
             index, name = owners[mask]
             masks[index] = self._mask(mask, content, name, images.shape[2:])
-            if not masks[index].any():
+            if not anomalous and masks[index].any():
+                raise DataError(
+                    f"{self.files.where(mask)} marks something, but its image {name!r} is of the normal kind; move the "
+                    "image to the kind of its defect, or clear the mask."
+                )
+            if anomalous and not masks[index].any():
                 empty.append(name)
                 masks[index] = UNKNOWN
         if empty:
             self.notes.append(f"Anomalies whose mask marks nothing count as images alone: {', '.join(empty)}.")
         return AnomalySplit(images, masks, tuple(names))
 
+    def said_of_turned(self) -> tuple[str, ...]:
+        """Which images are turned, and not their masks."""
+        alone = [name for name, mask in self.masks.items() if name in self.turned and mask not in self.turned]
+        return (TURNED_ALONE.format(named(alone)),) if alone else ()
+
+    def _note_turned(self, name: str, content: bytes) -> None:
+        if self.by_header and is_turned(content):
+            self.turned.add(name)
+
     def _image(self, name: str, content: bytes) -> Pixels:
         where = self.files.where(name)
-        pixels = decode(content, where, image_size=None, grey=self.grey)
+        pixels = decode(content, where, image_size=None, grey=self.grey, by_header=self.by_header)
+        self._note_turned(name, content)
         if name in self.masks:
             self.stored[name] = pixels.shape[:2]
         pixels = np.asarray(resize(Image.fromarray(pixels), self.image_size))
@@ -280,11 +314,12 @@ class _Reader:
 
     def _mask(self, mask: str, content: bytes, image: str, size: torch.Size) -> Tensor:
         """1 where any of the stored pixels is marked: thin cracks would vanish if the nearest decided."""
-        values = decode_mask(content, self.files.where(mask))
+        values = decode_mask(content, self.files.where(mask), by_header=self.by_header)
+        self._note_turned(mask, content)
         if values.shape != self.stored[image]:
             raise DataError(
                 f"{self.files.where(mask)} is {_size(values.shape)} pixels, but its image {image!r} is "
-                f"{_size(self.stored[image])}; they must be the same."
+                f"{_size(self.stored[image])}; they must be the same." + (TRY_STORED if image in self.turned else "")
             )
         marked = torch.from_numpy((values > 0).astype(np.float32))[None]
         return F.adaptive_max_pool2d(marked, tuple(size))[0].to(torch.uint8)

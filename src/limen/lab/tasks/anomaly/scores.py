@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
-from torchmetrics.classification import BinaryAUROC
-from torchmetrics.utilities.data import dim_zero_cat
+from torchmetrics import Metric as Meter
+from torchmetrics.utilities import dim_zero_cat
 
 from limen.lab.tasks.anomaly.data import UNKNOWN
 
 
-class _ScoreAUROC(BinaryAUROC):
-    """For scores of any size, where torchmetrics expects probabilities. Exact: no binning.
+class _ScoreAUROC(Meter):
+    """How often a score of an anomaly is above a normal one, and half of how often it is the same.
 
-    torchmetrics would squash by a sigmoid, which makes ties of all that is large.
+    That is the area, exactly, and asks only for the scores' order: no size of theirs makes ties of what differs.
     """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    scores: list[Tensor]
+    truth: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("scores", "truth"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
 
     def add(self, scores: Tensor, truth: Tensor) -> None:
         """Take in scores and which of them are anomalous."""
-        wide = scores.detach().cpu().double()  # some devices have no float64
-        super().update(0.5 + 0.5 * wide / (1 + wide.abs()), truth.cpu().int())  # increasing: every order is kept
+        self.scores.append(scores.detach().cpu())
+        self.truth.append(truth.cpu() != 0)
 
-    def compute(self) -> Tensor:  # type: ignore[override]  # its base's base draws the whole curve
-        """NaN where all that was seen is of one kind, such as held-out images, which are all normal."""
-        truth = dim_zero_cat(self.target)
-        if not truth.any() or truth.all():
+    def compute(self) -> Tensor:
+        """NaN where all that was seen is of one kind, such as held-out images, which are all normal, or a score is."""
+        scores, truth = (dim_zero_cat(state).numpy() for state in (self.scores, self.truth))
+        anomalous = int(truth.sum())
+        pairs = anomalous * (len(truth) - anomalous)
+        if not pairs:
             return torch.tensor(float("nan"))
-        return super().compute().float()
+        below = rankdata(scores)[truth].sum() - anomalous * (anomalous + 1) / 2
+        return torch.tensor(float(below / pairs))
 
 
 class ImageAUROC(_ScoreAUROC):

@@ -56,7 +56,7 @@ class Anomaly(Task[AnomalyData]):
         "flow": Flow,
     }
     defaults: ClassVar[Mapping[str, Any]] = {"network": "deep-svdd", "batch_size": 64, "eval_batch_size": 64}
-    options = frozenset({"image_size", "grey", "channels_last", "normal_class"})
+    options = frozenset({"image_size", "grey", "channels_last", "normal_class", "orientation"})
     observed = 64
 
     def load(self, settings: StudySettings) -> AnomalyData:
@@ -68,7 +68,8 @@ class Anomaly(Task[AnomalyData]):
         if found is None:
             return divide_normal(self._one_class(settings, division), division)
         name = path.name.partition(".")[0] or "data"
-        return divide_normal(read_anomalies(found, name, settings.image_size, settings.grey), division)
+        read = read_anomalies(found, name, settings.image_size, settings.grey, settings.orientation)
+        return divide_normal(read, division)
 
     def _one_class(self, settings: StudySettings, division: Division) -> AnomalyData:
         """One class of a set for classification as the normal one."""

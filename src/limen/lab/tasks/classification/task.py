@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric as Meter
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassMatthewsCorrCoef
 
 from limen.lab import networks
 from limen.lab.data import ByClass, Division, ImageData, divide, load
@@ -17,6 +16,9 @@ from limen.lab.metric import ACCURACY, F1, Metric, fraction
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.classification.attention import attention
+from limen.lab.training import confusion
+from limen.lab.training.confusion import ConfusionScore
+from limen.lab.training.guesses import GuessAccuracy
 from limen.lab.training.task import Task
 
 TOP = 5
@@ -64,14 +66,10 @@ class Classification(Task[ImageData]):
     def meters(self, data: ImageData) -> dict[str, Meter]:
         """Accuracy, in the first five guesses too where there are more classes; Matthews' correlation; macro F1."""
         count = len(data.classes)
-        found: dict[str, Meter] = {"accuracy": MulticlassAccuracy(count, average="micro")}
+        found: dict[str, Meter] = {"accuracy": GuessAccuracy()}
         if count > TOP:
-            found["top5_accuracy"] = MulticlassAccuracy(count, top_k=TOP, average="micro")
-        return found | {"mcc": MulticlassMatthewsCorrCoef(count), "f1": MulticlassF1Score(count, average="macro")}
-
-    def train_meter(self, data: ImageData) -> Meter:
-        """Accuracy alone."""
-        return MulticlassAccuracy(len(data.classes), average="micro")
+            found["top5_accuracy"] = GuessAccuracy(TOP)
+        return found | {"mcc": ConfusionScore(count, confusion.mcc), "f1": ConfusionScore(count, confusion.f1)}
 
     def show(self, network: nn.Module, data: ImageData, settings: StudySettings) -> Shown | None:
         """Where it looks, on some test images."""

@@ -30,6 +30,8 @@ class Annotation:
     size: tuple[int, int] | None
     """Width and height for which the boxes are stated; None: those of the image."""
     objects: tuple[Object, ...]
+    named: str = ""
+    """What it says that its image is called, where it is found otherwise."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Annotated:
     """The classes in the order that the files give; None: by name."""
     scores_ignored: str = ""
     """What the format calls objects that do not count, for the note."""
+    notes: tuple[str, ...] = ()
+    """How images were found, where that needs to be known."""
 
 
 WHOLE = "whole"

@@ -20,8 +20,9 @@ from torch import Tensor
 from limen.errors import DataError
 from limen.lab.data.files import Files, open_files
 from limen.lab.data.images import ImageSamples, ImageSet
-from limen.lab.data.layout import only_archive
-from limen.lab.data.pixels import Pixels, decode, quiet_decoding, resize, stack
+from limen.lab.data.layout import named, only_archive
+from limen.lab.data.pixels import Pixels, decode, is_turned, quiet_decoding, resize, stack
+from limen.lab.fields import Orientation
 from limen.lab.tasks.detection.annotations import WHOLE, Annotated, Annotation, Object
 from limen.lab.tasks.detection.coco import coco_members, read_coco
 from limen.lab.tasks.detection.voc import read_voc, voc_members
@@ -30,6 +31,10 @@ NOTHING = -1
 """The class of a row that holds no object."""
 SLACK = 1.5
 """Pixels by which a box may reach beyond its image without being noted: files count pixels from 0 or from 1."""
+TURNED = (
+    "{}: EXIF turns the image, and its boxes are taken for those of the image as it is seen; if they are of the image "
+    "as it is stored, give --orientation stored."
+)
 MOST_OUTSIDE = 0.5
 """With more than this part of all boxes outside of their images, the sizes are wrong, not the boxes."""
 _HELP = (
@@ -67,6 +72,10 @@ class BoxData(ImageSet[BoxSplit]):
 class _Tally:
     """What was done to the boxes, counted."""
 
+    by_header: bool = True
+    """Whether EXIF turns images."""
+    turned: list[str] = field(default_factory=list)
+    """Images that it turns."""
     boxes: int = 0
     scales: Counter[float] = field(default_factory=Counter)
     """Images whose boxes were scaled, by the factor."""
@@ -76,7 +85,7 @@ class _Tally:
     ignored: int = 0
 
     def notes(self, what_is_ignored: str) -> tuple[str, ...]:
-        said = []
+        said = [TURNED.format(named(self.turned))] if self.turned else []
         if self.scales:
             factors = sorted({round(scale, 3) for scale in self.scales})
             by = f"by {factors[0]:g}" if len(factors) == 1 else f"by {factors[0]:g} to {factors[-1]:g}"
@@ -101,8 +110,13 @@ class _Decoded:
     """With corners as fractions of the image."""
 
 
-def load_boxes(source: str, *, image_size: tuple[int, int] | None, grey: bool) -> BoxData:
-    """Read all splits found at a path; what comes undivided is for training."""
+def load_boxes(
+    source: str, *, image_size: tuple[int, int] | None, grey: bool, orientation: Orientation = "header"
+) -> BoxData:
+    """Read all splits found at a path; what comes undivided is for training.
+
+    ``orientation`` says whether boxes are of the images as their EXIF turns them or as they are stored.
+    """
     path = Path(source).expanduser()
     files = open_files(path)
     if not voc_members(files) and not coco_members(files) and (archive := only_archive(files)):
@@ -110,7 +124,7 @@ def load_boxes(source: str, *, image_size: tuple[int, int] | None, grey: bool) -
     found = _annotated(files)
     if not {"train", WHOLE} & set(found.splits):
         raise DataError(f"{path} has a {' and a '.join(found.splits)} split but none to train on; add one.")
-    tally = _Tally()
+    tally = _Tally(by_header=orientation == "header")
     with quiet_decoding():
         decoded = {name: _decoded(files, part, image_size, grey, tally) for name, part in found.splits.items()}
     if tally.outside > MOST_OUTSIDE * tally.boxes:
@@ -127,7 +141,7 @@ def load_boxes(source: str, *, image_size: tuple[int, int] | None, grey: bool) -
         splits.get("train") or splits[WHOLE],
         splits.get("validation"),
         splits.get("test"),
-        (*tally.notes(found.scores_ignored), *notes),
+        (*found.notes, *tally.notes(found.scores_ignored), *notes),
     )
 
 
@@ -156,7 +170,8 @@ def _decoded(
     images: dict[str, Pixels] = {}
     objects: dict[str, list[Object]] = {}
     for name, content in files.read(list(by_image)):
-        pixels = decode(content, files.where(name), image_size=None, grey=grey)
+        pixels = decode(content, files.where(name), image_size=None, grey=grey, by_header=tally.by_header)
+        tally.turned += [name] * (tally.by_header and is_turned(content))
         objects[name] = _placed(by_image[name], pixels, tally)
         images[name] = np.asarray(resize(Image.fromarray(pixels), image_size))
     return _Decoded(tuple(by_image), [images[name] for name in by_image], [objects[name] for name in by_image])

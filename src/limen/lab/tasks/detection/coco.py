@@ -15,13 +15,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from limen.errors import DataError
 from limen.lab.data.files import Files
-from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible
+from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible, named
 from limen.lab.tasks.detection.annotations import LARGEST_SIDE, WHOLE, Annotated, Annotation, Corners, Object
 
 _WORDS = re.compile(r"[A-Za-z]+")
@@ -36,7 +37,7 @@ def coco_members(files: Files) -> list[str]:
 
 def read_coco(files: Files) -> Annotated:
     """Every image of the JSON files with its objects, by split."""
-    images = _images(files)
+    images = _Images(files)
     splits: dict[str, list[Annotation]] = {}
     labels: tuple[str, ...] | None = None
     first = ""
@@ -49,27 +50,89 @@ def read_coco(files: Files) -> Annotated:
                 f"{files.where(name)} and {first!r} differ in the category {odd!r}; they must have the same."
             )
         labels, first = labels or tuple(categories[key] for key in sorted(categories)), first or name
-        split = next((SPLIT_NAMES[word] for word in reversed(_words(name)) if word in SPLIT_NAMES), WHOLE)
+        split = _split_of(name) or WHOLE
         found = _annotations(parsed, categories, files, name, images)
         if found:
             splits.setdefault(split, []).extend(found)
     if WHOLE in splits and len(splits) > 1:
         raise DataError(f"{files.path} mixes annotations of splits with others; name each train, val or test.")
     _check_apart(files, splits)
-    return Annotated(splits, labels, scores_ignored="crowd")
+    return Annotated(splits, labels, scores_ignored="crowd", notes=images.notes())
 
 
 def _words(name: str) -> list[str]:
     return [word.lower() for word in _WORDS.findall(name)]
 
 
-def _images(files: Files) -> dict[str, list[str]]:
-    """Images by their last name."""
-    found: dict[str, list[str]] = {}
-    for name in files.files:
-        if is_visible(name) and Path(name).suffix.lower() in image_suffixes():
-            found.setdefault(name.rpartition("/")[2], []).append(name)
-    return found
+def _split_of(path: str) -> str:
+    """The split that the last word for one names; empty: none."""
+    return next((SPLIT_NAMES[word] for word in reversed(_words(path)) if word in SPLIT_NAMES), "")
+
+
+class _Images:
+    """The image that a file name in a JSON means."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self.by_last_name: dict[str, list[str]] = {}
+        self.elsewhere: list[str] = []
+        """Those that were found in another folder than the JSON says."""
+        for name in files.files:
+            if is_visible(name) and Path(name).suffix.lower() in image_suffixes():
+                self.by_last_name.setdefault(name.rpartition("/")[2], []).append(name)
+
+    def find(self, given: object, annotation: str, shared: Collection[str]) -> str:
+        """The member; ``shared`` are the last names that several file names of the JSON have.
+
+        One that lies as stated; else one of the last name alone, unless that is shared. A folder of another split is
+        meant only where it is stated. Of several, the one beside the JSON, or with the words of its split.
+        """
+        stated = _stated(given)
+        last = stated.rpartition("/")[2]
+        same_name = self.by_last_name.get(last, [])
+        fitting = [name for name in same_name if not _of_another_split(name, annotation)]
+        found = [name for name in (fitting if last == stated else same_name) if f"/{name}".endswith("/" + stated)]
+        if not found and last not in shared:
+            found = fitting
+            self.elsewhere += found[:1]
+        if len(found) > 1:
+            found = _nearer(found, annotation)
+        if len(found) != 1:
+            what = "is not there" if not found else f"may be {found[0]!r} or {found[1]!r}"
+            raise DataError(
+                f"{self.files.where(annotation)}: the image {given!r} {what}; add it, or correct its file_name."
+            )
+        return found[0]
+
+    def notes(self) -> tuple[str, ...]:
+        """Which were found by their last names alone."""
+        if not self.elsewhere:
+            return ()
+        return (f"{named(self.elsewhere)}: found by the last name alone; the JSON states another folder.",)
+
+
+def _stated(given: object) -> str:
+    return str(given).replace("\\", "/").lstrip("./")
+
+
+def _of_another_split(name: str, annotation: str) -> bool:
+    """Whether a folder of the image alone is named for another split than the JSON's.
+
+    >>> _of_another_split("a/val2017/1.jpg", "a/annotations/instances_train2017.json")
+    True
+    """
+    own = _split_of(annotation)
+    folders = [_words(part) for part in name.split("/")[:-1] if part not in annotation.split("/")]
+    splits = [SPLIT_NAMES[words[0]] for words in folders if len(words) == 1 and words[0] in SPLIT_NAMES]
+    return bool(own and splits) and splits[-1] != own
+
+
+def _nearer(found: list[str], annotation: str) -> list[str]:
+    """Of several images those beside the JSON, else those in a folder of its split, else all."""
+    beside = annotation.rpartition("/")[0]
+    split = [word for word in _words(annotation) if word in SPLIT_NAMES]
+    nearer = [name for name in found if beside and name.startswith(beside + "/")]
+    return nearer or [name for name in found if split and split[-1] in _words(name.rpartition("/")[0])] or found
 
 
 def _parsed(content: bytes, where: str) -> dict[str, Any]:
@@ -105,7 +168,7 @@ def _categories(parsed: Mapping[str, Any], where: str) -> dict[int, str]:
 
 
 def _annotations(
-    parsed: Mapping[str, Any], categories: Mapping[int, str], files: Files, name: str, images: Mapping[str, list[str]]
+    parsed: Mapping[str, Any], categories: Mapping[int, str], files: Files, name: str, images: _Images
 ) -> list[Annotation]:
     where = files.where(name)
     objects: dict[int, list[Object]] = {}
@@ -122,9 +185,11 @@ def _annotations(
         counts = not annotation.get("iscrowd", 0)
         corners = _corners(annotation, where)
         objects[annotation["image_id"]].append(Object(categories[annotation["category_id"]], corners, counts))
+    last_names = Counter(_stated(image.get("file_name")).rpartition("/")[2] for image in parsed["images"])
+    shared = {last for last, count in last_names.items() if count > 1}
     return [
         Annotation(
-            _image_of(image.get("file_name"), files, name, images),
+            images.find(image.get("file_name"), name, shared),
             where,
             _size(image, where),
             tuple(objects[image["id"]]),
@@ -159,22 +224,6 @@ def _size(image: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     if not isinstance(width, int) or not isinstance(height, int) or max(width, height) > LARGEST_SIDE:
         raise DataError(f"{where}: the image {image.get('file_name')!r} is {width!r} wide and {height!r} high.")
     return (width, height) if min(width, height) > 0 else None
-
-
-def _image_of(given: object, files: Files, annotation: str, images: Mapping[str, list[str]]) -> str:
-    """The member that a file name in the JSON means: with the words of its split where the name is there twice."""
-    stated = str(given).replace("\\", "/").lstrip("./")
-    same_name = images.get(stated.rpartition("/")[2], [])
-    found = [name for name in same_name if name == stated or name.endswith("/" + stated)] or same_name
-    if len(found) > 1:
-        beside = annotation.rpartition("/")[0]
-        split = [word for word in _words(annotation) if word in SPLIT_NAMES]
-        nearer = [name for name in found if beside and name.startswith(beside + "/")]
-        found = nearer or [name for name in found if split and split[-1] in _words(name.rpartition("/")[0])] or found
-    if len(found) != 1:
-        what = "is not there" if not found else f"may be {found[0]!r} or {found[1]!r}"
-        raise DataError(f"{files.where(annotation)}: the image {given!r} {what}; add it, or correct its file_name.")
-    return found[0]
 
 
 def _check_apart(files: Files, splits: Mapping[str, list[Annotation]]) -> None:

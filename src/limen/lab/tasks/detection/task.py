@@ -73,7 +73,7 @@ class Detection(Task[BoxData]):
         libraries.FasterRCNN.NAME: libraries.FasterRCNN,
     }
     defaults: ClassVar[Mapping[str, Any]] = {"network": "ssd", "batch_size": 8, "eval_batch_size": 8}
-    options = frozenset({"image_size", "grey", "channels_last", "split"})
+    options = frozenset({"image_size", "grey", "channels_last", "orientation", "split"})
     observed = 8
 
     def check(self, settings: StudySettings) -> None:
@@ -83,7 +83,9 @@ class Detection(Task[BoxData]):
 
     def load(self, settings: StudySettings) -> BoxData:
         """Images with boxes."""
-        found = load_boxes(settings.data, image_size=settings.image_size, grey=settings.grey)
+        found = load_boxes(
+            settings.data, image_size=settings.image_size, grey=settings.grey, orientation=settings.orientation
+        )
         return divide(found, Division.of(settings), ORDERS[settings.split])
 
     def offered(self, data: BoxData) -> Mapping[str, Any]:

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from limen.errors import DataError
 from limen.lab.data.files import Files
-from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible, natural_key
+from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible, named, natural_key
 from limen.lab.tasks.detection.annotations import LARGEST_SIDE, WHOLE, Annotated, Annotation, Object
 
 _ANNOTATIONS = ("annotations", "annotation", "xml", "labels")
@@ -45,9 +45,8 @@ def read_voc(files: Files) -> Annotated:
     parts = _by_list(files, annotations, lists) if lists else _by_folder(files, annotations)
     wanted = [name for members in parts.values() for name in members]
     parsed = {name: _parse(content, files, name, image_of[name]) for name, content in files.read(wanted)}
-    return Annotated(
-        {split: [parsed[name] for name in members] for split, members in parts.items()}, scores_ignored="difficult"
-    )
+    splits = {split: [parsed[name] for name in members] for split, members in parts.items()}
+    return Annotated(splits, scores_ignored="difficult", notes=_of_others(parsed.values(), images))
 
 
 def _images(files: Files) -> dict[tuple[str, str], str]:
@@ -61,6 +60,19 @@ def _images(files: Files) -> dict[tuple[str, str], str]:
                 raise DataError(f"{files.where(name)} has the name of {found[key]!r}; keep one of them.")
             found[key] = name
     return found
+
+
+def _of_others(parsed: Iterable[Annotation], images: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
+    """A note on annotations whose file name is that of another image in their image's folder."""
+    odd = []
+    for annotation in parsed:
+        folder = annotation.image.rpartition("/")[0].lower()
+        stem = Path(annotation.named.replace("\\", "/").rpartition("/")[2]).stem.lower()
+        if images.get((folder, stem), annotation.image) != annotation.image:
+            odd.append(annotation.image)
+    if not odd:
+        return ()
+    return (f"{named(odd)}: the annotation's <filename> is that of another image; its own name counts.",)
 
 
 def _image_of(files: Files, annotation: str, images: dict[tuple[str, str], str]) -> str:
@@ -151,7 +163,8 @@ def _parse(content: bytes, files: Files, name: str, image: str) -> Annotation:
     objects = tuple(_object(node, where) for node in root.iter("object"))
     if max(size) > LARGEST_SIDE:
         raise DataError(f"{where} states a size of {size[0]:g}×{size[1]:g} pixels; correct it.")
-    return Annotation(image, where, (int(size[0]), int(size[1])) if min(size) >= 1 else None, objects)
+    stated = (int(size[0]), int(size[1])) if min(size) >= 1 else None
+    return Annotation(image, where, stated, objects, (root.findtext("filename") or "").strip())
 
 
 def _object(node: ElementTree.Element, where: str) -> Object:

@@ -13,7 +13,7 @@ from limen.lab.records import Series, Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.numbers.data import NumberData
 from limen.lab.tasks.numbers.recurrent import LSTM, RNN
-from limen.lab.tasks.numbers.task import NumericTask, predicted
+from limen.lab.tasks.numbers.task import NumericTask, doubled, predicted
 from limen.lab.tasks.numbers.time_series import load_time_series
 
 STEPS = 500
@@ -39,8 +39,8 @@ class Forecasting(NumericTask):
 
     def answer(self, outputs: Tensor, targets: Tensor, data: NumberData) -> tuple[Tensor, Tensor]:
         """The forecast value and the one that came: the last value and the change."""
-        change, unit, last = targets[:, 0], targets[:, 1], targets[:, 2]
-        return last + outputs[:, 0] * unit, last + change * unit
+        change, unit, last = doubled(targets).unbind(1)
+        return last + doubled(outputs[:, 0]) * unit, last + change * unit
 
     def reference_metrics(self, data: NumberData) -> dict[str, float]:
         """The metrics of forecasting that nothing changes."""

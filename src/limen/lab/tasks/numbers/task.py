@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, R2Score
 from torchmetrics import Metric as Meter
 
 from limen.errors import SpecError
 from limen.lab.metric import NOT_NEGATIVE, Metric
 from limen.lab.settings import StudySettings
+from limen.lab.tasks.numbers import residuals
 from limen.lab.tasks.numbers.data import NumberData
+from limen.lab.tasks.numbers.residuals import ResidualScore
 from limen.lab.training.batches import Batches
 from limen.lab.training.task import Task
 
@@ -54,11 +55,18 @@ class NumericTask(Task[NumberData]):
 
     def meters(self, data: NumberData) -> dict[str, Meter]:
         """RMSE, MAE, R²."""
-        return {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()}
+        scores = {"rmse": residuals.rmse, "mae": residuals.mae, "r2": residuals.r2}
+        return {name: ResidualScore(score) for name, score in scores.items()}
 
     def answer(self, outputs: Tensor, targets: Tensor, data: NumberData) -> tuple[Tensor, Tensor]:
-        """In the target's unit."""
-        return outputs[:, 0] * targets[:, 1], targets[:, 0] * targets[:, 1]
+        """In the target's unit, on the CPU in double precision, in which a level loses none of its changes."""
+        given, (wanted, unit, *_) = doubled(outputs[:, 0]), doubled(targets).unbind(1)
+        return given * unit, wanted * unit
+
+
+def doubled(numbers: Tensor) -> Tensor:
+    """In double precision, which some devices do not have."""
+    return numbers.detach().cpu().double()
 
 
 @torch.no_grad()

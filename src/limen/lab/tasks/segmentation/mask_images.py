@@ -11,7 +11,7 @@ from PIL import Image
 
 from limen.errors import DataError
 from limen.lab.data.mask_pixels import decode_mask, resized_mask
-from limen.lab.data.pixels import Pixels, decode, quiet_decoding, resize
+from limen.lab.data.pixels import TRY_STORED, Pixels, decode, is_turned, quiet_decoding, resize
 from limen.lab.tasks.segmentation.mask_layouts import Pair
 
 
@@ -25,29 +25,35 @@ class Decoded:
     """Values as stored."""
     groups: tuple[int, ...] = ()
     """Which images belong together, as slices of one scan do; empty: none."""
+    turned_alone: tuple[str, ...] = ()
+    """Images that EXIF turns, and not their masks."""
 
 
-def decode_pairs(pairs: list[Pair], image_size: tuple[int, int] | None, grey: bool) -> Decoded:
-    """Images and masks of one size; each pair's own sizes must agree."""
+def decode_pairs(pairs: list[Pair], image_size: tuple[int, int] | None, grey: bool, *, by_header: bool) -> Decoded:
+    """Images and masks of one size; each pair's own sizes must agree. ``by_header`` turns both as their EXIF says."""
     files = pairs[0].files
     size_of, images, masks = {}, {}, {}
+    turned = set()
     with quiet_decoding():
         for name, content in files.read([pair.image for pair in pairs]):
-            image = decode(content, files.where(name), image_size=None, grey=grey)
+            image = decode(content, files.where(name), image_size=None, grey=grey, by_header=by_header)
+            turned |= {name} if by_header and is_turned(content) else set()
             size_of[name] = size(image)
             images[name] = np.asarray(resize(Image.fromarray(image), image_size))
         for name, content in files.read([pair.mask for pair in pairs]):
-            mask = decode_mask(content, files.where(name))
+            mask = decode_mask(content, files.where(name), by_header=by_header)
+            turned |= {name} if by_header and is_turned(content) else set()
             size_of[name] = size(mask)
             masks[name] = resized_mask(mask, image_size)
     for pair in pairs:
         if size_of[pair.image] != size_of[pair.mask]:
             raise DataError(
                 f"{files.where(pair.mask)} is {size_of[pair.mask]} pixels, but its image {pair.image!r} is "
-                f"{size_of[pair.image]}; they must be the same."
+                f"{size_of[pair.image]}; they must be the same." + (TRY_STORED if pair.image in turned else "")
             )
     names = tuple(pair.image for pair in pairs)
-    return Decoded(names, [images[name] for name in names], [masks[pair.mask] for pair in pairs])
+    alone = tuple(pair.image for pair in pairs if pair.image in turned and pair.mask not in turned)
+    return Decoded(names, [images[name] for name in names], [masks[pair.mask] for pair in pairs], turned_alone=alone)
 
 
 def check_sizes(path: Path, splits: Iterable[Decoded]) -> None:

@@ -6,7 +6,7 @@ have two classes, background and foreground. Where there are more, 255 is not le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from torch import Tensor
 
 from limen.errors import DataError
 from limen.lab.data.images import ImageSamples, ImageSet, scaled
-from limen.lab.data.pixels import stack
+from limen.lab.data.layout import named
+from limen.lab.data.pixels import TURNED_ALONE, stack
+from limen.lab.fields import Orientation
 from limen.lab.tasks.segmentation.mask_images import Decoded, check_sizes, decode_pairs
 from limen.lab.tasks.segmentation.mask_layouts import WHOLE, find_files, find_pairs, is_volume
 from limen.lab.tasks.segmentation.volumes import load_volumes
@@ -61,17 +63,18 @@ def load_masks(
     ignore_label: int | None,
     foreground: bool = False,
     intensity: tuple[float, float] | None = None,
+    orientation: Orientation = "header",
 ) -> MaskData:
     """Read all splits found at a path; what comes undivided is for training.
 
     ``foreground`` makes one class of every mask value but 0; ``intensity`` is what of a volume's values is shown as
-    black and as white.
+    black and as white. ``orientation`` says whether a mask lies on its image as the files' headers say or as stored.
     """
-    path = Path(source).expanduser()
+    path, by_header = Path(source).expanduser(), orientation == "header"
     files = find_files(path)
     names: Mapping[int, str] = {}
     if any(map(is_volume, files.files)):
-        volumes, names, notes = load_volumes(files, image_size, intensity)
+        volumes, names, notes = load_volumes(files, image_size, intensity, by_header=by_header)
         decoded, ignored = {WHOLE: volumes}, ignore_label
     elif intensity is not None:
         raise DataError(f"{path} holds no scans (NIfTI), and --intensity is for them alone; leave it out.")
@@ -79,8 +82,12 @@ def load_masks(
         pairs = find_pairs(files)
         if not {"train", WHOLE} & set(pairs.splits):
             raise DataError(f"{path} has a {' and a '.join(pairs.splits)} split but none to train on; add train/.")
-        decoded = {split: decode_pairs(members, image_size, grey) for split, members in pairs.splits.items()}
-        notes, ignored = pairs.notes, pairs.ignored if ignore_label is None else ignore_label
+        decoded = {
+            split: decode_pairs(members, image_size, grey, by_header=by_header)
+            for split, members in pairs.splits.items()
+        }
+        notes = (*pairs.notes, *_turned(decoded.values()))
+        ignored = pairs.ignored if ignore_label is None else ignore_label
     check_sizes(path, decoded.values())
     values = sorted({int(value) for split in decoded.values() for mask in split.masks for value in np.unique(mask)})
     classes, table, said = _classes(path, values, ignored, names, foreground)
@@ -94,6 +101,11 @@ def load_masks(
         splits.get("test"),
         (*notes, *said),
     )
+
+
+def _turned(splits: Iterable[Decoded]) -> tuple[str, ...]:
+    names = [name for split in splits for name in split.turned_alone]
+    return (TURNED_ALONE.format(named(names)),) if names else ()
 
 
 def _tensors(split: Decoded, table: NDArray[np.uint8], colour: bool) -> MaskSplit:

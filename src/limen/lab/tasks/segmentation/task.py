@@ -10,16 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric as Meter
-from torchmetrics.classification import (
-    BinaryF1Score,
-    BinaryJaccardIndex,
-    BinaryPrecision,
-    BinaryRecall,
-    MulticlassF1Score,
-    MulticlassJaccardIndex,
-    MulticlassPrecision,
-    MulticlassRecall,
-)
 
 from limen.lab import networks
 from limen.lab.data import Division, divide
@@ -31,6 +21,8 @@ from limen.lab.tasks.segmentation.masks import IGNORED, MaskData, load_masks
 from limen.lab.tasks.segmentation.networks import NETWORKS
 from limen.lab.tasks.segmentation.networks.monai_part import monai_part
 from limen.lab.tasks.segmentation.picture import overlays
+from limen.lab.training import confusion
+from limen.lab.training.confusion import ConfusionScore
 from limen.lab.training.task import Task
 
 
@@ -53,7 +45,9 @@ class Segmentation(Task[MaskData]):
     )
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = NETWORKS
     defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
-    options = frozenset({"image_size", "grey", "channels_last", "ignore_label", "foreground", "intensity", "split"})
+    options = frozenset(
+        {"image_size", "grey", "channels_last", "ignore_label", "foreground", "intensity", "orientation", "split"}
+    )
     observed = 8
     packages: ClassVar[tuple[str, ...]] = ("monai",)
 
@@ -70,6 +64,7 @@ class Segmentation(Task[MaskData]):
             ignore_label=settings.ignore_label,
             foreground=settings.foreground,
             intensity=settings.intensity,
+            orientation=settings.orientation,
         )
         order = ORDERS[settings.split]
         return divide(found, Division.of(settings), InGroups(order) if found.train.groups else order)
@@ -88,22 +83,27 @@ class Segmentation(Task[MaskData]):
         classes = targets.where(counts, torch.zeros_like(targets))
         wanted = F.one_hot(classes, outputs.shape[1]).movedim(-1, 1).to(outputs.dtype)
         dice: Tensor = _dice()(outputs, wanted, counts[:, None].to(outputs.dtype))
-        return dice + F.cross_entropy(outputs, targets, ignore_index=IGNORED)
+        entropy = F.cross_entropy(outputs, targets, ignore_index=IGNORED, reduction="sum")
+        return dice + entropy / counts.sum().clamp(min=1)  # a batch may hold none that count
 
     def meters(self, data: MaskData) -> dict[str, Meter]:
         """Dice, IoU, mIoU, precision and recall."""
         count = len(data.classes)
-        miou = MulticlassJaccardIndex(count, average="macro")
-        if data.binary:
-            foreground = {"dice": BinaryF1Score(), "iou": BinaryJaccardIndex()}
-            return {**foreground, "miou": miou, "precision": BinaryPrecision(), "recall": BinaryRecall()}
-        return {
-            "dice": MulticlassF1Score(count, average="macro"),
-            "iou": MulticlassJaccardIndex(count, average="macro"),
-            "miou": miou,
-            "precision": MulticlassPrecision(count, average="macro"),
-            "recall": MulticlassRecall(count, average="macro"),
+        scores = {
+            "dice": confusion.f1,
+            "iou": confusion.iou,
+            "miou": confusion.iou,
+            "precision": confusion.precision,
+            "recall": confusion.recall,
         }
+        if data.binary:
+            scores |= {
+                "dice": confusion.foreground_dice,
+                "iou": confusion.foreground_iou,
+                "precision": confusion.foreground_precision,
+                "recall": confusion.foreground_recall,
+            }
+        return {name: ConfusionScore(count, score) for name, score in scores.items()}
 
     def answer(self, outputs: Tensor, targets: Tensor, data: MaskData) -> tuple[Tensor, Tensor]:
         """The predicted and the true class of every pixel that counts."""

@@ -6,7 +6,8 @@ Known layouts, below any folder and in any number of such pairs::
     imagesTr/liver_0.nii.gz  labelsTr/liver_0.nii.gz  dataset.json    Medical Segmentation Decathlon, nnU-Net
     images/0.nii.gz  masks/0.nii.gz                                   labels/ too
 
-Slices are axial, as the header says the scan lies, seen from below with the front up. Hounsfield units of a CT are
+Slices are axial, as the header says the scan lies, seen from below with the front up; a mask is brought into its scan's
+orientation, as :mod:`.axial` says. A voxel that is NaN is black. Hounsfield units of a CT are
 clipped to −160…240, the window of soft tissue, and scaled to 8 bits; of other scans, what lies between the 0.5th and
 99.5th percentile of the volume. All slices of a scan stay in one split.
 """
@@ -17,7 +18,7 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,15 +27,18 @@ from PIL import Image
 
 from limen.errors import DataError, require
 from limen.lab.data.files import LARGEST_MEMBER, Files
-from limen.lab.data.layout import is_visible, natural_key
+from limen.lab.data.layout import is_visible, named, natural_key
 from limen.lab.data.mask_pixels import resized_mask
 from limen.lab.data.pixels import Pixels, resize
+from limen.lab.tasks.segmentation.axial import Volume, laid
 from limen.lab.tasks.segmentation.mask_images import Decoded
 from limen.lab.tasks.segmentation.mask_layouts import VOLUME_SUFFIX, is_volume
 
 SOFT_TISSUE = (-160.0, 240.0)
 """Hounsfield units."""
 PERCENTILES = (0.5, 99.5)
+OFF = 1e-3
+"""By how much a mask's value may miss its class."""
 _LITS = re.compile(r"(volume|segmentation)-([^/]+)$", re.IGNORECASE)
 _IMAGES, _MASKS = ("imagestr", "images", "image"), ("labelstr", "labels", "label", "masks", "mask")
 _HELP = "expected volume-0.nii and segmentation-0.nii, or imagesTr/ and labelsTr/ with the same names"
@@ -42,34 +46,38 @@ _Key = tuple[str, str]
 
 
 def load_volumes(
-    files: Files, image_size: tuple[int, int] | None, intensity: tuple[float, float] | None
+    files: Files, image_size: tuple[int, int] | None, intensity: tuple[float, float] | None, *, by_header: bool
 ) -> tuple[Decoded, Mapping[int, str], tuple[str, ...]]:
-    """All slices of all scans, the names of mask values, and what to know; one scan is in memory at a time."""
+    """All slices of all scans, the names of mask values, and what to know; one scan is in memory at a time.
+
+    ``by_header`` lays a mask on its scan as their headers say, else voxel by voxel as they are stored.
+    """
     pairs = _pairs(files)
     described = _described(files)
     tomography = "CT" in described.get("modality", {}).values() or all(_LITS.search(image) for image, _ in pairs)
     intensity = intensity or (SOFT_TISSUE if tomography else None)
     names, images, masks, groups = [], [], [], []
+    turned, silent = [], []
     for number, (image, mask) in enumerate(pairs):
         contents = dict(files.read([image, mask]))
         scan, labels = (_opened(contents[name], files.where(name)) for name in (image, mask))
-        if scan.shape != labels.shape:
-            raise DataError(
-                f"{files.where(mask)} has {_sides(labels)} voxels, but its scan {image!r} has {_sides(scan)}; they "
-                "must be the same."
-            )
-        low, high = intensity or _window(scan, files.where(image))
-        for index, (plane, label) in enumerate(_slices(scan, labels, files.where(image))):
+        both = laid(scan, labels, by_header=by_header)
+        turned += [mask] * both.turned
+        if scan.says_where != labels.says_where:
+            silent.append(mask if scan.says_where else image)
+        low, high = intensity or _window(scan)
+        for index, (plane, label) in enumerate(both.slices()):
             grey = np.clip((plane - low) / (high - low), 0, 1) * 255
             pixels = Image.fromarray(np.nan_to_num(grey).round().astype(np.uint8))
             images.append(np.asarray(resize(pixels, image_size)))
-            masks.append(resized_mask(_classes(label, files.where(mask)), image_size))
+            masks.append(resized_mask(_classes(label, labels.where), image_size))
             names.append(f"{image} slice {index}")
             groups.append(number)
     percentiles = "between the {}th and {}th percentile of each scan".format(*PERCENTILES)
     window = f"from {intensity[0]:g} to {intensity[1]:g}" if intensity else percentiles
     notes = (f"{len(pairs)} scans; all slices of a scan are in one split.", f"Values {window} are seen.")
-    return Decoded(tuple(names), images, masks, tuple(groups)), _class_names(described), notes
+    said = _said(turned, silent, by_header=by_header)
+    return Decoded(tuple(names), images, masks, tuple(groups)), _class_names(described), (*notes, *said)
 
 
 def _pairs(files: Files) -> list[tuple[str, str]]:
@@ -128,7 +136,7 @@ def _class_names(described: Mapping[str, Any]) -> dict[int, str]:
     return found
 
 
-def _opened(content: bytes, where: str) -> Any:
+def _opened(content: bytes, where: str) -> Volume:
     """A NIfTI image whose voxels are not read yet."""
     nibabel = require("nibabel", "medical", "NIfTI volumes need nibabel")
     try:
@@ -146,49 +154,44 @@ def _opened(content: bytes, where: str) -> Any:
     except Exception as error:  # whatever a damaged file raises in nibabel
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{where} does not read as a NIfTI volume ({reason}); replace or remove it.") from error
+    found = Volume(opened, where)
     if len(opened.shape) != 3 or opened.get_data_dtype().kind not in "iuf":
         raise DataError(
-            f"{where} holds {opened.get_data_dtype()} voxels of {_sides(opened)}; a volume has three sides and plain "
+            f"{where} holds {opened.get_data_dtype()} voxels of {found.sides}; a volume has three sides and plain "
             "numbers."
         )
-    return opened
+    return found
 
 
-def _slices(scan: Any, labels: Any, where: str) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Axial slices from the feet up, seen from below with the front up, each with its mask's."""
-    lies = require("nibabel", "medical", "NIfTI volumes need nibabel").io_orientation(scan.affine)
-    if np.isnan(lies).any():
-        raise DataError(f"{where} does not say how the scan lies (its affine has no inverse); replace or remove it.")
-    left, front, up = (int(np.flatnonzero(lies[:, 0] == axis)[0]) for axis in range(3))
-    flipped = {axis: lies[axis, 1] > 0 for axis in (left, front)}
-    count = scan.shape[up]
-    order = range(count) if lies[up, 1] > 0 else range(count - 1, -1, -1)
-    for index in order:
-        cut = tuple(index if axis == up else slice(None) for axis in range(3))
-        planes = []
-        for volume in (scan, labels):
-            plane = np.asarray(volume.dataobj[cut])
-            plane = plane.T if left < front else plane  # rows from front to back, columns from right to left
-            planes.append(plane[:: -1 if flipped[front] else 1, :: -1 if flipped[left] else 1])
-        yield planes[0], planes[1]
-
-
-def _window(scan: Any, where: str) -> tuple[float, float]:
-    low, high = np.nanpercentile(np.asarray(scan.dataobj, dtype=np.float32), PERCENTILES)
+def _window(scan: Volume) -> tuple[float, float]:
+    values = np.asarray(scan.image.dataobj, dtype=np.float32)
+    known = values[np.isfinite(values)]
+    low, high = np.percentile(known, PERCENTILES) if known.size else (0.0, 0.0)
     if not high > low:
-        raise DataError(f"{where} has the same value almost everywhere; replace or remove it, or give --intensity.")
+        raise DataError(
+            f"{scan.where} has the same value almost everywhere; replace or remove it, or give --intensity."
+        )
     return float(low), float(high)
 
 
 def _classes(label: NDArray[Any], where: str) -> Pixels:
+    """The whole numbers of a slice; a slope in the header leaves them a little off."""
     whole = np.round(label)
-    if not np.array_equal(whole, label) or whole.min() < 0 or whole.max() > 255:
+    odd = label[~((np.abs(label - whole) <= OFF) & (whole >= 0) & (whole <= 255))]
+    if odd.size:
         raise DataError(
-            f"{where} holds values from {label.min():g} to {label.max():g}; a mask's voxel must be its class, a whole "
-            "number from 0 to 255."
+            f"{where} holds the value {odd[0]:g}; a mask's voxel must be its class, a whole number from 0 to 255."
         )
     return np.ascontiguousarray(whole, dtype=np.uint8)
 
 
-def _sides(volume: Any) -> str:
-    return "×".join(map(str, volume.shape))
+def _said(turned: list[str], unsaid: list[str], *, by_header: bool) -> tuple[str, ...]:
+    """How masks were laid on their scans, where that needs to be known."""
+    if not by_header:
+        return ("Masks lie on their scans voxel by voxel as they are stored, whatever their headers say.",)
+    notes = []
+    if turned:
+        notes.append(f"{named(turned)}: the axes run otherwise than the scan's, and were turned as the headers say.")
+    if unsaid:
+        notes.append(f"{named(unsaid)}: no header says how it lies; it is taken to lie as its partner does.")
+    return tuple(notes)

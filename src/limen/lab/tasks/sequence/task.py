@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric as Meter
-from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 
 from limen.lab.data import Division
 from limen.lab.metric import ACCURACY, F1
@@ -18,7 +17,10 @@ from limen.lab.records import Confusion, Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.sequence.gated import GRU, MOPGRU
 from limen.lab.tasks.sequence.sequences import SequenceData, load_sequences
+from limen.lab.training import confusion
 from limen.lab.training.batches import Batches
+from limen.lab.training.confusion import ConfusionScore
+from limen.lab.training.guesses import GuessAccuracy
 from limen.lab.training.task import Task
 
 
@@ -58,18 +60,13 @@ class Sequence(Task[SequenceData]):
 
     def meters(self, data: SequenceData) -> dict[str, Meter]:
         """Accuracy and macro F1."""
-        count = len(data.classes)
-        return {
-            "accuracy": MulticlassAccuracy(count, average="micro"),
-            "f1": MulticlassF1Score(count, average="macro"),
-        }
+        return {"accuracy": GuessAccuracy(), "f1": ConfusionScore(len(data.classes), confusion.f1)}
 
     @torch.no_grad()
     def show(self, network: nn.Module, data: SequenceData, settings: StudySettings) -> Shown:
         """Which classes of the test sequences were taken for which."""
-        counted = MulticlassConfusionMatrix(len(data.classes)).to(settings.device)
         network.eval()
-        for inputs, labels in Batches(data.tested, settings.eval_batch_size, device=settings.device):
-            counted.update(network(inputs), labels)
-        counts = tuple(tuple(int(count) for count in row) for row in counted.compute().tolist())
-        return Confusion(classes=data.classes, counts=counts)
+        batches = Batches(data.tested, settings.eval_batch_size, device=settings.device)
+        answers, truth = zip(*((network(inputs).argmax(1), labels) for inputs, labels in batches), strict=True)
+        counts = confusion.confusion(torch.cat(answers), torch.cat(truth), len(data.classes))
+        return Confusion(classes=data.classes, counts=tuple(map(tuple, counts.tolist())))
