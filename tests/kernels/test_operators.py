@@ -4,20 +4,81 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import COMPILED, LAYOUTS, activation, perturbed
+from helpers import COMPILED, DTYPES, LAYOUTS, activation, perturbed
 
 import limen
+from limen.kernels import operators
 from limen.kernels.bound import key_of
+
+
+def arguments(module: limen.Activation, x: torch.Tensor) -> tuple[object, ...]:
+    """What the operator ``forward`` is given for a call of a module, with a seed if it has noise."""
+    bound = module._bound[module.training]
+    seed = torch.tensor([7]) if bound.noise else None
+    tensors = [t.detach().requires_grad_() for t in module._by_channel()]
+    return key_of(bound), x, tensors, module.channel_dim, seed
+
+
+def backward_arguments(module: limen.Activation, x: torch.Tensor) -> tuple[object, ...]:
+    """What the operator ``backward`` is given for the same call."""
+    key, _, tensors, channel_dim, seed = arguments(module, x)
+    with torch.no_grad():
+        _, statistics = torch.ops.limen.forward(key, x, tensors, channel_dim, seed)
+    values = [t.detach() for t in tensors]
+    return key, torch.randn_like(x), x.detach(), values, channel_dim, statistics, seed, [True] * len(values)
 
 
 @pytest.mark.parametrize("name", COMPILED)
 def test_opcheck(name):
-    module = perturbed(name, num_parameters=3)
-    x = torch.randn(4, 3, 5, requires_grad=True)
-    arguments = (key_of(module._bound[False]), x, list(module.tensors()), 1, None)
-    if any(t.grad_fn is not None for t in module.tensors()):
-        arguments = (*arguments[:2], [t.detach().requires_grad_() for t in module.tensors()], 1, None)
-    torch.library.opcheck(torch.ops.limen.forward.default, arguments)
+    module, x = perturbed(name, num_parameters=3), torch.randn(4, 3, 5, requires_grad=True)
+    torch.library.opcheck(torch.ops.limen.forward.default, arguments(module, x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "module",
+    [
+        limen.Swish(),
+        limen.ASAU(num_parameters=3, group_size=2),
+        limen.ASH(num_parameters=6),
+        limen.ASH(context="channel"),
+        limen.RReLU(),
+        limen.AdAct(),
+        limen.AdAct(("rrelu", "prelu"), num_parameters=6),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_opcheck_of_both(module, dtype):
+    for x in (torch.randn(4, 6, 3, 2), torch.randn(4, 6, 3, 2).to(memory_format=torch.channels_last)):
+        x = x.to(dtype).requires_grad_()
+        torch.library.opcheck(torch.ops.limen.forward.default, arguments(module, x))
+        torch.library.opcheck(torch.ops.limen.backward.default, backward_arguments(module, x))
+
+
+@pytest.mark.parametrize("options", [{}, {"num_parameters": 5}], ids=["shared", "by channel"])
+@pytest.mark.parametrize("name", COMPILED)
+def test_operators_give_what_they_promise(name, options):
+    """Sizes and strides of their fakes, each result in memory of its own, which compiled programs take for granted."""
+    module = perturbed(name, **options)
+    module.train()
+    for make, channels, channel_dim in LAYOUTS.values():
+        if channel_dim != 1 or channels not in (1, 5) or (options and channels == 1):
+            continue
+        x = make().requires_grad_()
+        results = list(torch.ops.limen.forward(*arguments(module, x)))
+        results += torch.ops.limen.backward(*backward_arguments(module, x))
+        key, _, tensors, _, _ = arguments(module, x)
+        promised = [
+            *operators._forward_fake(key, x, tensors, 1, None),
+            torch.empty_like(x),
+            *map(torch.empty_like, tensors),
+        ]
+        for result, promise in zip(results, promised, strict=True):
+            assert (result.shape, result.stride(), result.dtype) == (promise.shape, promise.stride(), promise.dtype)
+        assert len({result.untyped_storage().data_ptr() for result in results if result.numel()}) == sum(
+            result.numel() > 0 for result in results
+        )
 
 
 @pytest.mark.parametrize("name", COMPILED)
@@ -76,9 +137,80 @@ def test_operators_promise_the_layout_they_give(layout):
         assert y.stride() == torch.empty_like(x).stride()
 
 
+class Sum(torch.nn.Module):
+    """Many activations in one program, which is compiled once."""
+
+    def __init__(self, activations: list[limen.Activation]) -> None:
+        super().__init__()
+        self.activations = torch.nn.ModuleList(activations)
+
+    def forward(self, x):
+        return sum(activation(x) for activation in self.activations)
+
+
+def of_every_kind(dtype: torch.dtype, names: tuple[str, ...] = COMPILED) -> Sum:
+    by_channel = [perturbed(name, num_parameters=6, dtype=dtype) for name in names]
+    others = [
+        perturbed("asau", dtype=dtype),
+        perturbed("swish", num_parameters=2, group_size=3, dtype=dtype),
+        perturbed("ash", num_parameters=2, group_size=3, dtype=dtype),
+        perturbed("adact", dtype=dtype),
+    ]
+    return Sum([*by_channel, *others])
+
+
+def trained(module: torch.nn.Module, run: object, x: torch.Tensor) -> list[torch.Tensor]:
+    leaf = x.detach().requires_grad_()
+    y = run(leaf)
+    return [y.detach(), *torch.autograd.grad(y.float().square().sum(), [leaf, *module.parameters()])]
+
+
+def assert_trains_compiled(module: Sum, inputs: list[torch.Tensor], dynamic: bool | None = None) -> None:
+    """With the gradients of eager mode, in its layouts."""
+    torch._dynamo.reset()
+    compiled = torch.compile(module, fullgraph=True, dynamic=dynamic)
+    for x in inputs:
+        for mine, its in zip(trained(module, compiled, x), trained(module, module, x), strict=True):
+            scale = its.abs().max().item()
+            tolerance = 1e-4 if its.dtype in (torch.float32, torch.float64) else 3e-2
+            torch.testing.assert_close(mine, its, rtol=tolerance, atol=tolerance * scale)
+            assert mine.stride() == its.stride()
+
+
+COMPILED_LAYOUTS = {
+    "contiguous": lambda: torch.randn(3, 6, 4, 5),
+    "channels last": lambda: torch.randn(3, 6, 4, 5).to(memory_format=torch.channels_last),
+    "3d channels last": lambda: torch.randn(2, 6, 3, 4, 5).to(memory_format=torch.channels_last_3d),
+    "matrix": lambda: torch.randn(7, 6),
+    "transposed": lambda: torch.randn(6, 7).t(),
+    "sliced": lambda: torch.randn(6, 12, 3).transpose(0, 1)[::2].transpose(0, 1),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", COMPILED_LAYOUTS)
+def test_inductor_trains_one_parameter_a_channel(layout):
+    assert_trains_compiled(of_every_kind(torch.float32), [COMPILED_LAYOUTS[layout]()])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_inductor_trains_other_types(dtype):
+    module = of_every_kind(dtype, ("swish", "asau", "ash", "prelu"))
+    assert_trains_compiled(module, [COMPILED_LAYOUTS["channels last"]().to(dtype)])
+
+
+@pytest.mark.slow
+def test_inductor_trains_with_dynamic_shapes():
+    inputs = [torch.randn(batch, 6, side, 5) for batch, side in ((3, 4), (5, 7))]
+    assert_trains_compiled(of_every_kind(torch.float32), inputs, dynamic=True)
+
+
 @pytest.mark.slow
 def test_inductor_on_channels_last_samples():
     torch._dynamo.reset()
     module = limen.ASH(context="channel")
     x = torch.randn(2, 8, 4, 6).contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(torch.compile(module)(x), module(x))
+    compiled = torch.compile(module)(x)
+    torch.testing.assert_close(compiled, module(x))
+    assert compiled.stride() == module(x).stride() == x.stride()
