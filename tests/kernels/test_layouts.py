@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import COMPILED, DTYPES, LEARNING, OF_SAMPLES, perturbed, sample_input
+from helpers import LEARNING, OF_SAMPLES, perturbed, sample_input
 
 import limen
 from limen.activations.registry import find
@@ -32,10 +32,11 @@ LAYOUTS = {
 
 
 def names_and_options() -> list[tuple[str, dict[str, object]]]:
-    by_channel = [(name, {"num_parameters": 6}) for name in COMPILED]
-    grouped = [(name, {"num_parameters": 3, "group_size": 2}) for name in ("asau", "ash")]
-    contexts = [(name, {"context": "channel"}) for name in OF_SAMPLES if find(name).fields.keys() >= {"context"}]
-    return [*((name, {}) for name in COMPILED), *by_channel, *grouped, *contexts]
+    """One that is elementwise stands for all; of those with statistics each."""
+    contexts = [name for name in OF_SAMPLES if "context" in find(name).fields]
+    grouped = {"num_parameters": 3, "group_size": 2}
+    options = [{}, {"num_parameters": 6}, grouped, {"context": "channel"}]
+    return [("asau", {}), ("asau", {"num_parameters": 6}), *((name, each) for name in contexts for each in options)]
 
 
 def described(pair: tuple[str, dict[str, object]]) -> str:
@@ -58,17 +59,19 @@ def test_as_torchs_own(chosen):
         assert first[0].stride() == like.stride(), layout
         assert [g.stride() for g in first[1:]] == [p.stride() for p in module.parameters()], layout
         with torch.no_grad():
-            torch.testing.assert_close(module(x), y, rtol=0, atol=0)
+            torch.testing.assert_close(module(x), y)
 
 
 @pytest.mark.parametrize("backend", ["auto", "plain"])
-@pytest.mark.parametrize("dtype", [*DTYPES, torch.float64], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
 @pytest.mark.parametrize("name", LEARNING)
 def test_gradients_of_parameters_are_laid_out_as_they_are(name, dtype, backend):
     """What DistributedDataParallel asks for, which warns of anything else."""
     for options in ({}, {"num_parameters": 4}, {"num_parameters": 2, "group_size": 2}):
         module = perturbed(name, dtype=dtype, **options)
-        for x in (given(5, 4), given(2, 4, 3, 3).to(memory_format=torch.channels_last)):
+        for x in (given(5, 4, 3), given(5, 4), given(2, 4, 3, 3).to(memory_format=torch.channels_last)):
+            if dtype is torch.bfloat16 and x.ndim != 3:
+                continue  # the same code, and its kernels would be compiled for this alone
             with limen.use_backend(backend):
                 y = module(x.to(dtype))
             gradients = torch.autograd.grad(y.sum(), list(module.parameters()))

@@ -106,7 +106,7 @@ def forward(run: Callable[[Prepared], tuple[Tensor, Tensor | None]], call: Call)
             return y if given.x is call.x else laid_out_as(call.x, y), statistics
     except NoKernelError as error:
         _say_once(call.bound, error)
-    return _by_formula(call), None
+    return _laid_out(call.x, _by_formula(call)), None
 
 
 def backward(
@@ -124,13 +124,18 @@ def backward(
     if found is None:
         gx_plain, *rest = by_plain(call, g, [True, *wanted])
         assert gx_plain is not None
-        return gx_plain, rest
+        return _laid_out(call.x, gx_plain), rest
     gx, sums = found
     if weights is None:
         return gx, _by_parameter(sums, parameters, wanted)
     by_weight, sums = torch.split_with_sizes(sums, (len(names) - sum(wanted[1:]), sum(wanted[1:])))
     of_logits = as_parameter(gradient_of_logits(by_weight, weights), parameters[0]) if wanted[0] else None
     return gx, [of_logits, *_by_parameter(sums, parameters[1:], wanted[1:])]
+
+
+def _laid_out(x: Tensor, result: Tensor) -> Tensor:
+    """The plain formula's result as the kernels would lay it out, where it has a layout."""
+    return laid_out_as(x, result) if has_memory(result) else result
 
 
 def _by_kernel(
