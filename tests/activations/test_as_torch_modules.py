@@ -23,32 +23,22 @@ def as_function(module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{}, {"num_parameters": 2, "group_size": 2}], ids=["shared", "grouped"])
 @pytest.mark.parametrize("name", SMOOTH)
-def test_every_mode_of_differentiation(name, options):
-    function, parameters = as_function(perturbed(name, dtype=torch.float64, **options))
-    for x in (sample_input(2, 4, 3), sample_input(3, 4, 2).transpose(0, 2)):
-        leaves = (x.requires_grad_(), *parameters)
-        torch.autograd.gradcheck(
-            function,
-            leaves,
-            fast_mode=True,
-            check_forward_ad=True,
-            check_batched_grad=True,
-            check_batched_forward_grad=True,
-        )
-        torch.autograd.gradgradcheck(
-            function, leaves, fast_mode=True, check_batched_grad=True, gen_non_contig_grad_outputs=True
-        )
+def test_every_mode_of_differentiation(name):
+    function, parameters = as_function(perturbed(name, num_parameters=2, group_size=2, dtype=torch.float64))
+    leaves = (sample_input(3, 4, 2).transpose(0, 2).requires_grad_(), *parameters)
+    batched = {"check_batched_grad": True, "fast_mode": True}
+    torch.autograd.gradcheck(function, leaves, check_forward_ad=True, check_batched_forward_grad=True, **batched)
+    torch.autograd.gradgradcheck(function, leaves, gen_non_contig_grad_outputs=True, **batched)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
 @pytest.mark.parametrize("name", SMOOTH)
 def test_batched_and_repeated_gradients_of_kernels(name, dtype):
     """Batched gradients are those one by one; the gradient's own graph has the gradient's values."""
     module = perturbed(name, num_parameters=4)
-    for x in (sample_input(2, 4, 3), sample_input(3, 4, 2).transpose(0, 2), sample_input(2, 8, 3)[:, ::2]):
+    for x in (sample_input(3, 4, 2).transpose(0, 2), sample_input(2, 8, 3)[:, ::2]):
         leaf = x.to(dtype).requires_grad_()
         leaves, y = [leaf, *module.parameters()], module(leaf)
         g = torch.randn(3, *y.shape, dtype=dtype)
