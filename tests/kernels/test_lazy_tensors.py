@@ -65,7 +65,7 @@ def derivatives(
 
 
 @pytest.mark.parametrize("kind", LAZY)
-@pytest.mark.parametrize(("name", "shape"), [("swish", (2, 5)), ("ash", (2, 5)), ("ash", (3, 12_000)), ("adact", (9,))])
+@pytest.mark.parametrize(("name", "shape"), [("swish", (9,)), ("ash", (3, 12_000)), ("adact", (2, 5))])
 def test_as_its_values_in_memory(name, shape, kind):
     module = perturbed(name)
     x, g, tensors = torch.randn(shape), torch.randn(shape), [t.detach().clone() for t in module.tensors()]

@@ -143,7 +143,7 @@ def values_of(x: Tensor, parameters: Sequence[Tensor], channels: int) -> list[Te
                 f"the input is on {device} and the activation's parameters are on {parameter.device}; "
                 "move one to the other."
             )
-        if type(parameter) not in ORDINARY or not has_memory(parameter):
+        if type(parameter) not in ORDINARY or parameter.data_ptr() == 0:
             return None
         ready = parameter.dtype is torch.float32 and parameter.numel() == channels and parameter.is_contiguous()
         if ready and not parameter.is_neg():
