@@ -126,6 +126,27 @@ def _differentiate(ctx: Any, g: Tensor, _: Tensor) -> tuple[Any, ...]:
     return None, found[0], [next(rest) if want else None for want in ctx.wanted], None, None
 
 
+def _setup_second_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    ctx.key, g, x, parameters, ctx.channel_dim, _, seed, ctx.wanted = inputs
+    ctx.save_for_backward(seed, g, x, *parameters)
+
+
+def _differentiate_again(ctx: Any, outer: list[Tensor | None]) -> tuple[Any, ...]:
+    """Second derivatives, by the plain formula as everywhere."""
+    seed, *given = ctx.saved_tensors
+    recording = torch.is_grad_enabled()
+    with torch.enable_grad():
+        leaves = [t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in given]
+        g, x, *parameters = leaves
+        call = Call(of_key(ctx.key), x, parameters, ctx.channel_dim, seed)
+        found = autograd.by_plain(call, g, [True, *ctx.wanted])
+        asked = [gradient for gradient, want in zip(found, [True, *ctx.wanted], strict=True) if want]
+        pairs = [(f, o) for f, o in zip(asked, outer, strict=True) if f is not None and o is not None]
+        inner, upstream = zip(*pairs, strict=True)
+        by_g, by_x, *rest = torch.autograd.grad(inner, leaves, upstream, create_graph=recording, allow_unused=True)
+    return None, by_g, by_x, rest, None, None, None, None
+
+
 for _name, _implementation, _fake in (
     ("forward", _forward, _forward_fake),
     ("backward", lambda *given: _Backward(*given).run(), lambda *given: _Backward(*given).fake()),
@@ -134,3 +155,6 @@ for _name, _implementation, _fake in (
         _library.impl(_name, _implementation, _device)
     torch.library.register_fake(f"limen::{_name}", _fake, lib=_library)
 torch.library.register_autograd("limen::forward", _differentiate, setup_context=_setup_context, lib=_library)
+torch.library.register_autograd(
+    "limen::backward", _differentiate_again, setup_context=_setup_second_context, lib=_library
+)
