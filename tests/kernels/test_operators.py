@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import COMPILED, LAYOUTS, activation, perturbed
+from helpers import COMPILED, LAYOUTS, LEARNING, activation, perturbed
 
 import limen
 from limen.kernels import operators
@@ -161,7 +161,7 @@ def assert_trains_compiled(module: Sum, inputs: list[torch.Tensor], dynamic: boo
 
 @pytest.mark.slow
 def test_inductor_trains_every_kind_of_parameters():
-    by_channel = [perturbed(name, num_parameters=6) for name in COMPILED]
+    by_channel = [perturbed(name, num_parameters=6) for name in COMPILED if name in LEARNING]
     grouped = [perturbed(name, num_parameters=2, group_size=3) for name in ("swish", "ash")]
     module = Sum([*by_channel, *grouped, perturbed("asau"), perturbed("adact")])
     assert_trains_compiled(module, [torch.randn(3, 6, 4, 5).to(memory_format=torch.channels_last)])
@@ -177,11 +177,10 @@ def few(dtype: torch.dtype) -> Sum:
     [
         torch.randn(2, 6, 3, 4, 5).to(memory_format=torch.channels_last_3d),
         torch.randn(6, 12, 3).transpose(0, 1)[::2].transpose(0, 1),
-        torch.randn(6, 7).t(),
         torch.randn(3, 6, 7).bfloat16(),
         torch.randn(7, 6).double(),
     ],
-    ids=["3d channels last", "sliced", "transposed", "bfloat16", "float64"],
+    ids=["3d channels last", "sliced", "bfloat16", "float64"],
 )
 def test_inductor_trains_in_other_layouts_and_types(x):
     assert_trains_compiled(few(x.dtype), [x])
