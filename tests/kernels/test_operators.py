@@ -4,20 +4,91 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import COMPILED, LAYOUTS, activation, perturbed
+from helpers import COMPILED, LAYOUTS, LEARNING, activation, perturbed
 
 import limen
+from limen.kernels import operators
 from limen.kernels.bound import key_of
+
+
+def arguments(module: limen.Activation, x: torch.Tensor) -> tuple[object, ...]:
+    """What the operator ``forward`` is given for a call of a module, with a seed if it has noise."""
+    bound = module._bound[module.training]
+    seed = torch.tensor([7]) if bound.noise else None
+    tensors = [t.detach().requires_grad_() for t in module._by_channel()]
+    return key_of(bound), x, tensors, module.channel_dim, seed
+
+
+def backward_arguments(module: limen.Activation, x: torch.Tensor) -> tuple[object, ...]:
+    """What the operator ``backward`` is given for the same call."""
+    key, _, tensors, channel_dim, seed = arguments(module, x)
+    with torch.no_grad():
+        _, statistics = torch.ops.limen.forward(key, x, tensors, channel_dim, seed)
+    values = [t.detach() for t in tensors]
+    return key, torch.randn_like(x), x.detach(), values, channel_dim, statistics, seed, [True] * len(values)
 
 
 @pytest.mark.parametrize("name", COMPILED)
 def test_opcheck(name):
-    module = perturbed(name, num_parameters=3)
+    module, x = perturbed(name, num_parameters=3), torch.randn(4, 3, 5, requires_grad=True)
+    torch.library.opcheck(torch.ops.limen.forward.default, arguments(module, x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "module",
+    [
+        limen.Swish(num_parameters=3, group_size=2),
+        limen.ASH(num_parameters=6),
+        limen.ASH(context="channel"),
+        limen.AdAct(("rrelu", "prelu"), num_parameters=6),
+    ],
+    ids=["groups", "samples by channel", "contexts", "noisy mixture"],
+)
+def test_opcheck_of_both(module):
+    channels_last = torch.randn(4, 6, 3, 2).to(memory_format=torch.channels_last)
+    for x in (torch.randn(4, 6, 3, 2, requires_grad=True), channels_last.bfloat16().requires_grad_()):
+        torch.library.opcheck(torch.ops.limen.forward.default, arguments(module, x))
+        torch.library.opcheck(torch.ops.limen.backward.default, backward_arguments(module, x))
+
+
+@pytest.mark.parametrize("options", [{}, {"num_parameters": 5}], ids=["shared", "by channel"])
+@pytest.mark.parametrize("name", COMPILED)
+def test_operators_give_what_they_promise(name, options):
+    """Sizes and strides of their fakes, each result in memory of its own, which compiled programs take for granted."""
+    module = perturbed(name, **options)
+    module.train()
+    for make, channels, channel_dim in LAYOUTS.values():
+        if channel_dim != 1 or channels not in (1, 5) or (options and channels == 1):
+            continue
+        x = make().requires_grad_()
+        results = list(torch.ops.limen.forward(*arguments(module, x)))
+        results += torch.ops.limen.backward(*backward_arguments(module, x))
+        key, _, tensors, _, _ = arguments(module, x)
+        promised = [
+            *operators._forward_fake(key, x, tensors, 1, None),
+            torch.empty_like(x),
+            *map(torch.empty_like, tensors),
+        ]
+        for result, promise in zip(results, promised, strict=True):
+            assert (result.shape, result.stride(), result.dtype) == (promise.shape, promise.stride(), promise.dtype)
+        assert len({result.untyped_storage().data_ptr() for result in results if result.numel()}) == sum(
+            result.numel() > 0 for result in results
+        )
+
+
+@pytest.mark.parametrize("options", [{}, {"num_parameters": 3}], ids=["shared", "by channel"])
+@pytest.mark.parametrize("name", ["swish", "ash", "adact"])
+def test_second_derivatives_of_a_traced_program(name, options):
+    """Where the program is run as it was traced, a penalty on gradients goes through the operators."""
+    torch._dynamo.reset()
+    module, found = perturbed(name, **options), []
     x = torch.randn(4, 3, 5, requires_grad=True)
-    arguments = (key_of(module._bound[False]), x, list(module.tensors()), 1, None)
-    if any(t.grad_fn is not None for t in module.tensors()):
-        arguments = (*arguments[:2], [t.detach().requires_grad_() for t in module.tensors()], 1, None)
-    torch.library.opcheck(torch.ops.limen.forward.default, arguments)
+    for run in (torch.compile(module, backend="eager"), module):
+        (slope,) = torch.autograd.grad(run(x).square().sum(), x, create_graph=True)
+        found.append(torch.autograd.grad(slope.square().sum(), [x, *module.parameters()]))
+    for mine, its in zip(*found, strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", COMPILED)
@@ -31,23 +102,6 @@ def test_compiled_programs_call_the_kernel(name):
 
     torch.compile(activation(name), fullgraph=True, backend=note)(torch.randn(2, 6))
     assert "limen.forward" in graphs[0].code
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["asau", "ash", "adact"])
-def test_inductor(name):
-    torch._dynamo.reset()
-    module = perturbed(name)
-    compiled = torch.compile(torch.nn.Sequential(torch.nn.Linear(8, 8), module), fullgraph=True)
-    x = torch.randn(4, 8, requires_grad=True)
-    compiled(x).square().sum().backward()
-    ours = [x.grad.clone(), *(p.grad.clone() for p in compiled.parameters())]
-    x.grad = None
-    compiled.zero_grad()
-    with limen.use_backend("plain"):
-        compiled._orig_mod(x).square().sum().backward()
-    for mine, its in zip(ours, [x.grad, *(p.grad for p in compiled.parameters())], strict=True):
-        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-5)
 
 
 def test_training_noise_under_compile():
@@ -76,9 +130,73 @@ def test_operators_promise_the_layout_they_give(layout):
         assert y.stride() == torch.empty_like(x).stride()
 
 
+class Sum(torch.nn.Module):
+    """Many activations in one program, which is compiled once."""
+
+    def __init__(self, activations: list[limen.Activation]) -> None:
+        super().__init__()
+        self.activations = torch.nn.ModuleList(activations)
+
+    def forward(self, x):
+        return sum(activation(x) for activation in self.activations)
+
+
+def trained(module: torch.nn.Module, run: object, x: torch.Tensor) -> list[torch.Tensor]:
+    leaf = x.detach().requires_grad_()
+    y = run(leaf)
+    return [y.detach(), *torch.autograd.grad(y.float().square().sum(), [leaf, *module.parameters()])]
+
+
+def assert_trains_compiled(module: Sum, inputs: list[torch.Tensor], dynamic: bool | None = None) -> None:
+    """With the gradients of eager mode, in its layouts."""
+    torch._dynamo.reset()
+    compiled = torch.compile(module, fullgraph=True, dynamic=dynamic)
+    for x in inputs:
+        for mine, its in zip(trained(module, compiled, x), trained(module, module, x), strict=True):
+            scale = its.abs().max().item()
+            tolerance = 1e-4 if its.dtype in (torch.float32, torch.float64) else 3e-2
+            torch.testing.assert_close(mine, its, rtol=tolerance, atol=tolerance * scale)
+            assert mine.stride() == its.stride()
+
+
+@pytest.mark.slow
+def test_inductor_trains_every_kind_of_parameters():
+    by_channel = [perturbed(name, num_parameters=6) for name in COMPILED if name in LEARNING]
+    grouped = [perturbed(name, num_parameters=2, group_size=3) for name in ("swish", "ash")]
+    module = Sum([*by_channel, *grouped, perturbed("asau"), perturbed("adact")])
+    assert_trains_compiled(module, [torch.randn(3, 6, 4, 5).to(memory_format=torch.channels_last)])
+
+
+def few(dtype: torch.dtype) -> Sum:
+    return Sum([perturbed(name, num_parameters=6, dtype=dtype) for name in ("swish", "ash")])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.randn(2, 6, 3, 4, 5).to(memory_format=torch.channels_last_3d),
+        torch.randn(6, 12, 3).transpose(0, 1)[::2].transpose(0, 1),
+        torch.randn(3, 6, 7).bfloat16(),
+        torch.randn(7, 6).double(),
+    ],
+    ids=["3d channels last", "sliced", "bfloat16", "float64"],
+)
+def test_inductor_trains_in_other_layouts_and_types(x):
+    assert_trains_compiled(few(x.dtype), [x])
+
+
+@pytest.mark.slow
+def test_inductor_trains_with_dynamic_shapes():
+    inputs = [torch.randn(batch, 6, side, 5) for batch, side in ((3, 4), (5, 7))]
+    assert_trains_compiled(few(torch.float32), inputs, dynamic=True)
+
+
 @pytest.mark.slow
 def test_inductor_on_channels_last_samples():
     torch._dynamo.reset()
     module = limen.ASH(context="channel")
     x = torch.randn(2, 8, 4, 6).contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(torch.compile(module)(x), module(x))
+    compiled = torch.compile(module)(x)
+    torch.testing.assert_close(compiled, module(x))
+    assert compiled.stride() == module(x).stride() == x.stride()

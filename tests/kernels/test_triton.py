@@ -98,6 +98,20 @@ class TestAgainstThePlainFormula:
         for ours, theirs in zip(*found, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
+    @pytest.mark.parametrize("layout", ["odd", "rows", "channels last", "with gaps"])
+    @pytest.mark.parametrize("name", ["asau", "ash"])
+    def test_gradients_laid_out_as_what_they_are_of(self, name, layout):
+        """Also where the upstream gradient is a view of the opposite sign."""
+        make, channels, _ = LAYOUTS[layout]
+        module, leaf = perturbed(name, num_parameters=channels), make().requires_grad_()
+        with limen.use_backend("triton"):
+            y = module(leaf)
+        g, leaves = torch.randn(y.shape), [leaf, *module.parameters()]
+        found = torch.autograd.grad(y, leaves, torch._neg_view(-g), retain_graph=True)
+        for got, want, tensor in zip(found, torch.autograd.grad(y, leaves, g), leaves, strict=True):
+            torch.testing.assert_close(got, want)
+            assert got.stride() == torch.empty_like(tensor).stride()
+
     @pytest.mark.parametrize("name", ["asau", "ash", "adact"])
     def test_the_same_bits_every_time(self, name):
         module, x, g = perturbed(name), torch.randn(3, 3001), torch.randn(3, 3001)

@@ -17,9 +17,9 @@ from limen.kernels import plain
 from limen.kernels.bound import BoundFormula
 from limen.kernels.call import Call, Prepared, prepare
 from limen.kernels.errors import NoKernelError
-from limen.kernels.layout import as_parameter
+from limen.kernels.layout import ORDINARY, as_parameter, counted_as, has_memory, laid_out_as, planned
 from limen.kernels.noise import new_seed
-from limen.kernels.weights import gradient_of_logits, softmax
+from limen.kernels.weights import gradient_of_logits, softmax, spread
 
 
 class Machine(Protocol):
@@ -68,7 +68,7 @@ class _Recorded(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         y, statistics = machine.forward(bound, x, parameters, channel_dim, seed)
-        ctx.fixed = machine, bound, channel_dim
+        ctx.fixed = machine, bound, channel_dim, x.stride() if bound.noise else None
         ctx.save_for_backward(x, statistics, seed, *parameters)
         return y
 
@@ -78,9 +78,11 @@ class _Recorded(torch.autograd.Function):
         (g,) = gradients
         x, statistics, seed, *parameters = ctx.saved_tensors
         wants_x, *wanted = ctx.needs_input_grad[4:]
-        machine, bound, channel_dim = ctx.fixed
+        machine, bound, channel_dim, strides = ctx.fixed
+        if strides is not None:  # a hook on saved tensors may have laid it out anew
+            x = counted_as(x, strides)
         call = Call(bound, x, parameters, channel_dim, seed)
-        if torch.is_grad_enabled() or not _has_memory(g):
+        if torch.is_grad_enabled() or not _is_ordinary(g):
             return None, None, None, None, *by_plain(call, g, [wants_x, *wanted])
         gx, by_parameter = backward(machine, call, g, statistics, wanted)
         return None, None, None, None, gx if wants_x else None, *by_parameter
@@ -90,10 +92,9 @@ class _Recorded(torch.autograd.Function):
 _apply: Any = super(torch.autograd.Function, _Recorded).apply
 
 
-def _has_memory(g: Tensor) -> bool:
-    """Whether a gradient is an ordinary tensor, and not a batch of them that stands for one."""
-    ordinary: bool = torch._C._has_storage(g)
-    return ordinary and torch._C._functorch.peek_interpreter_stack() is None
+def _is_ordinary(g: Tensor) -> bool:
+    """Whether a gradient lies in memory, and is not a batch of them that stands for one."""
+    return torch._C._functorch.peek_interpreter_stack() is None and type(g) in ORDINARY and has_memory(g)
 
 
 def forward(run: Callable[[Prepared], tuple[Tensor, Tensor | None]], call: Call) -> tuple[Tensor, Tensor | None]:
@@ -101,10 +102,11 @@ def forward(run: Callable[[Prepared], tuple[Tensor, Tensor | None]], call: Call)
     try:
         given = prepare(call)
         if given is not None:
-            return run(given)
+            y, statistics = run(given)
+            return y if given.x is call.x else laid_out_as(call.x, y), statistics
     except NoKernelError as error:
         _say_once(call.bound, error)
-    return plain.evaluate(*call), None
+    return _laid_out(call.x, _by_formula(call)), None
 
 
 def backward(
@@ -122,13 +124,18 @@ def backward(
     if found is None:
         gx_plain, *rest = by_plain(call, g, [True, *wanted])
         assert gx_plain is not None
-        return gx_plain, rest
+        return _laid_out(call.x, gx_plain), rest
     gx, sums = found
     if weights is None:
         return gx, _by_parameter(sums, parameters, wanted)
     by_weight, sums = torch.split_with_sizes(sums, (len(names) - sum(wanted[1:]), sum(wanted[1:])))
     of_logits = as_parameter(gradient_of_logits(by_weight, weights), parameters[0]) if wanted[0] else None
     return gx, [of_logits, *_by_parameter(sums, parameters[1:], wanted[1:])]
+
+
+def _laid_out(x: Tensor, result: Tensor) -> Tensor:
+    """The plain formula's result as the kernels would lay it out, where it has a layout."""
+    return laid_out_as(x, result) if has_memory(result) else result
 
 
 def _by_kernel(
@@ -138,10 +145,11 @@ def _by_kernel(
     given = prepare(call)
     if given is None or (statistics is None) == (given.plan.layout == "sample"):
         return None
-    if g.stride() != given.x.stride():
+    if g.stride() != given.x.stride() or g.is_neg():
         g = torch.empty_like(given.x).copy_(g)
     try:
-        return machine.run_backward(given, g, statistics, wanted)
+        gx, sums = machine.run_backward(given, g, statistics, wanted)
+        return gx if given.x is call.x else laid_out_as(call.x, gx), sums
     except NoKernelError as error:
         _say_once(call.bound, error)
         return None
@@ -165,12 +173,22 @@ def by_plain(call: Call, g: Tensor, wanted: Sequence[bool]) -> list[Tensor | Non
         if not recording:
             leaves = [leaf.detach().requires_grad_(want) for leaf, want in zip(leaves, wanted, strict=True)]
         asked = [index for index, want in enumerate(wanted) if want]
-        y = plain.evaluate(call.bound, leaves[0], leaves[1:], call.channel_dim, call.seed)
+        y = _by_formula(call._replace(x=leaves[0], parameters=leaves[1:]))
         found = torch.autograd.grad(y, [leaves[i] for i in asked], g, create_graph=recording, allow_unused=True)
     results: list[Tensor | None] = [None] * len(leaves)
     for index, gradient in zip(asked, found, strict=True):
         results[index] = gradient
     return results
+
+
+def _by_formula(call: Call) -> Tensor:
+    """The plain formula, with the noise that the kernels give each element."""
+    walked = call.x
+    if call.bound.noise:
+        with torch.no_grad():
+            apart = spread(call.bound, call.parameters)
+            walked, _ = planned(call.bound, call.x, apart, call.channel_dim)
+    return plain.evaluate(*call, walked)
 
 
 _said: set[str] = set()

@@ -49,4 +49,5 @@ def prepare(call: Call) -> Prepared | None:
     walked, plan = planned(call.bound, call.x, call.parameters, call.channel_dim)
     if plan is None:
         return None
-    return Prepared(call.bound, walked, values_of(call.x, call.parameters, plan.channels), plan, call.seed)
+    values = values_of(call.x, call.parameters, plan.channels)
+    return None if values is None else Prepared(call.bound, walked, values, plan, call.seed)

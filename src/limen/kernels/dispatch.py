@@ -24,7 +24,7 @@ from limen.kernels.bound import INTERPRETED, BoundFormula, derive, key_of
 from limen.kernels.c import build as c_build
 from limen.kernels.c import run as c_run
 from limen.kernels.call import drawn
-from limen.kernels.layout import is_plain
+from limen.kernels.layout import ORDINARY, is_plain
 from limen.kernels.precision import HALF_TYPES
 from limen.kernels.triton import build as triton_build
 from limen.kernels.triton import run as triton_run
@@ -35,7 +35,6 @@ __all__ = ["use_backend"]
 Backend = Literal["auto", "plain", "c", "triton"]
 
 _COMPILED_TYPES = frozenset({torch.float32, *HALF_TYPES})
-_ORDINARY = (Tensor, torch.nn.Parameter)
 
 _functorch_stack = torch._C._functorch.peek_interpreter_stack
 _tracing_state = torch._C._get_tracing_state
@@ -167,7 +166,7 @@ _kernel_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
 def _is_eager(x: Tensor) -> bool:
     """Whether tensors flow and are computed with at once, with nothing between us and them."""
     return (
-        type(x) in _ORDINARY
+        type(x) in ORDINARY
         and _functorch_stack() is None
         and forward_ad._current_level < 0
         and _tracing_state() is None

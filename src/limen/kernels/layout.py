@@ -74,9 +74,18 @@ def plan_samples(x: Tensor, channels: int, channel_dim: int, axes: tuple[int, ..
     return Plan("sample", outer, channels, after, size // after, 1)
 
 
+ORDINARY = (Tensor, torch.nn.Parameter)
+"""The classes that mean their elements; any other may mean something by its operations."""
+
+
 def is_plain(x: Tensor) -> bool:
-    """Whether there are elements in memory as they are: not sparse, and no view with the opposite sign."""
-    return x.layout is torch.strided and not x.is_neg() and x.numel() > 0
+    """Whether there are elements in memory as they are: not sparse, no zeros without any, no opposite signs."""
+    return has_memory(x) and not x.is_neg() and x.numel() > 0
+
+
+def has_memory(tensor: Tensor) -> bool:
+    """Whether a tensor of an ordinary class lies in memory, as it is or with the opposite sign."""
+    return torch._C._has_storage(tensor) and tensor.data_ptr() != 0
 
 
 def is_dense(x: Tensor) -> bool:
@@ -101,7 +110,7 @@ def planned(
             check_channels(values, x, channel_dim)
             channels = values
     if not bound.contexts:
-        x = x if is_dense(x) else x.contiguous()
+        x = x if is_dense(x) else x.clone()
         return x, plan_elementwise(x, channels, channel_dim)
     (context,) = bound.contexts
     axes = context.axes(tuple(x.shape))
@@ -116,8 +125,16 @@ def planned(
     return x, plan_samples(x, channels, channel_dim, axes)
 
 
-def values_of(x: Tensor, parameters: Sequence[Tensor], channels: int) -> list[Tensor]:
-    """The parameters as the kernels read them: float32, contiguous, one value a channel."""
+def counted_as(x: Tensor, strides: tuple[int, ...]) -> Tensor:
+    """The input in a layout in which noise counts its elements as it did when it had these strides."""
+    if x.stride() == strides:
+        return x
+    then = torch.empty_like(torch.empty_strided(x.shape, strides, device="meta"))
+    return torch.empty_strided(x.shape, then.stride(), dtype=x.dtype, device=x.device).copy_(x)
+
+
+def values_of(x: Tensor, parameters: Sequence[Tensor], channels: int) -> list[Tensor] | None:
+    """The parameters as the kernels read them: float32, contiguous, one value a channel; None if one has no memory."""
     values = []
     device = x.device
     for parameter in parameters:
@@ -126,6 +143,8 @@ def values_of(x: Tensor, parameters: Sequence[Tensor], channels: int) -> list[Te
                 f"the input is on {device} and the activation's parameters are on {parameter.device}; "
                 "move one to the other."
             )
+        if type(parameter) not in ORDINARY or parameter.data_ptr() == 0:
+            return None
         ready = parameter.dtype is torch.float32 and parameter.numel() == channels and parameter.is_contiguous()
         if ready and not parameter.is_neg():
             values.append(parameter)  # as it is: a detached alias takes as long as all these questions
@@ -140,9 +159,18 @@ def values_of(x: Tensor, parameters: Sequence[Tensor], channels: int) -> list[Te
 
 
 def as_parameter(gradient: Tensor, parameter: Tensor) -> Tensor:
-    """The gradient of a parameter from that of its values; a shared one among others a channel sums over them."""
-    if gradient.shape == parameter.shape and gradient.dtype is parameter.dtype:
-        return gradient
-    if parameter.numel() == 1 and gradient.numel() > 1:
-        gradient = gradient.sum()
-    return gradient.reshape(parameter.shape).to(parameter.dtype)
+    """The gradient of a parameter from that of its values; a shared one among others a channel sums over them.
+
+    It is laid out as torch promises: as the parameter, or contiguous where that has gaps.
+    """
+    if gradient.shape != parameter.shape or gradient.dtype is not parameter.dtype:
+        if parameter.numel() == 1 and gradient.numel() > 1:
+            gradient = gradient.sum()
+        gradient = gradient.reshape(parameter.shape).to(parameter.dtype)
+    return gradient if gradient.stride() == parameter.stride() else laid_out_as(parameter, gradient)
+
+
+def laid_out_as(x: Tensor, result: Tensor) -> Tensor:
+    """The result in the layout that torch's own activations give for such an input."""
+    target = torch.empty_like(x)
+    return result if result.stride() == target.stride() else target.copy_(result)

@@ -19,6 +19,7 @@ from limen.kernels.autograd import Machine
 from limen.kernels.bound import INTERPRETED, of_key
 from limen.kernels.c import run as c_run
 from limen.kernels.call import Call
+from limen.kernels.layout import laid_out_as
 from limen.kernels.noise import new_seed
 from limen.kernels.triton import run as triton_run
 
@@ -42,20 +43,15 @@ def _forward(
 ) -> tuple[Tensor, Tensor]:
     bound = of_key(key)
     if x.numel() == 0:
-        return plain.evaluate(bound, x, parameters, channel_dim, seed), _empty_statistics(key, x)
-    y, statistics = _machine(key, x).forward(bound, x, parameters, channel_dim, seed)
-    y = _laid_out_as(torch.empty_like(x), y)
-    return y, _empty_statistics(key, x) if statistics is None else statistics
+        y, statistics = plain.evaluate(bound, x, parameters, channel_dim, seed), None
+    else:
+        y, statistics = _machine(key, x).forward(bound, x, parameters, channel_dim, seed)
+    return laid_out_as(x, y), _empty_statistics(key, x) if statistics is None else statistics
 
 
 def _machine(key: str, x: Tensor) -> Machine:
     """Whose kernels run: C's on CPU tensors unless the key says otherwise."""
     return c_run if x.is_cpu and not key.startswith(INTERPRETED) else triton_run
-
-
-def _laid_out_as(target: Tensor, result: Tensor) -> Tensor:
-    """The result in the layout that the fake promised, which differs where the input had to be copied."""
-    return result if result.stride() == target.stride() else target.copy_(result)
 
 
 def _forward_fake(
@@ -95,13 +91,25 @@ class _Backward:
         else:
             known = self.statistics if call.bound.contexts else None
             gx, rest = autograd.backward(_machine(self.key, x), call, self.g, known, wanted)
-            found = [_laid_out_as(torch.empty_like(x), gx), *rest]
-        return [gradient for gradient in found if gradient is not None]
+            found = [gx, *rest]
+        asked = [gradient for gradient, want in zip(found, [True, *wanted], strict=True) if want]
+        return [_alone(tensor, gradient) for tensor, gradient in zip(self._asked(), asked, strict=True)]
 
     def fake(self) -> list[Tensor]:
-        """Tensors of the same shapes."""
-        asked = [torch.empty_like(p) for p, want in zip(self.parameters, self.wanted, strict=True) if want]
-        return [torch.empty_like(self.x), *asked]
+        """Tensors of the same shapes and layouts."""
+        return [torch.empty_like(tensor) for tensor in self._asked()]
+
+    def _asked(self) -> list[Tensor]:
+        """What gradients are asked of."""
+        return [self.x, *(p for p, want in zip(self.parameters, self.wanted, strict=True) if want)]
+
+
+def _alone(tensor: Tensor, gradient: Tensor | None) -> Tensor:
+    """The gradient as an operator must give it: laid out as promised, in memory of its own."""
+    if gradient is None:
+        return torch.zeros_like(tensor)
+    gradient = laid_out_as(tensor, gradient)
+    return gradient if gradient.untyped_storage().nbytes() == gradient.nbytes else gradient.clone()
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -118,6 +126,27 @@ def _differentiate(ctx: Any, g: Tensor, _: Tensor) -> tuple[Any, ...]:
     return None, found[0], [next(rest) if want else None for want in ctx.wanted], None, None
 
 
+def _setup_second_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    ctx.key, g, x, parameters, ctx.channel_dim, _, seed, ctx.wanted = inputs
+    ctx.save_for_backward(seed, g, x, *parameters)
+
+
+def _differentiate_again(ctx: Any, outer: list[Tensor | None]) -> tuple[Any, ...]:
+    """Second derivatives, by the plain formula as everywhere."""
+    seed, *given = ctx.saved_tensors
+    recording = torch.is_grad_enabled()
+    with torch.enable_grad():
+        leaves = [t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in given]
+        g, x, *parameters = leaves
+        call = Call(of_key(ctx.key), x, parameters, ctx.channel_dim, seed)
+        found = autograd.by_plain(call, g, [True, *ctx.wanted])
+        asked = [gradient for gradient, want in zip(found, [True, *ctx.wanted], strict=True) if want]
+        pairs = [(f, o) for f, o in zip(asked, outer, strict=True) if f is not None and o is not None]
+        inner, upstream = zip(*pairs, strict=True)
+        by_g, by_x, *rest = torch.autograd.grad(inner, leaves, upstream, create_graph=recording, allow_unused=True)
+    return None, by_g, by_x, rest, None, None, None, None
+
+
 for _name, _implementation, _fake in (
     ("forward", _forward, _forward_fake),
     ("backward", lambda *given: _Backward(*given).run(), lambda *given: _Backward(*given).fake()),
@@ -126,3 +155,6 @@ for _name, _implementation, _fake in (
         _library.impl(_name, _implementation, _device)
     torch.library.register_fake(f"limen::{_name}", _fake, lib=_library)
 torch.library.register_autograd("limen::forward", _differentiate, setup_context=_setup_context, lib=_library)
+torch.library.register_autograd(
+    "limen::backward", _differentiate_again, setup_context=_setup_second_context, lib=_library
+)

@@ -20,18 +20,25 @@ from limen.kernels.weights import spread
 
 
 def evaluate(
-    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None = None
+    bound: BoundFormula,
+    x: Tensor,
+    parameters: Sequence[Tensor],
+    channel_dim: int,
+    seed: Tensor | None = None,
+    walked: Tensor | None = None,
 ) -> Tensor:
     """Run the formula in the working type and round the result once to the type of ``x``.
 
-    With a ``seed`` the noise is that of the compiled kernels, else it comes from torch's generator.
+    With a ``seed`` the noise is that of the compiled kernels, which count the elements as they lie in the memory of
+    ``walked``, else it comes from torch's generator.
     """
     work = working_dtype(x)
     arguments: dict[str, Any] = dict(bound.constants)
     for name, parameter in zip(bound.parameters, spread(bound, parameters), strict=True):
         arguments[name] = broadcast(parameter, x, channel_dim).to(work)
     for stream, name in enumerate(bound.noise):
-        arguments[name] = (uniform(x) if seed is None else counter_noise(x, seed, stream)).to(work)
+        noise = uniform(x) if seed is None else counter_noise(x if walked is None else walked, seed, stream)
+        arguments[name] = noise.to(work)
     result: Tensor = bound.function(x.to(work), **arguments)
     return result.to(x.dtype)
 

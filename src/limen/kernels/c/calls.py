@@ -97,11 +97,9 @@ def run_backward(
     plan, x = given.plan, given.x
     function = backward_function(given.bound, DTYPES[x.dtype], plan.layout, wanted)
     gx = torch.empty_like(x)
-    by_lane = plan.layout == "lane"
-    shape = (len(wanted), plan.channels) if by_lane else (plan.channels, len(wanted))
-    grads = torch.empty(shape, dtype=torch.float32, device="cpu")
+    grads = torch.empty((len(wanted), plan.channels), dtype=torch.float32, device="cpu")
     _call(function, (g, x, gx, grads), statistics, given)
-    return gx, grads if by_lane else grads.t()
+    return gx, grads
 
 
 _NO_MEMORY = "no memory for the partial sums over {} elements."

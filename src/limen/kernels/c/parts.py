@@ -107,12 +107,16 @@ def partial_sums(kind: str, count: str) -> str:
   if (!partial) return 1;"""
 
 
-def join(count: str) -> str:
-    """The sums of all blocks, in order."""
-    return f"""for (int64_t k = 0; k < {count}; k++) {{
+def join(sums: int, by_sum: bool = False) -> str:
+    """The sums of all blocks, in order: channel after channel in each block, sum after sum in ``grads``.
+
+    ``by_sum``: in each block sum after sum, too.
+    """
+    place = "k" if by_sum else f"k % {max(1, sums)} * channels + k / {max(1, sums)}"
+    return f"""for (int64_t k = 0; k < channels * {sums}; k++) {{
     double sum = 0;
-    for (int64_t b = 0; b < blocks; b++) sum += partial[b * {count} + k];
-    grads[k] = (float)sum;
+    for (int64_t b = 0; b < blocks; b++) sum += partial[b * channels * {sums} + k];
+    grads[{place}] = (float)sum;
   }}
   free(partial);
   return 0;"""

@@ -144,6 +144,6 @@ def backward_sample(body: Body) -> str:
   }}
   free(chunks);
   if (failed) {{ free(partial); return 1; }}
-  {join("sums")}
+  {join(sums)}
 }}
 """

@@ -55,12 +55,13 @@ static inline int is(PyObject *answer, PyObject *value) {
   return answer ? answer == value : -1;
 }
 
-/* Whether a parameter is an ordinary float32 tensor of so many values on the CPU; -1 with an error set. */
+/* Whether a parameter is an ordinary float32 tensor of so many values on the CPU, as they are; -1 with an error set. */
 static inline int suits(PyObject *parameter, int64_t values) {
   PyObject *kind = (PyObject *)Py_TYPE(parameter);
   if (kind != tensor_type && kind != parameter_type) return 0;
   int yes = is(get(dtype, parameter), float32);
   if (yes == 1) yes = is(get(is_cpu, parameter), Py_True);
+  if (yes == 1) yes = is(call(is_neg, parameter), Py_False);
   if (yes == 1 && values > 1) yes = is(call(is_contiguous, parameter), Py_True);
   if (yes != 1) return yes;
   const int64_t found = count(parameter);

@@ -23,7 +23,7 @@ from torch import Tensor
 from limen.kernels.bound import BoundFormula
 from limen.kernels.c import build
 from limen.kernels.c.calls import SERIAL_BELOW, short_functions
-from limen.kernels.layout import is_plain
+from limen.kernels.layout import ORDINARY, is_plain
 
 ShortCall = Callable[[Tensor, Sequence[Tensor], Tensor | None], Tensor | None]
 
@@ -77,11 +77,9 @@ class ByAddress:
             return None
         places = []
         for parameter in parameters:
-            if type(parameter) not in (Tensor, torch.nn.Parameter) or parameter.dtype is not torch.float32:
+            if type(parameter) not in ORDINARY or parameter.dtype is not torch.float32 or not parameter.is_cpu:
                 return None
-            if not parameter.is_cpu or parameter.numel() != values:
-                return None
-            if not parameter.is_contiguous():
+            if not is_plain(parameter) or parameter.numel() != values or not parameter.is_contiguous():
                 return None
             places.append(parameter.data_ptr())
             values = 1

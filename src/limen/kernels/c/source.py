@@ -169,13 +169,13 @@ def _backward_shared(body: Body) -> str:
     const int64_t at = b * SPAN;
     span(g + at, x + at, gx + at, partial + b * {body.count}, smaller(SPAN, inner - at), at, seed, 0{body.passed});
   }}
-  {join(str(body.count))}
+  {join(body.count)}
 }}
 """
 
 
 def _backward_row(body: Body) -> str:
-    """``partial`` is block × channel × sum; ``grads`` too, so that they join place by place."""
+    """``partial`` is block × channel × sum."""
     return f"""
 {signature(body, True)} {{
   {body.unpacked}
@@ -193,7 +193,7 @@ def _backward_row(body: Body) -> str:
              first, seed, c{body.passed});
       }}
     }}
-  {join("sums")}
+  {join(body.count)}
 }}
 """
 
@@ -213,7 +213,7 @@ def _backward_lane(body: Body) -> str:
     span(g + first, x + first, gx + first, partial + b * sums, smaller(each, outer - b * each), channels,
          first, seed, 0{body.passed});
   }}
-  {join("sums")}
+  {join(body.count, by_sum=True)}
 }}
 """
 

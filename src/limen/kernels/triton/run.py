@@ -54,21 +54,20 @@ def run_backward(
         shape = launch.elementwise(plan, device, x.element_size(), backward=True)
         back = writing(*_partial_shape(plan, shape, len(wanted)))
         _run(x, backward_calls(back, shape))
-        sums = back.partial.sum(0)
-        return back.gx, sums if plan.layout == "lane" else sums.t()
+        return back.gx, _by_channel(back.partial, plan)
     all_rows = plan.outer * plan.rows
     visit = launch.one_visit(plan, device, x.element_size(), backward=True)
     if visit is not None:
         back = writing(all_rows, 1, len(wanted))
         _run(x, visit_calls(back, visit))
-        return back.gx, _by_channel(back.partial, plan)
+        return back.gx, _of_rows(back.partial, plan)
     shape = launch.spread(plan, device, x.element_size(), backward=True)
     back = writing(all_rows, shape.parts, 2 + len(wanted))
     sums_call, result_call = spread_calls(back, shape)
     _run(x, [sums_call])
     pulls = back.partial[:, :, :2].reshape(plan.outer, -1, 2).sum(1)
     _run(x, [result_call(pulls)])
-    return back.gx, _by_channel(back.partial[:, :, 2:], plan)
+    return back.gx, _of_rows(back.partial[:, :, 2:], plan)
 
 
 def _partial_shape(plan: Plan, shape: Launch, sums: int) -> tuple[int, ...]:
@@ -81,10 +80,22 @@ def _partial_shape(plan: Plan, shape: Launch, sums: int) -> tuple[int, ...]:
 
 
 def _by_channel(partial: Tensor, plan: Plan) -> Tensor:
+    """What programs have summed, in the shape of :func:`_partial_shape`, as (sums, channels)."""
+    return partial.sum(0) if plan.layout == "lane" else _transposed_sums(partial, 1)
+
+
+def _of_rows(partial: Tensor, plan: Plan) -> Tensor:
     """Sums of each row, (rows, parts, sums), as those of each channel, (sums, channels)."""
     repeats = partial.shape[0] // (plan.channels * plan.every)
     by_channel = partial.reshape(repeats, plan.channels, plan.every, *partial.shape[1:])
-    return by_channel.sum((0, 2, 3)).t()
+    return _transposed_sums(by_channel, 1)
+
+
+def _transposed_sums(partial: Tensor, channels: int) -> Tensor:
+    """The sums over all axes but that of the channels and the last, which comes first, also in memory."""
+    sums = partial.new_empty((partial.shape[-1], partial.shape[channels]))
+    over = [axis for axis in range(partial.ndim - 1) if axis != channels]
+    return torch.sum(partial.transpose(channels, -1), over, out=sums)
 
 
 def _run(x: Tensor, calls: Sequence[KernelCall]) -> None:
