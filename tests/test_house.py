@@ -17,8 +17,18 @@ SOURCE = Path(__file__).parent.parent / "src" / "limen"
 GUIDE = SOURCE.parent.parent / "CONTRIBUTING.md"
 FLOORS = (
     ("errors",),
+    ("tracing",),
+    ("stream",),
     ("formula",),
-    ("kernels.errors", "kernels.bound", "kernels.precision", "kernels.noise", "kernels.straight_line"),
+    (
+        "kernels.errors",
+        "kernels.bound",
+        "kernels.precision",
+        "kernels.graph_seeds",
+        "kernels.choice",
+        "kernels.straight_line",
+    ),
+    ("kernels.noise",),
     ("kernels.weights",),
     ("kernels.plain",),
     ("kernels.layout",),
