@@ -87,6 +87,15 @@ def test_every_call_and_every_run_draws_anew_and_manual_seed_repeats() -> None:
     assert all(map(torch.equal, [*program(x), *program(x)], found))
 
 
+def test_a_run_for_inference_leaves_the_next_one_a_cell_to_train_with() -> None:
+    program = compiled(limen.RReLU().train(), "aot_eager")
+    with torch.inference_mode(), torch.device("meta"):
+        program(torch.ones(3, device="cpu"))
+    x = torch.ones(3, requires_grad=True)
+    program(x).sum().backward()
+    assert torch.equal(x.grad, torch.ones(3))
+
+
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_moves_nothing_that_torch_draws(backend: str) -> None:
     def drawn(module: nn.Module) -> list[Tensor]:

@@ -29,7 +29,9 @@ class _Next:
 
 
 def _fresh() -> Tensor:
-    return torch.full((1,), EMPTY, dtype=torch.int64)
+    # Whatever is on where it is made, the next program may be one that trains, and keeps it for its backward pass.
+    with torch.inference_mode(False):
+        return torch.full((1,), EMPTY, dtype=torch.int64, device="cpu")
 
 
 _next = _Next()

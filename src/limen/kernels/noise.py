@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.compiler import is_compiling, is_exporting
 
 from limen.formula import uniform
@@ -33,7 +33,9 @@ def seed_like(x: Tensor) -> Tensor | None:
     Those know what stands for many samples under ``vmap``, whose ``randomness`` they heed.
     """
     if is_compiling():
-        return None if is_exporting() or is_transformed() else seed_in_graph(x.device)
+        # Dynamo does not follow is_traceable_wrapper_subclass.
+        by_torch = is_exporting() or is_transformed() or type(x) not in (Tensor, nn.Parameter)
+        return None if by_torch else seed_in_graph(x.device)
     return new_seed(x.device) if reaches(x) and not is_transformed() else None
 
 
