@@ -96,10 +96,9 @@ def test_a_run_for_inference_leaves_the_next_one_a_cell_to_train_with() -> None:
     assert torch.equal(x.grad, torch.ones(3))
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_moves_nothing_that_torch_draws(backend: str) -> None:
+def test_moves_nothing_that_torch_draws() -> None:
     def drawn(module: nn.Module) -> list[Tensor]:
-        program = compiled(lambda x: F.dropout(module(x) * 0 + 1), backend)
+        program = compiled(lambda x: F.dropout(module(x) * 0 + 1), "aot_eager")
         torch.manual_seed(2)
         return [program(torch.ones(60)), program(torch.ones(60)), torch.rand(3)]
 
