@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 import limen
+from limen.kernels.choice import Backend
 
 ALL = limen.names()
 KEEPING_SHAPE = tuple(name for name in ALL if limen.create(name).keeps_shape)
@@ -55,7 +56,7 @@ def perturbed(name: str, **named: object) -> limen.Activation:
     return module
 
 
-def gradients(module: limen.Activation, x: torch.Tensor, g: torch.Tensor, backend: str) -> list[torch.Tensor]:
+def gradients(module: limen.Activation, x: torch.Tensor, g: torch.Tensor, backend: Backend) -> list[torch.Tensor]:
     """The result, the input's gradient and the parameters', by one path."""
     leaf = x.detach().requires_grad_()
     with limen.use_backend(backend):

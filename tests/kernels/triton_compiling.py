@@ -78,6 +78,7 @@ def calls(name: str, layout: str, dtype: torch.dtype, device: Device) -> Iterato
     bound = module._bound[True]
     seed = torch.zeros(1, dtype=torch.int64) if bound.noise else None
     given = prepare(Call(bound, torch.empty(shape, dtype=dtype), module.tensors(), channel_dim, seed))
+    assert given is not None
     statistics = torch.empty(1) if given.plan.layout == "sample" else None
     yield from triton_calls.forward_calls(given, given.x, statistics, device)
     yield from _backward_calls(given, statistics, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,12 +97,21 @@ class Made:
         """Of the measured difference, gelu minus relu."""
         return "-" if self.gelu_is_lower else "+"
 
-    def claim(self, **changed: object) -> ledgers.Claim:
+    def claim(self, **changed: Any) -> ledgers.Claim:
         """That gelu is better than relu."""
         task = registry.find(self.case.task)
         other = "" if task.metric(self.case.metric) == task.measure else self.case.metric
-        words = {"id": "one", "paper": "adact", "words": "w", "source": "s", "recipe": "tiny", "metric": other}
-        return ledgers.Claim(**{**words, "kind": "order", "one": "gelu", "than": ("relu",), **changed})
+        words: dict[str, Any] = {
+            "id": "one",
+            "paper": "adact",
+            "words": "w",
+            "source": "s",
+            "recipe": "tiny",
+            "metric": other,
+        }
+        return ledgers.Claim(
+            **{**words, "recipe": "tiny", "kind": "order", "one": "gelu", "than": ("relu",), **changed}
+        )
 
 
 def made(case: Case, home: Path, monkeypatch: pytest.MonkeyPatch, *, gelu_is_lower: bool) -> Made:

@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 
@@ -51,9 +52,9 @@ def finished(activation: str, seed: int, epochs: int = 12, paths: tuple[str, ...
         EpochRow(
             epoch=epoch,
             train_loss=2.2 * math.exp(-epoch / (2.4 - 60 * GOODNESS.get(activation, 0.0))) + 0.02 + 0.004 * seed,
-            train_accuracy=accuracy - 0.7 * math.exp(-epoch / 1.5) + 0.01,
+            train_score=accuracy - 0.7 * math.exp(-epoch / 1.5) + 0.01,
             heldout_loss=2 * math.exp(-epoch / 2.5) + 0.1 - 3 * GOODNESS.get(activation, 0) + 0.01 * random.random(),
-            heldout_accuracy=accuracy - 0.7 * math.exp(-epoch / 1.5) + 0.004 * random.standard_normal(),
+            heldout_score=accuracy - 0.7 * math.exp(-epoch / 1.5) + 0.004 * random.standard_normal(),
         )
         for epoch in range(1, epochs + 1)
     )
@@ -124,7 +125,7 @@ def synthetic(
     seeds: tuple[int, ...] = (0, 1, 2),
     epochs: int = 12,
     paths: tuple[str, ...] = PATHS,
-    **settings: object,
+    **settings: Any,
 ) -> Contents:
     runs = tuple(finished(name, seed, epochs, paths) for name in activations for seed in seeds)
     untested = "not tested: one seed"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from helpers import KEEPING_SHAPE
 from torch import nn
@@ -13,7 +15,7 @@ MIXABLE = tuple(name for name in KEEPING_SHAPE if name != "adact")
 BITS = {torch.float32: torch.int32, torch.float64: torch.int64, torch.bfloat16: torch.int16, torch.float16: torch.int16}
 
 
-def network(candidates: tuple[str, ...] = PAPER, **named: object) -> nn.Module:
+def network(candidates: tuple[str, ...] = PAPER, **named: Any) -> nn.Module:
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
     limen.swap_(model, lambda: limen.AdAct(candidates, **named))
     return model

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limen.kernels.noise import noise_like, seed_like
+
 
 class Weighting(nn.Module):
     """softmax(logits / T) over the candidates still in play, optionally sampled and optionally one-hot.
@@ -41,7 +43,7 @@ class Weighting(nn.Module):
     def forward(self, logits: Tensor, sample: bool = False) -> Tensor:
         """The weights; with ``sample``, noise is added where ``gumbel`` is set."""
         if sample and self.gumbel:
-            logits = logits - torch.empty_like(logits).exponential_().log()
+            logits = logits + _gumbel(logits)
         soft = (logits / self.temperature.to(logits.dtype)).masked_fill(~self.active, -torch.inf).softmax(-1)
         chosen = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
         # The difference is exactly 0 and carries the gradient.
@@ -56,6 +58,13 @@ class Weighting(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.temperature = self.temperature.float()
         return self
+
+
+def _gumbel(logits: Tensor) -> Tensor:
+    """Noise from the standard Gumbel distribution, from the activations' own stream of random numbers."""
+    # In the middle between two of its 2^24 values the noise is never 0, whose logarithm is not finite.
+    middle = noise_like(logits, seed_like(logits), 0).double() + 2.0**-25
+    return -(-middle.log()).log().to(logits.dtype)
 
 
 def held(weights: Tensor, others: list[nn.Parameter]) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limen.formula.context import Context
+from limen.stream import generator, reaches
 
 __all__ = [
     "absolute",
@@ -304,11 +305,16 @@ def std(x: Any, context: Context | None = None) -> Any:
 def uniform(like: Any) -> Any:
     """Independent noise from U(0, 1) for every element of ``like``: float32, of its shape; or an expression.
 
+    It comes from a stream of its own, which ``torch.manual_seed`` starts, and moves nothing that torch draws.
+
     >>> uniform(torch.zeros(2, 3)).shape
     torch.Size([2, 3])
     """
     if isinstance(like, Tensor):
-        return torch.rand_like(like, dtype=torch.float32)
+        if not reaches(like):
+            return torch.rand_like(like, dtype=torch.float32)
+        source = generator(like.device)
+        return torch.rand(like.shape, generator=source, dtype=torch.float32, device=like.device)
     return _symbolic_statistic("uniform", like)
 
 

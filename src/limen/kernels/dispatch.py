@@ -18,21 +18,21 @@ from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
 from limen.errors import LimenError, SpecError, suggest
-from limen.kernels import autograd, operators, plain
+from limen.kernels import autograd, choice, operators, plain
 from limen.kernels.autograd import requires_grad
 from limen.kernels.bound import INTERPRETED, BoundFormula, derive, key_of
 from limen.kernels.c import build as c_build
 from limen.kernels.c import run as c_run
 from limen.kernels.call import drawn
+from limen.kernels.choice import Backend
 from limen.kernels.layout import ORDINARY, is_plain
 from limen.kernels.precision import HALF_TYPES
 from limen.kernels.triton import build as triton_build
 from limen.kernels.triton import run as triton_run
 from limen.kernels.weights import spread
+from limen.tracing import makes_fakes
 
 __all__ = ["use_backend"]
-
-Backend = Literal["auto", "plain", "c", "triton"]
 
 _COMPILED_TYPES = frozenset({torch.float32, *HALF_TYPES})
 
@@ -40,8 +40,6 @@ _functorch_stack = torch._C._functorch.peek_interpreter_stack
 _tracing_state = torch._C._get_tracing_state
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
-
-_chosen: Backend = "auto"
 
 GPUS = ("cuda", "xpu")
 """The devices that Triton compiles for; torch calls ROCm's ``cuda`` too."""
@@ -55,6 +53,11 @@ only the input, and its numbers are those of eager mode."""
 @contextmanager
 def use_backend(name: Backend) -> Iterator[None]:
     """Run activations by one path within a ``with`` block: ``auto``, ``plain``, ``c`` or ``triton``.
+
+    A block is its thread's own, and its task's under asyncio, as ``torch.no_grad`` is; other threads compute as before.
+    A backward pass uses the kernels of its forward pass, whatever is chosen then. What it computes again (activation
+    checkpointing) goes the way chosen where ``backward`` was called, in autograd's own threads too: keep both in the
+    block. A compiled program keeps the way that was chosen when it was compiled.
 
     ``auto`` takes the compiled kernels where they mean exactly the formula, else torch's operators (``plain``). ``c``
     insists on the compiled CPU kernels and ``triton`` on the GPU's, and raises where they cannot run. With
@@ -70,16 +73,12 @@ def use_backend(name: Backend) -> Iterator[None]:
     ...     limen.ASAU()(torch.zeros(2)).tolist()
     [0.0, 0.0]
     """
-    global _chosen
     if name not in get_args(Backend):
         raise SpecError(f"no backend is called {name!r}. {suggest(str(name), get_args(Backend))}")
     if name == "triton" and (reason := why_no_triton()):
         raise LimenError(f"the backend 'triton' cannot be used: {reason}; use 'auto', 'c' or 'plain'.")
-    before, _chosen = _chosen, name
-    try:
+    with choice.of_program(name) if is_compiling() else choice.of_thread(name):
         yield
-    finally:
-        _chosen = before
 
 
 def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
@@ -89,20 +88,21 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
     """
     if is_compiling():
         return _evaluate_compiling(bound, x, parameters, channel_dim)
-    if not x.is_cpu or _chosen == "triton":
-        return _evaluate_by_triton(bound, x, parameters, channel_dim)
-    if _chosen != "plain" and _is_eager(x):
+    chosen = choice.chosen() if choice.blocks else "auto"
+    if not x.is_cpu or chosen == "triton":
+        return _evaluate_by_triton(bound, x, parameters, channel_dim, chosen)
+    if chosen != "plain" and _is_eager(x):
         recorded = torch.is_grad_enabled() and requires_grad(x, parameters)
         short = bound.short_calls.get(x.dtype)  # where it is there, there is a kernel
         found: Tensor | None = None if recorded or short is None else short(x, parameters, None)
         if found is not None:
             return found
         there = short is not None or (x.dtype in _COMPILED_TYPES and _C.has(bound))
-        if there and (_chosen == "auto" or is_plain(x)):
+        if there and (chosen == "auto" or is_plain(x)):
             if recorded:
                 return autograd.record(c_run, bound, x, parameters, channel_dim)
             return c_run.generally(drawn(bound, x, spread(bound, parameters), channel_dim))[0]
-    if _chosen == "c" and x.numel() > 0:
+    if chosen == "c" and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
 
@@ -115,45 +115,51 @@ def shortly(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -> Ten
     short = bound.short_calls.get(x.dtype)
     if short is None or not x.is_cpu or (torch.is_grad_enabled() and requires_grad(x, parameters)):
         return None
-    if _chosen not in ("auto", "c") or not _is_eager(x):
+    if (choice.blocks and choice.chosen() not in ("auto", "c")) or not _is_eager(x):
         return None
     found: Tensor | None = short(x, parameters, None)
     return found
 
 
-def _evaluate_by_triton(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
+def _evaluate_by_triton(
+    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, chosen: Backend
+) -> Tensor:
     """By Triton's kernels if the tensor is on a GPU, or theirs to interpret; else by the plain formula."""
-    may = x.dtype in _COMPILED_TYPES and _chosen in ("auto", "triton") and _is_for_triton(x)
+    may = x.dtype in _COMPILED_TYPES and chosen in ("auto", "triton") and _is_for_triton(x, chosen)
     if may and _is_eager(x) and is_plain(x) and _TRITON.has(bound):
         apart = spread(bound, parameters)
         if torch.is_grad_enabled() and requires_grad(x, apart):
             return autograd.record(triton_run, bound, x, apart, channel_dim)
         return triton_run.forward(*drawn(bound, x, apart, channel_dim))[0]
-    if _chosen in ("c", "triton") and x.numel() > 0:
-        raise LimenError(_why_not_c(bound, x) if _chosen == "c" else _why_not_triton(bound, x))
+    if chosen in ("c", "triton") and x.numel() > 0:
+        raise LimenError(_why_not_c(bound, x) if chosen == "c" else _why_not_triton(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
 
 
-def _is_for_triton(x: Tensor) -> bool:
-    return x.device.type in GPUS or (x.is_cpu and _chosen == "triton" and triton_build.interpreted())
+def _is_for_triton(x: Tensor, chosen: Backend) -> bool:
+    return x.device.type in GPUS or (x.is_cpu and chosen == "triton" and triton_build.interpreted())
 
 
 def _evaluate_compiling(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
     """Inside ``torch.compile`` the kernel is one opaque operator; an exported program sees the plain formula."""
     if not torch.compiler.is_exporting() and x.dtype in _COMPILED_TYPES:
-        key: str = _kernel_key(bound, x.device.type)
+        key: str = _kernel_key(bound, x.device.type, choice.program.name)
         if key:
             return operators.evaluate(key, x, spread(bound, parameters), channel_dim, bool(bound.noise))
     return plain.evaluate(bound, x, parameters, channel_dim)
 
 
-def _kernel_key(bound: BoundFormula, device: str) -> str:
-    """The formula's key if its kernel may be used on such a device; asked once, when the program is compiled."""
-    if _chosen == "plain" or _functorch_stack() is not None or forward_ad._current_level >= 0:
+def _kernel_key(bound: BoundFormula, device: str, within: Backend | None) -> str:
+    """The formula's key if its kernel may be used on such a device; asked once, when the program is compiled.
+
+    ``within`` is what a block in the program chose.
+    """
+    chosen = within or choice.chosen()
+    if chosen == "plain" or _functorch_stack() is not None or forward_ad._current_level >= 0:
         return ""
-    if device == "cpu" and _chosen != "triton":
+    if device == "cpu" and chosen != "triton":
         return key_of(bound) if _C.has(bound) else ""
-    on_triton = _chosen != "c" and (device in GPUS or (device == "cpu" and triton_build.interpreted()))
+    on_triton = chosen != "c" and (device in GPUS or (device == "cpu" and triton_build.interpreted()))
     if not on_triton or compiled_on_gpu == "inlined" or not _TRITON.has(bound):
         return ""
     return (INTERPRETED if device == "cpu" else "") + key_of(bound)
@@ -170,16 +176,8 @@ def _is_eager(x: Tensor) -> bool:
         and _functorch_stack() is None
         and forward_ad._current_level < 0
         and _tracing_state() is None
-        and (not (_dispatch_modes() or _function_modes()) or not _makes_fakes())
+        and (not (_dispatch_modes() or _function_modes()) or not makes_fakes())
     )
-
-
-def _makes_fakes() -> bool:
-    """Whether one of torch's own modes is on, in which new tensors have no memory or operators are written down."""
-    kinds = torch._C._TorchDispatchModeKey
-    if torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PreDispatch):
-        return True
-    return any(torch._C._get_dispatch_mode(kind) for kind in (kinds.FAKE, kinds.PROXY, kinds.FUNCTIONAL))
 
 
 class _Kernels:

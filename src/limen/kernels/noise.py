@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.compiler import is_compiling, is_exporting
+
+from limen.formula import uniform
+from limen.kernels.graph_seeds import is_transformed, seed_in_graph
+from limen.stream import next_seed, reaches
 
 STREAM_STEP = 0x9E3779B9
 """The golden ratio in 32 bits, by which the seeds of two noise fields of one call differ."""
 _MASK = 0xFFFFFFFF
+_CPU = torch.device("cpu")
 
 
-def new_seed(device: torch.device | str = "cpu") -> Tensor:
-    """A seed from torch's generator of the device, so that checkpointing and ``manual_seed`` reproduce it.
+def new_seed(device: torch.device = _CPU) -> Tensor:
+    """A seed from the activations' own stream.
 
-    It is drawn where it is used: a GPU's seed needs no copy, and a captured graph draws a new one in each replay.
+    A GPU's is written by a kernel that has it as an argument, so that nothing waits for a copy. A captured graph draws
+    it from torch's generator of the device, anew in each replay, in which nothing on the host runs.
     """
-    return torch.randint(0, 2**31 - 1, (1,), dtype=torch.int64, device=device)
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        return torch.randint(0, 2**31 - 1, (1,), dtype=torch.int64, device=device)
+    return torch.full((1,), next_seed(), dtype=torch.int64, device=device)
+
+
+def seed_like(x: Tensor) -> Tensor | None:
+    """A seed for noise as large as ``x``, in a compiled program too; None where torch's own operators draw it.
+
+    Those know what stands for many samples under ``vmap``, whose ``randomness`` they heed.
+    """
+    if is_compiling():
+        # Dynamo does not follow is_traceable_wrapper_subclass.
+        by_torch = is_exporting() or is_transformed() or type(x) not in (Tensor, nn.Parameter)
+        return None if by_torch else seed_in_graph(x.device)
+    return new_seed(x.device) if reaches(x) and not is_transformed() else None
+
+
+def noise_like(x: Tensor, seed: Tensor | None, stream: int) -> Tensor:
+    """Noise for every element of ``x`` by a seed that :func:`seed_like` gave; float32 in [0, 1)."""
+    return uniform(x) if seed is None else counter_noise(x, seed, stream)
 
 
 def counter_noise(x: Tensor, seed: Tensor, stream: int) -> Tensor:

@@ -19,8 +19,8 @@ from limen.kernels.autograd import Machine
 from limen.kernels.bound import INTERPRETED, of_key
 from limen.kernels.c import run as c_run
 from limen.kernels.call import Call
+from limen.kernels.graph_seeds import seed_in_graph
 from limen.kernels.layout import laid_out_as
-from limen.kernels.noise import new_seed
 from limen.kernels.triton import run as triton_run
 
 _library: Any = torch.library.Library("limen", "DEF")  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -33,7 +33,7 @@ _library.define(
 
 def evaluate(key: str, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, noisy: bool) -> Tensor:
     """Run the formula's kernel as one operator."""
-    seed = new_seed(x.device) if noisy else None
+    seed = seed_in_graph(x.device) if noisy else None
     result: Tensor = torch.ops.limen.forward(key, x, list(parameters), channel_dim, seed)[0]
     return result
 

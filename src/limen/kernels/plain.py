@@ -12,9 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from limen.errors import ShapeError
-from limen.formula import uniform
 from limen.kernels.bound import BoundFormula
-from limen.kernels.noise import counter_noise
+from limen.kernels.noise import noise_like, seed_like
 from limen.kernels.precision import working_dtype
 from limen.kernels.weights import spread
 
@@ -30,15 +29,16 @@ def evaluate(
     """Run the formula in the working type and round the result once to the type of ``x``.
 
     With a ``seed`` the noise is that of the compiled kernels, which count the elements as they lie in the memory of
-    ``walked``, else it comes from torch's generator.
+    ``walked``; without one it has a seed of its own.
     """
     work = working_dtype(x)
     arguments: dict[str, Any] = dict(bound.constants)
     for name, parameter in zip(bound.parameters, spread(bound, parameters), strict=True):
         arguments[name] = broadcast(parameter, x, channel_dim).to(work)
+    if bound.noise and seed is None:
+        seed = seed_like(x)
     for stream, name in enumerate(bound.noise):
-        noise = uniform(x) if seed is None else counter_noise(x if walked is None else walked, seed, stream)
-        arguments[name] = noise.to(work)
+        arguments[name] = noise_like(x if walked is None else walked, seed, stream).to(work)
     result: Tensor = bound.function(x.to(work), **arguments)
     return result.to(x.dtype)
 

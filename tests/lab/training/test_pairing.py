@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from limen.lab.data import Split
 from limen.lab.training import run as train
 from limen.lab.training import supervised
 from limen.lab.training.batches import Batches
+from limen.selection import sample_
+from limen.surgery import SwapReport
 
 NETWORKS = ("convnet", "mlp", "resnet20", "wrn-10-1", "densenet-bc-16-12", "mobilenet-0.25")
 """Small ones, with every kind of block; a swap of each activation into each of the large ones would take minutes."""
@@ -141,6 +144,36 @@ def test_two_activations_see_the_same_batches(monkeypatch: pytest.MonkeyPatch) -
         train.run(experiment_of(settings), activation, 0)
     assert len(seen["relu"]) == 6
     assert all(torch.equal(a, b) for a, b in zip(seen["relu"], seen["adact"], strict=True))
+
+
+def with_dropout(image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """A network that draws in every step."""
+    parts = [nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, num_classes)]
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(image_shape), 16), *parts)
+
+
+def test_two_activations_see_the_same_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, list[Tensor]] = {}
+
+    def spying(self: nn.Dropout, x: Tensor) -> Tensor:
+        mask = nn.functional.dropout(torch.ones_like(x), self.p, self.training)
+        seen[activation].append(mask)
+        return x * mask
+
+    def sampled(network: nn.Module) -> SwapReport:
+        report = limen.swap_(network, "adact")
+        sample_(network, "gumbel")
+        return report
+
+    monkeypatch.setattr(nn.Dropout, "forward", spying)
+    settings = tiny(network="test_pairing:with_dropout", epochs=2)
+    for activation, furnish in (("relu", None), ("rrelu", None), ("adact", None), ("sampled", sampled)):
+        seen[activation] = []
+        train.run(experiment_of(settings), activation, 0, furnish=furnish)
+    reference = seen.pop("relu")
+    assert len({tuple(mask.flatten().tolist()) for mask in reference}) > 12
+    for activation, masks in seen.items():
+        assert all(map(torch.equal, masks, reference)), activation
 
 
 def test_what_an_activation_draws_when_it_is_made_moves_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ class Teacher(Features):
     def learn(self, normal: Batches) -> None:
         """Find what was pasted into the normal images."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)  # torch.manual_seed would seed the GPUs' for good
             pretext = Pretext(self).to(normal.inputs.device)
         pretext.train_for(PRETEXT_STEPS, PRETEXT_RATE, normal, self.seed)
         self.requires_grad_(False).eval()

@@ -58,7 +58,7 @@ def learn_embedding(images: Tensor) -> Embedding:
     chosen = torch.linspace(0, len(images) - 1, min(IMAGES, len(images))).long()
     pixels = images[chosen].float().sub_(127.5).div_(127.5)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(SEED)
+        torch.default_generator.manual_seed(SEED)  # torch.manual_seed would seed the GPUs' generators for good
         embedding, head = Embedding(images.shape[1]), nn.Linear(FEATURES, 4)
         _learn_turns(embedding, head, F.interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True))
     with torch.no_grad():
