@@ -56,6 +56,9 @@ class Spot:
     @property
     def was_module(self) -> bool:
         """Whether a module of the model's own stood here, with hooks and a mode."""
+        if self.place == "item":
+            attribute, key = self.item
+            return vars(self.owner)[attribute][key] is self.original
         return self.place == "child" or (self.place == "call" and bool(self.call and self.call[1].child))
 
     @property

@@ -9,10 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_HOOKS = (
-    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs",
-    "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called",
-)  # fmt: skip
+from limen.surgery.hooks import carry_hooks
 
 
 def take_over(new: nn.Module, old: nn.Module, owner: nn.Module, model: nn.Module, hooks: bool) -> nn.Module:
@@ -25,10 +22,7 @@ def take_over(new: nn.Module, old: nn.Module, owner: nn.Module, model: nn.Module
     if own and not any(parameter.requires_grad for parameter in own):
         new.requires_grad_(False)
     if hooks:
-        for name in _HOOKS:
-            # The same dictionaries, so that the handles users keep still remove their hooks.
-            if hasattr(old, name):
-                setattr(new, name, getattr(old, name))
+        carry_hooks(new, old)
     return new.train(old.training if own or hooks else owner.training)
 
 

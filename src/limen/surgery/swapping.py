@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from limen.errors import LimenError, SpecError
+from limen.surgery.hooks import carry_hooks
 from limen.surgery.inplace import must_write_back, writing_back
 from limen.surgery.installing import Undo, calls_that_stay, install
 from limen.surgery.keeping import Rules, Where
@@ -170,7 +172,8 @@ class _Operation:
         self.before = outputs(self.model, self.given)
         repeatable = _equal(self.before, outputs(self.model, self.given))
         exact = all(spot.call is None or spot.call[1].exact for spot in self.chosen)
-        stand_ins = [(spot, self._stand_in(spot)) for spot in self.chosen]
+        places = Counter(spot.tie for spot in self.chosen)
+        stand_ins = [(spot, self._stand_in(spot, alone=places[spot.tie] == 1)) for spot in self.chosen]
         undo = install(self.model, self.survey, stand_ins)
         try:
             sites = {spot.path: module for spot, module in stand_ins}
@@ -200,12 +203,14 @@ class _Operation:
             text = one_line(spot.original)
             self.skipped.append(Site(spot.path, text, text, reason, spot.location))
 
-    def _stand_in(self, spot: Spot) -> nn.Module:
+    def _stand_in(self, spot: Spot, alone: bool) -> nn.Module:
         """The old function as a module of its own; one that overwrites its input where that may matter."""
         overwrites = must_write_back(spot, self.survey.flow)
-        if spot.place == "child" and spot.in_place == overwrites:
+        if spot.place == "child" and spot.in_place == overwrites and alone:
             return spot.original
         module = _Standing(spot.original).train(spot.original.training)
+        if spot.was_module:
+            carry_hooks(module, spot.original)
         return writing_back(module) if overwrites else module
 
     def make(self, make: Maker, num_parameters: int | str | None, tied: bool) -> None:
