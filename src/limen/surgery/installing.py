@@ -172,15 +172,29 @@ def _rewrite(survey: Survey, spots: list[Spot], staying: list[Spot], undo: Undo)
             edits[id(spot.owner)].setdefault(id(body), []).append(redirection(body, call, spot.name))
             names.setdefault(id(spot.owner), []).append(spot.name)
     for key, of_owner in edits.items():
-        if of_owner or names.get(key):
-            _derive_class(survey, owners[key], of_owner, names.get(key, []), undo)
+        swapped = [spot.name for spot in spots if id(spot.owner) == key and spot.place in ("child", "attribute")]
+        if of_owner or names.get(key) or _restores_itself(owners[key]):
+            _derive_class(survey, owners[key], of_owner, names.get(key, []), swapped, undo)
 
 
-def _derive_class(survey: Survey, owner: nn.Module, edits: dict[int, list[Edit]], names: list[str], undo: Undo) -> None:
+def _restores_itself(owner: nn.Module) -> bool:
+    """Whether its class says what a copy or a pickle is made of, which may be the old activation."""
+    base: Any = base_of(owner)
+    return base.__setstate__ is not nn.Module.__setstate__
+
+
+def _derive_class(
+    survey: Survey,
+    owner: nn.Module,
+    edits: dict[int, list[Edit]],
+    names: list[str],
+    swapped: list[str],
+    undo: Undo,
+) -> None:
     reading = survey.readings.get(id(owner))
-    if reading is None:
-        return
-    before, hidden = getattr(type(owner), "limen_recipe", ((), ())) if isinstance(owner, Derived) else ((), ())
-    rewrites = plan(reading.bodies, edits, before)
+    recipe = getattr(type(owner), "limen_recipe", ()) if isinstance(owner, Derived) else ()
+    before, hidden, earlier = recipe or ((), (), ())
+    rewrites = plan(reading.bodies, edits, before) if reading is not None else before
     undo.append(partial(setattr, owner, "__class__", type(owner)))
-    owner.__class__ = derive(base_of(owner), rewritten, rewrites, (*hidden, *names))
+    added = dict.fromkeys((*earlier, *names, *swapped))
+    owner.__class__ = derive(base_of(owner), rewritten, rewrites, (*hidden, *names), tuple(added))
