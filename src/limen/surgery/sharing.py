@@ -53,11 +53,12 @@ def _observed(spot: Spot, seen: Mapping[str, Seen]) -> Channels | None:
 
 
 def _inferred(spot: Spot, flow: Flow) -> Channels | None:
-    layer: nn.Module | None = None
-    if spot.call is not None:
-        layer = flow.before_call(*spot.call)
-    elif spot.place == "child":
-        layer = flow.before_child(spot.owner, spot.name)
-    if layer is None and isinstance(spot.owner, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
-        layer = spot.owner.linear1
-    return None if layer is None else channels_of(layer)
+    """As the layers before its calls have them; nothing if these differ."""
+    layers: list[nn.Module | None] = [flow.before_call(*call) for call in spot.calls]
+    if not layers and spot.place == "child":
+        layers = [flow.before_child(spot.owner, spot.name)]
+    unknown = all(layer is None for layer in layers)
+    if unknown and isinstance(spot.owner, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
+        layers = [spot.owner.linear1]
+    found = {channels_of(layer) for layer in layers if layer is not None}
+    return found.pop() if len(found) == 1 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,7 +22,8 @@ from limen.surgery.observing import Seen, batches, drift, observe, outputs, stil
 from limen.surgery.report import Installed, Site, SwapReport
 from limen.surgery.sharing import channels_for
 from limen.surgery.sites import Spot, Survey, survey
-from limen.surgery.state import MovingStateMap, StateMap, old_state, take_over
+from limen.surgery.state import MovingStateMap, StateMap, held_under, take_over
+from limen.surgery.twins import places_of
 
 Share = Literal["site", "instance"]
 
@@ -96,7 +97,7 @@ def swap_(
     if reestimate_batch_norm and not given:
         raise SpecError("reestimate_batch_norm=True needs example_inputs to estimate from.")
     rules = Rules(where, keep)
-    operation = _Operation(model, survey(model, split_calls=share == "site"), given)
+    operation = _Operation(model, survey(model, share == "site", num_parameters == "channel"), given)
     operation.choose(rules)
     operation.look(observing=warm_start or num_parameters == "channel")
     operation.make(make, num_parameters, tied=share == "instance")
@@ -151,7 +152,7 @@ class _Operation:
 
     def choose(self, rules: Rules) -> None:
         """Part the sites into those to replace and those that stay."""
-        rules.check([spot.path for spot in self.survey.spots])
+        rules.check(self.survey.spots)
         outputs = self.survey.flow.at_output()
         for spot in self.survey.spots:
             reason = rules.reason_to_keep(spot, self.survey, outputs)
@@ -230,30 +231,40 @@ class _Operation:
         """Fit, replace, and let old state dicts load."""
         if warm_start:
             self._fit()
-        old: dict[str, Tensor] = {}
-        for spot in self.chosen:
-            if spot.place == "child":
-                old.update(old_state(spot.path, spot.original))
+        before: Any = self.model.state_dict()
+        places = places_of(self.model)
+        held = [place for spot in self.chosen for place in (spot, *spot.twins)]
+        prefixes = _prefixes(held, places)
+        old = held_under(before, _prefixes([place for place in held if place.place == "child"], places))
+        layout = (list(before), getattr(before, "_metadata", {}))
         self.classes = [type(spot.owner) for spot in self.chosen]
         self.undo = install(self.model, self.survey, list(zip(self.chosen, self.new, strict=True)))
-        prefixes = [f"{spot.path or spot.name}." for spot in self.chosen]
-        moved = self._moved()
-        self.state = MovingStateMap(prefixes, old, moved) if moved else StateMap(prefixes, old)
+        moved = self._moved(places)
+        self.state = MovingStateMap(moved, prefixes, old, *layout) if moved else StateMap(prefixes, old, *layout)
         root: Any = self.model
         self.undo.append(root.register_load_state_dict_pre_hook(self.state).remove)
-        parts = [spot.path.split(".") for spot in self.chosen]
-        for path in sorted({".".join(names[:depth]) for names in parts for depth in range(1, len(names))}):
-            part: Any = self.model.get_submodule(path)
+        for path, part in self._parts(prefixes):
             self.undo.append(part.register_load_state_dict_pre_hook(self.state.within(path)).remove)
 
-    def _moved(self) -> dict[str, str]:
+    def _parts(self, prefixes: list[str]) -> list[tuple[str, Any]]:
+        """The modules above the sites, each by one of its paths."""
+        paths = [prefix.split(".")[:-1] for prefix in prefixes]
+        above = sorted({".".join(names[:depth]) for names in paths for depth in range(1, len(names))})
+        found: dict[int, tuple[str, Any]] = {}
+        for path in above:
+            part = self.model.get_submodule(path)
+            if part is not self.model:
+                found.setdefault(id(part), (path, part))
+        return list(found.values())
+
+    def _moved(self, places: Mapping[int, list[str]]) -> dict[str, str]:
         """Keys of originals that stay for some calls, and what those keys were."""
-        moved = {}
-        for spot in calls_that_stay(self.survey, self.chosen):
-            home = f"{spot.path[: len(spot.path) - len(spot.name)]}{spot.home[1]}"
-            for key in old_state(spot.path, spot.original):
-                moved[key] = home + key[len(spot.path) :]
-        return moved
+        return {
+            f"{prefix}{spot.name}.{key}": f"{prefix}{spot.home[1]}.{key}"
+            for spot in calls_that_stay(self.survey, self.chosen)
+            for key in spot.original.state_dict()
+            for prefix in places[id(spot.owner)]
+        }
 
     def _fit(self) -> None:
         from limen.warmstart import fit_
@@ -286,6 +297,11 @@ class _Operation:
             Installed(spot.path, spot.owner, spot.name, new, None if type(spot.owner) is old else type(spot.owner))
             for spot, new, old in zip(self.chosen, self.new, self.classes, strict=True)
         ]
+        report.installed += [
+            Installed(twin.path, twin.owner, twin.name, new, None)
+            for spot, new in zip(self.chosen, self.new, strict=True)
+            for twin in spot.twins
+        ]
         if reestimate:
             from limen.warmstart import reestimate_batch_norm_
 
@@ -300,6 +316,11 @@ class _Operation:
         if self.given:
             report.drift = drift(self.before, outputs(self.model, self.given))
         return report
+
+
+def _prefixes(spots: list[Spot], places: Mapping[int, list[str]]) -> list[str]:
+    """Where the state dict has what stands at these sites, once for each name of a shared owner."""
+    return [f"{prefix}{spot.name}." for spot in spots for prefix in places[id(spot.owner)]]
 
 
 class _Standing(nn.Module):
