@@ -234,11 +234,9 @@ class Helper(Base):
 class Functions(Base):
     """No object says that these are one."""
 
-    act = None
-
     def __init__(self):
         super().__init__()
-        del self._modules["act"]
+        del self.act
 
     def forward(self, x):
         return F.relu(self.a(x)) if self.fused is not None else F.relu(self.b(x))

@@ -31,6 +31,8 @@ class Site:
     """With a warm start: how far the new function was from the old one over the site's own inputs, before fitting."""
     drift: float | None = None
     """The same after fitting: root mean square of the difference over that of the old function's values; 1 is 100 %."""
+    idle: bool | None = None
+    """With example inputs: true if none reached a site that was replaced all the same; its parameters learn nothing."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class SwapReport:
 
     def __str__(self) -> str:
         lines = [f"{len(self.sites)} replaced, {len(self.skipped)} kept, {len(self.unreached)} not reached"]
-        lines += [f"  {site.path or '(the model)'}: {site.before} -> {site.after}{_fit(site)}" for site in self.sites]
+        lines += [f"  {site.path or '(the model)'}: {site.before} -> {site.after}{_notes(site)}" for site in self.sites]
         lines += [f"  {site.path or '(the model)'}: {site.before} kept ({site.reason})" for site in self.skipped]
         lines += [f"  not reached: {call}" for call in self.unreached]
         if self.drift is not None:
@@ -141,8 +143,10 @@ class SwapReport:
         return "\n".join(lines)
 
 
-def _fit(site: Site) -> str:
-    return "" if site.drift is None else f" (drift {site.drift:.2%})"
+def _notes(site: Site) -> str:
+    notes = [] if site.drift is None else [f"drift {site.drift:.2%}"]
+    notes += ["no example input reaches it"] if site.idle else []
+    return f" ({', '.join(notes)})" if notes else ""
 
 
 def _plain(site: Site) -> dict[str, Any]:

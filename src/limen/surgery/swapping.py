@@ -18,7 +18,17 @@ from limen.surgery.inplace import must_write_back, writing_back
 from limen.surgery.installing import Undo, calls_that_stay, install
 from limen.surgery.keeping import Rules, Where
 from limen.surgery.making import Maker, Target, maker
-from limen.surgery.observing import Seen, batches, drift, observe, outputs, still_running, taking_integers
+from limen.surgery.observing import (
+    Seen,
+    batches,
+    drift,
+    modules_that_run,
+    noting_runs,
+    observe,
+    outputs,
+    still_running,
+    taking_integers,
+)
 from limen.surgery.report import Installed, Site, SwapReport
 from limen.surgery.sharing import channels_for
 from limen.surgery.sites import Spot, Survey, survey
@@ -141,6 +151,12 @@ class _Operation:
     given: list[Any]
     chosen: list[Spot] = field(default_factory=list)
     skipped: list[Site] = field(default_factory=list)
+    named: bool = False
+    """Whether ``where`` named the sites that were chosen."""
+    idle: set[str] = field(default_factory=set)
+    """Sites that no example reached."""
+    running_modules: set[int] = field(default_factory=set)
+    """Where some were idle: the ``id`` of all modules that were called."""
     seen: dict[str, Seen] = field(default_factory=dict)
     before: list[Tensor] = field(default_factory=list)
     running: list[str] = field(default_factory=list)
@@ -153,6 +169,7 @@ class _Operation:
     def choose(self, rules: Rules) -> None:
         """Part the sites into those to replace and those that stay."""
         rules.check(self.survey.spots)
+        self.named = rules.only is not None
         outputs = self.survey.flow.at_output()
         for spot in self.survey.spots:
             reason = rules.reason_to_keep(spot, self.survey, outputs)
@@ -178,7 +195,7 @@ class _Operation:
         undo = install(self.model, self.survey, stand_ins)
         try:
             sites = {spot.path: module for spot, module in stand_ins}
-            with taking_integers(sites) as of_integers:
+            with taking_integers(sites) as of_integers, noting_runs(sites) as ran:
                 now = outputs(self.model, self.given)
             if repeatable and exact and not _equal(self.before, now):
                 suspects = ", ".join(spot.path for spot, module in stand_ins if module is not spot.original)
@@ -188,6 +205,7 @@ class _Operation:
                 )
             if observing:
                 self.seen = observe(self.model, sites, self.given)
+            self._note_idle({path: module for path, module in sites.items() if path not in ran})
             held = [spot.owner._modules.get(spot.name) for spot in self.survey.spots]
             ours = [*sites.values(), *(module for module in held if module is not None)]
             known = {site.location for site in self.skipped if site.location}
@@ -196,6 +214,27 @@ class _Operation:
             while undo:
                 undo.pop()()
         self._keep(of_integers, "its input is a tensor of integers")
+        if not self.named:
+            kept = {spot.path for spot in self.chosen if spot.path in self.idle and not self._is_routed(spot)}
+            self._keep(kept, "no example input reaches it, in evaluation or in training; name it in where")
+
+    def _note_idle(self, silent: dict[str, nn.Module]) -> None:
+        """What does not run in evaluation may do so in training, as an auxiliary classifier."""
+        if silent:
+            with noting_runs(silent) as ran:
+                self.running_modules = modules_that_run(self.model, self.given)
+            self.idle = set(silent) - ran
+
+    def _is_routed(self, spot: Spot) -> bool:
+        """Whether it is in a module like others that did run, as an expert to which no example was sent."""
+        ran, parents = self.running_modules, self.survey.flow.parents
+        module: nn.Module | None = spot.owner
+        while module is not None and id(module) not in ran:
+            alike = (other for other in self.model.modules() if type(other) is type(module))
+            if any(True for _ in module.parameters()) and any(id(other) in ran for other in alike):
+                return True
+            module = parents[id(module)][0] if id(module) in parents else None
+        return False
 
     def _keep(self, paths: set[str], reason: str) -> None:
         """Leave sites out that were chosen before."""
@@ -217,7 +256,7 @@ class _Operation:
     def make(self, make: Maker, num_parameters: int | str | None, tied: bool) -> None:
         """Make the new activations, before anything is replaced."""
         by_tie: dict[int, nn.Module] = {}
-        channels = channels_for(self.chosen, self.survey.flow, self.seen, num_parameters)
+        channels = channels_for(self.chosen, self.survey.flow, self.seen, num_parameters, self.idle)
         for spot in self.chosen:
             if tied and spot.tie in by_tie:
                 self.new.append(by_tie[spot.tie])
@@ -310,6 +349,8 @@ class _Operation:
             report.renormalised = reestimate_batch_norm_(self.model, self.given)
         for spot, new in zip(self.chosen, self.new, strict=True):
             site = Site(spot.path, one_line(spot.original), one_line(new), "", spot.location)
+            if spot.path in self.idle:
+                site = replace(site, idle=True)
             if spot.path in self.fits:
                 site = replace(site, fit_before=self.fits[spot.path][0], drift=self.fits[spot.path][1])
             report.sites.append(site)
