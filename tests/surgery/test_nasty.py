@@ -13,7 +13,7 @@ from torch import nn
 
 import limen
 
-IDLE = {"Branches": 2, "Held": 1}
+IDLE = {"Branches": 2}
 """Sites in branches that the examples do not take."""
 
 

@@ -56,13 +56,15 @@ def swap_(
     dictionaries), or an activation call in what a ``forward`` runs: ``F.relu(x)``, ``x.relu_()``, ``x.clamp(min=0)``,
     an alias, ``partial``, a helper function, a written-out ``x * torch.sigmoid(x)``. Calls are reached by rewriting
     the function's source, so they survive control flow, ``torch.compile`` and export, and their modules are children
-    of the module whose ``forward`` it is. Where one module is called at several places, each gets its own.
+    of the module whose ``forward`` it is. Where one module is called at several places, each gets its own, unless only
+    one of them can run in one pass.
 
     New modules take over device, type, mode, hooks and frozenness; weights elsewhere are untouched. State dicts from
-    before the swap still load with ``strict=True``. The model still copies and pickles.
+    before the swap still load with ``strict=True``. The model still copies and pickles. New parameters are in no
+    optimizer that was made before: make it after the swap, or give it ``report.parameters()`` as a further group.
 
-    Kept by default, and listed with the reason: gates (sigmoid, softmax, GLU), what lies in recurrent cells, and
-    bounded functions at the model's output.
+    Kept by default, and listed with the reason: gates (sigmoid, softmax, GLU), what lies in recurrent cells, bounded
+    functions at the model's output, and what no example input reaches.
 
     Args:
         to: a spec such as ``"asau:beta=2"``, a class, a module (copied for each site), or a function that makes one.
@@ -97,6 +99,7 @@ def swap_(
     1 replaced, 1 kept, 0 not reached
       1: ReLU() -> ASAU(a=0.01, b=1, alpha=1, beta=1)
       3: Sigmoid() kept (a gate, not an activation)
+      new parameters are in no optimizer made before; add_param_group({'params': report.parameters()})
     """
     if not isinstance(model, nn.Module):
         raise LimenError(f"swap_ takes a model, an nn.Module, and {type(model).__name__} was given.")
