@@ -25,9 +25,23 @@ class Derived:
     limen_base: ClassVar[type]
     limen_make: ClassVar[Make]
     limen_recipe: ClassVar[tuple[Any, ...]]
+    limen_swapped: ClassVar[tuple[str, ...]] = ()
+    """Children that surgery has put in."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Nothing: what a class does when it is inherited from, such as registering, is not meant for made ones."""
+
+    def __setstate__(self, state: Any) -> None:
+        """As its class does it, which may put an old activation where it looks for one and finds none; swapped stays.
+
+        The state of a shallow copy is the original's own dictionary, so the class gets one of its own.
+        """
+        held = {name: state["_modules"][name] for name in self.limen_swapped if name in state["_modules"]}
+        ancestors: Any = super()
+        ancestors.__setstate__(dict(state))
+        for name, module in held.items():
+            vars(self).pop(name, None)
+            vars(self)["_modules"][name] = module
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         cls = type(self)

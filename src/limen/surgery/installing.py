@@ -20,6 +20,7 @@ Undo = list[Callable[[], None]]
 def install(model: nn.Module, survey: Survey, new: list[tuple[Spot, nn.Module]]) -> Undo:
     """Put each module at its site. If anything goes wrong, everything is put back before the error goes on."""
     undo: Undo = []
+    new = [(place, module) for spot, module in new for place in (spot, *spot.twins)]
     try:
         staying = calls_that_stay(survey, [spot for spot, _ in new])
         held = {spot.path: _held(spot) for spot in staying}
@@ -38,7 +39,8 @@ def install(model: nn.Module, survey: Survey, new: list[tuple[Spot, nn.Module]])
 
 def calls_that_stay(survey: Survey, chosen: list[Spot]) -> list[Spot]:
     """Calls to keep, of what is replaced under the name that they call."""
-    replaced = {(id(spot.owner), spot.name) for spot in chosen if spot.place in ("child", "attribute")}
+    places = [place for spot in chosen for place in (spot, *spot.twins)]
+    replaced = {(id(spot.owner), spot.name) for spot in places if spot.place in ("child", "attribute")}
     paths = {spot.path for spot in chosen}
     return [spot for spot in survey.spots if spot.home in replaced and spot.path not in paths]
 
@@ -163,24 +165,37 @@ def _rewrite(survey: Survey, spots: list[Spot], staying: list[Spot], undo: Undo)
         of_owner = edits.setdefault(id(spot.owner), {})
         if spot.place in ("call", "item"):
             names.setdefault(id(spot.owner), []).append(spot.name)
-        calls = [spot.call] if spot.place == "call" and spot.call else spot.trimmed
+        calls = spot.calls if spot.place == "call" else spot.trimmed
         for body, call in calls:
             of_owner.setdefault(id(body), []).append(edit(body, call, spot.name))
     for spot in staying:
-        if spot.call is not None:
-            body, call = spot.call
+        names.setdefault(id(spot.owner), []).append(spot.name)
+        for body, call in spot.calls:
             edits[id(spot.owner)].setdefault(id(body), []).append(redirection(body, call, spot.name))
-            names.setdefault(id(spot.owner), []).append(spot.name)
     for key, of_owner in edits.items():
-        if of_owner or names.get(key):
-            _derive_class(survey, owners[key], of_owner, names.get(key, []), undo)
+        swapped = [spot.name for spot in spots if id(spot.owner) == key and spot.place in ("child", "attribute")]
+        if of_owner or names.get(key) or _restores_itself(owners[key]):
+            _derive_class(survey, owners[key], of_owner, names.get(key, []), swapped, undo)
 
 
-def _derive_class(survey: Survey, owner: nn.Module, edits: dict[int, list[Edit]], names: list[str], undo: Undo) -> None:
+def _restores_itself(owner: nn.Module) -> bool:
+    """Whether its class says what a copy or a pickle is made of, which may be the old activation."""
+    base: Any = base_of(owner)
+    return base.__setstate__ is not nn.Module.__setstate__
+
+
+def _derive_class(
+    survey: Survey,
+    owner: nn.Module,
+    edits: dict[int, list[Edit]],
+    names: list[str],
+    swapped: list[str],
+    undo: Undo,
+) -> None:
     reading = survey.readings.get(id(owner))
-    if reading is None:
-        return
-    before, hidden = getattr(type(owner), "limen_recipe", ((), ())) if isinstance(owner, Derived) else ((), ())
-    rewrites = plan(reading.bodies, edits, before)
+    recipe = getattr(type(owner), "limen_recipe", ()) if isinstance(owner, Derived) else ()
+    before, hidden, earlier = recipe or ((), (), ())
+    rewrites = plan(reading.bodies, edits, before) if reading is not None else before
     undo.append(partial(setattr, owner, "__class__", type(owner)))
-    owner.__class__ = derive(base_of(owner), rewritten, rewrites, (*hidden, *names))
+    added = dict.fromkeys((*earlier, *names, *swapped))
+    owner.__class__ = derive(base_of(owner), rewritten, rewrites, (*hidden, *names), tuple(added))

@@ -33,14 +33,15 @@ class Rules:
         self.patterns = [(name, one) for name, given in chosen.items() for one in given if isinstance(one, str)]
         self.kept = [_matcher(one) for one in chosen["keep"]]
 
-    def check(self, paths: Sequence[str]) -> None:
+    def check(self, spots: Sequence[Spot]) -> None:
         """A path in ``where`` or ``keep`` that fits no site would otherwise pass for one that was heeded.
 
         Raises:
             SpecError: naming it and the nearest site.
         """
+        paths = [spot.path for spot in spots]
         for name, pattern in self.patterns:
-            if not fnmatch.filter(paths, pattern):
+            if not any(_is_named(spot, pattern) for spot in spots):
                 raise SpecError(
                     f"{name}={pattern!r} fits none of the model's {len(paths)} sites. {_nearest(pattern, paths)}"
                 )
@@ -80,7 +81,7 @@ def _default_reason(spot: Spot, survey: Survey, outputs: set[tuple[int, str]]) -
 def _at_output(spot: Spot, outputs: set[tuple[int, str]]) -> bool:
     if spot.place == "child" and (id(spot.owner), spot.name) in outputs:
         return True
-    return spot.call is not None and (id(spot.call[1].node), "") in outputs
+    return any((id(call.node), "") in outputs for _, call in spot.calls)
 
 
 def _is_recurrent_gate(spot: Spot) -> bool:
@@ -110,7 +111,7 @@ def _several(name: str, chosen: Where | Sequence[Where]) -> list[Where]:
 
 def _matcher(one: Where) -> Matcher:
     if isinstance(one, str):
-        return lambda spot: fnmatch.fnmatchcase(spot.path, one)
+        return lambda spot: _is_named(spot, one)
     if isinstance(one, type):
         # A call of F.relu is a ReLU to whoever names the class.
         return lambda spot: isinstance(spot.original, one) or isinstance(spot.like, one)
@@ -118,6 +119,10 @@ def _matcher(one: Where) -> Matcher:
     if _takes_parent(predicate):
         return lambda spot: bool(predicate(spot.path, spot.original, spot.owner))
     return lambda spot: bool(predicate(spot.path, spot.original))
+
+
+def _is_named(spot: Spot, pattern: str) -> bool:
+    return any(fnmatch.fnmatchcase(path, pattern) for path in (spot.path, *spot.aliases))
 
 
 def _takes_parent(predicate: Callable[..., bool]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -111,6 +112,56 @@ def taking_integers(sites: Mapping[str, nn.Module]) -> Iterator[set[str]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def noting_runs(sites: Mapping[str, nn.Module]) -> Iterator[set[str]]:
+    """The paths of those that run meanwhile, called or by their ``forward`` alone."""
+    found: set[str] = set()
+
+    def watched(path: str, forward: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        found.add(path)
+        return forward(*args, **named)
+
+    for path, site in sites.items():
+        vars(site)["forward"] = partial(watched, path, site.forward)
+    try:
+        yield found
+    finally:
+        for site in sites.values():
+            del vars(site)["forward"]
+
+
+def modules_that_run(model: nn.Module, given: list[Any]) -> set[int]:
+    """The ``id`` of every module that is called in evaluation, or as in training."""
+    ran: set[int] = set()
+    handle = nn.modules.module.register_module_forward_pre_hook(lambda module, _: ran.add(id(module)))
+    try:
+        outputs(model, given)
+        train_once(model, given)
+    finally:
+        handle.remove()
+    return ran
+
+
+def train_once(model: nn.Module, given: list[Any]) -> None:
+    """A run as in training, as far as it comes, of which no trace is left in modes, buffers and random state."""
+    buffers = [(module, name, b, b.clone()) for module in model.modules() for name, b in module._buffers.items()
+               if b is not None]  # fmt: skip
+    try:
+        with _quiet(model), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.train()
+            for batch in given:
+                _call(model, batch)
+    except Exception:  # a model may ask for more when it trains, as for targets; what ran before that has run
+        return
+    finally:
+        with torch.no_grad():
+            for module, name, buffer, value in buffers:
+                module._buffers[name] = buffer if buffer.shape == value.shape else value
+                if buffer.shape == value.shape:
+                    buffer.copy_(value)
 
 
 def _watcher(seen: Seen, last: list[Channels]) -> Callable[..., None]:

@@ -31,6 +31,8 @@ class Site:
     """With a warm start: how far the new function was from the old one over the site's own inputs, before fitting."""
     drift: float | None = None
     """The same after fitting: root mean square of the difference over that of the old function's values; 1 is 100 %."""
+    idle: bool | None = None
+    """With example inputs: true if none reached a site that was replaced all the same; its parameters learn nothing."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,18 @@ class SwapReport:
         """
         return dict(state) if self.state_map is None else self.state_map.original(state)
 
+    def parameters(self) -> list[nn.Parameter]:
+        """The new parameters that learn, each once: in no optimizer that was made before the swap.
+
+        >>> import limen, torch
+        >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+        >>> optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        >>> report = limen.swap_(model, "swish")
+        >>> optimizer.add_param_group({"params": report.parameters(), "weight_decay": 0.0})
+        """
+        found = {id(p): p for installed in self.installed for p in installed.module.parameters() if p.requires_grad}
+        return list(found.values())
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON.
 
@@ -133,16 +147,22 @@ class SwapReport:
 
     def __str__(self) -> str:
         lines = [f"{len(self.sites)} replaced, {len(self.skipped)} kept, {len(self.unreached)} not reached"]
-        lines += [f"  {site.path or '(the model)'}: {site.before} -> {site.after}{_fit(site)}" for site in self.sites]
+        lines += [f"  {site.path or '(the model)'}: {site.before} -> {site.after}{_notes(site)}" for site in self.sites]
         lines += [f"  {site.path or '(the model)'}: {site.before} kept ({site.reason})" for site in self.skipped]
         lines += [f"  not reached: {call}" for call in self.unreached]
+        if self.parameters():
+            lines.append(
+                "  new parameters are in no optimizer made before; add_param_group({'params': report.parameters()})"
+            )
         if self.drift is not None:
             lines.append(f"  the model's output changed by {self.drift:.2%}")
         return "\n".join(lines)
 
 
-def _fit(site: Site) -> str:
-    return "" if site.drift is None else f" (drift {site.drift:.2%})"
+def _notes(site: Site) -> str:
+    notes = [] if site.drift is None else [f"drift {site.drift:.2%}"]
+    notes += ["no example input reaches it"] if site.idle else []
+    return f" ({', '.join(notes)})" if notes else ""
 
 
 def _plain(site: Site) -> dict[str, Any]:

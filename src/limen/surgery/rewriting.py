@@ -112,9 +112,12 @@ def _own_name(origin: Method | FunctionType, bodies: list[Body]) -> str:
     return f"limen_{origin.owner.__name__}_{origin.name}" if moved else origin.name
 
 
-def rewritten(base: type, rewrites: tuple[Rewrite, ...], hidden: tuple[str, ...]) -> dict[str, Any]:
+def rewritten(
+    base: type, rewrites: tuple[Rewrite, ...], hidden: tuple[str, ...], swapped: tuple[str, ...]
+) -> dict[str, Any]:
     """What the derived class adds: the rewritten methods, and a view of containers without the new children."""
     namespace: dict[str, Any] = {rewrite.method: _made(rewrite) for rewrite in rewrites}
+    namespace["limen_swapped"] = swapped
     if issubclass(base, HIDING):
         namespace.update(_hiding(base, frozenset(hidden)))
     return namespace

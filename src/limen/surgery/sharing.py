@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import nn
 
@@ -13,7 +13,11 @@ from limen.surgery.sites import Spot
 
 
 def channels_for(
-    spots: Sequence[Spot], flow: Flow, seen: Mapping[str, Seen], wanted: int | str | None
+    spots: Sequence[Spot],
+    flow: Flow,
+    seen: Mapping[str, Seen],
+    wanted: int | str | None,
+    idle: Collection[str] = (),
 ) -> dict[str, Channels | None]:
     """The channels of each site by its path; nothing where none were asked for.
 
@@ -33,13 +37,22 @@ def channels_for(
                 f"{arrived.other.count} arrive there; keep it, or give num_parameters=1."
             )
     found = {spot.path: _observed(spot, seen) or _inferred(spot, flow) for spot in spots}
-    missing = [path or "(the model)" for path, channels in found.items() if channels is None]
+    missing = [path for path, channels in found.items() if channels is None]
     if missing:
-        raise LimenError(
-            f"the number of channels at {', '.join(missing)} cannot be told from the layers before; give "
-            "example_inputs=, name other sites in where=, or keep these."
-        )
+        raise _untold(missing, seen, idle)
     return dict(found)
+
+
+def _untold(missing: list[str], seen: Mapping[str, Seen], idle: Collection[str]) -> LimenError:
+    names = ", ".join(path or "(the model)" for path in missing)
+    start = f"the number of channels at {names} cannot be told from the layers before"
+    if not seen:
+        return LimenError(f"{start}; give example_inputs=, name other sites in where=, or keep these.")
+    why = "which no example input reaches" if missing[0] in idle else "whose inputs have no axis for them"
+    return LimenError(
+        f"{start}, and the example_inputs do not show it ({missing[0] or 'the model'} is one {why}); "
+        "keep these (keep=), name other sites in where=, or give num_parameters=1."
+    )
 
 
 def _at_axis(spot: Spot, flow: Flow, seen: Mapping[str, Seen], count: int) -> Channels:
@@ -53,11 +66,12 @@ def _observed(spot: Spot, seen: Mapping[str, Seen]) -> Channels | None:
 
 
 def _inferred(spot: Spot, flow: Flow) -> Channels | None:
-    layer: nn.Module | None = None
-    if spot.call is not None:
-        layer = flow.before_call(*spot.call)
-    elif spot.place == "child":
-        layer = flow.before_child(spot.owner, spot.name)
-    if layer is None and isinstance(spot.owner, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
-        layer = spot.owner.linear1
-    return None if layer is None else channels_of(layer)
+    """As the layers before its calls have them; nothing if these differ."""
+    layers: list[nn.Module | None] = [flow.before_call(*call) for call in spot.calls]
+    if not layers and spot.place == "child":
+        layers = [flow.before_child(spot.owner, spot.name)]
+    unknown = all(layer is None for layer in layers)
+    if unknown and isinstance(spot.owner, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
+        layers = [spot.owner.linear1]
+    found = {channels_of(layer) for layer in layers if layer is not None}
+    return found.pop() if len(found) == 1 else None

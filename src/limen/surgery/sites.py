@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 from torch import nn
 
+from limen.surgery.branches import Order
 from limen.surgery.calls import Body, Call, FormulaModule, as_module
 from limen.surgery.derive import base_of
-from limen.surgery.flow import Flow
+from limen.surgery.flow import Flow, channels_of
 from limen.surgery.known import ACTIVATIONS, FUSED, GATES
 from limen.surgery.reading import Reading, read_all, uncalled
 from limen.surgery.recognise import is_library_activation, recognise_module
 from limen.surgery.rewriting import HIDING, position
+from limen.surgery.twins import places_of, places_that_run
 
 Place = Literal["child", "attribute", "item", "call", "root"]
 
@@ -43,10 +45,21 @@ class Spot:
     in_place: bool = False
     location: str = ""
     call: tuple[Body, Call] | None = None
+    also: list[tuple[Body, Call]] = field(default_factory=list)
+    """Further calls of the same activation, in branches that rule one another out, or as it is shared."""
+    twins: list[Spot] = field(default_factory=list)
+    """Other places of the same object that are no sites of their own."""
+    aliases: list[str] = field(default_factory=list)
+    """Its other paths: those of its twins, and one more for each further name of a module above it."""
     trimmed: list[tuple[Body, Call]] = field(default_factory=list)
     """Calls of the owner's own attribute that pass more than the input."""
     item: tuple[str, Any] = ("", None)
     """Attribute and key of an item in a list or dictionary."""
+
+    @property
+    def calls(self) -> list[tuple[Body, Call]]:
+        """All its calls, as far as they are known."""
+        return [self.call, *self.also] if self.call else []
 
     @property
     def home(self) -> tuple[int, str]:
@@ -56,6 +69,9 @@ class Spot:
     @property
     def was_module(self) -> bool:
         """Whether a module of the model's own stood here, with hooks and a mode."""
+        if self.place == "item":
+            attribute, key = self.item
+            return vars(self.owner)[attribute][key] is self.original
         return self.place == "child" or (self.place == "call" and bool(self.call and self.call[1].child))
 
     @property
@@ -76,11 +92,15 @@ class Survey:
     unreached: list[str]
 
 
-def survey(model: nn.Module, split_calls: bool = True) -> Survey:
-    """Find all sites; with ``split_calls`` each call of one child is a site of its own."""
+def survey(model: nn.Module, split_calls: bool = True, by_channel: bool = False) -> Survey:
+    """Find all sites; with ``split_calls`` each call of one child is a site of its own.
+
+    Calls of which only one can run are one site, ``by_channel`` only if no two layers of unlike widths feed them.
+    """
     modules = [module for _, module in _containers(model)]
     readings = read_all(modules)
     found = Survey([], Flow(model, readings), readings, [], [])
+    aparts: dict[int, _Apart] = {}
     if is_site(model):
         found.spots.append(_spot("", model, "activation", "root", model))
         return found
@@ -93,9 +113,16 @@ def survey(model: nn.Module, split_calls: bool = True) -> Survey:
             found.unreached += reading.unreached
             found.kept += [(f"{path} {place}".strip(), what, "forward does not lead to it") for place, what in
                            uncalled(reading)]  # fmt: skip
-            spots += _calls(prefix, owner, reading, spots, split_calls, found.unreached)
+            if split_calls:
+                aparts[id(owner)] = _Apart(reading, found.flow if by_channel else None)
+            spots += _calls(prefix, owner, reading, spots, aparts.get(id(owner)), found.unreached)
         found.spots += spots
+    found.spots = _without_twins(model, readings, found.spots, aparts)
     found.unreached = sorted(set(found.unreached))
+    places = places_of(model)
+    for spot in found.spots:
+        paths = (f"{prefix}{one.name}" for one in (spot, *spot.twins) for prefix in places[id(one.owner)])
+        spot.aliases = [path for path in paths if path != spot.path]
     return found
 
 
@@ -180,7 +207,7 @@ def _fused(path: str, owner: nn.Module) -> list[tuple[str, str, str]]:
 
 
 def _calls(
-    prefix: str, owner: nn.Module, reading: Reading, held: list[Spot], split: bool, unreached: list[str]
+    prefix: str, owner: nn.Module, reading: Reading, held: list[Spot], apart: _Apart | None, unreached: list[str]
 ) -> list[Spot]:
     """Sites that are calls, and for each held activation its own call; what cannot be registered is unreached."""
     done = _already_rewritten(owner)
@@ -195,19 +222,99 @@ def _calls(
         home = by_name.get(call.child)
         if call.child and home is None:
             continue
-        if home is not None and (home.call is None or not split):
-            home.call = home.call or (body, call)
-            home.location = home.location or body.location(call.node)
-            home.in_place |= call.in_place
-            home.trimmed += [(body, call)] if call.extra else []
-            if home.place == "attribute":
-                home.original = home.like = call.original  # with the arguments of the call
+        same = _same_site(home, found, (body, call), apart)
+        if same is not None:
+            _add_call(same, body, call)
         elif blocked:
             unreached.append(f"{body.location(call.node)}: {_text(call)}, and this forward goes through its children")
         else:
             name = free_name(owner, call.child or call.label, "2" if call.child else "1", taken)
             found.append(_call_spot(prefix, owner, name, body, call, home))
     return found
+
+
+def _same_site(home: Spot | None, found: list[Spot], call: tuple[Body, Call], apart: _Apart | None) -> Spot | None:
+    """The site that a call of a held activation is one of, if it is none of its own."""
+    if home is None or home.call is None or apart is None:
+        return home
+    others = [home, *(spot for spot in found if spot.home == (id(home.owner), home.name))]
+    return next((spot for spot in others if apart.is_one(spot, call)), None)
+
+
+def _add_call(spot: Spot, body: Body, call: Call) -> None:
+    if spot.call is None:
+        spot.call = (body, call)
+        spot.location = spot.location or body.location(call.node)
+        if spot.place == "attribute":
+            spot.original = spot.like = call.original  # with the arguments of the call
+    else:
+        spot.also.append((body, call))
+    spot.in_place |= call.in_place
+    if call.extra and spot.place != "call":
+        spot.trimmed.append((body, call))
+
+
+class _Apart:
+    """Whether calls are in branches that rule one another out; asked only where one object is called twice."""
+
+    def __init__(self, reading: Reading, flow: Flow | None) -> None:
+        self.reading = reading
+        self.flow = flow
+        self._order: Order | None = None
+
+    @property
+    def order(self) -> Order:
+        """Of all calls of the module."""
+        self._order = self._order or Order(self.reading)
+        return self._order
+
+    def is_one(self, spot: Spot, call: tuple[Body, Call]) -> bool:
+        """Whether a further call can be one site with those of a site."""
+        alike = repr(spot.calls[0][1].original) == repr(call[1].original)
+        return alike and all(
+            self.order.rules_out(other[1], call[1]) and self._fits(other, call) for other in spot.calls
+        )
+
+    def _fits(self, first: tuple[Body, Call], second: tuple[Body, Call]) -> bool:
+        layers = [self.flow.before_call(*call) for call in (first, second)] if self.flow is not None else []
+        return len({channels_of(layer) for layer in layers if layer is not None}) < 2
+
+
+def _without_twins(
+    model: nn.Module, readings: dict[int, Reading], spots: list[Spot], aparts: dict[int, _Apart]
+) -> list[Spot]:
+    """One site for a module that several names hold, where in any pass only one of them can run."""
+    held: dict[int, list[Spot]] = {}
+    for spot in spots:
+        if spot.place == "child":
+            held.setdefault(spot.tie, []).append(spot)
+    several = [same for same in held.values() if len(same) > 1]
+    if not several:
+        return spots
+    run, merged = places_that_run(model, readings), set()
+    for same in several:
+        running = [spot for spot in same if spot.call is not None or (id(spot.owner), spot.name) in run]
+        sites = running[:1]
+        for spot in (spot for spot in same if running and spot is not running[0]):
+            first = _one_with(spot, sites, aparts) if spot in running else running[0]
+            if first is None:
+                sites.append(spot)
+                continue
+            first.twins.append(spot)
+            first.also += spot.calls
+            first.in_place |= spot.in_place
+            merged.add(id(spot))
+    return [spot for spot in spots if id(spot) not in merged]
+
+
+def _one_with(spot: Spot, sites: list[Spot], aparts: dict[int, _Apart]) -> Spot | None:
+    """The site under another name of the same owner that never runs in one pass with this one."""
+    apart = aparts.get(id(spot.owner))
+    for other in sites:
+        called = apart is not None and other.owner is spot.owner and spot.calls and other.calls
+        if called and apart is not None and all(apart.is_one(other, call) for call in spot.calls):
+            return other
+    return None
 
 
 def _call_spot(prefix: str, owner: nn.Module, name: str, body: Body, call: Call, home: Spot | None) -> Spot:

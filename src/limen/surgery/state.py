@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_HOOKS = (
-    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs",
-    "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called",
-)  # fmt: skip
+from limen.surgery.hooks import carry_hooks
 
 
 def take_over(new: nn.Module, old: nn.Module, owner: nn.Module, model: nn.Module, hooks: bool) -> nn.Module:
@@ -25,10 +24,7 @@ def take_over(new: nn.Module, old: nn.Module, owner: nn.Module, model: nn.Module
     if own and not any(parameter.requires_grad for parameter in own):
         new.requires_grad_(False)
     if hooks:
-        for name in _HOOKS:
-            # The same dictionaries, so that the handles users keep still remove their hooks.
-            if hasattr(old, name):
-                setattr(new, name, getattr(old, name))
+        carry_hooks(new, old)
     return new.train(old.training if own or hooks else owner.training)
 
 
@@ -39,11 +35,17 @@ class StateMap:
     had, or no key of any new one; those then keep their values. Else every key is asked for, as always.
     """
 
-    def __init__(self, new: Sequence[str], old: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, new: Sequence[str], old: Mapping[str, Any], layout: Sequence[str] = (), versions: Mapping[str, Any] = {}
+    ) -> None:
         self.new = tuple(new)
         """Prefixes of the new modules, such as ``layer1.relu.``."""
         self.old = dict(old)
         """Keys and values that only the original had."""
+        self.layout = {key: number for number, key in enumerate(layout)}
+        """The original's keys in their order."""
+        self.versions = dict(versions)
+        """What the original's state dict said of its modules beside their tensors."""
 
     def __call__(self, module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
         """Before loading: add what a state dict from before lacks, and drop what it has beyond."""
@@ -67,9 +69,22 @@ class StateMap:
         return partial(_alone, StateMap(new, old))
 
     def original(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Without the new activations, with what the old ones held at the swap."""
+        """Without the new activations, with what the old ones held at the swap, in the order of the original."""
         kept = {key: value for key, value in state.items() if not key.startswith(self.new)}
-        return {**kept, **self.old}
+        back: Any = OrderedDict(self._in_order({**kept, **self.old}))
+        if hasattr(state, "_metadata"):
+            back._metadata = self._metadata(state._metadata)
+        return back  # type: ignore[no-any-return]
+
+    def _in_order(self, state: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        return sorted(state.items(), key=lambda item: self.layout.get(item[0], len(self.layout)))
+
+    def _metadata(self, now: Mapping[str, Any]) -> OrderedDict[str, Any]:
+        """The versions of modules, by which some classes know how to load."""
+        ours = [path for path in now if f"{path}.".startswith(self.new)]
+        others = {path: value for path, value in now.items() if path not in ours}
+        before = {path: others.get(path, value) for path, value in self.versions.items()}
+        return OrderedDict({**before, **others})
 
 
 def _alone(loading: StateMap, module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -80,8 +95,8 @@ def _alone(loading: StateMap, module: nn.Module, state: dict[str, Any], prefix: 
 class MovingStateMap(StateMap):
     """Also where an original with weights stays for some of its calls, under a name of its own."""
 
-    def __init__(self, new: Sequence[str], old: Mapping[str, Tensor], moved: Mapping[str, str]) -> None:
-        super().__init__(new, old)
+    def __init__(self, moved: Mapping[str, str], *rest: Any) -> None:
+        super().__init__(*rest)
         self.moved = dict(moved)
         """Keys of originals that stay, and the keys they had."""
 
@@ -97,14 +112,18 @@ class MovingStateMap(StateMap):
 
     def original(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """With the weights of what stayed as they are now."""
-        kept = {key: value for key, value in state.items() if key not in self.moved}
-        now = {old: state[new] for new, old in self.moved.items() if new in state}
-        return {**super().original(kept), **now}
+        kept: Any = OrderedDict((key, value) for key, value in state.items() if key not in self.moved)
+        if hasattr(state, "_metadata"):
+            kept._metadata = state._metadata
+        back = super().original(kept)
+        back.update({old: state[new] for new, old in self.moved.items() if new in state})
+        return back
 
 
-def old_state(path: str, module: nn.Module) -> dict[str, Tensor]:
-    """What a replaced module put into the state dict."""
-    return {f"{path}.{key}" if path else key: value.detach().clone() for key, value in module.state_dict().items()}
+def held_under(state: Mapping[str, Any], prefixes: Iterable[str]) -> dict[str, Any]:
+    """The part of a state dict that is under these prefixes, as it is now."""
+    found = {key: value for key, value in state.items() if key.startswith(tuple(prefixes))}
+    return {k: v.detach().clone() if isinstance(v, Tensor) else copy.deepcopy(v) for k, v in found.items()}
 
 
 def settle(old: nn.Module, new: nn.Module) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,15 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from limen.errors import LimenError, SpecError
+from limen.surgery.hooks import carry_hooks
 from limen.surgery.inplace import must_write_back, writing_back
 from limen.surgery.installing import Undo, calls_that_stay, install
 from limen.surgery.keeping import Rules, Where
 from limen.surgery.making import Maker, Target, maker
-from limen.surgery.observing import Seen, batches, drift, observe, outputs, still_running, taking_integers
+from limen.surgery.observing import (
+    Seen,
+    batches,
+    drift,
+    modules_that_run,
+    noting_runs,
+    observe,
+    outputs,
+    still_running,
+    taking_integers,
+)
 from limen.surgery.report import Installed, Site, SwapReport
 from limen.surgery.sharing import channels_for
 from limen.surgery.sites import Spot, Survey, survey
-from limen.surgery.state import MovingStateMap, StateMap, old_state, take_over
+from limen.surgery.state import MovingStateMap, StateMap, held_under, take_over
+from limen.surgery.twins import places_of
 
 Share = Literal["site", "instance"]
 
@@ -43,13 +56,15 @@ def swap_(
     dictionaries), or an activation call in what a ``forward`` runs: ``F.relu(x)``, ``x.relu_()``, ``x.clamp(min=0)``,
     an alias, ``partial``, a helper function, a written-out ``x * torch.sigmoid(x)``. Calls are reached by rewriting
     the function's source, so they survive control flow, ``torch.compile`` and export, and their modules are children
-    of the module whose ``forward`` it is. Where one module is called at several places, each gets its own.
+    of the module whose ``forward`` it is. Where one module is called at several places, each gets its own, unless only
+    one of them can run in one pass.
 
     New modules take over device, type, mode, hooks and frozenness; weights elsewhere are untouched. State dicts from
-    before the swap still load with ``strict=True``. The model still copies and pickles.
+    before the swap still load with ``strict=True``. The model still copies and pickles. New parameters are in no
+    optimizer that was made before: make it after the swap, or give it ``report.parameters()`` as a further group.
 
-    Kept by default, and listed with the reason: gates (sigmoid, softmax, GLU), what lies in recurrent cells, and
-    bounded functions at the model's output.
+    Kept by default, and listed with the reason: gates (sigmoid, softmax, GLU), what lies in recurrent cells, bounded
+    functions at the model's output, and what no example input reaches.
 
     Args:
         to: a spec such as ``"asau:beta=2"``, a class, a module (copied for each site), or a function that makes one.
@@ -84,6 +99,7 @@ def swap_(
     1 replaced, 1 kept, 0 not reached
       1: ReLU() -> ASAU(a=0.01, b=1, alpha=1, beta=1)
       3: Sigmoid() kept (a gate, not an activation)
+      new parameters are in no optimizer made before; add_param_group({'params': report.parameters()})
     """
     if not isinstance(model, nn.Module):
         raise LimenError(f"swap_ takes a model, an nn.Module, and {type(model).__name__} was given.")
@@ -94,7 +110,7 @@ def swap_(
     if reestimate_batch_norm and not given:
         raise SpecError("reestimate_batch_norm=True needs example_inputs to estimate from.")
     rules = Rules(where, keep)
-    operation = _Operation(model, survey(model, split_calls=share == "site"), given)
+    operation = _Operation(model, survey(model, share == "site", num_parameters == "channel"), given)
     operation.choose(rules)
     operation.look(observing=warm_start or num_parameters == "channel")
     operation.make(make, num_parameters, tied=share == "instance")
@@ -138,6 +154,12 @@ class _Operation:
     given: list[Any]
     chosen: list[Spot] = field(default_factory=list)
     skipped: list[Site] = field(default_factory=list)
+    named: bool = False
+    """Whether ``where`` named the sites that were chosen."""
+    idle: set[str] = field(default_factory=set)
+    """Sites that no example reached."""
+    running_modules: set[int] = field(default_factory=set)
+    """Where some were idle: the ``id`` of all modules that were called."""
     seen: dict[str, Seen] = field(default_factory=dict)
     before: list[Tensor] = field(default_factory=list)
     running: list[str] = field(default_factory=list)
@@ -149,7 +171,8 @@ class _Operation:
 
     def choose(self, rules: Rules) -> None:
         """Part the sites into those to replace and those that stay."""
-        rules.check([spot.path for spot in self.survey.spots])
+        rules.check(self.survey.spots)
+        self.named = rules.only is not None
         outputs = self.survey.flow.at_output()
         for spot in self.survey.spots:
             reason = rules.reason_to_keep(spot, self.survey, outputs)
@@ -170,11 +193,12 @@ class _Operation:
         self.before = outputs(self.model, self.given)
         repeatable = _equal(self.before, outputs(self.model, self.given))
         exact = all(spot.call is None or spot.call[1].exact for spot in self.chosen)
-        stand_ins = [(spot, self._stand_in(spot)) for spot in self.chosen]
+        places = Counter(spot.tie for spot in self.chosen)
+        stand_ins = [(spot, self._stand_in(spot, alone=places[spot.tie] == 1)) for spot in self.chosen]
         undo = install(self.model, self.survey, stand_ins)
         try:
             sites = {spot.path: module for spot, module in stand_ins}
-            with taking_integers(sites) as of_integers:
+            with taking_integers(sites) as of_integers, noting_runs(sites) as ran:
                 now = outputs(self.model, self.given)
             if repeatable and exact and not _equal(self.before, now):
                 suspects = ", ".join(spot.path for spot, module in stand_ins if module is not spot.original)
@@ -184,6 +208,7 @@ class _Operation:
                 )
             if observing:
                 self.seen = observe(self.model, sites, self.given)
+            self._note_idle({path: module for path, module in sites.items() if path not in ran})
             held = [spot.owner._modules.get(spot.name) for spot in self.survey.spots]
             ours = [*sites.values(), *(module for module in held if module is not None)]
             known = {site.location for site in self.skipped if site.location}
@@ -192,6 +217,27 @@ class _Operation:
             while undo:
                 undo.pop()()
         self._keep(of_integers, "its input is a tensor of integers")
+        if not self.named:
+            kept = {spot.path for spot in self.chosen if spot.path in self.idle and not self._is_routed(spot)}
+            self._keep(kept, "no example input reaches it, in evaluation or in training; name it in where")
+
+    def _note_idle(self, silent: dict[str, nn.Module]) -> None:
+        """What does not run in evaluation may do so in training, as an auxiliary classifier."""
+        if silent:
+            with noting_runs(silent) as ran:
+                self.running_modules = modules_that_run(self.model, self.given)
+            self.idle = set(silent) - ran
+
+    def _is_routed(self, spot: Spot) -> bool:
+        """Whether it is in a module like others that did run, as an expert to which no example was sent."""
+        ran, parents = self.running_modules, self.survey.flow.parents
+        module: nn.Module | None = spot.owner
+        while module is not None and id(module) not in ran:
+            alike = (other for other in self.model.modules() if type(other) is type(module))
+            if any(True for _ in module.parameters()) and any(id(other) in ran for other in alike):
+                return True
+            module = parents[id(module)][0] if id(module) in parents else None
+        return False
 
     def _keep(self, paths: set[str], reason: str) -> None:
         """Leave sites out that were chosen before."""
@@ -200,18 +246,20 @@ class _Operation:
             text = one_line(spot.original)
             self.skipped.append(Site(spot.path, text, text, reason, spot.location))
 
-    def _stand_in(self, spot: Spot) -> nn.Module:
+    def _stand_in(self, spot: Spot, alone: bool) -> nn.Module:
         """The old function as a module of its own; one that overwrites its input where that may matter."""
         overwrites = must_write_back(spot, self.survey.flow)
-        if spot.place == "child" and spot.in_place == overwrites:
+        if spot.place == "child" and spot.in_place == overwrites and alone:
             return spot.original
         module = _Standing(spot.original).train(spot.original.training)
+        if spot.was_module:
+            carry_hooks(module, spot.original)
         return writing_back(module) if overwrites else module
 
     def make(self, make: Maker, num_parameters: int | str | None, tied: bool) -> None:
         """Make the new activations, before anything is replaced."""
         by_tie: dict[int, nn.Module] = {}
-        channels = channels_for(self.chosen, self.survey.flow, self.seen, num_parameters)
+        channels = channels_for(self.chosen, self.survey.flow, self.seen, num_parameters, self.idle)
         for spot in self.chosen:
             if tied and spot.tie in by_tie:
                 self.new.append(by_tie[spot.tie])
@@ -225,30 +273,40 @@ class _Operation:
         """Fit, replace, and let old state dicts load."""
         if warm_start:
             self._fit()
-        old: dict[str, Tensor] = {}
-        for spot in self.chosen:
-            if spot.place == "child":
-                old.update(old_state(spot.path, spot.original))
+        before: Any = self.model.state_dict()
+        places = places_of(self.model)
+        held = [place for spot in self.chosen for place in (spot, *spot.twins)]
+        prefixes = _prefixes(held, places)
+        old = held_under(before, _prefixes([place for place in held if place.place == "child"], places))
+        layout = (list(before), getattr(before, "_metadata", {}))
         self.classes = [type(spot.owner) for spot in self.chosen]
         self.undo = install(self.model, self.survey, list(zip(self.chosen, self.new, strict=True)))
-        prefixes = [f"{spot.path or spot.name}." for spot in self.chosen]
-        moved = self._moved()
-        self.state = MovingStateMap(prefixes, old, moved) if moved else StateMap(prefixes, old)
+        moved = self._moved(places)
+        self.state = MovingStateMap(moved, prefixes, old, *layout) if moved else StateMap(prefixes, old, *layout)
         root: Any = self.model
         self.undo.append(root.register_load_state_dict_pre_hook(self.state).remove)
-        parts = [spot.path.split(".") for spot in self.chosen]
-        for path in sorted({".".join(names[:depth]) for names in parts for depth in range(1, len(names))}):
-            part: Any = self.model.get_submodule(path)
+        for path, part in self._parts(prefixes):
             self.undo.append(part.register_load_state_dict_pre_hook(self.state.within(path)).remove)
 
-    def _moved(self) -> dict[str, str]:
+    def _parts(self, prefixes: list[str]) -> list[tuple[str, Any]]:
+        """The modules above the sites, each by one of its paths."""
+        paths = [prefix.split(".")[:-1] for prefix in prefixes]
+        above = sorted({".".join(names[:depth]) for names in paths for depth in range(1, len(names))})
+        found: dict[int, tuple[str, Any]] = {}
+        for path in above:
+            part = self.model.get_submodule(path)
+            if part is not self.model:
+                found.setdefault(id(part), (path, part))
+        return list(found.values())
+
+    def _moved(self, places: Mapping[int, list[str]]) -> dict[str, str]:
         """Keys of originals that stay for some calls, and what those keys were."""
-        moved = {}
-        for spot in calls_that_stay(self.survey, self.chosen):
-            home = f"{spot.path[: len(spot.path) - len(spot.name)]}{spot.home[1]}"
-            for key in old_state(spot.path, spot.original):
-                moved[key] = home + key[len(spot.path) :]
-        return moved
+        return {
+            f"{prefix}{spot.name}.{key}": f"{prefix}{spot.home[1]}.{key}"
+            for spot in calls_that_stay(self.survey, self.chosen)
+            for key in spot.original.state_dict()
+            for prefix in places[id(spot.owner)]
+        }
 
     def _fit(self) -> None:
         from limen.warmstart import fit_
@@ -281,6 +339,11 @@ class _Operation:
             Installed(spot.path, spot.owner, spot.name, new, None if type(spot.owner) is old else type(spot.owner))
             for spot, new, old in zip(self.chosen, self.new, self.classes, strict=True)
         ]
+        report.installed += [
+            Installed(twin.path, twin.owner, twin.name, new, None)
+            for spot, new in zip(self.chosen, self.new, strict=True)
+            for twin in spot.twins
+        ]
         if reestimate:
             from limen.warmstart import reestimate_batch_norm_
 
@@ -289,12 +352,19 @@ class _Operation:
             report.renormalised = reestimate_batch_norm_(self.model, self.given)
         for spot, new in zip(self.chosen, self.new, strict=True):
             site = Site(spot.path, one_line(spot.original), one_line(new), "", spot.location)
+            if spot.path in self.idle:
+                site = replace(site, idle=True)
             if spot.path in self.fits:
                 site = replace(site, fit_before=self.fits[spot.path][0], drift=self.fits[spot.path][1])
             report.sites.append(site)
         if self.given:
             report.drift = drift(self.before, outputs(self.model, self.given))
         return report
+
+
+def _prefixes(spots: list[Spot], places: Mapping[int, list[str]]) -> list[str]:
+    """Where the state dict has what stands at these sites, once for each name of a shared owner."""
+    return [f"{prefix}{spot.name}." for spot in spots for prefix in places[id(spot.owner)]]
 
 
 class _Standing(nn.Module):
