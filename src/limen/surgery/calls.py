@@ -93,22 +93,43 @@ class Body:
         """The function's source."""
         return self.scope.source
 
+    @property
+    def size(self) -> int:
+        """How much was found so far."""
+        return len(self.calls) + len(self.leads) + len(self.elsewhere) + len(self.unreached)
+
     def location(self, node: ast.AST) -> str:
         """``file:line``."""
         return f"{self.source.file}:{getattr(node, 'lineno', 0)}"
 
 
-def find_calls(body: Body) -> None:
-    """Fill in what the body's function calls."""
-    finder = _Finder(body)
+def find_calls(body: Body, barren: set[int]) -> None:
+    """Fill in what the body's function calls; ``barren`` are nodes where nothing is found, here extended."""
+    finder = _Finder(body, barren)
     for statement in body.source.node.body:
         finder.visit(statement)
 
 
 class _Finder(ast.NodeVisitor):
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, barren: set[int]) -> None:
         self.body = body
         self.scope = body.scope
+        self.barren = barren
+        self.children = body.source.definition.children
+        self.of_instance = body.source.definition.of_instance
+
+    def visit(self, node: ast.AST) -> None:
+        key = id(node)
+        if key in self.barren:
+            return
+        before = self.body.size
+        super().visit(node)
+        if key not in self.of_instance and self.body.size == before:
+            self.barren.add(key)
+
+    def generic_visit(self, node: ast.AST) -> None:
+        for child in self.children[id(node)]:
+            self.visit(child)
 
     def visit_Call(self, node: ast.Call) -> None:
         if self._formula(node):

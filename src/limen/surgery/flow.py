@@ -74,16 +74,16 @@ class Flow:
                 if child is not None:
                     self.parents.setdefault(id(child), (parent, name))
         self._taken_apart: set[int] | None = None
+        self._positions: dict[int, dict[str, int]] = {}
+        self._layers: dict[int, dict[str, nn.Module | None]] = {}
 
     def before_child(self, owner: nn.Module, name: str, depth: int = 0) -> nn.Module | None:
         """The layer whose result reaches the child ``name`` of a Sequential."""
         if not isinstance(owner, nn.Sequential) or depth > 8:
             return None
-        names = list(owner._modules)
-        for previous in reversed(names[: names.index(name)]):
-            found = self.last_layer(owner._modules[previous])
-            if found is not None:
-                return found
+        found = self._layers_before(owner)[name]
+        if found is not None:
+            return found
         parent = self.parents.get(id(owner))
         if parent is None:
             return None
@@ -93,6 +93,17 @@ class Flow:
             if call.args:
                 return self.before_expression(body, call.args[0], call)
         return None
+
+    def _layers_before(self, owner: nn.Sequential) -> Mapping[str, nn.Module | None]:
+        """For each child of a Sequential, the last layer that comes before it there."""
+        if id(owner) not in self._layers:
+            layer: nn.Module | None = None
+            before: dict[str, nn.Module | None] = {}
+            for name, child in owner._modules.items():
+                before[name] = layer
+                layer = self.last_layer(child) or layer
+            self._layers[id(owner)] = before
+        return self._layers[id(owner)]
 
     def before_call(self, body: Body, call: Call) -> nn.Module | None:
         """The layer whose result is the input of a call."""
@@ -240,14 +251,21 @@ class Flow:
         """Whether what reaches position ``index`` of a Sequential is held by nothing else."""
         if id(owner) in self.taken_apart():
             return False
-        for child in reversed(list(owner._modules.values())[:index]):
+        children = list(owner._modules.values())
+        for child in (children[place] for place in range(index - 1, -1, -1)):
             if isinstance(child, PASSING) and not is_hooked(child):
                 continue
             return self.makes_new(child)
         parent = self.parents.get(id(owner))
         if parent is None or is_hooked(owner) or type(parent[0]).forward is not nn.Sequential.forward:
             return False
-        return self.is_fresh_after(parent[0], list(parent[0]._modules).index(parent[1]))  # type: ignore[arg-type]
+        return self.is_fresh_at(parent[0], parent[1])  # type: ignore[arg-type]
+
+    def is_fresh_at(self, owner: nn.Sequential, name: str) -> bool:
+        """Whether what reaches a child of a Sequential is held by nothing else."""
+        if id(owner) not in self._positions:
+            self._positions[id(owner)] = {child: index for index, child in enumerate(owner._modules)}
+        return self.is_fresh_after(owner, self._positions[id(owner)][name])
 
     def taken_apart(self) -> set[int]:
         """The ``id`` of every Sequential that a function iterates, indexes or hands on rather than only calls."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -15,7 +16,7 @@ from limen.surgery.calls import Body, find_calls, names_in
 from limen.surgery.derive import base_of
 from limen.surgery.known import NAMES, function_name
 from limen.surgery.scope import Method, Scope, attribute, plain_mro
-from limen.surgery.source import NoSourceError, read, undecorated
+from limen.surgery.source import Library, NoSourceError, undecorated
 
 CLEAN: set[Any] = set()
 """Code of helper functions that were read before and lead to no activation."""
@@ -47,10 +48,11 @@ def read_all(modules: Iterable[nn.Module]) -> dict[int, Reading]:
     own = {id(module): module for module in modules if not _is_ours_or_torchs(module)}
     entries = {key: ["forward"] for key in own}
     readings: dict[int, Reading] = {}
-    waiting = list(own)
+    library = Library()
+    waiting = deque(own)
     while waiting:
-        key = waiting.pop(0)
-        readings[key] = _read(own[key], entries[key])
+        key = waiting.popleft()
+        readings[key] = _read(own[key], entries[key], library)
         for module, name in (call for body in readings[key].bodies for call in body.elsewhere):
             if id(module) in own and name not in entries[id(module)]:
                 entries[id(module)].append(name)
@@ -62,7 +64,7 @@ def _is_ours_or_torchs(module: nn.Module) -> bool:
     return base_of(module).__module__.startswith(("torch.nn.", "torch._dynamo", *_OURS))
 
 
-def _read(module: nn.Module, entries: list[str]) -> Reading:
+def _read(module: nn.Module, entries: list[str], library: Library) -> Reading:
     reading = Reading(module)
     if isinstance(module, torch.jit.ScriptModule):
         names = sorted(name for name in _ASKED if f".{name}(" in str(getattr(module, "code", "")))
@@ -85,7 +87,7 @@ def _read(module: nn.Module, entries: list[str]) -> Reading:
         if origin in seen or _is_torchs(origin):
             continue
         seen.add(origin)
-        body = _body(reading, origin, depth)
+        body = _body(reading, origin, depth, library)
         if body is not None:
             reading.bodies.append(body)
             waiting += [(lead, depth + isinstance(lead, FunctionType)) for _, lead in body.leads]
@@ -108,20 +110,20 @@ def _is_torchs(origin: Method | FunctionType) -> bool:
     return isinstance(origin, Method) and origin.owner.__module__.startswith(("torch.", *_OURS))
 
 
-def _body(reading: Reading, origin: Method | FunctionType, depth: int) -> Body | None:
+def _body(reading: Reading, origin: Method | FunctionType, depth: int, library: Library) -> Body | None:
     function: Any = vars(origin.owner)[origin.name] if isinstance(origin, Method) else origin
     function = function.__func__ if isinstance(function, (staticmethod, classmethod)) else function
     if depth > _DEEPEST_HELPER or (isinstance(origin, FunctionType) and function.__code__ in CLEAN):
         return None
     try:
         inner = undecorated(function)
-        source = read(inner)
+        source = library.read(inner)
     except NoSourceError as reason:
         reading.unreached += _without_source(reading.module, function, str(reason))
         return None
     owner = origin.owner if isinstance(origin, Method) else None
     body = Body(Scope(source, reading.module if owner else None, owner), origin)
-    find_calls(body)
+    find_calls(body, library.barren(inner, owner))
     reading.unreached += [f"{body.location(node)}: {why}" for node, why in body.unreached]
     given = (*(inner.__defaults__ or ()), *(inner.__kwdefaults__ or {}).values())
     names = [function_name(value) for value in given if function_name(value)]

@@ -8,7 +8,6 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
@@ -45,10 +44,19 @@ class Scope:
         arguments = source.node.args
         positional = [*arguments.posonlyargs, *arguments.args]
         self.self_name = positional[0].arg if positional and instance is not None and owner is not None else ""
-        self.bindings = _bindings(source.node)
+        self.bindings = source.definition.bindings
+        self._known: dict[int, Any] = {}
 
     def resolve(self, expression: ast.AST | None, depth: int = 0) -> Any:
         """The object an expression stands for, or :data:`UNKNOWN`."""
+        if depth:
+            return self._resolve(expression, depth)
+        key = id(expression)
+        if key not in self._known:
+            self._known[key] = self._resolve(expression, 0)
+        return self._known[key]
+
+    def _resolve(self, expression: ast.AST | None, depth: int) -> Any:
         if depth > _DEEPEST:
             return UNKNOWN
         if isinstance(expression, ast.Constant):
@@ -182,39 +190,3 @@ def _imported(module: str, name: str) -> Any:
         return UNKNOWN
     found = importlib.import_module(module)
     return attribute(found, name) if name else found
-
-
-def _bindings(node: ast.FunctionDef) -> Mapping[str, Any]:
-    """Local name → the one expression or import it is bound to, or nothing if it is bound otherwise or often."""
-    found: dict[str, Any] = {}
-    for name, value in _bound(node):
-        found[name] = None if name in found else value
-    return found
-
-
-def _bound(node: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
-    simple: set[int] = set()
-    for item in ast.walk(node):
-        if isinstance(item, ast.arg):
-            yield item.arg, None
-        elif isinstance(item, ast.Assign) and len(item.targets) == 1 and isinstance(item.targets[0], ast.Name):
-            simple.add(id(item.targets[0]))
-            yield item.targets[0].id, item.value
-        elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.value:
-            simple.add(id(item.target))
-            yield item.target.id, item.value
-        elif isinstance(item, ast.ImportFrom) and item.module and not item.level:
-            yield from ((alias.asname or alias.name, (item.module, alias.name)) for alias in item.names)
-        elif isinstance(item, ast.Import):
-            yield from (_import(alias) for alias in item.names)
-        elif isinstance(item, ast.Name) and not isinstance(item.ctx, ast.Load) and id(item) not in simple:
-            yield item.id, None
-        elif isinstance(item, ast.FunctionDef) and item is not node:
-            yield item.name, None
-
-
-def _import(alias: ast.alias) -> tuple[str, tuple[str, str]]:
-    if alias.asname:
-        return alias.asname, (alias.name, "")
-    top = alias.name.partition(".")[0]
-    return top, (top, "")

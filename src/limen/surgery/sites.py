@@ -22,7 +22,8 @@ Place = Literal["child", "attribute", "item", "call", "root"]
 OVERWRITES = "limen_overwrites"
 """Marks the class of an activation that surgery made to overwrite its input."""
 
-_PLUMBING = frozenset(vars(nn.Module()))
+PLUMBING = frozenset(vars(nn.Module()))
+"""Attributes that every module has."""
 
 
 @dataclass
@@ -150,7 +151,7 @@ def _children(prefix: str, owner: nn.Module) -> list[Spot]:
 def _attributes(prefix: str, owner: nn.Module) -> Iterator[Spot]:
     """Functions that the module holds: ``self.act = F.gelu``."""
     for name, value in list(vars(owner).items()):
-        module = None if name in _PLUMBING or not callable(value) else as_module(value)
+        module = None if name in PLUMBING or not callable(value) else as_module(value)
         if module is not None:
             yield _spot(f"{prefix}{name}", owner, name, "attribute", module)
 
@@ -159,7 +160,7 @@ def _items(prefix: str, owner: nn.Module) -> Iterator[Spot]:
     """Functions and unregistered modules in a list, tuple or dictionary that the module holds."""
     registered = {id(child) for child in owner._modules.values()}
     for attribute, value in list(vars(owner).items()):
-        if attribute in _PLUMBING or not isinstance(value, (list, tuple, dict)):
+        if attribute in PLUMBING or not isinstance(value, (list, tuple, dict)):
             continue
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             if id(item) in registered:

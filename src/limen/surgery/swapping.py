@@ -20,7 +20,7 @@ from limen.surgery.observing import Seen, batches, drift, observe, outputs, stil
 from limen.surgery.report import Installed, Site, SwapReport
 from limen.surgery.sharing import channels_for
 from limen.surgery.sites import Spot, Survey, survey
-from limen.surgery.state import MovingStateMap, StateMap, old_state, take_over
+from limen.surgery.state import MovingStateMap, References, StateMap, old_state, take_over
 
 Share = Literal["site", "instance"]
 
@@ -211,13 +211,14 @@ class _Operation:
     def make(self, make: Maker, num_parameters: int | str | None, tied: bool) -> None:
         """Make the new activations, before anything is replaced."""
         by_tie: dict[int, nn.Module] = {}
+        known: References = {}
         channels = channels_for(self.chosen, self.survey.flow, self.seen, num_parameters)
         for spot in self.chosen:
             if tied and spot.tie in by_tie:
                 self.new.append(by_tie[spot.tie])
                 continue
             new = make(channels[spot.path])
-            take_over(new, spot.original, spot.owner, self.model, hooks=spot.was_module)
+            take_over(new, spot.original, spot.owner, self.model, spot.was_module, known)
             self.new.append(writing_back(new) if must_write_back(spot, self.survey.flow) else new)
             by_tie[spot.tie] = self.new[-1]
 
