@@ -66,8 +66,9 @@ def _bound(node: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
         elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.value:
             simple.add(id(item.target))
             yield item.target.id, item.value
-        elif isinstance(item, ast.ImportFrom) and item.module and not item.level:
-            yield from ((alias.asname or alias.name, (item.module, alias.name)) for alias in item.names)
+        elif isinstance(item, ast.ImportFrom):
+            module = "." * item.level + (item.module or "")
+            yield from ((alias.asname or alias.name, (module, alias.name)) for alias in item.names)
         elif isinstance(item, ast.Import):
             yield from (_import(alias) for alias in item.names)
         elif isinstance(item, ast.Name) and not isinstance(item.ctx, ast.Load) and id(item) not in simple:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.ao.nn.quantized import FloatFunctional, FXFloatFunctional, QFunctional
 
 from limen.surgery import formulas
 from limen.surgery.known import (
@@ -28,7 +29,7 @@ from limen.surgery.known import (
     function_name,
     is_in_place,
 )
-from limen.surgery.recognise import Called, recognise, takes_one
+from limen.surgery.recognise import LIBRARIES, Called, is_library_activation, recognise, recognise_module, takes_one
 from limen.surgery.scope import Method, Scope, is_super, plain_mro
 from limen.surgery.source import Source
 
@@ -80,6 +81,8 @@ class Body:
 
     scope: Scope
     origin: Method | FunctionType
+    held: Container[int] = ()
+    """The ``id`` of everything that the model's modules hold."""
     calls: list[Call] = field(default_factory=list)
     leads: list[tuple[ast.expr, Method | FunctionType]] = field(default_factory=list)
     """Other functions it refers to, by node."""
@@ -87,6 +90,8 @@ class Body:
     """Methods of other modules that it calls, beside their ``forward``."""
     unreached: list[tuple[ast.AST, str]] = field(default_factory=list)
     walks_children: bool = False
+    calls_by_key: bool = False
+    """Whether it takes an attribute of the instance by a name that only running tells."""
 
     @property
     def source(self) -> Source:
@@ -136,6 +141,8 @@ class _Finder(ast.NodeVisitor):
             return
         found = self._activation_call(node)
         if found is None:
+            if self._asks_only(node):
+                return
             self._lead(node.func)
             self.generic_visit(node)
             return
@@ -153,24 +160,38 @@ class _Finder(ast.NodeVisitor):
         """An alias is followed to its calls; the assignment itself runs nothing."""
         target = node.targets[0]
         alias = isinstance(target, ast.Name) and self.scope.bindings.get(target.id) is node.value
-        if not (alias and _function(self.scope.resolve(node.value))):
+        if not (alias and self._is_activation(node.value)):
             self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> None:
         """``act is F.relu`` asks which function it is and runs none."""
         for side in (node.left, *node.comparators):
-            if not (isinstance(side, (ast.Name, ast.Attribute)) and _function(self.scope.resolve(side))):
+            named = isinstance(side, (ast.Name, ast.Attribute))
+            if not (named and (self._is_activation(side) or _is_table(self.scope.resolve(side)))):
                 self.visit(side)
 
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        """An item of a table: by a constant it is found by what it is, by any other key it is named."""
+        held = self.scope.resolve(node.value)
+        if isinstance(node.ctx, ast.Load) and _is_table(held) and not self._is_of_self(node):
+            if self.scope.resolve(node) is UNKNOWN:
+                self.body.unreached.append((node, f"{ast.unparse(node)}, chosen by a key that only running tells"))
+            else:
+                self._reference(node) or self._lead(node)
+        else:
+            self.generic_visit(node)
+
     def visit_Name(self, node: ast.Name) -> None:
-        self._reference(node)
+        if not self._reference(node) and isinstance(node.ctx, ast.Load) and _is_table(self.scope.resolve(node)):
+            self.body.unreached.append((node, f"{node.id}, a table of activations, gone through as it runs"))
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if self.scope.self_name and isinstance(node.value, ast.Name) and node.value.id == self.scope.self_name:
             self.body.walks_children |= node.attr in WALKS_CHILDREN
         if not self._reference(node):
             self._lead(node)
-            self.visit(node.value)
+            if not self._is_activation(node.value):
+                self.visit(node.value)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         for statement in node.body:
@@ -183,10 +204,15 @@ class _Finder(ast.NodeVisitor):
         if node.value is not None:
             self.visit(node.value)
 
-    def _reference(self, node: ast.Name | ast.Attribute) -> bool:
+    def _reference(self, node: ast.Name | ast.Attribute | ast.Subscript) -> bool:
         """A function that is handed on rather than called here."""
         if not isinstance(node.ctx, ast.Load) or self._own_child(node):
             return False
+        foreign = self._foreign(node)
+        if foreign is not None:
+            in_place = bool(getattr(foreign, "inplace", False))
+            self.body.calls.append(Call(node, "reference", foreign, _label(node, foreign), in_place=in_place))
+            return True
         described = _function(self.scope.resolve(node))
         module = equivalent(*described) if described else None
         if module is None or described is None:
@@ -195,6 +221,28 @@ class _Finder(ast.NodeVisitor):
         in_place = is_in_place(name, values, named)
         self.body.calls.append(Call(node, "reference", module, name.rstrip("_"), in_place=in_place, exact=False))
         return True
+
+    def _is_activation(self, expression: ast.expr) -> bool:
+        """Whether an expression is an activation itself: a function, or a module that the model does not hold."""
+        return bool(_function(self.scope.resolve(expression))) or self._foreign(expression) is not None
+
+    def _foreign(self, expression: ast.expr) -> nn.Module | None:
+        """The activation module that an expression stands for, if it lies outside the model, as in its globals."""
+        value = self.scope.resolve(expression)
+        outside = isinstance(value, nn.Module) and id(value) not in self.body.held
+        return value if outside and is_activation(value) else None
+
+    def _asks_only(self, node: ast.Call) -> bool:
+        """Whether a call asks something of an activation and does not run it; notes look-ups by a computed name."""
+        callee = self.scope.resolve(node.func)
+        if callee is getattr and len(node.args) > 1 and self.scope.resolve(node.args[1]) is UNKNOWN:
+            owner = self.scope.resolve(node.args[0])
+            self.body.calls_by_key |= owner is not None and owner is self.scope.instance
+            if owner is torch.nn.functional:
+                why = f"{ast.unparse(node)}, a function by a name that only running tells"
+                self.body.unreached.append((node, why))
+        asking = any(callee is one for one in _ASKING)
+        return asking and bool(node.args) and self._is_activation(node.args[0])
 
     def _formula(self, node: ast.expr) -> bool:
         found = formulas.recognise_expression(node, self.scope)
@@ -217,6 +265,11 @@ class _Finder(ast.NodeVisitor):
             return None  # what the module's list or dictionary holds is replaced there
         if described:
             return self._function_call(node, *described)
+        foreign = self._foreign(node.func)
+        if foreign is not None:
+            return self._foreign_call(node, foreign)
+        if _is_quantised_sum(node.func, callee):
+            return self._add_relu(node)
         if callee is UNKNOWN and isinstance(node.func, ast.Call):
             return self._made_here(node, node.func)
         if self._is_tensor_method(node.func):
@@ -239,9 +292,16 @@ class _Finder(ast.NodeVisitor):
         return name if isinstance(held, nn.Module) or callable(held) else ""
 
     def _is_of_self(self, expression: ast.expr) -> bool:
+        """Whether it lies in what the instance itself holds, and not its class."""
         while isinstance(expression, (ast.Subscript, ast.Attribute)):
-            expression = expression.value
-        return isinstance(expression, ast.Name) and expression.id == self.scope.self_name
+            inner = expression.value
+            if isinstance(inner, ast.Name) and inner.id == self.scope.self_name and self.scope.self_name:
+                of_instance = isinstance(expression, ast.Attribute) and self.scope.instance is not None
+                name = expression.attr if isinstance(expression, ast.Attribute) else ""
+                return of_instance and (name in vars(self.scope.instance) or name in self.scope.instance._modules)  # type: ignore[union-attr]
+            expression = inner
+        bound = self.scope.bindings.get(expression.id) if isinstance(expression, ast.Name) else None
+        return isinstance(bound, ast.expr) and self._is_of_self(bound)
 
     def _child_call(self, node: ast.Call, name: str) -> Call | None:
         instance = self.scope.instance
@@ -273,6 +333,22 @@ class _Finder(ast.NodeVisitor):
         exact = all_known((*given, *keywords.values()))
         label = "relu" if type(module) is nn.ReLU else name.rstrip("_")
         return Call(node, where[0], module, label, where[1], in_place, exact=exact, guard=name.startswith(_BOUNDS))
+
+    def _foreign_call(self, node: ast.Call, module: nn.Module) -> Call | None:
+        where = _input(node)
+        if where is None:
+            return None
+        in_place, extra = bool(getattr(module, "inplace", False)), len(node.args) + len(node.keywords) > 1
+        return Call(node, where[0], module, _label(node.func, module), where[1], in_place, extra=extra)
+
+    def _add_relu(self, node: ast.Call) -> Call | None:
+        """Torch's sum for quantisation with a ReLU behind it: the sum stays, the activation is a site."""
+        held = self.scope.resolve(node.func.value)  # type: ignore[attr-defined]
+        plain = isinstance(getattr(held, "activation_post_process", nn.Identity()), nn.Identity)
+        if plain and not isinstance(held, QFunctional):
+            return Call(node, "add_relu", nn.ReLU(), "relu")
+        self.body.unreached.append((node, "a sum with ReLU in one, whose result is quantised or observed"))
+        return None
 
     def _made_here(self, node: ast.Call, maker: ast.Call) -> Call | None:
         """``nn.ReLU()(x)``: a module made at each call."""
@@ -327,9 +403,21 @@ class _Finder(ast.NodeVisitor):
         cls = self.scope.resolve(function.value)
         return isinstance(cls, type) and issubclass(cls, torch.autograd.Function)
 
+    def _property(self, function: ast.Attribute) -> Any:
+        """A property of the instance whose code someone else wrote, as the method it is."""
+        instance = self.scope.instance
+        if instance is None or self.scope.resolve(function.value) is not instance:
+            return UNKNOWN
+        owners = [cls for cls in plain_mro(type(instance)) if function.attr in vars(cls)]
+        is_property = bool(owners) and isinstance(vars(owners[0])[function.attr], property)
+        ours = is_property and not owners[0].__module__.startswith(("torch.", "limen."))
+        return Method(owners[0], function.attr) if ours else UNKNOWN
+
     def _lead(self, function: ast.expr) -> None:
         """Another function whose source is part of what runs."""
         callee = _as_method(self.scope.resolve(function), self.scope.instance)
+        if callee is UNKNOWN and isinstance(function, ast.Attribute):
+            callee = self._property(function)
         if isinstance(callee, Method) and isinstance(function, ast.Attribute):
             target = self.scope.resolve(function.value)
             ours = isinstance(self.scope.instance, callee.owner)
@@ -344,6 +432,77 @@ class _Finder(ast.NodeVisitor):
             self.body.leads.append((function, callee))
         elif isinstance(callee, torch.jit.ScriptFunction):
             self.body.unreached.append((function, "a scripted function"))
+        elif self._runs_elsewhere(function, callee):
+            self.body.unreached.append(
+                (function, f"{ast.unparse(function)}, of an object that the model does not hold")
+            )
+
+    def _runs_elsewhere(self, function: ast.expr, callee: Any) -> bool:
+        """Whether an object beside the model, or a method of one, computes activations."""
+        if isinstance(callee, nn.Module):
+            inner = list(callee.modules()) if id(callee) not in self.body.held else []
+            return any(is_activation(part) or _code_names_activation(type(part), "forward") for part in inner)
+        if callee is not UNKNOWN:
+            return _code_names_activation(type(callee), "__call__")
+        owner = self.scope.resolve(function.value) if isinstance(function, ast.Attribute) else UNKNOWN
+        if owner is UNKNOWN or isinstance(owner, (nn.Module, type, Tensor)):
+            return False
+        return _code_names_activation(type(owner), function.attr)  # type: ignore[attr-defined]
+
+
+_ASKING = (isinstance, callable, type, id, hasattr, getattr, str, repr, print, len)
+_QUANTISED = (FloatFunctional, FXFloatFunctional, QFunctional)
+_LARGEST_TABLE = 500
+_LIBRARIES_PASSED = ("torch", "limen", "numpy", "math", "functools", "typing", "warnings", "collections", "einops")
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether a module as a whole is an activation or a gate."""
+    if isinstance(module, (*ACTIVATIONS, *GATES)):
+        return True
+    return is_library_activation(module) or recognise_module(module) is not None
+
+
+def _code_names_activation(cls: type, name: str) -> bool:
+    """Whether a method that someone else wrote names an activation."""
+    home = cls.__module__.partition(".")[0]
+    code = getattr(getattr(cls, name, None), "__code__", None)
+    return code is not None and home not in _LIBRARIES_PASSED and bool(names_in(code) & NAMES)
+
+
+def _is_table(value: Any) -> bool:
+    """Whether a list, tuple or dictionary holds activations or functions that name some."""
+    if isinstance(value, (dict, nn.ModuleDict)):
+        items: Iterable[Any] = value.values()
+    elif isinstance(value, (list, tuple, nn.ModuleList)):
+        items = value
+    else:
+        return False
+    return len(value) <= _LARGEST_TABLE and any(_names_activation(item) for item in items)
+
+
+def _names_activation(item: Any) -> bool:
+    first = item[0] if isinstance(item, tuple) and item else item
+    if isinstance(first, type):
+        return issubclass(first, (*ACTIVATIONS, *GATES)) or first.__module__ in LIBRARIES
+    if isinstance(first, nn.Module):
+        return is_activation(first)
+    if isinstance(first, FunctionType):
+        return bool(names_in(first.__code__) & NAMES)
+    return bool(_function(first))
+
+
+def _label(expression: ast.expr, module: nn.Module) -> str:
+    """The name by which a module is called."""
+    if isinstance(expression, ast.Subscript) and isinstance(expression.slice, ast.Constant):
+        name = str(expression.slice.value)
+        return name if name.isidentifier() else type(module).__name__.lower()
+    return getattr(expression, "attr", "") or getattr(expression, "id", "") or type(module).__name__.lower()
+
+
+def _is_quantised_sum(function: ast.expr, callee: Any) -> bool:
+    owner = callee.owner if isinstance(callee, Method) else None
+    return isinstance(function, ast.Attribute) and function.attr == "add_relu" and owner in _QUANTISED
 
 
 class FormulaModule(Called):
@@ -416,5 +575,4 @@ def _input(node: ast.Call) -> tuple[str, str] | None:
 
 
 def _is_of_the_user(function: FunctionType) -> bool:
-    home = (function.__module__ or "").partition(".")[0]
-    return home not in ("torch", "limen", "numpy", "math", "functools", "typing", "warnings", "collections", "einops")
+    return (function.__module__ or "").partition(".")[0] not in _LIBRARIES_PASSED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
@@ -15,11 +15,8 @@ from torch import nn
 from limen.surgery.calls import Body, find_calls, names_in
 from limen.surgery.derive import base_of
 from limen.surgery.known import NAMES, function_name
-from limen.surgery.scope import Method, Scope, attribute, plain_mro
+from limen.surgery.scope import Method, Scope, attribute, function_of, plain_mro
 from limen.surgery.source import Library, NoSourceError, undecorated
-
-CLEAN: set[Any] = set()
-"""Code of helper functions that were read before and lead to no activation."""
 
 _ASKED = NAMES - {"threshold", "clamp", "clip", "clamp_", "clip_", "clamp_min", "clamp_min_"}
 _DEEPEST_HELPER = 4
@@ -39,6 +36,11 @@ class Reading:
         """Whether a function goes through the module's own children."""
         return any(body.walks_children for body in self.bodies)
 
+    @property
+    def calls_by_key(self) -> bool:
+        """Whether a function takes a method of the module by a name that only running tells."""
+        return any(body.calls_by_key for body in self.bodies)
+
 
 def read_all(modules: Iterable[nn.Module]) -> dict[int, Reading]:
     """A reading of every module that someone else wrote, by the module's ``id``.
@@ -48,7 +50,7 @@ def read_all(modules: Iterable[nn.Module]) -> dict[int, Reading]:
     own = {id(module): module for module in modules if not _is_ours_or_torchs(module)}
     entries = {key: ["forward"] for key in own}
     readings: dict[int, Reading] = {}
-    library = Library()
+    library = Library({id(part) for module in own.values() for part in _held(module)})
     waiting = deque(own)
     while waiting:
         key = waiting.popleft()
@@ -60,8 +62,20 @@ def read_all(modules: Iterable[nn.Module]) -> dict[int, Reading]:
     return readings
 
 
+def _held(module: nn.Module) -> Iterator[Any]:
+    """A module, its children, and what lies in its lists, tuples and dictionaries."""
+    yield module
+    yield from module._modules.values()
+    for value in vars(module).values():
+        if isinstance(value, (list, tuple, dict)):
+            yield from value.values() if isinstance(value, dict) else value
+
+
+_TORCHS = ("torch.nn.", "torch._dynamo", "torch.ao.nn.quantized.modules.functional_modules")
+
+
 def _is_ours_or_torchs(module: nn.Module) -> bool:
-    return base_of(module).__module__.startswith(("torch.nn.", "torch._dynamo", *_OURS))
+    return base_of(module).__module__.startswith((*_TORCHS, *_OURS))
 
 
 def _read(module: nn.Module, entries: list[str], library: Library) -> Reading:
@@ -111,9 +125,8 @@ def _is_torchs(origin: Method | FunctionType) -> bool:
 
 
 def _body(reading: Reading, origin: Method | FunctionType, depth: int, library: Library) -> Body | None:
-    function: Any = vars(origin.owner)[origin.name] if isinstance(origin, Method) else origin
-    function = function.__func__ if isinstance(function, (staticmethod, classmethod)) else function
-    if depth > _DEEPEST_HELPER or (isinstance(origin, FunctionType) and function.__code__ in CLEAN):
+    function = function_of(origin)
+    if depth > _DEEPEST_HELPER or origin in library.clean:
         return None
     try:
         inner = undecorated(function)
@@ -122,14 +135,14 @@ def _body(reading: Reading, origin: Method | FunctionType, depth: int, library: 
         reading.unreached += _without_source(reading.module, function, str(reason))
         return None
     owner = origin.owner if isinstance(origin, Method) else None
-    body = Body(Scope(source, reading.module if owner else None, owner), origin)
+    body = Body(Scope(source, reading.module if owner else None, owner), origin, library.held)
     find_calls(body, library.barren(inner, owner))
     reading.unreached += [f"{body.location(node)}: {why}" for node, why in body.unreached]
     given = (*(inner.__defaults__ or ()), *(inner.__kwdefaults__ or {}).values())
     names = [function_name(value) for value in given if function_name(value)]
     reading.unreached += [f"{body.location(source.node)}: {name} as a default argument" for name in names]
     if isinstance(origin, FunctionType) and not (body.calls or body.leads or body.unreached):
-        CLEAN.add(function.__code__)
+        library.clean.add(origin)
     return body
 
 
@@ -141,7 +154,7 @@ def _without_source(module: nn.Module, function: Any, reason: str) -> list[str]:
 
 
 def uncalled(reading: Reading) -> list[tuple[str, str]]:
-    """Methods that name activations and that ``forward`` does not lead to: (location, method and names)."""
+    """Methods that name activations and that no call by name leads to: (location, method and names)."""
     read_functions = {body.source.function.__code__ for body in reading.bodies}
     found = []
     cls = base_of(reading.module)

@@ -16,7 +16,7 @@ from torch import nn
 
 from limen.errors import LimenError
 from limen.surgery.calls import Body, Call
-from limen.surgery.scope import Method
+from limen.surgery.scope import Method, function_of
 from limen.surgery.source import read, redecorated, remake, undecorated
 
 Position = tuple[int, int, int, int, str]
@@ -120,10 +120,16 @@ def rewritten(base: type, rewrites: tuple[Rewrite, ...], hidden: tuple[str, ...]
     return namespace
 
 
-def _made(rewrite: Rewrite) -> FunctionType:
+def _made(rewrite: Rewrite) -> Any:
+    """The method, or the property, that stands on the derived class."""
+    made, origin = _function(rewrite), rewrite.origin
+    raw = vars(origin.owner)[origin.name] if isinstance(origin, Method) else None
+    return property(made, raw.fset, raw.fdel, raw.__doc__) if isinstance(raw, property) else made
+
+
+def _function(rewrite: Rewrite) -> FunctionType:
     origin = rewrite.origin
-    raw: Any = vars(origin.owner)[origin.name] if isinstance(origin, Method) else origin
-    function: Any = raw.__func__ if isinstance(raw, (staticmethod, classmethod)) else raw
+    function = function_of(origin)
     source = read(undecorated(function))
     if source.digest != rewrite.digest:
         raise LimenError(
@@ -188,6 +194,9 @@ class _Rewriter(ast.NodeTransformer):
             raise AssertionError(own)
         if own.how == "owner" and isinstance(node.func, ast.Attribute):
             return ast.Call(site, [node.func.value], [])
+        if own.how == "add_relu" and isinstance(node.func, ast.Attribute):
+            plain = ast.Attribute(node.func.value, "add", ast.Load())
+            return ast.Call(site, [ast.Call(plain, node.args, node.keywords)], [])
         if own.how == "keyword":
             return ast.Call(site, [next(k.value for k in node.keywords if k.arg == own.detail)], [])
         return ast.Call(site, [node.args[0]], [])

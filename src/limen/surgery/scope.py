@@ -19,6 +19,7 @@ from limen.surgery.known import UNKNOWN
 from limen.surgery.source import Source
 
 _DEEPEST = 12
+_CHOOSING = (functools.partial, getattr, importlib.import_module)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ class Method:
     def of_class(self) -> bool:
         """Whether it is a class method."""
         return isinstance(vars(self.owner).get(self.name), classmethod)
+
+
+def function_of(origin: Method | FunctionType) -> Any:
+    """What a method or a function runs, without what makes it static, a class method or a property."""
+    function: Any = vars(origin.owner)[origin.name] if isinstance(origin, Method) else origin
+    if isinstance(function, property):
+        return function.fget
+    return function.__func__ if isinstance(function, (staticmethod, classmethod)) else function
 
 
 class Scope:
@@ -90,7 +99,8 @@ class Scope:
 
     def _local(self, binding: Any, depth: int) -> Any:
         if isinstance(binding, tuple):
-            return _imported(*binding)
+            package = self.source.function.__globals__.get("__package__") or ""
+            return _loaded(*binding, package)
         return UNKNOWN if binding is None else self.resolve(binding, depth + 1)
 
     def _attribute(self, expression: ast.Attribute, depth: int) -> Any:
@@ -105,9 +115,9 @@ class Scope:
         return f"_{home}{name}" if home and name.startswith("__") and not name.endswith("__") else name
 
     def _call(self, call: ast.Call, depth: int) -> Any:
-        """Only calls that choose a function: ``partial(F.elu, alpha=2)`` and ``getattr(F, "relu")``."""
+        """Only calls that choose a function: ``partial(F.elu, alpha=2)``, ``getattr(F, "relu")``, ``import_module``."""
         function = self.resolve(call.func, depth + 1)
-        if function not in (functools.partial, getattr) if _hashable(function) else True:
+        if function not in _CHOOSING if _hashable(function) else True:
             return UNKNOWN
         values = [self.resolve(argument, depth + 1) for argument in call.args]
         named = {key.arg: self.resolve(key.value, depth + 1) for key in call.keywords if key.arg}
@@ -115,6 +125,9 @@ class Scope:
             return UNKNOWN
         if function is getattr:
             return attribute(values[0], values[1]) if len(values) > 1 and isinstance(values[1], str) else UNKNOWN
+        if function is importlib.import_module:
+            named_module = len(values) == 1 and not named and isinstance(values[0], str)
+            return _loaded(values[0], "", "") if named_module else UNKNOWN
         chosen: Any = values[0]
         return functools.partial(chosen, *values[1:], **named) if callable(chosen) else UNKNOWN
 
@@ -127,8 +140,8 @@ def attribute(value: Any, name: str) -> Any:
                 return store[name]
         return _of_class(type(value), name)
     if isinstance(value, ModuleType):
-        found = vars(value).get(name, UNKNOWN)
-        return getattr(value, name, UNKNOWN) if found is UNKNOWN and value.__name__.startswith("torch") else found
+        # Not getattr: a module may import a part of itself when that is first asked for.
+        return vars(value).get(name, sys.modules.get(f"{value.__name__}.{name}", UNKNOWN))
     if isinstance(value, type):
         return _of_class(value, name)
     return getattr(value, "__dict__", {}).get(name, UNKNOWN) if value is not UNKNOWN else UNKNOWN
@@ -184,9 +197,14 @@ def _hashable(value: Any) -> bool:
     return True
 
 
-def _imported(module: str, name: str) -> Any:
-    """What an ``import`` inside the function binds, if that module is there already."""
-    if module not in sys.modules and not module.startswith("torch"):
-        return UNKNOWN
-    found = importlib.import_module(module)
-    return attribute(found, name) if name else found
+def _loaded(module: str, name: str, package: str) -> Any:
+    """What an ``import`` inside the function binds, if that module is loaded already; none is loaded for this."""
+    full = module
+    if module.startswith("."):
+        up = len(module) - len(module.lstrip("."))
+        parts = package.split(".")
+        full = ".".join([*parts[: len(parts) - up + 1], *filter(None, [module.lstrip(".")])])
+    found = sys.modules.get(full, UNKNOWN)
+    if not name or found is UNKNOWN:
+        return found
+    return attribute(found, name)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from limen.surgery.calls import Body, Call, FormulaModule, as_module
+from limen.surgery.calls import Body, Call, FormulaModule, as_module, is_activation
 from limen.surgery.derive import base_of
 from limen.surgery.flow import Flow
 from limen.surgery.known import ACTIVATIONS, FUSED, GATES
@@ -82,7 +82,7 @@ def survey(model: nn.Module, split_calls: bool = True) -> Survey:
     modules = [module for _, module in _containers(model)]
     readings = read_all(modules)
     found = Survey([], Flow(model, readings), readings, [], [])
-    if is_site(model):
+    if is_activation(model):
         found.spots.append(_spot("", model, "activation", "root", model))
         return found
     for path, owner in _containers(model):
@@ -92,19 +92,19 @@ def survey(model: nn.Module, split_calls: bool = True) -> Survey:
         found.kept += _fused(path, owner)
         if reading is not None:
             found.unreached += reading.unreached
-            found.kept += [(f"{path} {place}".strip(), what, "forward does not lead to it") for place, what in
-                           uncalled(reading)]  # fmt: skip
+            _name_uncalled(path, reading, found)
             spots += _calls(prefix, owner, reading, spots, split_calls, found.unreached)
         found.spots += spots
     found.unreached = sorted(set(found.unreached))
     return found
 
 
-def is_site(module: nn.Module) -> bool:
-    """Whether a module as a whole is an activation or a gate."""
-    if isinstance(module, (*ACTIVATIONS, *GATES)):
-        return True
-    return is_library_activation(module) or recognise_module(module) is not None
+def _name_uncalled(path: str, reading: Reading, found: Survey) -> None:
+    for place, what in uncalled(reading):
+        if reading.calls_by_key:
+            found.unreached.append(f"{place}: {what}, which may run by a name that only running tells")
+        else:
+            found.kept.append((f"{path} {place}".strip(), what, "forward does not lead to it"))
 
 
 def _containers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -121,7 +121,7 @@ def _containers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         waiting += [
             (f"{prefix}{name}", child)
             for name, child in module._modules.items()
-            if child is not None and not is_site(child)
+            if child is not None and not is_activation(child)
         ]
 
 
@@ -144,7 +144,7 @@ def _children(prefix: str, owner: nn.Module) -> list[Spot]:
     return [
         _spot(f"{prefix}{name}", owner, name, "child", child)
         for name, child in owner._modules.items()
-        if child is not None and is_site(child)
+        if child is not None and is_activation(child)
     ]
 
 
@@ -165,7 +165,7 @@ def _items(prefix: str, owner: nn.Module) -> Iterator[Spot]:
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             if id(item) in registered:
                 continue  # a site as a child, and exchanged here with it
-            module = item if isinstance(item, nn.Module) and is_site(item) else None
+            module = item if isinstance(item, nn.Module) and is_activation(item) else None
             module = as_module(item) if module is None and callable(item) else module
             if module is None:
                 continue

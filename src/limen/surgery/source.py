@@ -10,7 +10,7 @@ import __future__
 import ast
 import hashlib
 import linecache
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import CellType, CodeType, FunctionType
@@ -98,7 +98,11 @@ def read(function: FunctionType) -> Source:
 class Library:
     """Sources that are read once, and what is known of them, for as long as one swap looks at a model."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: Container[int] = ()) -> None:
+        self.held = held
+        """The ``id`` of everything that the model's modules hold."""
+        self.clean: set[Any] = set()
+        """Helper functions that were read and lead to no activation."""
         self._read: dict[FunctionType, Source | str] = {}
         self._barren: dict[tuple[FunctionType, type | None], set[int]] = {}
 
