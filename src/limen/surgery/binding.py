@@ -20,6 +20,19 @@ def children_of(node: ast.AST) -> Children:
     }
 
 
+def parents_of(children: Children, root: ast.AST) -> Mapping[int, ast.AST]:
+    """The part that each part lies in, by ``id``."""
+    return {id(child): part for part in ast.walk(root) for child in children[id(part)]}
+
+
+def part_at(node: ast.AST, path: str) -> Any:
+    """The part of an expression that a path leads to, such as ``left.args.0``."""
+    part: Any = node
+    for step in path.split("."):
+        part = part[int(step)] if step.isdigit() else getattr(part, step)
+    return part
+
+
 def bindings(node: ast.FunctionDef) -> Mapping[str, Any]:
     """Local name → the one expression or import it is bound to, or nothing if it is bound otherwise or often."""
     found: dict[str, Any] = {}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.ao.nn.quantized import FloatFunctional, FXFloatFunctional, QFunctional
 
 from limen.surgery import formulas
+from limen.surgery.binding import part_at
 from limen.surgery.known import (
     ACTIVATIONS,
     GATES,
@@ -59,12 +60,16 @@ class Call:
     """Whether the call passes more than the input."""
     exact: bool = True
     """Whether every argument is known before running."""
+    within: str = ""
+    """The arithmetic that goes on with the result, as ``F.relu(x) ** 2``."""
     guard: bool = False
     """Whether it is spelled as a bound on a value, as ``clamp(min=0)``, which may keep indices or roots valid."""
 
     @property
     def argument(self) -> ast.expr | None:
         """The expression of the input."""
+        if self.how == "inner":
+            return part_at(self.node, self.detail)  # type: ignore[no-any-return]
         if isinstance(self.node, ast.Call):
             if self.how == "first":
                 return self.node.args[0]
@@ -150,7 +155,7 @@ class _Finder(ast.NodeVisitor):
             self.visit(argument)
         if isinstance(node.func, ast.Attribute) and found.how == "owner":
             self.visit(node.func.value)
-        self.body.calls.append(found)
+        self.body.calls.append(replace(found, within=self._within(node)))
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
         if not self._formula(node):
@@ -248,12 +253,33 @@ class _Finder(ast.NodeVisitor):
         found = formulas.recognise_expression(node, self.scope)
         if found is None:
             return False
-        function, variable, like = found
-        label = type(like).__name__.lower()
-        module = FormulaModule(function, like, ast.unparse(node))
+        label = type(found.like).__name__.lower()
+        module = FormulaModule(found.function, found.like, ast.unparse(node))
         guard = isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("max", "maximum")
-        self.body.calls.append(Call(node, "name", module, label, variable, guard=guard))
+        how, detail = ("name", found.variable) if found.variable else ("inner", found.path)
+        self.body.calls.append(Call(node, how, module, label, detail, within=self._within(node), guard=guard))
+        if found.path:
+            self.visit(part_at(node, found.path))
         return True
+
+    def _within(self, node: ast.expr) -> str:
+        """The expression that multiplies, raises or bounds a result where it is computed."""
+        parents, whole, last = self.body.source.definition.parents, "", node
+        while True:
+            above = parents.get(id(last))
+            if isinstance(above, ast.Attribute):
+                above, owner = parents.get(id(above)), above
+                goes_on = isinstance(above, ast.Call) and above.func is owner and owner.attr.rstrip("_") in _GOING_ON
+            elif isinstance(above, ast.Call):
+                name = getattr(above.func, "attr", getattr(above.func, "id", ""))
+                goes_on = above.func is not last and name in _GOING_ON
+            else:
+                goes_on = isinstance(above, (ast.BinOp, ast.UnaryOp))
+            if not goes_on or not isinstance(above, ast.expr):
+                return whole
+            last = above
+            if not (isinstance(above, ast.UnaryOp) or isinstance(getattr(above, "op", None), (ast.Add, ast.Sub))):
+                whole = ast.unparse(above)
 
     def _activation_call(self, node: ast.Call) -> Call | None:
         child = self._own_child(node.func)
@@ -453,6 +479,24 @@ class _Finder(ast.NodeVisitor):
 _ASKING = (isinstance, callable, type, id, hasattr, getattr, str, repr, print, len)
 _QUANTISED = (FloatFunctional, FXFloatFunctional, QFunctional)
 _LARGEST_TABLE = 500
+_GOING_ON = frozenset(
+    {
+        "clamp",
+        "clip",
+        "clamp_min",
+        "clamp_max",
+        "minimum",
+        "maximum",
+        "min",
+        "max",
+        "pow",
+        "square",
+        "mul",
+        "div",
+        "sqrt",
+    }
+)
+"""Functions that make another function of an activation's result."""
 _LIBRARIES_PASSED = ("torch", "limen", "numpy", "math", "functools", "typing", "warnings", "collections", "einops")
 
 

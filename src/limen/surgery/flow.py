@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from limen.surgery.calls import Body, Call
+from limen.surgery.known import ACTIVATIONS, GATES
 from limen.surgery.reading import Reading
 
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
@@ -211,6 +212,36 @@ class Flow:
                 found.update((id(module), name) for name in own)
                 self._mark_output(callee, found, depth + 1)
 
+    def is_scaled(self, body: Body, call: Call) -> bool:
+        """Whether the result is multiplied or divided, there or where the name that it gets is read next."""
+        if call.within:
+            return True
+        statement = _statement_of(body, call.node)
+        if not isinstance(statement, ast.Assign) or statement.value is not call.node:
+            return False
+        names = {target.id for target in statement.targets if isinstance(target, ast.Name)}
+        end = _span(statement)[1]
+        parents = body.source.definition.parents
+        later = [
+            (_span(node)[0], parents[id(node)]) for node in ast.walk(body.source.node)
+            if isinstance(node, ast.Name) and node.id in names and _span(node)[0] > end
+            and (isinstance(node.ctx, ast.Load) or isinstance(parents[id(node)], ast.AugAssign))
+        ]  # fmt: skip
+        above = min(later, key=lambda one: one[0], default=(end, None))[1]
+        return isinstance(above, (ast.BinOp, ast.AugAssign)) and isinstance(above.op, (ast.Mult, ast.Div))
+
+    def is_parted(self, body: Body, call: Call) -> bool:
+        """Whether the input is one of several values that one expression gave, as a chunk of a layer's result."""
+        argument = call.argument
+        return isinstance(argument, ast.Name) and last_assigned(body, argument.id, call.node) is UNREAD
+
+    def follows_another(self, body: Body, call: Call) -> bool:
+        """Whether the input is another activation's result."""
+        value: ast.expr | None = call.argument
+        if isinstance(value, ast.Name):
+            value = last_assigned(body, value.id, call.node)
+        return any(other.node is value and other is not call for other in body.calls if _computes(other))
+
     def is_fresh(self, body: Body, call: Call) -> bool:
         """Whether nothing else can hold the tensor that a call overwrites."""
         argument = call.argument
@@ -285,6 +316,11 @@ def _mentioned(body: Body) -> Iterator[object]:
     for node in ast.walk(body.source.node):
         if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)) and id(node) not in called:
             yield body.scope.resolve(node)
+
+
+def _computes(call: Call) -> bool:
+    """Whether a call is one of an activation rather than of a layer."""
+    return not call.child or isinstance(call.original, (*ACTIVATIONS, *GATES))
 
 
 def is_hooked(module: nn.Module) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from limen.errors import LimenError
+from limen.surgery.binding import part_at
 from limen.surgery.calls import Body, Call
 from limen.surgery.scope import Method, function_of
 from limen.surgery.source import read, redecorated, remake, undecorated
@@ -188,6 +189,8 @@ class _Rewriter(ast.NodeTransformer):
             return site
         if own.how == "name":
             return ast.Call(site, [ast.Name(own.detail, ast.Load())], [])
+        if own.how == "inner":
+            return ast.Call(site, [part_at(node, own.detail)], [])
         if own.how == "reference":
             return _taking_one(site)
         if not isinstance(node, ast.Call):

@@ -16,7 +16,7 @@ from functools import cached_property
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
-from limen.surgery.binding import Children, bindings, children_of, of_instance
+from limen.surgery.binding import Children, bindings, children_of, of_instance, parents_of
 
 _FUTURE_FLAGS = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 _TREES: dict[tuple[str, str], dict[tuple[str, int], Definition]] = {}
@@ -44,6 +44,11 @@ class Definition:
     def children(self) -> Children:
         """The parts of each node."""
         return children_of(self.node)
+
+    @cached_property
+    def parents(self) -> Mapping[int, ast.AST]:
+        """The part that each part lies in."""
+        return parents_of(self.children, self.node)
 
     @cached_property
     def of_instance(self) -> frozenset[int]:

@@ -289,7 +289,7 @@ class _Operation:
             report.steps_back.append(partial(_restore_buffers, [(m, _buffers(m)) for m in norms]))
             report.renormalised = reestimate_batch_norm_(self.model, self.given)
         for spot, new in zip(self.chosen, self.new, strict=True):
-            site = Site(spot.path, one_line(spot.original), one_line(new), "", spot.location)
+            site = Site(spot.path, _before(spot), one_line(new), "", spot.location)
             if spot.path in self.fits:
                 site = replace(site, fit_before=self.fits[spot.path][0], drift=self.fits[spot.path][1])
             report.sites.append(site)
@@ -327,6 +327,12 @@ def _target_of(original: nn.Module) -> Callable[[Tensor], Tensor]:
             original.training = training
 
     return compute
+
+
+def _before(spot: Spot) -> str:
+    """The old activation, and the arithmetic that still goes on with the result."""
+    within = spot.call[1].within if spot.call else ""
+    return f"{one_line(spot.original)} in {within}" if within else one_line(spot.original)
 
 
 def one_line(module: nn.Module) -> str:
