@@ -181,8 +181,8 @@ class _Finder(ast.NodeVisitor):
         if isinstance(node.ctx, ast.Load) and _is_table(held) and not self._is_of_self(node):
             if self.scope.resolve(node) is UNKNOWN:
                 self.body.unreached.append((node, f"{ast.unparse(node)}, chosen by a key that only running tells"))
-            else:
-                self._reference(node) or self._lead(node)
+            elif not self._reference(node):
+                self._lead(node)
         else:
             self.generic_visit(node)
 
@@ -268,8 +268,9 @@ class _Finder(ast.NodeVisitor):
         while True:
             above = parents.get(id(last))
             if isinstance(above, ast.Attribute):
-                above, owner = parents.get(id(above)), above
-                goes_on = isinstance(above, ast.Call) and above.func is owner and owner.attr.rstrip("_") in _GOING_ON
+                name = above.attr.rstrip("_")
+                owner, above = above, parents.get(id(above))
+                goes_on = isinstance(above, ast.Call) and above.func is owner and name in _GOING_ON
             elif isinstance(above, ast.Call):
                 name = getattr(above.func, "attr", getattr(above.func, "id", ""))
                 goes_on = above.func is not last and name in _GOING_ON

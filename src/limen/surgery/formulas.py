@@ -142,8 +142,8 @@ def _worth_trying(node: ast.expr) -> bool:
     elif not isinstance(node, ast.BinOp):
         return False
     parts = list(ast.walk(node))
-    if name in _CAPPING:
-        parts = [part for part in parts if part is not node.func]  # type: ignore[attr-defined]
+    if isinstance(node, ast.Call) and name in _CAPPING:
+        parts = [part for part in parts if part is not node.func]
     names = {i.attr if isinstance(i, ast.Attribute) else getattr(i, "id", "") for i in parts}
     return bool(names & TRIGGERS)
 

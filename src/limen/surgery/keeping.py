@@ -88,7 +88,7 @@ def _limit(spot: Spot, survey: Survey) -> str:
     if spot.call is None:
         return ""
     if spot.place == "call" and spot.call[1].guard:
-        if survey.flow.follows_another(*spot.call):
+        if isinstance(spot.like, nn.ReLU6) and survey.flow.follows_another(*spot.call):
             return "a bound on another activation's result; name it in where"
         if survey.flow.before_call(*spot.call) is None:
             return "may be a numeric guard, as no layer feeds it; name it in where"

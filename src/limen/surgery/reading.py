@@ -47,10 +47,11 @@ def read_all(modules: Iterable[nn.Module]) -> dict[int, Reading]:
 
     A method of another module that a ``forward`` calls belongs to that module's reading.
     """
-    own = {id(module): module for module in modules if not _is_ours_or_torchs(module)}
+    every = list(modules)
+    own = {id(module): module for module in every if not _is_ours_or_torchs(module)}
     entries = {key: ["forward"] for key in own}
     readings: dict[int, Reading] = {}
-    library = Library({id(part) for module in own.values() for part in _held(module)})
+    library = Library({id(part) for module in every for part in _held(module)})
     waiting = deque(own)
     while waiting:
         key = waiting.popleft()

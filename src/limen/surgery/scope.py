@@ -100,7 +100,8 @@ class Scope:
     def _local(self, binding: Any, depth: int) -> Any:
         if isinstance(binding, tuple):
             package = self.source.function.__globals__.get("__package__") or ""
-            return _loaded(*binding, package)
+            module, name = binding
+            return _loaded(module, name, package)
         return UNKNOWN if binding is None else self.resolve(binding, depth + 1)
 
     def _attribute(self, expression: ast.Attribute, depth: int) -> Any:
