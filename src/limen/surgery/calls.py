@@ -480,6 +480,23 @@ class _Finder(ast.NodeVisitor):
 _ASKING = (isinstance, callable, type, id, hasattr, getattr, str, repr, print, len)
 _QUANTISED = (FloatFunctional, FXFloatFunctional, QFunctional)
 _LARGEST_TABLE = 500
+_TELLING = NAMES - {
+    f"{name}{ending}"
+    for name in (
+        "sigmoid",
+        "softmax",
+        "log_softmax",
+        "threshold",
+        "clamp",
+        "clip",
+        "clamp_min",
+        "glu",
+        "softmin",
+        "expit",
+    )
+    for ending in ("", "_")
+}
+"""Names by which a function of a table is more than a loss, which bounds and normalises too."""
 _GOING_ON = frozenset(
     {
         "clamp",
@@ -533,7 +550,7 @@ def _names_activation(item: Any) -> bool:
     if isinstance(first, nn.Module):
         return is_activation(first)
     if isinstance(first, FunctionType):
-        return bool(names_in(first.__code__) & NAMES)
+        return bool(names_in(first.__code__) & _TELLING)
     return bool(_function(first))
 
 
