@@ -140,6 +140,42 @@ def measure(name: str, build: Build, inputs: Inputs) -> dict[str, str | float]:
     return row
 
 
+def chain(count: int) -> nn.Module:
+    return nn.Sequential(*[nn.ReLU() for _ in range(count)])
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.act = nn.Linear(4, 4), nn.Linear(4, 4), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.gelu(self.b(self.act(self.a(x)))) + x
+
+
+def blocks(count: int) -> nn.Module:
+    return nn.Sequential(*[Block() for _ in range(count // 2)])
+
+
+def speed(build: Callable[[int], nn.Module], count: int) -> dict[str, str | float]:
+    """CPU seconds for a swap of so many sites, for printing its report and for undoing it; the best of three."""
+    row: dict[str, str | float] = {"network": build.__name__, "sites": count}
+    for name, options in (("swap", {}), ("proved", {"example_inputs": torch.randn(2, 4)})):
+        model, best = build(count), [float("inf")] * 3
+        for _ in range(3):
+            times = [time.process_time()]
+            report = limen.swap_(model, "silu", **options)
+            times.append(time.process_time())
+            str(report)
+            times.append(time.process_time())
+            report.undo()
+            times.append(time.process_time())
+            best = [min(old, after - before) for old, before, after in zip(best, times, times[1:], strict=False)]
+        row |= {f"{name}_seconds": round(best[0], 3), f"{name}_print_seconds": round(best[1], 4)}
+        row[f"{name}_undo_seconds"] = round(best[2], 4)
+    return row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
@@ -149,8 +185,12 @@ def main() -> None:
     rows = [measure(name, *case) for name, case in cases.items()]
     for row in rows:
         print(" | ".join(str(value) for value in row.values()))
+    times = [speed(build, count) for build in (chain, blocks) for count in (250, 500, 1000)]
+    for row in times:
+        print(" | ".join(str(value) for value in row.values()))
     if options.out:
-        write_atomically(options.out, json.dumps({"torch": torch.__version__, "rows": rows}, indent=1) + "\n")
+        found = {"torch": torch.__version__, "rows": rows, "speed": times}
+        write_atomically(options.out, json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,41 +7,89 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
+__all__ = [
+    "DataError",
+    "DtypeError",
+    "LimenError",
+    "MissingExtraError",
+    "PlanError",
+    "SampleError",
+    "ShapeError",
+    "SpecError",
+    "StudyError",
+]
+
 
 class LimenError(Exception):
-    """Base of every error that limen raises on purpose; the commands print it and exit with code 2."""
+    """Base of every error that limen raises on purpose; the commands print it and exit with code 2.
+
+    >>> issubclass(LimenError, Exception)
+    True
+    """
 
 
 class SpecError(LimenError, ValueError):
-    """An activation, argument, network or data set was named or configured in a way that does not exist."""
+    """An activation, argument, network or data set was named or configured in a way that does not exist.
+
+    >>> issubclass(SpecError, ValueError)
+    True
+    """
 
 
 class ShapeError(LimenError, ValueError):
-    """A tensor does not have the shape that an activation was built for."""
+    """A tensor does not have the shape that an activation was built for.
+
+    >>> issubclass(ShapeError, ValueError)
+    True
+    """
 
 
 class DtypeError(LimenError, TypeError):
-    """A tensor has an element type on which activations are not defined."""
+    """A tensor has an element type on which activations are not defined.
+
+    >>> issubclass(DtypeError, TypeError)
+    True
+    """
 
 
 class SampleError(LimenError, ValueError):
-    """Values given to fit or refresh a part of a model do not determine it."""
+    """Values given to fit or refresh a part of a model do not determine it.
+
+    >>> issubclass(SampleError, ValueError)
+    True
+    """
 
 
 class DataError(LimenError):
-    """A data set is missing, damaged or inconsistent."""
+    """A data set is missing, damaged or inconsistent.
+
+    >>> issubclass(DataError, LimenError)
+    True
+    """
 
 
 class PlanError(LimenError, ValueError):
-    """A plan cannot be made, read or applied to this model."""
+    """A plan cannot be made, read or applied to this model.
+
+    >>> issubclass(PlanError, ValueError)
+    True
+    """
 
 
 class StudyError(LimenError):
-    """A study cannot be started, continued or read as asked."""
+    """A study cannot be started, continued or read as asked.
+
+    >>> issubclass(StudyError, LimenError)
+    True
+    """
 
 
 class MissingExtraError(LimenError, ImportError):
-    """An optional dependency is needed for what was asked and is not installed."""
+    """An optional dependency is needed for what was asked and is not installed.
+
+    >>> issubclass(MissingExtraError, ImportError)
+    True
+    """
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -288,7 +288,7 @@ def _summary(value: Tensor) -> str:
     """One number as it is; one a channel as mean and range."""
     if value.is_meta:
         return "meta"
-    low, high = value.min().item(), value.max().item()
+    low, high = (value.item(),) * 2 if value.numel() == 1 else (value.min().item(), value.max().item())
     if low == high:
         return f"{low:.4g}"
     return f"{value.mean().item():.4g} in [{low:.4g}, {high:.4g}]"

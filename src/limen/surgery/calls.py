@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.ao.nn.quantized import FloatFunctional, FXFloatFunctional, QFunctional
 
 from limen.surgery import formulas
+from limen.surgery.binding import part_at
 from limen.surgery.known import (
     ACTIVATIONS,
     GATES,
@@ -28,7 +30,7 @@ from limen.surgery.known import (
     function_name,
     is_in_place,
 )
-from limen.surgery.recognise import Called, recognise, takes_one
+from limen.surgery.recognise import LIBRARIES, Called, is_library_activation, recognise, recognise_module, takes_one
 from limen.surgery.scope import Method, Scope, is_super, plain_mro
 from limen.surgery.source import Source
 
@@ -58,12 +60,16 @@ class Call:
     """Whether the call passes more than the input."""
     exact: bool = True
     """Whether every argument is known before running."""
+    within: str = ""
+    """The arithmetic that goes on with the result, as ``F.relu(x) ** 2``."""
     guard: bool = False
     """Whether it is spelled as a bound on a value, as ``clamp(min=0)``, which may keep indices or roots valid."""
 
     @property
     def argument(self) -> ast.expr | None:
         """The expression of the input."""
+        if self.how == "inner":
+            return part_at(self.node, self.detail)  # type: ignore[no-any-return]
         if isinstance(self.node, ast.Call):
             if self.how == "first":
                 return self.node.args[0]
@@ -80,6 +86,8 @@ class Body:
 
     scope: Scope
     origin: Method | FunctionType
+    held: Container[int] = ()
+    """The ``id`` of everything that the model's modules hold."""
     calls: list[Call] = field(default_factory=list)
     leads: list[tuple[ast.expr, Method | FunctionType]] = field(default_factory=list)
     """Other functions it refers to, by node."""
@@ -87,34 +95,59 @@ class Body:
     """Methods of other modules that it calls, beside their ``forward``."""
     unreached: list[tuple[ast.AST, str]] = field(default_factory=list)
     walks_children: bool = False
+    calls_by_key: bool = False
+    """Whether it takes an attribute of the instance by a name that only running tells."""
 
     @property
     def source(self) -> Source:
         """The function's source."""
         return self.scope.source
 
+    @property
+    def size(self) -> int:
+        """How much was found so far."""
+        return len(self.calls) + len(self.leads) + len(self.elsewhere) + len(self.unreached)
+
     def location(self, node: ast.AST) -> str:
         """``file:line``."""
         return f"{self.source.file}:{getattr(node, 'lineno', 0)}"
 
 
-def find_calls(body: Body) -> None:
-    """Fill in what the body's function calls."""
-    finder = _Finder(body)
+def find_calls(body: Body, barren: set[int]) -> None:
+    """Fill in what the body's function calls; ``barren`` are nodes where nothing is found, here extended."""
+    finder = _Finder(body, barren)
     for statement in body.source.node.body:
         finder.visit(statement)
 
 
 class _Finder(ast.NodeVisitor):
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, barren: set[int]) -> None:
         self.body = body
         self.scope = body.scope
+        self.barren = barren
+        self.children = body.source.definition.children
+        self.of_instance = body.source.definition.of_instance
+
+    def visit(self, node: ast.AST) -> None:
+        key = id(node)
+        if key in self.barren:
+            return
+        before = self.body.size
+        super().visit(node)
+        if key not in self.of_instance and self.body.size == before:
+            self.barren.add(key)
+
+    def generic_visit(self, node: ast.AST) -> None:
+        for child in self.children[id(node)]:
+            self.visit(child)
 
     def visit_Call(self, node: ast.Call) -> None:
         if self._formula(node):
             return
         found = self._activation_call(node)
         if found is None:
+            if self._asks_only(node):
+                return
             self._lead(node.func)
             self.generic_visit(node)
             return
@@ -122,7 +155,7 @@ class _Finder(ast.NodeVisitor):
             self.visit(argument)
         if isinstance(node.func, ast.Attribute) and found.how == "owner":
             self.visit(node.func.value)
-        self.body.calls.append(found)
+        self.body.calls.append(replace(found, within=self._within(node)))
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
         if not self._formula(node):
@@ -132,24 +165,38 @@ class _Finder(ast.NodeVisitor):
         """An alias is followed to its calls; the assignment itself runs nothing."""
         target = node.targets[0]
         alias = isinstance(target, ast.Name) and self.scope.bindings.get(target.id) is node.value
-        if not (alias and _function(self.scope.resolve(node.value))):
+        if not (alias and self._is_activation(node.value)):
             self.generic_visit(node)
 
     def visit_Compare(self, node: ast.Compare) -> None:
         """``act is F.relu`` asks which function it is and runs none."""
         for side in (node.left, *node.comparators):
-            if not (isinstance(side, (ast.Name, ast.Attribute)) and _function(self.scope.resolve(side))):
+            named = isinstance(side, (ast.Name, ast.Attribute))
+            if not (named and (self._is_activation(side) or _is_table(self.scope.resolve(side)))):
                 self.visit(side)
 
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        """An item of a table: by a constant it is found by what it is, by any other key it is named."""
+        held = self.scope.resolve(node.value)
+        if isinstance(node.ctx, ast.Load) and _is_table(held) and not self._is_of_self(node):
+            if self.scope.resolve(node) is UNKNOWN:
+                self.body.unreached.append((node, f"{ast.unparse(node)}, chosen by a key that only running tells"))
+            elif not self._reference(node):
+                self._lead(node)
+        else:
+            self.generic_visit(node)
+
     def visit_Name(self, node: ast.Name) -> None:
-        self._reference(node)
+        if not self._reference(node) and isinstance(node.ctx, ast.Load) and _is_table(self.scope.resolve(node)):
+            self.body.unreached.append((node, f"{node.id}, a table of activations, gone through as it runs"))
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if self.scope.self_name and isinstance(node.value, ast.Name) and node.value.id == self.scope.self_name:
             self.body.walks_children |= node.attr in WALKS_CHILDREN
         if not self._reference(node):
             self._lead(node)
-            self.visit(node.value)
+            if not self._is_activation(node.value):
+                self.visit(node.value)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         for statement in node.body:
@@ -162,10 +209,15 @@ class _Finder(ast.NodeVisitor):
         if node.value is not None:
             self.visit(node.value)
 
-    def _reference(self, node: ast.Name | ast.Attribute) -> bool:
+    def _reference(self, node: ast.Name | ast.Attribute | ast.Subscript) -> bool:
         """A function that is handed on rather than called here."""
         if not isinstance(node.ctx, ast.Load) or self._own_child(node):
             return False
+        foreign = self._foreign(node)
+        if foreign is not None:
+            in_place = bool(getattr(foreign, "inplace", False))
+            self.body.calls.append(Call(node, "reference", foreign, _label(node, foreign), in_place=in_place))
+            return True
         described = _function(self.scope.resolve(node))
         module = equivalent(*described) if described else None
         if module is None or described is None:
@@ -175,16 +227,60 @@ class _Finder(ast.NodeVisitor):
         self.body.calls.append(Call(node, "reference", module, name.rstrip("_"), in_place=in_place, exact=False))
         return True
 
+    def _is_activation(self, expression: ast.expr) -> bool:
+        """Whether an expression is an activation itself: a function, or a module that the model does not hold."""
+        return bool(_function(self.scope.resolve(expression))) or self._foreign(expression) is not None
+
+    def _foreign(self, expression: ast.expr) -> nn.Module | None:
+        """The activation module that an expression stands for, if it lies outside the model, as in its globals."""
+        value = self.scope.resolve(expression)
+        outside = isinstance(value, nn.Module) and id(value) not in self.body.held
+        return value if outside and is_activation(value) else None
+
+    def _asks_only(self, node: ast.Call) -> bool:
+        """Whether a call asks something of an activation and does not run it; notes look-ups by a computed name."""
+        callee = self.scope.resolve(node.func)
+        if callee is getattr and len(node.args) > 1 and self.scope.resolve(node.args[1]) is UNKNOWN:
+            owner = self.scope.resolve(node.args[0])
+            self.body.calls_by_key |= owner is not None and owner is self.scope.instance
+            if owner is torch.nn.functional:
+                why = f"{ast.unparse(node)}, a function by a name that only running tells"
+                self.body.unreached.append((node, why))
+        asking = any(callee is one for one in _ASKING)
+        return asking and bool(node.args) and self._is_activation(node.args[0])
+
     def _formula(self, node: ast.expr) -> bool:
         found = formulas.recognise_expression(node, self.scope)
         if found is None:
             return False
-        function, variable, like = found
-        label = type(like).__name__.lower()
-        module = FormulaModule(function, like, ast.unparse(node))
+        label = type(found.like).__name__.lower()
+        module = FormulaModule(found.function, found.like, ast.unparse(node))
         guard = isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("max", "maximum")
-        self.body.calls.append(Call(node, "name", module, label, variable, guard=guard))
+        how, detail = ("name", found.variable) if found.variable else ("inner", found.path)
+        self.body.calls.append(Call(node, how, module, label, detail, within=self._within(node), guard=guard))
+        if found.path:
+            self.visit(part_at(node, found.path))
         return True
+
+    def _within(self, node: ast.expr) -> str:
+        """The expression that multiplies, raises or bounds a result where it is computed."""
+        parents, whole, last = self.body.source.definition.parents, "", node
+        while True:
+            above = parents.get(id(last))
+            if isinstance(above, ast.Attribute):
+                name = above.attr.rstrip("_")
+                owner, above = above, parents.get(id(above))
+                goes_on = isinstance(above, ast.Call) and above.func is owner and name in _GOING_ON
+            elif isinstance(above, ast.Call):
+                name = getattr(above.func, "attr", getattr(above.func, "id", ""))
+                goes_on = above.func is not last and name in _GOING_ON
+            else:
+                goes_on = isinstance(above, (ast.BinOp, ast.UnaryOp))
+            if not goes_on or not isinstance(above, ast.expr):
+                return whole
+            last = above
+            if not (isinstance(above, ast.UnaryOp) or isinstance(getattr(above, "op", None), (ast.Add, ast.Sub))):
+                whole = ast.unparse(above)
 
     def _activation_call(self, node: ast.Call) -> Call | None:
         child = self._own_child(node.func)
@@ -196,6 +292,11 @@ class _Finder(ast.NodeVisitor):
             return None  # what the module's list or dictionary holds is replaced there
         if described:
             return self._function_call(node, *described)
+        foreign = self._foreign(node.func)
+        if foreign is not None:
+            return self._foreign_call(node, foreign)
+        if _is_quantised_sum(node.func, callee):
+            return self._add_relu(node)
         if callee is UNKNOWN and isinstance(node.func, ast.Call):
             return self._made_here(node, node.func)
         if self._is_tensor_method(node.func):
@@ -218,9 +319,16 @@ class _Finder(ast.NodeVisitor):
         return name if isinstance(held, nn.Module) or callable(held) else ""
 
     def _is_of_self(self, expression: ast.expr) -> bool:
+        """Whether it lies in what the instance itself holds, and not its class."""
         while isinstance(expression, (ast.Subscript, ast.Attribute)):
-            expression = expression.value
-        return isinstance(expression, ast.Name) and expression.id == self.scope.self_name
+            inner = expression.value
+            if isinstance(inner, ast.Name) and inner.id == self.scope.self_name and self.scope.self_name:
+                of_instance = isinstance(expression, ast.Attribute) and self.scope.instance is not None
+                name = expression.attr if isinstance(expression, ast.Attribute) else ""
+                return of_instance and (name in vars(self.scope.instance) or name in self.scope.instance._modules)  # type: ignore[union-attr]
+            expression = inner
+        bound = self.scope.bindings.get(expression.id) if isinstance(expression, ast.Name) else None
+        return isinstance(bound, ast.expr) and self._is_of_self(bound)
 
     def _child_call(self, node: ast.Call, name: str) -> Call | None:
         instance = self.scope.instance
@@ -252,6 +360,22 @@ class _Finder(ast.NodeVisitor):
         exact = all_known((*given, *keywords.values()))
         label = "relu" if type(module) is nn.ReLU else name.rstrip("_")
         return Call(node, where[0], module, label, where[1], in_place, exact=exact, guard=name.startswith(_BOUNDS))
+
+    def _foreign_call(self, node: ast.Call, module: nn.Module) -> Call | None:
+        where = _input(node)
+        if where is None:
+            return None
+        in_place, extra = bool(getattr(module, "inplace", False)), len(node.args) + len(node.keywords) > 1
+        return Call(node, where[0], module, _label(node.func, module), where[1], in_place, extra=extra)
+
+    def _add_relu(self, node: ast.Call) -> Call | None:
+        """Torch's sum for quantisation with a ReLU behind it: the sum stays, the activation is a site."""
+        held = self.scope.resolve(node.func.value)  # type: ignore[attr-defined]
+        plain = isinstance(getattr(held, "activation_post_process", nn.Identity()), nn.Identity)
+        if plain and not isinstance(held, QFunctional):
+            return Call(node, "add_relu", nn.ReLU(), "relu")
+        self.body.unreached.append((node, "a sum with ReLU in one, whose result is quantised or observed"))
+        return None
 
     def _made_here(self, node: ast.Call, maker: ast.Call) -> Call | None:
         """``nn.ReLU()(x)``: a module made at each call."""
@@ -306,9 +430,21 @@ class _Finder(ast.NodeVisitor):
         cls = self.scope.resolve(function.value)
         return isinstance(cls, type) and issubclass(cls, torch.autograd.Function)
 
+    def _property(self, function: ast.Attribute) -> Any:
+        """A property of the instance whose code someone else wrote, as the method it is."""
+        instance = self.scope.instance
+        if instance is None or self.scope.resolve(function.value) is not instance:
+            return UNKNOWN
+        owners = [cls for cls in plain_mro(type(instance)) if function.attr in vars(cls)]
+        is_property = bool(owners) and isinstance(vars(owners[0])[function.attr], property)
+        ours = is_property and not owners[0].__module__.startswith(("torch.", "limen."))
+        return Method(owners[0], function.attr) if ours else UNKNOWN
+
     def _lead(self, function: ast.expr) -> None:
         """Another function whose source is part of what runs."""
         callee = _as_method(self.scope.resolve(function), self.scope.instance)
+        if callee is UNKNOWN and isinstance(function, ast.Attribute):
+            callee = self._property(function)
         if isinstance(callee, Method) and isinstance(function, ast.Attribute):
             target = self.scope.resolve(function.value)
             ours = isinstance(self.scope.instance, callee.owner)
@@ -323,6 +459,112 @@ class _Finder(ast.NodeVisitor):
             self.body.leads.append((function, callee))
         elif isinstance(callee, torch.jit.ScriptFunction):
             self.body.unreached.append((function, "a scripted function"))
+        elif self._runs_elsewhere(function, callee):
+            self.body.unreached.append(
+                (function, f"{ast.unparse(function)}, of an object that the model does not hold")
+            )
+
+    def _runs_elsewhere(self, function: ast.expr, callee: Any) -> bool:
+        """Whether an object beside the model, or a method of one, computes activations."""
+        if isinstance(callee, nn.Module):
+            inner = list(callee.modules()) if id(callee) not in self.body.held else []
+            return any(is_activation(part) or _code_names_activation(type(part), "forward") for part in inner)
+        if callee is not UNKNOWN:
+            return _code_names_activation(type(callee), "__call__")
+        owner = self.scope.resolve(function.value) if isinstance(function, ast.Attribute) else UNKNOWN
+        if owner is UNKNOWN or isinstance(owner, (nn.Module, type, Tensor)):
+            return False
+        return _code_names_activation(type(owner), function.attr)  # type: ignore[attr-defined]
+
+
+_ASKING = (isinstance, callable, type, id, hasattr, getattr, str, repr, print, len)
+_QUANTISED = (FloatFunctional, FXFloatFunctional, QFunctional)
+_LARGEST_TABLE = 500
+_TELLING = NAMES - {
+    f"{name}{ending}"
+    for name in (
+        "sigmoid",
+        "softmax",
+        "log_softmax",
+        "threshold",
+        "clamp",
+        "clip",
+        "clamp_min",
+        "glu",
+        "softmin",
+        "expit",
+    )
+    for ending in ("", "_")
+}
+"""Names by which a function of a table is more than a loss, which bounds and normalises too."""
+_GOING_ON = frozenset(
+    {
+        "clamp",
+        "clip",
+        "clamp_min",
+        "clamp_max",
+        "minimum",
+        "maximum",
+        "min",
+        "max",
+        "pow",
+        "square",
+        "mul",
+        "div",
+        "sqrt",
+    }
+)
+"""Functions that make another function of an activation's result."""
+_LIBRARIES_PASSED = ("torch", "limen", "numpy", "math", "functools", "typing", "warnings", "collections", "einops")
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Whether a module as a whole is an activation or a gate."""
+    if isinstance(module, (*ACTIVATIONS, *GATES)):
+        return True
+    return is_library_activation(module) or recognise_module(module) is not None
+
+
+def _code_names_activation(cls: type, name: str) -> bool:
+    """Whether a method that someone else wrote names an activation."""
+    home = cls.__module__.partition(".")[0]
+    code = getattr(getattr(cls, name, None), "__code__", None)
+    return code is not None and home not in _LIBRARIES_PASSED and bool(names_in(code) & NAMES)
+
+
+def _is_table(value: Any) -> bool:
+    """Whether a list, tuple or dictionary holds activations or functions that name some."""
+    if isinstance(value, (dict, nn.ModuleDict)):
+        items: Iterable[Any] = value.values()
+    elif isinstance(value, (list, tuple, nn.ModuleList)):
+        items = value
+    else:
+        return False
+    return len(value) <= _LARGEST_TABLE and any(_names_activation(item) for item in items)
+
+
+def _names_activation(item: Any) -> bool:
+    first = item[0] if isinstance(item, tuple) and item else item
+    if isinstance(first, type):
+        return issubclass(first, (*ACTIVATIONS, *GATES)) or first.__module__ in LIBRARIES
+    if isinstance(first, nn.Module):
+        return is_activation(first)
+    if isinstance(first, FunctionType):
+        return bool(names_in(first.__code__) & _TELLING)
+    return bool(_function(first))
+
+
+def _label(expression: ast.expr, module: nn.Module) -> str:
+    """The name by which a module is called."""
+    if isinstance(expression, ast.Subscript) and isinstance(expression.slice, ast.Constant):
+        name = str(expression.slice.value)
+        return name if name.isidentifier() else type(module).__name__.lower()
+    return getattr(expression, "attr", "") or getattr(expression, "id", "") or type(module).__name__.lower()
+
+
+def _is_quantised_sum(function: ast.expr, callee: Any) -> bool:
+    owner = callee.owner if isinstance(callee, Method) else None
+    return isinstance(function, ast.Attribute) and function.attr == "add_relu" and owner in _QUANTISED
 
 
 class FormulaModule(Called):
@@ -395,5 +637,4 @@ def _input(node: ast.Call) -> tuple[str, str] | None:
 
 
 def _is_of_the_user(function: FunctionType) -> bool:
-    home = (function.__module__ or "").partition(".")[0]
-    return home not in ("torch", "limen", "numpy", "math", "functools", "typing", "warnings", "collections", "einops")
+    return (function.__module__ or "").partition(".")[0] not in _LIBRARIES_PASSED

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from limen.surgery.calls import Body, Call
+from limen.surgery.known import ACTIVATIONS, GATES
 from limen.surgery.reading import Reading
 
 PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
@@ -74,16 +75,16 @@ class Flow:
                 if child is not None:
                     self.parents.setdefault(id(child), (parent, name))
         self._taken_apart: set[int] | None = None
+        self._positions: dict[int, dict[str, int]] = {}
+        self._layers: dict[int, dict[str, nn.Module | None]] = {}
 
     def before_child(self, owner: nn.Module, name: str, depth: int = 0) -> nn.Module | None:
         """The layer whose result reaches the child ``name`` of a Sequential."""
         if not isinstance(owner, nn.Sequential) or depth > 8:
             return None
-        names = list(owner._modules)
-        for previous in reversed(names[: names.index(name)]):
-            found = self.last_layer(owner._modules[previous])
-            if found is not None:
-                return found
+        found = self._layers_before(owner)[name]
+        if found is not None:
+            return found
         parent = self.parents.get(id(owner))
         if parent is None:
             return None
@@ -93,6 +94,17 @@ class Flow:
             if call.args:
                 return self.before_expression(body, call.args[0], call)
         return None
+
+    def _layers_before(self, owner: nn.Sequential) -> Mapping[str, nn.Module | None]:
+        """For each child of a Sequential, the last layer that comes before it there."""
+        if id(owner) not in self._layers:
+            layer: nn.Module | None = None
+            before: dict[str, nn.Module | None] = {}
+            for name, child in owner._modules.items():
+                before[name] = layer
+                layer = self.last_layer(child) or layer
+            self._layers[id(owner)] = before
+        return self._layers[id(owner)]
 
     def before_call(self, body: Body, call: Call) -> nn.Module | None:
         """The layer whose result is the input of a call."""
@@ -200,6 +212,36 @@ class Flow:
                 found.update((id(module), name) for name in own)
                 self._mark_output(callee, found, depth + 1)
 
+    def is_scaled(self, body: Body, call: Call) -> bool:
+        """Whether the result is multiplied or divided, there or where the name that it gets is read next."""
+        if call.within:
+            return True
+        statement = _statement_of(body, call.node)
+        if not isinstance(statement, ast.Assign) or statement.value is not call.node:
+            return False
+        names = {target.id for target in statement.targets if isinstance(target, ast.Name)}
+        end = _span(statement)[1]
+        parents = body.source.definition.parents
+        later = [
+            (_span(node)[0], parents[id(node)]) for node in ast.walk(body.source.node)
+            if isinstance(node, ast.Name) and node.id in names and _span(node)[0] > end
+            and (isinstance(node.ctx, ast.Load) or isinstance(parents[id(node)], ast.AugAssign))
+        ]  # fmt: skip
+        above = min(later, key=lambda one: one[0], default=(end, None))[1]
+        return isinstance(above, (ast.BinOp, ast.AugAssign)) and isinstance(above.op, (ast.Mult, ast.Div))
+
+    def is_parted(self, body: Body, call: Call) -> bool:
+        """Whether the input is one of several values that one expression gave, as a chunk of a layer's result."""
+        argument = call.argument
+        return isinstance(argument, ast.Name) and last_assigned(body, argument.id, call.node) is UNREAD
+
+    def follows_another(self, body: Body, call: Call) -> bool:
+        """Whether the input is another activation's result."""
+        value: ast.expr | None = call.argument
+        if isinstance(value, ast.Name):
+            value = last_assigned(body, value.id, call.node)
+        return any(other.node is value and other is not call for other in body.calls if _computes(other))
+
     def is_fresh(self, body: Body, call: Call) -> bool:
         """Whether nothing else can hold the tensor that a call overwrites."""
         argument = call.argument
@@ -240,14 +282,21 @@ class Flow:
         """Whether what reaches position ``index`` of a Sequential is held by nothing else."""
         if id(owner) in self.taken_apart():
             return False
-        for child in reversed(list(owner._modules.values())[:index]):
+        children = list(owner._modules.values())
+        for child in (children[place] for place in range(index - 1, -1, -1)):
             if isinstance(child, PASSING) and not is_hooked(child):
                 continue
             return self.makes_new(child)
         parent = self.parents.get(id(owner))
         if parent is None or is_hooked(owner) or type(parent[0]).forward is not nn.Sequential.forward:
             return False
-        return self.is_fresh_after(parent[0], list(parent[0]._modules).index(parent[1]))  # type: ignore[arg-type]
+        return self.is_fresh_at(parent[0], parent[1])  # type: ignore[arg-type]
+
+    def is_fresh_at(self, owner: nn.Sequential, name: str) -> bool:
+        """Whether what reaches a child of a Sequential is held by nothing else."""
+        if id(owner) not in self._positions:
+            self._positions[id(owner)] = {child: index for index, child in enumerate(owner._modules)}
+        return self.is_fresh_after(owner, self._positions[id(owner)][name])
 
     def taken_apart(self) -> set[int]:
         """The ``id`` of every Sequential that a function iterates, indexes or hands on rather than only calls."""
@@ -267,6 +316,11 @@ def _mentioned(body: Body) -> Iterator[object]:
     for node in ast.walk(body.source.node):
         if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)) and id(node) not in called:
             yield body.scope.resolve(node)
+
+
+def _computes(call: Call) -> bool:
+    """Whether a call is one of an activation rather than of a layer."""
+    return not call.child or isinstance(call.original, (*ACTIVATIONS, *GATES))
 
 
 def is_hooked(module: nn.Module) -> bool:

@@ -25,8 +25,7 @@ def must_write_back(spot: Spot, flow: Flow) -> bool:
     if spot.call is not None:
         return not all(flow.is_fresh(*call) for call in spot.calls)
     if spot.place == "child" and type(spot.owner).forward is nn.Sequential.forward:
-        index = list(spot.owner._modules).index(spot.name)
-        return not flow.is_fresh_after(spot.owner, index)  # type: ignore[arg-type]
+        return not flow.is_fresh_at(spot.owner, spot.name)  # type: ignore[arg-type]
     return True
 
 

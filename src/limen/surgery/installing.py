@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from limen.surgery.derive import Derived, base_of, derive
 from limen.surgery.fastpath import switch_off
 from limen.surgery.rewriting import Edit, edit, plan, redirection, rewritten
-from limen.surgery.sites import Spot, Survey
+from limen.surgery.sites import PLUMBING, Spot, Survey
 from limen.surgery.state import settle
 
 Undo = list[Callable[[], None]]
@@ -66,13 +66,27 @@ def _register(new: list[tuple[Spot, nn.Module]], undo: Undo) -> None:
     }
     for spot, module in new:
         by_place[spot.place](spot, module, undo)
+    _exchange_children([(spot, module) for spot, module in new if spot.place == "child"], undo)
 
 
 def _replace_child(spot: Spot, module: nn.Module, undo: Undo) -> None:
     undo.append(partial(_put_back, spot.owner, spot.name, spot.original))
     spot.owner._modules[spot.name] = module
-    if not any(child is spot.original for child in spot.owner._modules.values()):
-        exchange_items(spot.owner, spot.original, module, undo)
+
+
+def _exchange_children(new: list[tuple[Spot, nn.Module]], undo: Undo) -> None:
+    """In lists, tuples and dictionaries too, what an owner no longer has among its children."""
+    owners = {id(spot.owner): spot.owner for spot, _ in new if _holds_collections(spot.owner)}
+    staying = {(key, id(child)) for key, owner in owners.items() for child in owner._modules.values()}
+    last = {(id(spot.owner), id(spot.original)): (spot, module) for spot, module in new}
+    for place, (spot, module) in last.items():
+        if place[0] in owners and place not in staying:
+            exchange_items(spot.owner, spot.original, module, undo)
+
+
+def _holds_collections(owner: nn.Module) -> bool:
+    own = (value for name, value in vars(owner).items() if name not in PLUMBING)
+    return any(isinstance(value, (list, tuple, dict)) for value in own)
 
 
 def exchange_items(owner: nn.Module, old: nn.Module, new: nn.Module, undo: Undo) -> None:

@@ -13,13 +13,16 @@ from torch import nn
 
 from limen.errors import SpecError, suggest
 from limen.surgery.derive import base_of
-from limen.surgery.known import BOUNDED, GATES, SHAPE_CHANGING
+from limen.surgery.known import ACTIVATIONS, BOUNDED, GATES, SHAPE_CHANGING
 from limen.surgery.sites import Spot, Survey
 
 Where = str | type[nn.Module] | Callable[..., bool]
 """Which sites: a path with wildcards, a class, or a predicate on (path, module) or (path, module, parent)."""
 
 Matcher = Callable[[Spot], bool]
+
+_RANGES = (nn.Tanh, nn.Softsign)
+"""Functions that also serve to keep a value within a range."""
 
 _RECURRENT = re.compile(r"LSTM|GRU|RNN|Recurrent|Cell(?![a-z])")
 
@@ -68,13 +71,31 @@ def _default_reason(spot: Spot, survey: Survey, outputs: set[tuple[int, str]]) -
         return "a gate, not an activation"
     if not spot.known:
         return "a function of each element that is no known activation; name it in where"
-    if spot.place == "call" and spot.call and spot.call[1].guard and survey.flow.before_call(*spot.call) is None:
-        return "may be a numeric guard, as no layer feeds it; name it in where"
+    if not isinstance(spot.original, (*ACTIVATIONS, *GATES)) and any(True for _ in spot.original.parameters()):
+        return "its own parameters would be lost; name it in where"
+    limit = _limit(spot, survey)
+    if limit:
+        return limit
     if isinstance(spot.like, BOUNDED) and not isinstance(spot.like, nn.ReLU6):
         if _at_output(spot, outputs):
             return "an output head, whose range is part of the answer"
         if _is_recurrent_gate(spot):
             return "a gate in a recurrent cell"
+    return ""
+
+
+def _limit(spot: Spot, survey: Survey) -> str:
+    """Why a call may be there to keep a value within bounds rather than to be an activation."""
+    if spot.call is None:
+        return ""
+    if spot.place == "call" and spot.call[1].guard:
+        if isinstance(spot.like, nn.ReLU6) and survey.flow.follows_another(*spot.call):
+            return "a bound on another activation's result; name it in where"
+        if survey.flow.before_call(*spot.call) is None:
+            return "may be a numeric guard, as no layer feeds it; name it in where"
+    ranges = isinstance(spot.like, _RANGES)
+    if ranges and (survey.flow.is_scaled(*spot.call) or survey.flow.is_parted(*spot.call)):
+        return "may bound a value, which is scaled or not fed by a layer alone; name it in where"
     return ""
 
 

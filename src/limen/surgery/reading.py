@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
@@ -14,11 +15,8 @@ from torch import nn
 from limen.surgery.calls import Body, find_calls, names_in
 from limen.surgery.derive import base_of
 from limen.surgery.known import NAMES, function_name
-from limen.surgery.scope import Method, Scope, attribute, plain_mro
-from limen.surgery.source import NoSourceError, read, undecorated
-
-CLEAN: set[Any] = set()
-"""Code of helper functions that were read before and lead to no activation."""
+from limen.surgery.scope import Method, Scope, attribute, function_of, plain_mro
+from limen.surgery.source import Library, NoSourceError, undecorated
 
 _ASKED = NAMES - {"threshold", "clamp", "clip", "clamp_", "clip_", "clamp_min", "clamp_min_"}
 _DEEPEST_HELPER = 4
@@ -38,19 +36,26 @@ class Reading:
         """Whether a function goes through the module's own children."""
         return any(body.walks_children for body in self.bodies)
 
+    @property
+    def calls_by_key(self) -> bool:
+        """Whether a function takes a method of the module by a name that only running tells."""
+        return any(body.calls_by_key for body in self.bodies)
+
 
 def read_all(modules: Iterable[nn.Module]) -> dict[int, Reading]:
     """A reading of every module that someone else wrote, by the module's ``id``.
 
     A method of another module that a ``forward`` calls belongs to that module's reading.
     """
-    own = {id(module): module for module in modules if not _is_ours_or_torchs(module)}
+    every = list(modules)
+    own = {id(module): module for module in every if not _is_ours_or_torchs(module)}
     entries = {key: ["forward"] for key in own}
     readings: dict[int, Reading] = {}
-    waiting = list(own)
+    library = Library({id(part) for module in every for part in _held(module)})
+    waiting = deque(own)
     while waiting:
-        key = waiting.pop(0)
-        readings[key] = _read(own[key], entries[key])
+        key = waiting.popleft()
+        readings[key] = _read(own[key], entries[key], library)
         for module, name in (call for body in readings[key].bodies for call in body.elsewhere):
             if id(module) in own and name not in entries[id(module)]:
                 entries[id(module)].append(name)
@@ -58,11 +63,23 @@ def read_all(modules: Iterable[nn.Module]) -> dict[int, Reading]:
     return readings
 
 
+def _held(module: nn.Module) -> Iterator[Any]:
+    """A module, its children, and what lies in its lists, tuples and dictionaries."""
+    yield module
+    yield from module._modules.values()
+    for value in vars(module).values():
+        if isinstance(value, (list, tuple, dict)):
+            yield from value.values() if isinstance(value, dict) else value
+
+
+_TORCHS = ("torch.nn.", "torch._dynamo", "torch.ao.nn.quantized.modules.functional_modules")
+
+
 def _is_ours_or_torchs(module: nn.Module) -> bool:
-    return base_of(module).__module__.startswith(("torch.nn.", "torch._dynamo", *_OURS))
+    return base_of(module).__module__.startswith((*_TORCHS, *_OURS))
 
 
-def _read(module: nn.Module, entries: list[str]) -> Reading:
+def _read(module: nn.Module, entries: list[str], library: Library) -> Reading:
     reading = Reading(module)
     if isinstance(module, torch.jit.ScriptModule):
         names = sorted(name for name in _ASKED if f".{name}(" in str(getattr(module, "code", "")))
@@ -85,7 +102,7 @@ def _read(module: nn.Module, entries: list[str]) -> Reading:
         if origin in seen or _is_torchs(origin):
             continue
         seen.add(origin)
-        body = _body(reading, origin, depth)
+        body = _body(reading, origin, depth, library)
         if body is not None:
             reading.bodies.append(body)
             waiting += [(lead, depth + isinstance(lead, FunctionType)) for _, lead in body.leads]
@@ -108,26 +125,25 @@ def _is_torchs(origin: Method | FunctionType) -> bool:
     return isinstance(origin, Method) and origin.owner.__module__.startswith(("torch.", *_OURS))
 
 
-def _body(reading: Reading, origin: Method | FunctionType, depth: int) -> Body | None:
-    function: Any = vars(origin.owner)[origin.name] if isinstance(origin, Method) else origin
-    function = function.__func__ if isinstance(function, (staticmethod, classmethod)) else function
-    if depth > _DEEPEST_HELPER or (isinstance(origin, FunctionType) and function.__code__ in CLEAN):
+def _body(reading: Reading, origin: Method | FunctionType, depth: int, library: Library) -> Body | None:
+    function = function_of(origin)
+    if depth > _DEEPEST_HELPER or origin in library.clean:
         return None
     try:
         inner = undecorated(function)
-        source = read(inner)
+        source = library.read(inner)
     except NoSourceError as reason:
         reading.unreached += _without_source(reading.module, function, str(reason))
         return None
     owner = origin.owner if isinstance(origin, Method) else None
-    body = Body(Scope(source, reading.module if owner else None, owner), origin)
-    find_calls(body)
+    body = Body(Scope(source, reading.module if owner else None, owner), origin, library.held)
+    find_calls(body, library.barren(inner, owner))
     reading.unreached += [f"{body.location(node)}: {why}" for node, why in body.unreached]
     given = (*(inner.__defaults__ or ()), *(inner.__kwdefaults__ or {}).values())
     names = [function_name(value) for value in given if function_name(value)]
     reading.unreached += [f"{body.location(source.node)}: {name} as a default argument" for name in names]
     if isinstance(origin, FunctionType) and not (body.calls or body.leads or body.unreached):
-        CLEAN.add(function.__code__)
+        library.clean.add(origin)
     return body
 
 
@@ -139,7 +155,7 @@ def _without_source(module: nn.Module, function: Any, reason: str) -> list[str]:
 
 
 def uncalled(reading: Reading) -> list[tuple[str, str]]:
-    """Methods that name activations and that ``forward`` does not lead to: (location, method and names)."""
+    """Methods that name activations and that no call by name leads to: (location, method and names)."""
     read_functions = {body.source.function.__code__ for body in reading.bodies}
     found = []
     cls = base_of(reading.module)

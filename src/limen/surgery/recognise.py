@@ -168,6 +168,8 @@ def _references(x: Tensor, y: Tensor) -> Iterator[nn.Module]:
     yield from (nn.ReLU(), nn.ReLU6(), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Mish(), nn.Softplus(), nn.SELU())
     yield from (nn.Hardswish(), nn.Tanh(), nn.Tanhshrink(), nn.Softsign(), nn.LogSigmoid(), nn.Hardtanh())
     yield from (nn.Sigmoid(), nn.Hardsigmoid(), SquaredReLU(), ScaledSiLU(1.702))
+    if y.min() == 0 < y.max() < x.max():
+        yield nn.Hardtanh(0.0, float(y.max()))
     slope = float(y[0] / x[0])
     if 0 < abs(slope) < 1:
         yield nn.LeakyReLU(slope)

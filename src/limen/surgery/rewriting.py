@@ -15,8 +15,9 @@ from typing import Any
 from torch import nn
 
 from limen.errors import LimenError
+from limen.surgery.binding import part_at
 from limen.surgery.calls import Body, Call
-from limen.surgery.scope import Method
+from limen.surgery.scope import Method, function_of
 from limen.surgery.source import read, redecorated, remake, undecorated
 
 Position = tuple[int, int, int, int, str]
@@ -123,10 +124,16 @@ def rewritten(
     return namespace
 
 
-def _made(rewrite: Rewrite) -> FunctionType:
+def _made(rewrite: Rewrite) -> Any:
+    """The method, or the property, that stands on the derived class."""
+    made, origin = _function(rewrite), rewrite.origin
+    raw = vars(origin.owner)[origin.name] if isinstance(origin, Method) else None
+    return property(made, raw.fset, raw.fdel, raw.__doc__) if isinstance(raw, property) else made
+
+
+def _function(rewrite: Rewrite) -> FunctionType:
     origin = rewrite.origin
-    raw: Any = vars(origin.owner)[origin.name] if isinstance(origin, Method) else origin
-    function: Any = raw.__func__ if isinstance(raw, (staticmethod, classmethod)) else raw
+    function = function_of(origin)
     source = read(undecorated(function))
     if source.digest != rewrite.digest:
         raise LimenError(
@@ -185,12 +192,17 @@ class _Rewriter(ast.NodeTransformer):
             return site
         if own.how == "name":
             return ast.Call(site, [ast.Name(own.detail, ast.Load())], [])
+        if own.how == "inner":
+            return ast.Call(site, [part_at(node, own.detail)], [])
         if own.how == "reference":
             return _taking_one(site)
         if not isinstance(node, ast.Call):
             raise AssertionError(own)
         if own.how == "owner" and isinstance(node.func, ast.Attribute):
             return ast.Call(site, [node.func.value], [])
+        if own.how == "add_relu" and isinstance(node.func, ast.Attribute):
+            plain = ast.Attribute(node.func.value, "add", ast.Load())
+            return ast.Call(site, [ast.Call(plain, node.args, node.keywords)], [])
         if own.how == "keyword":
             return ast.Call(site, [next(k.value for k in node.keywords if k.arg == own.detail)], [])
         return ast.Call(site, [node.args[0]], [])

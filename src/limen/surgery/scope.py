@@ -8,7 +8,6 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
@@ -20,6 +19,7 @@ from limen.surgery.known import UNKNOWN
 from limen.surgery.source import Source
 
 _DEEPEST = 12
+_CHOOSING = (functools.partial, getattr, importlib.import_module)
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,14 @@ class Method:
         return isinstance(vars(self.owner).get(self.name), classmethod)
 
 
+def function_of(origin: Method | FunctionType) -> Any:
+    """What a method or a function runs, without what makes it static, a class method or a property."""
+    function: Any = vars(origin.owner)[origin.name] if isinstance(origin, Method) else origin
+    if isinstance(function, property):
+        return function.fget
+    return function.__func__ if isinstance(function, (staticmethod, classmethod)) else function
+
+
 class Scope:
     """The names of one function, seen from the instance whose method it is."""
 
@@ -45,10 +53,19 @@ class Scope:
         arguments = source.node.args
         positional = [*arguments.posonlyargs, *arguments.args]
         self.self_name = positional[0].arg if positional and instance is not None and owner is not None else ""
-        self.bindings = _bindings(source.node)
+        self.bindings = source.definition.bindings
+        self._known: dict[int, Any] = {}
 
     def resolve(self, expression: ast.AST | None, depth: int = 0) -> Any:
         """The object an expression stands for, or :data:`UNKNOWN`."""
+        if depth:
+            return self._resolve(expression, depth)
+        key = id(expression)
+        if key not in self._known:
+            self._known[key] = self._resolve(expression, 0)
+        return self._known[key]
+
+    def _resolve(self, expression: ast.AST | None, depth: int) -> Any:
         if depth > _DEEPEST:
             return UNKNOWN
         if isinstance(expression, ast.Constant):
@@ -82,7 +99,9 @@ class Scope:
 
     def _local(self, binding: Any, depth: int) -> Any:
         if isinstance(binding, tuple):
-            return _imported(*binding)
+            package = self.source.function.__globals__.get("__package__") or ""
+            module, name = binding
+            return _loaded(module, name, package)
         return UNKNOWN if binding is None else self.resolve(binding, depth + 1)
 
     def _attribute(self, expression: ast.Attribute, depth: int) -> Any:
@@ -97,9 +116,9 @@ class Scope:
         return f"_{home}{name}" if home and name.startswith("__") and not name.endswith("__") else name
 
     def _call(self, call: ast.Call, depth: int) -> Any:
-        """Only calls that choose a function: ``partial(F.elu, alpha=2)`` and ``getattr(F, "relu")``."""
+        """Only calls that choose a function: ``partial(F.elu, alpha=2)``, ``getattr(F, "relu")``, ``import_module``."""
         function = self.resolve(call.func, depth + 1)
-        if function not in (functools.partial, getattr) if _hashable(function) else True:
+        if function not in _CHOOSING if _hashable(function) else True:
             return UNKNOWN
         values = [self.resolve(argument, depth + 1) for argument in call.args]
         named = {key.arg: self.resolve(key.value, depth + 1) for key in call.keywords if key.arg}
@@ -107,6 +126,9 @@ class Scope:
             return UNKNOWN
         if function is getattr:
             return attribute(values[0], values[1]) if len(values) > 1 and isinstance(values[1], str) else UNKNOWN
+        if function is importlib.import_module:
+            named_module = len(values) == 1 and not named and isinstance(values[0], str)
+            return _loaded(values[0], "", "") if named_module else UNKNOWN
         chosen: Any = values[0]
         return functools.partial(chosen, *values[1:], **named) if callable(chosen) else UNKNOWN
 
@@ -119,8 +141,8 @@ def attribute(value: Any, name: str) -> Any:
                 return store[name]
         return _of_class(type(value), name)
     if isinstance(value, ModuleType):
-        found = vars(value).get(name, UNKNOWN)
-        return getattr(value, name, UNKNOWN) if found is UNKNOWN and value.__name__.startswith("torch") else found
+        # Not getattr: a module may import a part of itself when that is first asked for.
+        return vars(value).get(name, sys.modules.get(f"{value.__name__}.{name}", UNKNOWN))
     if isinstance(value, type):
         return _of_class(value, name)
     return getattr(value, "__dict__", {}).get(name, UNKNOWN) if value is not UNKNOWN else UNKNOWN
@@ -176,45 +198,14 @@ def _hashable(value: Any) -> bool:
     return True
 
 
-def _imported(module: str, name: str) -> Any:
-    """What an ``import`` inside the function binds, if that module is there already."""
-    if module not in sys.modules and not module.startswith("torch"):
-        return UNKNOWN
-    found = importlib.import_module(module)
-    return attribute(found, name) if name else found
-
-
-def _bindings(node: ast.FunctionDef) -> Mapping[str, Any]:
-    """Local name → the one expression or import it is bound to, or nothing if it is bound otherwise or often."""
-    found: dict[str, Any] = {}
-    for name, value in _bound(node):
-        found[name] = None if name in found else value
-    return found
-
-
-def _bound(node: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
-    simple: set[int] = set()
-    for item in ast.walk(node):
-        if isinstance(item, ast.arg):
-            yield item.arg, None
-        elif isinstance(item, ast.Assign) and len(item.targets) == 1 and isinstance(item.targets[0], ast.Name):
-            simple.add(id(item.targets[0]))
-            yield item.targets[0].id, item.value
-        elif isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.value:
-            simple.add(id(item.target))
-            yield item.target.id, item.value
-        elif isinstance(item, ast.ImportFrom) and item.module and not item.level:
-            yield from ((alias.asname or alias.name, (item.module, alias.name)) for alias in item.names)
-        elif isinstance(item, ast.Import):
-            yield from (_import(alias) for alias in item.names)
-        elif isinstance(item, ast.Name) and not isinstance(item.ctx, ast.Load) and id(item) not in simple:
-            yield item.id, None
-        elif isinstance(item, ast.FunctionDef) and item is not node:
-            yield item.name, None
-
-
-def _import(alias: ast.alias) -> tuple[str, tuple[str, str]]:
-    if alias.asname:
-        return alias.asname, (alias.name, "")
-    top = alias.name.partition(".")[0]
-    return top, (top, "")
+def _loaded(module: str, name: str, package: str) -> Any:
+    """What an ``import`` inside the function binds, if that module is loaded already; none is loaded for this."""
+    full = module
+    if module.startswith("."):
+        up = len(module) - len(module.lstrip("."))
+        parts = package.split(".")
+        full = ".".join([*parts[: len(parts) - up + 1], *filter(None, [module.lstrip(".")])])
+    found = sys.modules.get(full, UNKNOWN)
+    if not name or found is UNKNOWN:
+        return found
+    return attribute(found, name)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from limen.surgery.branches import Order
-from limen.surgery.calls import Body, Call, FormulaModule, as_module
+from limen.surgery.calls import Body, Call, FormulaModule, as_module, is_activation
 from limen.surgery.derive import base_of
 from limen.surgery.flow import Flow, channels_of
 from limen.surgery.known import ACTIVATIONS, FUSED, GATES
@@ -24,7 +24,8 @@ Place = Literal["child", "attribute", "item", "call", "root"]
 OVERWRITES = "limen_overwrites"
 """Marks the class of an activation that surgery made to overwrite its input."""
 
-_PLUMBING = frozenset(vars(nn.Module()))
+PLUMBING = frozenset(vars(nn.Module()))
+"""Attributes that every module has."""
 
 
 @dataclass
@@ -101,7 +102,7 @@ def survey(model: nn.Module, split_calls: bool = True, by_channel: bool = False)
     readings = read_all(modules)
     found = Survey([], Flow(model, readings), readings, [], [])
     aparts: dict[int, _Apart] = {}
-    if is_site(model):
+    if is_activation(model):
         found.spots.append(_spot("", model, "activation", "root", model))
         return found
     for path, owner in _containers(model):
@@ -111,8 +112,7 @@ def survey(model: nn.Module, split_calls: bool = True, by_channel: bool = False)
         found.kept += _fused(path, owner)
         if reading is not None:
             found.unreached += reading.unreached
-            found.kept += [(f"{path} {place}".strip(), what, "forward does not lead to it") for place, what in
-                           uncalled(reading)]  # fmt: skip
+            _name_uncalled(path, reading, found)
             if split_calls:
                 aparts[id(owner)] = _Apart(reading, found.flow if by_channel else None)
             spots += _calls(prefix, owner, reading, spots, aparts.get(id(owner)), found.unreached)
@@ -126,11 +126,12 @@ def survey(model: nn.Module, split_calls: bool = True, by_channel: bool = False)
     return found
 
 
-def is_site(module: nn.Module) -> bool:
-    """Whether a module as a whole is an activation or a gate."""
-    if isinstance(module, (*ACTIVATIONS, *GATES)):
-        return True
-    return is_library_activation(module) or recognise_module(module) is not None
+def _name_uncalled(path: str, reading: Reading, found: Survey) -> None:
+    for place, what in uncalled(reading):
+        if reading.calls_by_key:
+            found.unreached.append(f"{place}: {what}, which may run by a name that only running tells")
+        else:
+            found.kept.append((f"{path} {place}".strip(), what, "forward does not lead to it"))
 
 
 def _containers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -147,7 +148,7 @@ def _containers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         waiting += [
             (f"{prefix}{name}", child)
             for name, child in module._modules.items()
-            if child is not None and not is_site(child)
+            if child is not None and not is_activation(child)
         ]
 
 
@@ -170,14 +171,14 @@ def _children(prefix: str, owner: nn.Module) -> list[Spot]:
     return [
         _spot(f"{prefix}{name}", owner, name, "child", child)
         for name, child in owner._modules.items()
-        if child is not None and is_site(child)
+        if child is not None and is_activation(child)
     ]
 
 
 def _attributes(prefix: str, owner: nn.Module) -> Iterator[Spot]:
     """Functions that the module holds: ``self.act = F.gelu``."""
     for name, value in list(vars(owner).items()):
-        module = None if name in _PLUMBING or not callable(value) else as_module(value)
+        module = None if name in PLUMBING or not callable(value) else as_module(value)
         if module is not None:
             yield _spot(f"{prefix}{name}", owner, name, "attribute", module)
 
@@ -186,12 +187,12 @@ def _items(prefix: str, owner: nn.Module) -> Iterator[Spot]:
     """Functions and unregistered modules in a list, tuple or dictionary that the module holds."""
     registered = {id(child) for child in owner._modules.values()}
     for attribute, value in list(vars(owner).items()):
-        if attribute in _PLUMBING or not isinstance(value, (list, tuple, dict)):
+        if attribute in PLUMBING or not isinstance(value, (list, tuple, dict)):
             continue
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             if id(item) in registered:
                 continue  # a site as a child, and exchanged here with it
-            module = item if isinstance(item, nn.Module) and is_site(item) else None
+            module = item if isinstance(item, nn.Module) and is_activation(item) else None
             module = as_module(item) if module is None and callable(item) else module
             if module is None:
                 continue

@@ -10,10 +10,13 @@ import __future__
 import ast
 import hashlib
 import linecache
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import CellType, CodeType, FunctionType
 from typing import Any
+
+from limen.surgery.binding import Children, bindings, children_of, of_instance, parents_of
 
 _FUTURE_FLAGS = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 _TREES: dict[tuple[str, str], dict[tuple[str, int], Definition]] = {}
@@ -31,6 +34,26 @@ class Definition:
     class_name: str
     imports: tuple[ast.stmt, ...]
     """The file's own imports: CPython compiles calls on imported names in another way."""
+
+    @cached_property
+    def bindings(self) -> Mapping[str, Any]:
+        """What each local name is bound to."""
+        return bindings(self.node)
+
+    @cached_property
+    def children(self) -> Children:
+        """The parts of each node."""
+        return children_of(self.node)
+
+    @cached_property
+    def parents(self) -> Mapping[int, ast.AST]:
+        """The part that each part lies in."""
+        return parents_of(self.children, self.node)
+
+    @cached_property
+    def of_instance(self) -> frozenset[int]:
+        """The nodes that may mean something else for another instance."""
+        return of_instance(self.node, self.bindings, self.children)
 
 
 @dataclass(frozen=True)
@@ -50,7 +73,7 @@ class Source:
         """Where it is written."""
         return self.function.__code__.co_filename
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Changes when the text of the function does."""
         first, last = self.function.__code__.co_firstlineno, self.node.end_lineno or 0
@@ -75,6 +98,38 @@ def read(function: FunctionType) -> Source:
     if not _same(_compiled(source, definition.node), code):
         raise NoSourceError("its source is not the code that runs")
     return source
+
+
+class Library:
+    """Sources that are read once, and what is known of them, for as long as one swap looks at a model."""
+
+    def __init__(self, held: Container[int] = ()) -> None:
+        self.held = held
+        """The ``id`` of everything that the model's modules hold."""
+        self.clean: set[Any] = set()
+        """Helper functions that were read and lead to no activation."""
+        self._read: dict[FunctionType, Source | str] = {}
+        self._barren: dict[tuple[FunctionType, type | None], set[int]] = {}
+
+    def read(self, function: FunctionType) -> Source:
+        """As :func:`read`.
+
+        Raises:
+            NoSourceError: likewise.
+        """
+        if function not in self._read:
+            try:
+                self._read[function] = read(function)
+            except NoSourceError as reason:
+                self._read[function] = str(reason)
+        found = self._read[function]
+        if isinstance(found, str):
+            raise NoSourceError(found)
+        return found
+
+    def barren(self, function: FunctionType, owner: type | None) -> set[int]:
+        """The nodes of a function, as a method of a class, that lead to no activation whatever the instance is."""
+        return self._barren.setdefault((function, owner), set())
 
 
 def remake(source: Source, node: ast.FunctionDef) -> FunctionType:

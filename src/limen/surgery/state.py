@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -13,12 +14,21 @@ from torch import Tensor, nn
 
 from limen.surgery.hooks import carry_hooks
 
+References = dict[int, Tensor | None]
+"""The first floating-point tensor of each module that was asked for one, by the module's ``id``."""
 
-def take_over(new: nn.Module, old: nn.Module, owner: nn.Module, model: nn.Module, hooks: bool) -> nn.Module:
-    """Give a new module the device, type, mode, hooks and frozenness of what it replaces."""
+
+def take_over(
+    new: nn.Module, old: nn.Module, owner: nn.Module, model: nn.Module, hooks: bool, known: References | None = None
+) -> nn.Module:
+    """Give a new module the device, type, mode, hooks and frozenness of what it replaces.
+
+    ``known`` holds what earlier calls found for the same model, which else is searched at every site.
+    """
     own = list(old.parameters())
-    near = (t for source in (old, owner, model) for t in (*source.parameters(), *source.buffers()))
-    reference = next((t for t in near if t.is_floating_point()), None)
+    known = {} if known is None else known
+    near = (_reference(source, known) for source in (old, owner, model))
+    reference = next((tensor for tensor in near if tensor is not None), None)
     if reference is not None and not reference.is_meta:
         new = new.to(device=reference.device, dtype=reference.dtype)
     if own and not any(parameter.requires_grad for parameter in own):
@@ -26,6 +36,13 @@ def take_over(new: nn.Module, old: nn.Module, owner: nn.Module, model: nn.Module
     if hooks:
         carry_hooks(new, old)
     return new.train(old.training if own or hooks else owner.training)
+
+
+def _reference(module: nn.Module, known: References) -> Tensor | None:
+    if id(module) not in known:
+        tensors = itertools.chain(module.parameters(), module.buffers())
+        known[id(module)] = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+    return known[id(module)]
 
 
 class StateMap:
@@ -63,10 +80,7 @@ class StateMap:
 
     def within(self, path: str) -> Callable[..., None]:
         """The same for a module of the model that is loaded alone; a load of the whole model is left to the whole."""
-        start = f"{path}."
-        new = [key.removeprefix(start) for key in self.new if key.startswith(start)]
-        old = {key.removeprefix(start): value for key, value in self.old.items() if key.startswith(start)}
-        return partial(_alone, StateMap(new, old))
+        return partial(_alone, self, f"{path}.")
 
     def original(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Without the new activations, with what the old ones held at the swap, in the order of the original."""
@@ -87,9 +101,11 @@ class StateMap:
         return OrderedDict({**before, **others})
 
 
-def _alone(loading: StateMap, module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+def _alone(whole: StateMap, start: str, module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     if not prefix:
-        loading(module, state, prefix)
+        new = [key.removeprefix(start) for key in whole.new if key.startswith(start)]
+        old = {key.removeprefix(start): value for key, value in whole.old.items() if key.startswith(start)}
+        StateMap(new, old)(module, state, prefix)
 
 
 class MovingStateMap(StateMap):

@@ -32,7 +32,7 @@ from limen.surgery.observing import (
 from limen.surgery.report import Installed, Site, SwapReport
 from limen.surgery.sharing import channels_for
 from limen.surgery.sites import Spot, Survey, survey
-from limen.surgery.state import MovingStateMap, StateMap, held_under, take_over
+from limen.surgery.state import MovingStateMap, References, StateMap, held_under, take_over
 from limen.surgery.twins import places_of
 
 Share = Literal["site", "instance"]
@@ -259,13 +259,14 @@ class _Operation:
     def make(self, make: Maker, num_parameters: int | str | None, tied: bool) -> None:
         """Make the new activations, before anything is replaced."""
         by_tie: dict[int, nn.Module] = {}
+        known: References = {}
         channels = channels_for(self.chosen, self.survey.flow, self.seen, num_parameters, self.idle)
         for spot in self.chosen:
             if tied and spot.tie in by_tie:
                 self.new.append(by_tie[spot.tie])
                 continue
             new = make(channels[spot.path])
-            take_over(new, spot.original, spot.owner, self.model, hooks=spot.was_module)
+            take_over(new, spot.original, spot.owner, self.model, spot.was_module, known)
             self.new.append(writing_back(new) if must_write_back(spot, self.survey.flow) else new)
             by_tie[spot.tie] = self.new[-1]
 
@@ -351,7 +352,7 @@ class _Operation:
             report.steps_back.append(partial(_restore_buffers, [(m, _buffers(m)) for m in norms]))
             report.renormalised = reestimate_batch_norm_(self.model, self.given)
         for spot, new in zip(self.chosen, self.new, strict=True):
-            site = Site(spot.path, one_line(spot.original), one_line(new), "", spot.location)
+            site = Site(spot.path, _before(spot), one_line(new), "", spot.location)
             if spot.path in self.idle:
                 site = replace(site, idle=True)
             if spot.path in self.fits:
@@ -396,6 +397,12 @@ def _target_of(original: nn.Module) -> Callable[[Tensor], Tensor]:
             original.training = training
 
     return compute
+
+
+def _before(spot: Spot) -> str:
+    """The old activation, and the arithmetic that still goes on with the result."""
+    within = spot.call[1].within if spot.call else ""
+    return f"{one_line(spot.original)} in {within}" if within else one_line(spot.original)
 
 
 def one_line(module: nn.Module) -> str:
