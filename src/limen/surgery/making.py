@@ -43,6 +43,11 @@ def maker(to: Target) -> Maker:
     return lambda channels: _made(make, channels)
 
 
+def leaves_context_open(to: Target) -> bool:
+    """Whether the target leaves it to surgery over what statistics are taken."""
+    return "context=" not in to if isinstance(to, str) else isinstance(to, type) and issubclass(to, Activation)
+
+
 def _sharing(channels: Channels | None) -> dict[str, int]:
     return {} if channels is None else {"num_parameters": channels.count, "channel_dim": channels.dim}
 

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from limen.errors import LimenError, SpecError
+from limen.surgery.causal import Causality
 from limen.surgery.examples import batches, equal, first_run
 from limen.surgery.inplace import must_write_back, writing_back
 from limen.surgery.installing import Undo, calls_that_stay, install
 from limen.surgery.keeping import Rules, Where
-from limen.surgery.making import Maker, Target, maker
+from limen.surgery.making import Maker, Target, leaves_context_open, maker
 from limen.surgery.observing import Seen, drift, observe, outputs, outputs_of_one, still_running, taking_integers
 from limen.surgery.proving import TRIES, Standing
 from limen.surgery.report import Installed, Site, SwapReport
@@ -50,6 +51,9 @@ def swap_(
 
     New modules take over device, type, mode, hooks and frozenness; weights elsewhere are untouched. State dicts from
     before the swap still load with ``strict=True``. The model still copies and pickles.
+
+    In a model that shows that it is causal, activations with statistics of their input take them within each token, if
+    no context was named; ``notes`` in the report say so, and where a model stops being causal.
 
     Kept by default, and listed with the reason: gates (sigmoid, softmax, GLU), what lies in recurrent cells, and
     bounded functions at the model's output.
@@ -101,7 +105,7 @@ def swap_(
     operation = _Operation(model, survey(model, split_calls=share == "site"), given)
     operation.choose(rules)
     operation.look(observing=warm_start or num_parameters == "channel")
-    operation.make(make, num_parameters, tied=share == "instance")
+    operation.make(make, num_parameters, tied=share == "instance", free=leaves_context_open(to))
     try:
         operation.install(warm_start)
         return operation.finish(reestimate_batch_norm)
@@ -150,6 +154,7 @@ class _Operation:
     classes: list[type] = field(default_factory=list)
     undo: Undo = field(default_factory=list)
     state: StateMap | None = None
+    causality: Causality | None = None
 
     def choose(self, rules: Rules) -> None:
         """Part the sites into those to replace and those that stay."""
@@ -216,15 +221,17 @@ class _Operation:
             return spot.original
         return Standing(_target(spot), spot.in_place, overwrites).train(spot.original.training)
 
-    def make(self, make: Maker, num_parameters: int | str | None, tied: bool) -> None:
+    def make(self, make: Maker, num_parameters: int | str | None, tied: bool, free: bool) -> None:
         """Make the new activations, before anything is replaced."""
         by_tie: dict[int, nn.Module] = {}
+        self.causality = Causality(self.model, self.survey.readings, free, self.given, outputs_of_one)
         channels = channels_for(self.chosen, self.survey.flow, self.seen, num_parameters)
         for spot in self.chosen:
             if tied and spot.tie in by_tie:
                 self.new.append(by_tie[spot.tie])
                 continue
             new = make(channels[spot.path])
+            self.causality.settle(spot.path, new)
             take_over(new, spot.original, spot.owner, self.model, hooks=spot.was_module)
             self.new.append(writing_back(new) if must_write_back(spot, self.survey.flow) else new)
             by_tie[spot.tie] = self.new[-1]
@@ -302,6 +309,7 @@ class _Operation:
             report.sites.append(site)
         if self.given:
             report.drift = drift(self.before, outputs(self.model, self.given))
+        report.notes = self.causality.notes() if self.causality is not None else []
         return report
 
 
