@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -146,3 +146,27 @@ def as_parameter(gradient: Tensor, parameter: Tensor) -> Tensor:
     if parameter.numel() == 1 and gradient.numel() > 1:
         gradient = gradient.sum()
     return gradient.reshape(parameter.shape).to(parameter.dtype)
+
+
+def rejoined(like: Tensor, samples: list[Tensor]) -> Tensor:
+    """Samples as a jagged tensor of the very structure of another, so that both can be added."""
+    jagged: Any = like
+    axis = jagged._ragged_idx - 1
+    starts = jagged.offsets()[:-1].tolist()
+    total = jagged.values().shape[axis]
+    parts, at = [], 0
+    for sample, start in zip(samples, starts, strict=True):
+        parts += [_gap(sample, axis, start - at), sample]
+        at = start + sample.shape[axis]
+    parts.append(_gap(samples[-1], axis, total - at))
+    values = torch.cat(parts, dim=axis)
+    return torch.nested.nested_tensor_from_jagged(
+        values, jagged.offsets(), lengths=jagged.lengths(), jagged_dim=axis + 1
+    )
+
+
+def _gap(sample: Tensor, axis: int, length: int) -> Tensor:
+    """Zeros where a jagged tensor holds memory between its samples."""
+    shape = list(sample.shape)
+    shape[axis] = length
+    return sample.new_zeros(shape)

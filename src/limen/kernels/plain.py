@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from limen.errors import ShapeError
-from limen.formula import uniform
+from limen.formula import Context, uniform
 from limen.kernels.bound import BoundFormula
 from limen.kernels.noise import counter_noise
 from limen.kernels.precision import working_dtype
@@ -20,14 +20,22 @@ from limen.kernels.weights import spread
 
 
 def evaluate(
-    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, seed: Tensor | None = None
+    bound: BoundFormula,
+    x: Tensor,
+    parameters: Sequence[Tensor],
+    channel_dim: int,
+    seed: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Run the formula in the working type and round the result once to the type of ``x``.
 
-    With a ``seed`` the noise is that of the compiled kernels, else it comes from torch's generator.
+    With a ``seed`` the noise is that of the compiled kernels, else it comes from torch's generator. With a ``mask``
+    statistics are taken of what it lets count.
     """
     work = working_dtype(x)
     arguments: dict[str, Any] = dict(bound.constants)
+    if mask is not None:
+        arguments |= {name: v._replace(mask=mask) for name, v in bound.constants if isinstance(v, Context)}
     for name, parameter in zip(bound.parameters, spread(bound, parameters), strict=True):
         arguments[name] = broadcast(parameter, x, channel_dim).to(work)
     for stream, name in enumerate(bound.noise):

@@ -236,8 +236,8 @@ def _other(part: Tensor, whole: Tensor) -> Tensor:
     """Other values of the kind: of integers, which may be indices, none that does not occur."""
     if whole.is_floating_point() or whole.is_complex():
         return 0.5 - part
-    values = whole.unique()
-    return values[(torch.searchsorted(values, part.contiguous()) + 1) % len(values)]
+    values = whole.flatten().sort().values
+    return values[torch.searchsorted(values, part.contiguous(), right=True) % len(values)]
 
 
 def _listed(paths: Iterable[str]) -> str:
