@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import json
 import pickle
 
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 
 import limen
 from limen import adapters
-from limen.errors import MissingExtraError, SpecError
+from limen.errors import LimenError, MissingExtraError, SpecError
 
 SPECS = ("asau", "asau:beta=2", "adact:candidates=relu+silu", "ash:context=token")
 
@@ -143,15 +144,95 @@ class TestTransformers:
         library("limen.adapters.transformers").register("asau:beta=7")
         assert repr(table["limen:asau:beta=7"]()) == repr(limen.ASAU(beta=7.0))
 
+    def test_trainer_does_not_decay_activations(self):
+        trainer = library("transformers.trainer").Trainer
+        for model in (self.bert("limen:asau"), self.bert("gelu")):
+            limen.swap_(model, lambda: limen.AdAct(num_parameters=4, channel_dim=-1), where="encoder.layer.0*")
+            decayed = trainer.get_decay_parameter_names(None, model)
+            ours = {id(parameter) for parameter in limen.activation_parameters(model)}
+            named = dict(model.named_parameters())
+            assert decayed
+            assert not [name for name in decayed if id(named[name]) in ours]
+            assert "encoder.layer.0.intermediate.dense.weight" in decayed
+
+    @pytest.mark.parametrize(
+        "to",
+        [
+            "asau:beta=2",
+            "ash:context=sample",
+            "adact:candidates=relu+silu",
+            lambda: limen.AdAct((limen.ASH(context="token"), "silu")),
+            lambda: limen.PReLU(num_parameters=2, group_size=12, channel_dim=-1),
+        ],
+    )
+    def test_a_swapped_model_is_saved_and_loaded_as_one(self, to, tmp_path):
+        model = self.bert("gelu").eval()
+        limen.swap_(model, to, where="encoder.*")
+        with torch.no_grad():
+            for parameter in limen.activation_parameters(model):
+                parameter.add_(torch.rand_like(parameter) / 8)
+        model.save_pretrained(tmp_path)
+        loaded, info = self.library.BertModel.from_pretrained(tmp_path, output_loading_info=True)
+        assert not any(info.values())
+        ids = torch.randint(30, (2, 7))
+        assert torch.equal(loaded(ids).last_hidden_state, model(ids).last_hidden_state)
+        headed = self.library.BertForTokenClassification.from_pretrained(tmp_path)
+        assert [repr(m) for m in sites(headed)] == [repr(m) for m in sites(model)]
+
+    def test_a_swap_over_a_configured_activation_is_kept(self, tmp_path):
+        model = self.bert("limen:swish")
+        limen.swap_(model, "ash", where="encoder.layer.0*")
+        model.save_pretrained(tmp_path)
+        loaded = self.library.BertModel.from_pretrained(tmp_path)
+        assert [type(m).__name__ for m in sites(loaded)] == ["ASH", "Swish"]
+
+    def test_a_swap_that_was_undone_leaves_nothing_in_the_configuration(self, tmp_path):
+        model = self.bert("gelu")
+        report = limen.swap_(model, "asau")
+        model.save_pretrained(tmp_path)
+        report.undo()
+        model.save_pretrained(tmp_path)
+        assert "limen" not in (tmp_path / "config.json").read_text()
+
+    def test_what_has_no_name_is_said_when_it_is_saved(self, tmp_path):
+        class Unnamed(limen.Swish):
+            pass
+
+        model = self.bert("gelu")
+        limen.swap_(model, Unnamed, where="encoder.layer.0*")
+        with pytest.warns(UserWarning, match="will not have encoder.layer.0.intermediate.intermediate_act_fn, Unnamed"):
+            model.save_pretrained(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("entry", "words"),
+        [
+            ("os.system", "is a list of 'activation'"),
+            ([{"activation": 3, "candidates": [], "sites": []}], "all of them text"),
+            (
+                [{"activation": "os.system", "candidates": [], "sites": ["encoder.layer.0.x"]}],
+                "os.system",
+            ),
+        ],
+    )
+    def test_an_entry_that_says_anything_else_is_an_error(self, entry, words, tmp_path):
+        self.bert("gelu").save_pretrained(tmp_path)
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "limen_activations": entry}))
+        with pytest.raises(LimenError, match=words):
+            self.library.BertModel.from_pretrained(tmp_path)
+
     def test_unregistering_leaves_nothing(self):
         adapter = library("limen.adapters.transformers")
+        models, trainer = self.library.PreTrainedModel, library("transformers.trainer").Trainer
         adapter.register("asau:beta=7")
         adapter.unregister()
         adapter.unregister()
         activations = self.library.activations
         assert type(activations.ACT2FN) is activations.ClassInstantier
         assert not [key for key in (*activations.ACT2FN, *activations.ACT2CLS) if "limen" in key]
-        assert self.library.PreTrainedModel._initialize_weights.__module__.startswith("transformers")
+        taught = (models._initialize_weights, models.save_pretrained, models._load_pretrained_model,
+                  trainer.get_decay_parameter_names)  # fmt: skip
+        assert all(function.__module__.startswith("transformers") for function in taught)
         with pytest.raises(KeyError):
             self.bert("limen:asau")
 

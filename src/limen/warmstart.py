@@ -10,11 +10,12 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from limen.activations.base import Activation
 from limen.errors import DtypeError, SampleError, ShapeError
@@ -360,12 +361,58 @@ def _run(model: nn.Module, batches: Iterable[Any]) -> None:
         raise SampleError("no batch was given; statistics need at least one, and an iterator can be used only once.")
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """What a model is called with: not a batch of data, of which only a part may be input.
+
+    >>> print(Arguments((torch.zeros(2, 3), [torch.zeros(4)]), {"scale": 2}))
+    model(Tensor[2, 3], [Tensor[4]], scale=2)
+    """
+
+    positional: tuple[Any, ...]
+    named: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        shown = [_shown(value) for value in self.positional]
+        shown += [f"{name}={_shown(value)}" for name, value in self.named.items()]
+        return f"model({', '.join(shown)})"
+
+    def copied(self) -> Arguments:
+        """The same with copies of all tensors, since a model may overwrite its input."""
+        copies: dict[int, Tensor] = {}
+
+        def copied(tensor: Tensor) -> Tensor:
+            if id(tensor) not in copies:  # what is one tensor stays one
+                copies[id(tensor)] = tensor.clone()
+            return copies[id(tensor)]
+
+        positional, named = tree_map_only(Tensor, copied, (self.positional, dict(self.named)))
+        return Arguments(positional, named)
+
+
+def _shown(value: Any) -> str:
+    """A value in an error: tensors by shape, collections by their beginning."""
+    if isinstance(value, Tensor):
+        return f"Tensor{list(value.shape)}"
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        items = ", ".join([*map(_shown, value[:2]), *(["…"] if len(value) > 2 else [])])
+        return f"[{items}]" if isinstance(value, list) else f"({items})"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {_shown(item)}' for key, item in value.items())}}}"
+    return repr(value) if isinstance(value, (str, int, float, type(None))) else type(value).__name__
+
+
 def call(model: nn.Module, batch: Any) -> Any:
     """Run a model on a batch: a tensor, a tuple or list whose first element is the input, or keyword arguments.
+
+    :class:`Arguments` are given to it as they are.
 
     >>> call(nn.Identity(), (torch.tensor([1.0]), "label"))
     tensor([1.])
     """
+    if isinstance(batch, Arguments):
+        batch = batch.copied()
+        return model(*batch.positional, **batch.named)
     if isinstance(batch, Mapping):
         return model(**batch)
     return model(batch[0] if isinstance(batch, (tuple, list)) else batch)

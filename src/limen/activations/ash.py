@@ -198,6 +198,7 @@ class TopPercentile(Activation):
     written = "x if x is among the largest percentile % of its context, else 0"
     plain_only = "it selects the largest elements by sorting"
     elementwise = False
+    takes_mask = True
 
     @staticmethod
     def formula(x: Tensor, percentile: float, context: Context) -> Tensor:
@@ -206,13 +207,32 @@ class TopPercentile(Activation):
         if x.numel() == 0:
             return x * 1.0
         others = [axis for axis in range(x.ndim) if axis not in axes]
-        samples = x.permute(*others, *axes).reshape(*(x.shape[axis] for axis in others), -1)
-        # 9 digits absorb the rounding of k·N/100, so that 30 % of 10 is 3.
-        kept = int(round(percentile * samples.shape[-1] / 100, 9))
-        if kept == 0:
-            return x * 0.0
-        threshold = samples.detach().topk(kept, dim=-1).values[..., -1]
+
+        def by_sample(values: Tensor) -> Tensor:
+            return values.permute(*others, *axes).reshape(*(x.shape[axis] for axis in others), -1)
+
+        samples = by_sample(x.detach())
+        if context.mask is None:
+            threshold = _smallest_kept(samples, percentile)
+        else:
+            threshold = _smallest_kept_of(samples, percentile, by_sample(context.mask.expand(x.shape)))
         for axis in sorted(axes):
             threshold = threshold.unsqueeze(axis)
         result: Tensor = where(x < threshold, 0.0, x)
         return result
+
+
+def _smallest_kept(samples: Tensor, percentile: float) -> Tensor:
+    """The last value kept of each row; ∞ where none is."""
+    # 9 digits absorb the rounding of k·N/100, so that 30 % of 10 is 3.
+    kept = int(round(percentile * samples.shape[-1] / 100, 9))
+    if kept == 0:
+        return torch.full_like(samples[..., 0], torch.inf)
+    return samples.topk(kept, dim=-1).values[..., -1]
+
+
+def _smallest_kept_of(samples: Tensor, percentile: float, mask: Tensor) -> Tensor:
+    """The same of what a mask lets count."""
+    kept = (percentile * mask.sum(-1, keepdim=True, dtype=torch.float64) / 100).mul(1e9).round().div(1e9).long()
+    ordered = torch.where(mask, samples, -torch.inf).sort(dim=-1, descending=True).values
+    return torch.where(kept > 0, ordered.gather(-1, (kept - 1).clamp(min=0)), torch.inf).squeeze(-1)

@@ -17,8 +17,9 @@ from torch.fx import Proxy
 
 from limen.activations.documenting import documented
 from limen.activations.fields import Field, Noise, Param, bind, is_count
+from limen.activations.masking import fitted
 from limen.errors import SpecError, suggest
-from limen.kernels import dispatch
+from limen.kernels import dispatch, plain
 from limen.kernels.bound import BoundFormula, shared
 
 MOST_CHANNELS, MOST_AXES = 2**24, 64
@@ -81,6 +82,8 @@ class Activation(nn.Module):
     """Whether each output element depends on its own input element only."""
     keeps_shape: ClassVar[bool] = True
     """Whether the output has the shape of the input."""
+    takes_mask: ClassVar[bool] = False
+    """Whether a formula that takes statistics by means of its own heeds the mask of its context."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -199,12 +202,20 @@ class Activation(nn.Module):
         except KeyError:  # a parametrised one is computed
             return tuple([getattr(self, name) for name in self.params])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Apply the formula to an input of any shape; the output has its type, and its shape where that is kept.
 
+        Args:
+            x: any shape, any floating type. Of a jagged tensor (``torch.nested``) each sample is taken by itself.
+            mask: which positions count: bool, or 0 and 1, of the input's leading axes, such as (batch, positions), or
+                of all; or whole numbers of shape (batch,): how many positions of each sample count, along axis 1. What
+                does not count enters no statistic and no gradient, and its output is 0. Statistics then run on torch's
+                operators, without a kernel.
+
         Raises:
-            DtypeError: for an input that is not floating-point.
-            ShapeError: for an input without the channels that the parameters are for.
+            DtypeError: for an input that is not floating-point, and a mask of another type.
+            ShapeError: for an input without the channels that the parameters are for, and a mask that does not fit it.
+            SpecError: for a mask where the formula cannot heed one.
 
         >>> import limen
         >>> limen.ReLU().forward(torch.tensor([-1.0, 2.0]))
@@ -212,14 +223,42 @@ class Activation(nn.Module):
         """
         given: Any = x
         if type(given) is Proxy:
-            return self._as_one_step(given)
+            return self._as_one_step(given, mask)
+        if mask is not None:
+            return self._where(fitted(mask, x), x)
         tensors = self.tensors() if self.group_size == 1 else self._by_channel()
         return dispatch.evaluate(self._bound[self.training], x, tensors, self.channel_dim)
 
-    def _as_one_step(self, x: Any) -> Tensor:
+    def _as_one_step(self, x: Any, mask: Any) -> Tensor:
         """What torch.fx sees of an activation: one step, as torch's own are."""
-        step: Any = x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
+        arguments = (x,) if mask is None else (x, mask)
+        step: Any = x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), arguments, {})
         return step  # type: ignore[no-any-return]
+
+    def _where(self, mask: Tensor, x: Tensor) -> Tensor:
+        """The formula of what counts, and 0 elsewhere, whatever stands there."""
+        if not self.heeds_mask():
+            raise SpecError(
+                f"{type(self).__name__} cannot heed a mask: its formula takes in other positions by its own means, or "
+                "changes the shape; take statistics by limen.formula.mean and std, or give each sample without padding."
+            )
+        counting = torch.where(mask, x, 0.0)
+        if self.elementwise:
+            return torch.where(mask, self.forward(counting), 0.0)
+        tensors = self.tensors() if self.group_size == 1 else self._by_channel()
+        found = plain.evaluate(self._bound[self.training], counting, tensors, self.channel_dim, mask=mask)
+        return torch.where(mask, found, 0.0)
+
+    def heeds_mask(self) -> bool:
+        """Whether ``forward`` takes a mask: where statistics are ``mean`` and ``std``, and where there are none.
+
+        >>> import limen
+        >>> limen.ASH().heeds_mask(), limen.Maxout().heeds_mask()
+        (True, False)
+        """
+        if not self.keeps_shape or self.elementwise or self.takes_mask:
+            return self.keeps_shape
+        return dispatch.is_derived(self._bound[self.training])
 
     def _by_channel(self) -> tuple[Tensor, ...]:
         """The tensors with one value a channel, from those with one a group."""

@@ -221,11 +221,16 @@ class AdAct(Activation):
             self._rebind()
         return None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the mixture to an input of any shape; the output has its shape and type."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Apply the mixture to an input of any shape; the output has its shape and type.
+
+        A mask is taken as by every activation, if each candidate takes one.
+        """
         given: Any = x
         if type(given) is Proxy:
-            return self._as_one_step(given)
+            return self._as_one_step(given, mask)
+        if mask is not None:
+            return super().forward(x, mask)
         compiling = is_compiling()
         bound = self._bound[self.training]
         logits: Any = self._parameters.get("logits")
@@ -282,6 +287,10 @@ class AdAct(Activation):
     def _softmax(self, sample: bool = False) -> Tensor:
         logits = self.logits
         return softmax(logits) if self.weighting is None else self.weighting(at_least_float32(logits), sample)
+
+    def heeds_mask(self) -> bool:
+        """Whether every candidate does."""
+        return all(candidate.heeds_mask() for candidate in self.in_play)
 
     def bind(self, training: bool) -> BoundFormula:
         """The candidates' formulas joined with the weights."""

@@ -100,9 +100,15 @@ def find(name: str) -> type[Activation]:
 
 
 def name_of(activation: Activation | type[Activation]) -> str:
-    """The name an activation is registered under, or its class's name."""
+    """The name an activation is registered under, or its class's name.
+
+    A class that surgery derived from a registered one, under the same name, stands for that.
+    """
     cls = activation if isinstance(activation, type) else type(activation)
-    return next((name for name, known in _CLASSES.items() if known is cls), cls.__name__)
+    home = cls.__module__, cls.__qualname__
+    same = ((name, issubclass(cls, known) and home == (known.__module__, known.__qualname__)) for name, known in
+            _CLASSES.items())  # fmt: skip
+    return next((name for name, is_it in same if is_it), cls.__name__)
 
 
 def create(spec: str, **named: Any) -> Activation:

@@ -44,6 +44,8 @@ def _differing(activation: Activation) -> dict[str, Any]:
         found["learned"] = learned or False
     if activation.num_parameters != 1:
         found["num_parameters"] = activation.num_parameters
+    if activation.group_size != 1:
+        found["group_size"] = activation.group_size
     if activation.channel_dim != 1:
         found["channel_dim"] = activation.channel_dim
     return found

@@ -10,7 +10,9 @@ from torch import nn
 
 from limen.activations.base import Activation
 from limen.activations.registry import find, names
+from limen.adapters.saved import keep_swaps
 from limen.adapters.specs import PREFIX, layer, prefixed_layer
+from limen.adapters.trainer import exempt_activations
 from limen.errors import require
 
 _undo: list[Callable[[], None]] = []
@@ -25,6 +27,10 @@ def register(*specs: str) -> None:
     Weights that a checkpoint lacks are started by Transformers, which knows its own layers only; it is taught to start
     ours too, so that ``from_pretrained(name, hidden_act="limen:asau")`` begins at the declared values.
 
+    ``save_pretrained`` writes into ``config.json`` which of limen's activations is where, as specs, and
+    ``from_pretrained`` puts them there before it reads the weights: a model changed by :func:`limen.swap_` comes back
+    as it was. ``Trainer`` leaves the parameters of activations out of weight decay.
+
     Raises:
         MissingExtraError: without Transformers.
         SpecError: for one of ``specs`` that names nothing, or changes the shape of its input.
@@ -38,7 +44,10 @@ def register(*specs: str) -> None:
     activations = _library("transformers.activations")
     if not _undo:
         _undo.append(_open_look_up(activations.ACT2FN))
-        _undo.append(_start_activations(_library("transformers").PreTrainedModel))
+        models = _library("transformers").PreTrainedModel
+        _undo.append(_start_activations(models))
+        _undo.append(keep_swaps(models))
+        _undo.append(exempt_activations(_library("transformers.trainer").Trainer))
     keeping_shape = [name for name in names() if find(name).keeps_shape]
     for spec in (*keeping_shape, *specs):
         _add(activations.ACT2CLS, PREFIX + spec, layer(spec))

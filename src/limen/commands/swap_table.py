@@ -12,7 +12,7 @@ from limen.surgery import Site, SwapReport
 
 
 def swap_tables(report: SwapReport) -> list[Table]:
-    """What is replaced, what is kept and why, what is not reached; only those that have rows."""
+    """What is replaced, what is kept and why, what is not reached, notes; only those that have rows."""
     tables = [
         _table("replaced", ("site", "was", "becomes", "call"), [
             (_path(site), site.before, site.after, _short(site.location)) for site in report.sites
@@ -21,6 +21,7 @@ def swap_tables(report: SwapReport) -> list[Table]:
             (_path(site), site.before, site.reason, _short(site.location)) for site in report.skipped
         ]),
         _table("not reached", ("call",), [(call,) for call in report.unreached]),
+        _table("to know", ("note",), [(note,) for note in report.notes]),
     ]  # fmt: skip
     return [table for table in tables if table.row_count]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, get_args
 
+from torch import Tensor
+
 from limen.errors import ShapeError, SpecError, suggest
 
 ContextKind = Literal["sample", "channel", "token"]
@@ -29,6 +31,8 @@ class Context(NamedTuple):
 
     kind: ContextKind = "sample"
     channel_dim: int = 1
+    mask: Tensor | None = None
+    """True where values count, broadcasting against the input; None where all do. Not part of a derived formula."""
 
     def axes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The axes to reduce for an input of this shape; empty where each element stands alone.

@@ -246,6 +246,8 @@ def where(condition: Any, u: Any, v: Any) -> Any:
 def mean(x: Any, context: Context | None = None) -> Any:
     """Mean of the input over its context, kept broadcastable against ``x``; 0 for an empty sample.
 
+    With a mask in the context, over what the mask lets count.
+
     Args:
         x: a floating tensor, at least 1-D, or a symbol.
         context: over which axes; ``Context()``, all but the first, if not given.
@@ -261,9 +263,12 @@ def mean(x: Any, context: Context | None = None) -> Any:
     """
     if not isinstance(x, Tensor):
         return _symbolic_statistic("mean", x)
-    axes = (context or Context()).axes(tuple(x.shape))
+    context = context or Context()
+    axes = context.axes(tuple(x.shape))
     if not axes:
         return x
+    if context.mask is not None:
+        return _mean_of(x, axes, context.mask)
     if x.numel() == 0:
         return x.sum(axes, keepdim=True)
     return x.mean(axes, keepdim=True)
@@ -271,6 +276,8 @@ def mean(x: Any, context: Context | None = None) -> Any:
 
 def std(x: Any, context: Context | None = None) -> Any:
     """Population deviation (divisor N) of the input over its context; 0 with gradient 0 for a constant sample.
+
+    With a mask in the context, over what the mask lets count.
 
     Args:
         x: a floating tensor, at least 1-D, or a symbol.
@@ -287,19 +294,30 @@ def std(x: Any, context: Context | None = None) -> Any:
     """
     if not isinstance(x, Tensor):
         return _symbolic_statistic("std", x)
-    axes = (context or Context()).axes(tuple(x.shape))
+    context = context or Context()
+    axes = context.axes(tuple(x.shape))
     if not axes:
         return torch.zeros_like(x)
     if x.numel() == 0:
         return torch.zeros_like(x.sum(axes, keepdim=True))
-    centred = x - x.mean(axes, keepdim=True)
+    mask = context.mask
+    centred = x - (x.mean(axes, keepdim=True) if mask is None else _mean_of(x, axes, mask))
+    if mask is not None:
+        centred = torch.where(mask, centred, 0.0)
     # In units of the largest deviation no square overflows; the unit cancels in every derivative. torch.std has the
     # same value and gradient, and a second derivative that is NaN where the deviation is 0.
     unit = centred.detach().abs().amax(axes, keepdim=True)
     constant = unit == 0
     unit = torch.where(constant, 1.0, unit)
-    variance = (centred / unit).square().mean(axes, keepdim=True)
+    squares = (centred / unit).square()
+    variance = squares.mean(axes, keepdim=True) if mask is None else _mean_of(squares, axes, mask)
     return torch.where(constant, 0.0, unit * torch.where(constant, 1.0, variance).sqrt())
+
+
+def _mean_of(x: Tensor, axes: tuple[int, ...], mask: Tensor) -> Tensor:
+    """The mean of what counts; 0 where nothing does."""
+    counts = mask.expand(x.shape).sum(axes, keepdim=True).clamp(min=1)
+    return torch.where(mask, x, 0.0).sum(axes, keepdim=True) / counts.to(x.dtype)
 
 
 def uniform(like: Any) -> Any:

@@ -25,7 +25,7 @@ from limen.kernels.c import build as c_build
 from limen.kernels.c import run as c_run
 from limen.kernels.call import drawn
 from limen.kernels.choice import Backend
-from limen.kernels.layout import ORDINARY, is_plain
+from limen.kernels.layout import ORDINARY, is_plain, rejoined
 from limen.kernels.precision import HALF_TYPES
 from limen.kernels.triton import build as triton_build
 from limen.kernels.triton import run as triton_run
@@ -102,9 +102,17 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
             if recorded:
                 return autograd.record(c_run, bound, x, parameters, channel_dim)
             return c_run.generally(drawn(bound, x, spread(bound, parameters), channel_dim))[0]
+    if x.is_nested and bound.contexts:
+        return _by_sample(bound, x, parameters, channel_dim)
     if chosen == "c" and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
+
+
+def _by_sample(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
+    """A jagged batch, each sample by itself, as a batch of one."""
+    samples = [evaluate(bound, sample.unsqueeze(0), parameters, channel_dim).squeeze(0) for sample in x.unbind()]
+    return rejoined(x, samples)
 
 
 def shortly(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -> Tensor | None:
@@ -131,6 +139,8 @@ def _evaluate_by_triton(
         if torch.is_grad_enabled() and requires_grad(x, apart):
             return autograd.record(triton_run, bound, x, apart, channel_dim)
         return triton_run.forward(*drawn(bound, x, apart, channel_dim))[0]
+    if x.is_nested and bound.contexts:
+        return _by_sample(bound, x, parameters, channel_dim)
     if chosen in ("c", "triton") and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x) if chosen == "c" else _why_not_triton(bound, x))
     return plain.evaluate(bound, x, parameters, channel_dim)
@@ -258,6 +268,17 @@ def _why_not_triton(bound: BoundFormula, x: Tensor) -> str:
         f"the Triton kernels take {where} of float32, bfloat16 or float16 in eager mode, and the input is "
         f"{x.dtype} on {x.device} with {x.numel()} elements; use the backend 'auto' or 'plain'."
     )
+
+
+def is_derived(bound: BoundFormula) -> bool:
+    """Whether the formula becomes an expression over its input, its parameters, and mean and deviation of the input."""
+    from limen.formula.symbolic import UntraceableError
+
+    try:
+        derive(bound, ())
+    except UntraceableError:
+        return False
+    return True
 
 
 def why_no_kernel(bound: BoundFormula, device: str = "cpu") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -174,3 +174,27 @@ def laid_out_as(x: Tensor, result: Tensor) -> Tensor:
     """The result in the layout that torch's own activations give for such an input."""
     target = torch.empty_like(x)
     return result if result.stride() == target.stride() else target.copy_(result)
+
+
+def rejoined(like: Tensor, samples: list[Tensor]) -> Tensor:
+    """Samples as a jagged tensor of the very structure of another, so that both can be added."""
+    jagged: Any = like
+    axis = jagged._ragged_idx - 1
+    starts = jagged.offsets()[:-1].tolist()
+    total = jagged.values().shape[axis]
+    parts, at = [], 0
+    for sample, start in zip(samples, starts, strict=True):
+        parts += [_gap(sample, axis, start - at), sample]
+        at = start + sample.shape[axis]
+    parts.append(_gap(samples[-1], axis, total - at))
+    values = torch.cat(parts, dim=axis)
+    return torch.nested.nested_tensor_from_jagged(
+        values, jagged.offsets(), lengths=jagged.lengths(), jagged_dim=axis + 1
+    )
+
+
+def _gap(sample: Tensor, axis: int, length: int) -> Tensor:
+    """Zeros where a jagged tensor holds memory between its samples."""
+    shape = list(sample.shape)
+    shape[axis] = length
+    return sample.new_zeros(shape)

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from limen.errors import ShapeError
+from limen.formula import Context
 from limen.kernels.bound import BoundFormula
 from limen.kernels.noise import noise_like, seed_like
 from limen.kernels.precision import working_dtype
@@ -25,14 +26,17 @@ def evaluate(
     channel_dim: int,
     seed: Tensor | None = None,
     walked: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Run the formula in the working type and round the result once to the type of ``x``.
 
     With a ``seed`` the noise is that of the compiled kernels, which count the elements as they lie in the memory of
-    ``walked``; without one it has a seed of its own.
+    ``walked``; without one it has a seed of its own. With a ``mask`` statistics are taken of what it lets count.
     """
     work = working_dtype(x)
     arguments: dict[str, Any] = dict(bound.constants)
+    if mask is not None:
+        arguments |= {name: v._replace(mask=mask) for name, v in bound.constants if isinstance(v, Context)}
     for name, parameter in zip(bound.parameters, spread(bound, parameters), strict=True):
         arguments[name] = broadcast(parameter, x, channel_dim).to(work)
     if bound.noise and seed is None:

@@ -43,6 +43,11 @@ def maker(to: Target) -> Maker:
     return lambda channels: _made(make, channels)
 
 
+def leaves_context_open(to: Target) -> bool:
+    """Whether the target leaves it to surgery over what statistics are taken."""
+    return "context=" not in to if isinstance(to, str) else isinstance(to, type) and issubclass(to, Activation)
+
+
 def _of_spec(spec: str) -> Maker:
     """Makes one activation for each number of channels; the others of that number are its twins."""
     first: dict[Channels | None, Activation] = {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
+import random
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from limen.errors import LimenError
 from limen.surgery.flow import Channels, channels_of
 from limen.surgery.known import function_name
+from limen.warmstart import Arguments, call
 
 MOST_ROWS, MOST_VALUES = 256, 2**18
 """Of a site's inputs at most so many rows, and values, are kept from each batch."""
@@ -36,51 +36,18 @@ class Seen:
     """What also arrived where the first channels do not fit, as in a loop over layers of several widths."""
 
 
-def batches(model: nn.Module, example_inputs: Any) -> list[Any]:
-    """Example inputs as a list of batches, each as :func:`limen.warmstart.call` takes it."""
-    if example_inputs is None:
-        return []
-    if isinstance(example_inputs, (Tensor, Mapping)):
-        return [example_inputs]
-    if isinstance(example_inputs, tuple):
-        return [_unpacked(_bound(model, example_inputs))]
-    if not isinstance(example_inputs, Iterable):
-        raise LimenError(
-            f"example_inputs must be a tensor, a tuple of the model's arguments, a mapping of them, or an iterable of "
-            f"batches, and {type(example_inputs).__name__} was given."
-        )
-    found = list(example_inputs)
-    if not found:
-        raise LimenError("example_inputs holds no batch; an iterator can be used only once.")
-    return found
-
-
-def _bound(model: nn.Module, values: tuple[Any, ...]) -> inspect.BoundArguments:
-    signature = inspect.signature(getattr(model, "_orig_mod", model).forward)
-    try:
-        return signature.bind(*values)
-    except TypeError as error:
-        raise LimenError(
-            f"example_inputs holds {len(values)} arguments, and the model's forward{signature} does not take them: "
-            f"{error}. A tuple is the arguments of one call; give several batches as a list."
-        ) from error
-
-
-def _unpacked(bound: inspect.BoundArguments) -> Any:
-    """Positional arguments by name; a single one as it is."""
-    values = dict(bound.arguments)
-    if len(values) == 1 and len(bound.args) == 1:
-        return bound.args[0]
-    return values
-
-
-def outputs(model: nn.Module, given: list[Any]) -> list[Tensor]:
+def outputs(model: nn.Module, given: list[Arguments]) -> list[Tensor]:
     """All floating-point tensors of the model's results in evaluation, without a trace in modes or random state."""
     with _quiet(model):
-        return [tensor.clone() for batch in given for tensor in _tensors(_call(model, batch))]
+        return [_dense(tensor).clone() for batch in given for tensor in _tensors(_call(model, batch))]
 
 
-def observe(model: nn.Module, sites: Mapping[str, nn.Module], given: list[Any]) -> dict[str, Seen]:
+def outputs_of_one(model: nn.Module, arguments: Arguments) -> list[Tensor]:
+    """Those of one call."""
+    return outputs(model, [arguments])
+
+
+def observe(model: nn.Module, sites: Mapping[str, nn.Module], given: list[Arguments]) -> dict[str, Seen]:
     """What arrives at each of these modules of the model."""
     seen = {path: Seen() for path in sites}
     last: list[Channels] = []
@@ -196,7 +163,7 @@ def _channels(x: Tensor, last: list[Channels]) -> Channels | None:
     return Channels(x.shape[1], 1) if x.ndim in (2, 4, 5) else None
 
 
-def still_running(model: nn.Module, ours: Iterable[nn.Module], known: set[str], given: list[Any]) -> list[str]:
+def still_running(model: nn.Module, ours: Iterable[nn.Module], known: set[str], given: list[Arguments]) -> list[str]:
     """Activation functions that a run calls outside these modules, as ``file:line: function``.
 
     Calls inside torch's own modules are theirs; those at a location in ``known`` are accounted for.
@@ -265,32 +232,61 @@ def drift(before: list[Tensor], after: list[Tensor]) -> float:
 
 @contextmanager
 def _quiet(model: nn.Module) -> Iterator[None]:
-    """Evaluation without gradients; modes and random state are put back."""
+    """Evaluation without gradients, without torch's fused Transformer layers; modes and random states are put back.
+
+    The fused layers round in another order and fill padding otherwise, and a swap switches them off.
+    """
     modes = {module: module.training for module in model.modules()}
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    fused = torch.backends.mha.get_fastpath_enabled()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        with torch.no_grad(), _random_states():
+            torch.backends.mha.set_fastpath_enabled(False)
             model.eval()
             yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for module, training in modes.items():
             module.training = training
 
 
-def _call(model: nn.Module, batch: Any) -> Any:
-    from limen.warmstart import call
+@contextmanager
+def _random_states() -> Iterator[None]:
+    """torch's, Python's and NumPy's generators are afterwards as they were."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    state, numpy = random.getstate(), sys.modules.get("numpy")
+    of_numpy = numpy.random.get_state() if numpy else None
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(state)
+        if numpy:
+            numpy.random.set_state(of_numpy)
 
+
+def _call(model: nn.Module, batch: Arguments) -> Any:
     # A compiled model is watched uncompiled: inside its graph, modules no longer stand apart.
     return call(getattr(model, "_orig_mod", model), batch)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
-        if value.is_floating_point():
+        if value.is_floating_point() or value.is_complex():
             yield value.detach()
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _tensors(item)
+        return
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif is_dataclass(value) and not isinstance(value, type):
+        value = vars(value).values()
+    elif not isinstance(value, (list, tuple)):
+        return
+    for item in value:
+        yield from _tensors(item)
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """With real values in plain memory, which can be compared and subtracted."""
+    if tensor.is_nested:
+        return torch.cat([part.reshape(-1) for part in tensor.unbind()])
+    plain = tensor if tensor.layout == torch.strided else tensor.to_dense()
+    return torch.view_as_real(plain.resolve_conj()) if plain.is_complex() else plain

@@ -78,6 +78,8 @@ class SwapReport:
     """Activations that were seen and could not be replaced, as ``file:line: call``."""
     drift: float | None = None
     """With example inputs: root mean square of the change of the model's outputs, relative to theirs."""
+    notes: list[str] = field(default_factory=list)
+    """What else the new activations change or need, a sentence each, such as that the model stops being causal."""
     renormalised: int = 0
     """How many BatchNorm layers had their statistics estimated anew."""
     steps_back: list[Callable[[], None]] = field(default_factory=list, repr=False)
@@ -143,6 +145,7 @@ class SwapReport:
             "skipped": [_plain(site) for site in self.skipped],
             "unreached": self.unreached,
             "drift": self.drift,
+            "notes": self.notes,
         }
 
     def __str__(self) -> str:
@@ -154,6 +157,7 @@ class SwapReport:
             lines.append(
                 "  new parameters are in no optimizer made before; add_param_group({'params': report.parameters()})"
             )
+        lines += [f"  note: {note}" for note in self.notes]
         if self.drift is not None:
             lines.append(f"  the model's output changed by {self.drift:.2%}")
         return "\n".join(lines)

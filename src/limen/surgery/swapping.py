@@ -13,27 +13,31 @@ import torch
 from torch import Tensor, nn
 
 from limen.errors import LimenError, SpecError
+from limen.surgery.causal import Causality
+from limen.surgery.examples import batches, equal, first_run
 from limen.surgery.hooks import carry_hooks
 from limen.surgery.inplace import must_write_back, writing_back
 from limen.surgery.installing import Undo, calls_that_stay, install
 from limen.surgery.keeping import Rules, Where
-from limen.surgery.making import Maker, Target, maker
+from limen.surgery.making import Maker, Target, leaves_context_open, maker
 from limen.surgery.observing import (
     Seen,
-    batches,
     drift,
     modules_that_run,
     noting_runs,
     observe,
     outputs,
+    outputs_of_one,
     still_running,
     taking_integers,
 )
+from limen.surgery.proving import TRIES, Standing
 from limen.surgery.report import Installed, Site, SwapReport
 from limen.surgery.sharing import channels_for
 from limen.surgery.sites import Spot, Survey, survey
 from limen.surgery.state import MovingStateMap, References, StateMap, held_under, take_over
 from limen.surgery.twins import places_of
+from limen.warmstart import Arguments
 
 Share = Literal["site", "instance"]
 
@@ -63,6 +67,9 @@ def swap_(
     before the swap still load with ``strict=True``. The model still copies and pickles. New parameters are in no
     optimizer that was made before: make it after the swap, or give it ``report.parameters()`` as a further group.
 
+    In a model that shows that it is causal, activations with statistics of their input take them within each token, if
+    no context was named; ``notes`` in the report say so, and where a model stops being causal.
+
     Kept by default, and listed with the reason: gates (sigmoid, softmax, GLU), what lies in recurrent cells, bounded
     functions at the model's output, and what no example input reaches.
 
@@ -75,8 +82,9 @@ def swap_(
             ``example_inputs``, or over N(0, 1) without them.
         share: ``"site"``: one object a site. ``"instance"``: one object for all sites that held one object.
         example_inputs: a tensor, a tuple of the model's arguments, a mapping of them, or an iterable of batches, of
-            the shapes and types that the model takes. It is run on them in evaluation mode: the report then names
-            activations that still run unreached.
+            the shapes and types that the model takes. It is run on copies of them in evaluation mode: the report then
+            names activations that still run unreached. An argument that is a list goes into a tuple: ``(images,)``.
+            Of a batch in an iterable, what the model cannot take is left out as labels.
         num_parameters: how many parameters each new activation has; ``"channel"``: one for each channel of what feeds
             the site, found from the layers before it or seen on the example inputs.
         reestimate_batch_norm: afterwards estimate BatchNorm statistics anew on the example inputs.
@@ -87,8 +95,8 @@ def swap_(
     Raises:
         SpecError: for an unknown activation, or one that changes the shape of its input; for ``where``, ``keep`` or
             ``share`` that name nothing; for ``reestimate_batch_norm`` without example inputs.
-        LimenError: if ``model`` is no ``nn.Module``, the example inputs do not fit it, or the channels of a site cannot
-            be told.
+        LimenError: if ``model`` is no ``nn.Module``, the example inputs do not fit it or can be read in two ways, or
+            the channels of a site cannot be told.
         SampleError: with ``warm_start``, if what a site receives does not determine a function.
 
     After any error the model is as it was before.
@@ -106,14 +114,14 @@ def swap_(
     if share not in ("site", "instance"):
         raise SpecError(f"share={share!r} is not possible: give 'site' or 'instance'.")
     make = maker(to)
-    given = batches(model, example_inputs)
+    given = batches(model, example_inputs, outputs_of_one)
     if reestimate_batch_norm and not given:
         raise SpecError("reestimate_batch_norm=True needs example_inputs to estimate from.")
     rules = Rules(where, keep)
     operation = _Operation(model, survey(model, share == "site", num_parameters == "channel"), given)
     operation.choose(rules)
     operation.look(observing=warm_start or num_parameters == "channel")
-    operation.make(make, num_parameters, tied=share == "instance")
+    operation.make(make, num_parameters, tied=share == "instance", free=leaves_context_open(to))
     try:
         operation.install(warm_start)
         return operation.finish(reestimate_batch_norm)
@@ -151,7 +159,7 @@ class _Operation:
 
     model: nn.Module
     survey: Survey
-    given: list[Any]
+    given: list[Arguments]
     chosen: list[Spot] = field(default_factory=list)
     skipped: list[Site] = field(default_factory=list)
     named: bool = False
@@ -168,6 +176,7 @@ class _Operation:
     classes: list[type] = field(default_factory=list)
     undo: Undo = field(default_factory=list)
     state: StateMap | None = None
+    causality: Causality | None = None
 
     def choose(self, rules: Rules) -> None:
         """Part the sites into those to replace and those that stay."""
@@ -190,22 +199,18 @@ class _Operation:
         """
         if not self.given:
             return
-        self.before = outputs(self.model, self.given)
-        repeatable = _equal(self.before, outputs(self.model, self.given))
-        exact = all(spot.call is None or spot.call[1].exact for spot in self.chosen)
+        self.before = first_run(self.model, self.given, outputs_of_one)
+        # RReLU called with training=True draws its slopes, and a stand-in computes as in evaluation.
+        exact = all(
+            spot.call is None or (spot.call[1].exact and type(spot.like) is not nn.RReLU) for spot in self.chosen
+        )
         places = Counter(spot.tie for spot in self.chosen)
         stand_ins = [(spot, self._stand_in(spot, alone=places[spot.tie] == 1)) for spot in self.chosen]
         undo = install(self.model, self.survey, stand_ins)
         try:
             sites = {spot.path: module for spot, module in stand_ins}
             with taking_integers(sites) as of_integers, noting_runs(sites) as ran:
-                now = outputs(self.model, self.given)
-            if repeatable and exact and not _equal(self.before, now):
-                suspects = ", ".join(spot.path for spot, module in stand_ins if module is not spot.original)
-                raise LimenError(
-                    "calling this model's activations as modules changed its outputs, so it was left as it was; keep "
-                    f"some sites ({suspects}) and please report it."
-                )
+                same = self._gives_the_same() or not exact
             if observing:
                 self.seen = observe(self.model, sites, self.given)
             self._note_idle({path: module for path, module in sites.items() if path not in ran})
@@ -216,6 +221,12 @@ class _Operation:
         finally:
             while undo:
                 undo.pop()()
+        if not same and all(self._gives_the_same() for _ in range(TRIES)):
+            suspects = ", ".join(spot.path for spot, module in stand_ins if module is not spot.original)
+            raise LimenError(
+                "calling this model's activations as modules changed its outputs, so it was left as it was; keep "
+                f"some sites ({suspects}) and please report it."
+            )
         self._keep(of_integers, "its input is a tensor of integers")
         if not self.named:
             kept = {spot.path for spot in self.chosen if spot.path in self.idle and not self._is_routed(spot)}
@@ -239,6 +250,9 @@ class _Operation:
             module = parents[id(module)][0] if id(module) in parents else None
         return False
 
+    def _gives_the_same(self) -> bool:
+        return equal(self.before, outputs(self.model, self.given))
+
     def _keep(self, paths: set[str], reason: str) -> None:
         """Leave sites out that were chosen before."""
         for spot in [spot for spot in self.chosen if spot.path in paths]:
@@ -251,21 +265,23 @@ class _Operation:
         overwrites = must_write_back(spot, self.survey.flow)
         if spot.place == "child" and spot.in_place == overwrites and alone:
             return spot.original
-        module = _Standing(spot.original).train(spot.original.training)
+        module = Standing(_target(spot), spot.in_place, overwrites).train(spot.original.training)
         if spot.was_module:
             carry_hooks(module, spot.original)
-        return writing_back(module) if overwrites else module
+        return module
 
-    def make(self, make: Maker, num_parameters: int | str | None, tied: bool) -> None:
+    def make(self, make: Maker, num_parameters: int | str | None, tied: bool, free: bool) -> None:
         """Make the new activations, before anything is replaced."""
         by_tie: dict[int, nn.Module] = {}
         known: References = {}
+        self.causality = Causality(self.model, self.survey.readings, free, self.given, outputs_of_one)
         channels = channels_for(self.chosen, self.survey.flow, self.seen, num_parameters, self.idle)
         for spot in self.chosen:
             if tied and spot.tie in by_tie:
                 self.new.append(by_tie[spot.tie])
                 continue
             new = make(channels[spot.path])
+            self.causality.settle(spot.path, new)
             take_over(new, spot.original, spot.owner, self.model, spot.was_module, known)
             self.new.append(writing_back(new) if must_write_back(spot, self.survey.flow) else new)
             by_tie[spot.tie] = self.new[-1]
@@ -360,23 +376,13 @@ class _Operation:
             report.sites.append(site)
         if self.given:
             report.drift = drift(self.before, outputs(self.model, self.given))
+        report.notes = self.causality.notes() if self.causality is not None else []
         return report
 
 
 def _prefixes(spots: list[Spot], places: Mapping[int, list[str]]) -> list[str]:
     """Where the state dict has what stands at these sites, once for each name of a shared owner."""
     return [f"{prefix}{spot.name}." for spot in spots for prefix in places[id(spot.owner)]]
-
-
-class _Standing(nn.Module):
-    """An old function at its place, called out of place."""
-
-    def __init__(self, original: nn.Module) -> None:
-        super().__init__()
-        self.compute = _target_of(original)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.compute(x.clone())
 
 
 def _target(spot: Spot) -> Callable[[Tensor], Tensor]:
@@ -409,10 +415,6 @@ def one_line(module: nn.Module) -> str:
     """A module's description, cut to its own line."""
     text = repr(module)
     return text if "\n" not in text else f"{type(module).__name__}({module.extra_repr()})"
-
-
-def _equal(first: list[Tensor], second: list[Tensor]) -> bool:
-    return len(first) == len(second) and all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def _buffers(module: nn.Module) -> dict[str, Tensor]:
