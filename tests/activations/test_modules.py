@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers import ALL, KEEPING_SHAPE, LEARNING, activation, sample_input
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 import limen
@@ -143,6 +144,41 @@ def test_printing_shows_the_current_values():
     with torch.no_grad():
         many.beta[0] = 3.0
     assert repr(many) == "Swish(beta=2 in [1, 3], num_parameters=2)"
+
+
+class TestPrintingWithoutNumbers:
+    @pytest.mark.parametrize("name", ALL)
+    def test_in_fake_mode(self, name):
+        real = limen.create(name)
+        with FakeTensorMode():
+            fake = limen.create(name)
+            for module in (real, fake):
+                assert type(module).__name__ in repr(nn.Sequential(nn.Linear(2, 2), module))
+
+    @pytest.mark.parametrize("module", [limen.PReLU(), nn.Sequential(limen.AdAct(("relu", "prelu")))])
+    def test_vmap_compiles_without_a_graph_break(self, module):
+        torch._dynamo.reset()
+        compiled = torch.compile(torch.vmap(module), fullgraph=True, backend="eager")
+        x = torch.randn(4, 3)
+        torch.testing.assert_close(compiled(x), module(x))
+
+    def test_of_wrapped_parameters(self):
+        module, printed = limen.ASAU(), []
+
+        def run(values, x):
+            with torch.nn.utils.stateless._reparametrize_module(module, values):
+                printed.append(repr(module))
+                return module(x)
+
+        values = {name: torch.stack([p, p + 1]) for name, p in module.named_parameters()}
+        torch.vmap(run, in_dims=(0, None))(values, torch.randn(3))
+        assert printed == ["ASAU()"]
+
+    def test_of_a_shard_that_is_elsewhere(self):
+        freed, empty = limen.ASAU(num_parameters=3), limen.ASAU(num_parameters=3)
+        freed.beta.untyped_storage().resize_(0)
+        empty.beta.data = torch.empty(0)
+        assert repr(freed) == repr(empty) == "ASAU(num_parameters=3)"
 
 
 class TestLearned:

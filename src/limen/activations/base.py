@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.fx import Proxy
 
 from limen.activations.documenting import documented
@@ -249,15 +250,21 @@ class Activation(nn.Module):
         """
         return {name: field.current(self, name) for name, field in self.fields.items() if isinstance(field, Param)}
 
+    def __repr__(self) -> str:
+        """As torch prints modules; the name alone while torch traces, where torch.vmap asks for it."""
+        return type(self).__name__ if is_compiling() else super().__repr__()
+
     def extra_repr(self) -> str:
-        """The current values, then what differs from the defaults.
+        """The current values, where there are any to read, then what differs from the defaults.
 
         >>> import limen
         >>> limen.PReLU(num_parameters=3).extra_repr()
         'weight=0.25, num_parameters=3'
         """
-        with torch.no_grad():
-            parts = [f"{name}={_summary(value)}" for name, value in self.parameter_values().items()]
+        parts = []
+        if all(map(_has_numbers, [*self.parameters(), *self.buffers()])):
+            with torch.no_grad():
+                parts = [f"{name}={_summary(value)}" for name, value in self.parameter_values().items()]
         for name, field in self.fields.items():
             if not isinstance(field, Param) and field.settable:
                 value = getattr(self, name)
@@ -269,6 +276,16 @@ class Activation(nn.Module):
         if self.channel_dim != 1:
             parts.append(f"channel_dim={self.channel_dim}")
         return ", ".join(parts)
+
+
+def _has_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor can be read here and now, or is on meta, which says so itself.
+
+    Not where torch vectorises, and not if it is fake, distributed, or a shard whose memory is elsewhere.
+    """
+    if not dispatch.is_eager(tensor):
+        return False
+    return tensor.is_meta or (tensor.numel() > 0 and tensor.untyped_storage().nbytes() > 0)
 
 
 def _summary(value: Tensor) -> str:

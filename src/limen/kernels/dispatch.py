@@ -92,7 +92,7 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
         return _evaluate_compiling(bound, x, parameters, channel_dim)
     if not x.is_cpu or _chosen == "triton":
         return _evaluate_by_triton(bound, x, parameters, channel_dim)
-    if _chosen != "plain" and _is_eager(x):
+    if _chosen != "plain" and is_eager(x):
         recorded = torch.is_grad_enabled() and requires_grad(x, parameters)
         short = bound.short_calls.get(x.dtype)  # where it is there, there is a kernel
         found: Tensor | None = None if recorded or short is None else short(x, parameters, None)
@@ -116,7 +116,7 @@ def shortly(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -> Ten
     short = bound.short_calls.get(x.dtype)
     if short is None or not x.is_cpu or (torch.is_grad_enabled() and requires_grad(x, parameters)):
         return None
-    if _chosen not in ("auto", "c") or not _is_eager(x):
+    if _chosen not in ("auto", "c") or not is_eager(x):
         return None
     found: Tensor | None = short(x, parameters, None)
     return found
@@ -125,7 +125,7 @@ def shortly(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -> Ten
 def _evaluate_by_triton(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
     """By Triton's kernels if the tensor is on a GPU, or theirs to interpret; else by the plain formula."""
     may = x.dtype in _COMPILED_TYPES and _chosen in ("auto", "triton") and _is_for_triton(x)
-    if may and _is_eager(x) and is_plain(x) and _TRITON.has(bound):
+    if may and is_eager(x) and is_plain(x) and _TRITON.has(bound):
         apart = spread(bound, parameters)
         if torch.is_grad_enabled() and requires_grad(x, apart):
             return autograd.record(triton_run, bound, x, apart, channel_dim)
@@ -164,7 +164,7 @@ def _kernel_key(bound: BoundFormula, device: str) -> str:
 _kernel_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def _is_eager(x: Tensor) -> bool:
+def is_eager(x: Tensor) -> bool:
     """Whether tensors flow and are computed with at once, with nothing between us and them."""
     return (
         type(x) in _ORDINARY
