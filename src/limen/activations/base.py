@@ -21,6 +21,7 @@ from limen.activations.fields import Field, Noise, Param, bind
 from limen.errors import SpecError, suggest
 from limen.kernels import dispatch
 from limen.kernels.bound import BoundFormula, shared
+from limen.kernels.precision import HALF_TYPES, parameter_dtype
 
 
 class Activation(nn.Module):
@@ -37,15 +38,18 @@ class Activation(nn.Module):
         group_size: how many neighbouring channels share each of ``num_parameters`` values; the input then has
             num_parameters × group_size channels.
         channel_dim: the channel axis of the input; used with one parameter a channel.
-        device, dtype: of the parameters. The output always has the type of the input.
+        device, dtype: of the parameters; float32 where torch's default is a half type. The output always has the type
+            of the input.
 
-    Shape: any; the output has the shape and type of the input. Types: every floating type; half types are computed
-    in float32 and rounded once. Parameters are float and 1-D, of num_parameters values.
+    Shape: any; the output has the shape and type of the input. Types: float64, float32, bfloat16 and float16; half
+    types are computed in float32 and rounded once. Parameters are float and 1-D, of num_parameters values. They stay
+    float32 when a model becomes a half type (``model.bfloat16()``), in which steps of usual learning rates would round
+    away; only a half type given as ``dtype`` is kept.
 
     Raises:
         SpecError: when made, for an argument that is unknown or a value that is not allowed; when a class is defined
             whose formula does not take ``x`` and exactly its fields.
-        DtypeError: when called, for an input that is not floating-point.
+        DtypeError: when called, for an input of another type.
         ShapeError: when called, for an input without the channels that the parameters are for.
 
     >>> from limen.formula import tanh
@@ -79,6 +83,8 @@ class Activation(nn.Module):
     """Whether each output element depends on its own input element only."""
     keeps_shape: ClassVar[bool] = True
     """Whether the output has the shape of the input."""
+    dtype_asked: torch.dtype | None = None
+    """The type that the constructor was given for the parameters."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -119,6 +125,7 @@ class Activation(nn.Module):
         self.num_parameters = num_parameters
         self.channel_dim = channel_dim
         self.group_size = group_size
+        self.dtype_asked = dtype
         self.initial = _bind(owner, self.fields, values, named)
         learned_names = self._learned_names(learned)
         for name, field in self.fields.items():
@@ -126,7 +133,7 @@ class Activation(nn.Module):
                 if field.settable:
                     setattr(self, name, self.initial[name])
                 continue
-            value = torch.empty(num_parameters, device=device, dtype=dtype)
+            value = torch.empty(num_parameters, device=device, dtype=parameter_dtype(dtype))
             if name in learned_names:
                 self.register_parameter(name, nn.Parameter(value))
             else:
@@ -191,7 +198,7 @@ class Activation(nn.Module):
         """Apply the formula to an input of any shape; the output has its type, and its shape where that is kept.
 
         Raises:
-            DtypeError: for an input that is not floating-point.
+            DtypeError: for an input of another type.
             ShapeError: for an input without the channels that the parameters are for.
 
         >>> import limen
@@ -240,6 +247,16 @@ class Activation(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._rebind()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Parameters follow their model to any device and type, but to no half type that was not asked for."""
+
+        def kept(tensor: Tensor) -> Tensor:
+            moved: Tensor = fn(tensor)
+            rounded = moved.dtype in HALF_TYPES and tensor.dtype not in HALF_TYPES and moved.dtype != self.dtype_asked
+            return tensor.to(moved.device, torch.float32) if rounded else moved
+
+        return super()._apply(kept, recurse)  # type: ignore[no-untyped-call]
 
     def parameter_values(self) -> dict[str, Tensor]:
         """The current value of every :class:`Param` field, learned or not: float, 1-D, of num_parameters values.

@@ -21,7 +21,7 @@ from limen.activations.weighting import Weighting, held
 from limen.errors import SpecError, suggest
 from limen.kernels import dispatch
 from limen.kernels.bound import BoundFormula
-from limen.kernels.precision import at_least_float32
+from limen.kernels.precision import at_least_float32, parameter_dtype
 from limen.kernels.weights import ALL, softmax
 
 PAPER_CANDIDATES = ("relu", "elu", "leaky_relu", "prelu", "rrelu", "silu", "mish")
@@ -132,7 +132,7 @@ class AdAct(Activation):
         self.weighting = None
         self.alive = tuple(range(len(chosen)))
         shape = (len(chosen),) if num_parameters == 1 else (num_parameters, len(chosen))
-        self.logits = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        self.logits = nn.Parameter(torch.empty(shape, device=device, dtype=parameter_dtype(dtype)))
         self.formula = MixtureFormula(candidate.formula for candidate in self.members)
         self.elementwise = all(candidate.elementwise for candidate in self.members)
         self.reset_parameters()

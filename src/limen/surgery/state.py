@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limen.activations.base import Activation
+from limen.kernels.precision import HALF_TYPES
+
 _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks_with_kwargs",
     "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called",
@@ -16,12 +19,17 @@ _HOOKS = (
 
 
 def take_over(new: nn.Module, old: nn.Module, owner: nn.Module, model: nn.Module, hooks: bool) -> nn.Module:
-    """Give a new module the device, type, mode, hooks and frozenness of what it replaces."""
+    """Give a new module the device, type, mode, hooks and frozenness of what it replaces.
+
+    A type that was asked for stays.
+    """
     own = list(old.parameters())
     near = (t for source in (old, owner, model) for t in (*source.parameters(), *source.buffers()))
     reference = next((t for t in near if t.is_floating_point()), None)
     if reference is not None and not reference.is_meta:
-        new = new.to(device=reference.device, dtype=reference.dtype)
+        asked = isinstance(new, Activation) and new.dtype_asked is not None
+        dtype = None if asked else _type_of(old, owner, model) or reference.dtype
+        new = new.to(device=reference.device, dtype=dtype)
     if own and not any(parameter.requires_grad for parameter in own):
         new.requires_grad_(False)
     if hooks:
@@ -30,6 +38,16 @@ def take_over(new: nn.Module, old: nn.Module, owner: nn.Module, model: nn.Module
             if hasattr(old, name):
                 setattr(new, name, getattr(old, name))
     return new.train(old.training if own or hooks else owner.training)
+
+
+def _type_of(*sources: nn.Module) -> torch.dtype | None:
+    """The type that the first of them with any is computed in; activations say nothing, for they may be float32."""
+    for source in sources:
+        for module in source.modules():
+            for tensor in () if isinstance(module, Activation) else module.parameters(recurse=False):
+                if tensor.is_floating_point():
+                    return tensor.dtype
+    return None
 
 
 class StateMap:
@@ -107,10 +125,11 @@ def old_state(path: str, module: nn.Module) -> dict[str, Tensor]:
     return {f"{path}.{key}" if path else key: value.detach().clone() for key, value in module.state_dict().items()}
 
 
-def settle(old: nn.Module, new: nn.Module) -> None:
+def settle(old: nn.Module, new: nn.Module, owner: nn.Module) -> None:
     """Bring a module that comes back to where its place has moved since: mode, device and type."""
     old.train(new.training)
     before, now = next(old.parameters(), None), next(new.parameters(), None)
     if before is not None and now is not None and not now.is_meta:
-        wanted: torch.dtype = now.dtype
+        kept = isinstance(new, Activation) and before.dtype in HALF_TYPES
+        wanted: torch.dtype = _type_of(owner) or before.dtype if kept else now.dtype
         old.to(device=now.device, dtype=wanted)
