@@ -13,6 +13,7 @@ import torch
 from helpers import ALL, KEEPING_SHAPE, LEARNING, activation, sample_input
 from torch import nn
 from torch._subclasses import FakeTensorMode
+from torch.nn.utils import parametrize, prune
 from torch.utils.checkpoint import checkpoint
 
 import limen
@@ -331,3 +332,92 @@ class TestChangedLater:
         torch.testing.assert_close(module(x), x * torch.sigmoid(nn.functional.softplus(torch.tensor(1.0)) * x))
         module(x).sum().backward()
         assert module.parametrizations.beta.original.grad is not None
+
+
+def every_parameter(name: str) -> list[tuple[dict[str, object], str]]:
+    """How to make a registered class, and the path of each parameter that it then has."""
+    forms: list[dict[str, object]] = [{}]
+    if name == "apalu":
+        forms += [{"positive": True}, {"smooth": True, "positive": True}]
+    return [(form, path) for form in forms for path, _ in limen.create(name, **form).named_parameters()]
+
+
+class TestAsTorchsOwn:
+    @pytest.mark.parametrize("name", ALL)
+    def test_made_without_values(self, name):
+        cls = limen.activations.registry.find(name)
+        made = torch.nn.utils.skip_init(cls, dtype=torch.float64)
+        assert not any(tensor.is_meta for tensor in made.state_dict().values())
+        parameters = inspect.signature(cls).parameters.values()
+        assert all(p.default is not p.empty for p in parameters)
+        assert {"device", "dtype", "num_parameters"} <= {p.name for p in parameters}
+
+    def test_a_constructor_that_hands_on_is_written_out(self):
+        class Fixed(limen.ASAU):
+            def __init__(self, sharp: bool = True, **common: object) -> None:
+                super().__init__(beta=10.0 if sharp else 1.0, **common)
+
+        assert list(inspect.signature(Fixed).parameters)[:3] == ["sharp", "learned", "num_parameters"]
+        assert torch.nn.utils.skip_init(Fixed, sharp=False).beta.device.type == "cpu"
+
+    @pytest.mark.parametrize("name", LEARNING)
+    def test_every_parameter_can_be_computed(self, name):
+        x = torch.randn(2, 4)
+        for form, path in every_parameter(name):
+            module = activation(name, **form)
+            expected = module(x)
+            *owners, own = path.split(".")
+            owner = module.get_submodule(".".join(owners))
+            parametrize.register_parametrization(owner, own, nn.Identity())
+            torch.testing.assert_close(module(x), expected)
+            module(x).sum().backward()
+            assert owner.parametrizations[own].original.grad is not None
+            parametrize.remove_parametrizations(owner, own)
+            prune.identity(owner, own)
+            torch.testing.assert_close(module(x), expected)
+            prune.remove(owner, own)
+            moved = module.get_parameter(path).detach() + 0.3
+            called = torch.func.functional_call(module, {path: moved}, (x,))
+            module.get_parameter(path).data.copy_(moved)
+            torch.testing.assert_close(called, module(x))
+
+
+class TestDropped:
+    """A mixture's dropped candidates, from one module to another."""
+
+    @pytest.fixture
+    def trained(self):
+        mixture = limen.AdAct(("relu", "silu", "mish"))
+        torch.nn.init.normal_(mixture.logits)
+        mixture.drop_(["relu"])
+        return mixture
+
+    @pytest.mark.parametrize("before", [(), ("silu",), ("relu", "mish")])
+    @pytest.mark.parametrize("device", ["meta", "cpu"])
+    def test_loaded(self, trained, device, before):
+        x = torch.randn(5)
+        for assign in (True, False):
+            fresh = limen.AdAct(("relu", "silu", "mish"), device=device)
+            if before:
+                fresh.drop_(before)
+            if not assign and device == "meta":
+                fresh.to_empty(device="cpu")
+            fresh.load_state_dict(copy.deepcopy(trained.state_dict()), assign=assign)
+            for copied in (fresh, copy.deepcopy(fresh), pickle.loads(pickle.dumps(fresh))):
+                assert copied.alive == (1, 2)
+                assert torch.equal(copied(x), trained(x))
+
+    def test_another_drop_leaves_an_assigned_state_alone(self, trained):
+        state = trained.state_dict()
+        fresh = limen.AdAct(("relu", "silu", "mish"))
+        fresh.load_state_dict(state, assign=True)
+        fresh.drop_(["mish"])
+        assert (trained.alive, fresh.alive) == ((1, 2), (1,))
+        assert state["weighting.active"].tolist() == [False, True, True]
+
+    def test_without_memory_then_reset(self):
+        fresh = limen.AdAct(("relu", "silu", "mish"), device="meta")
+        fresh.drop_(["silu"])
+        fresh.to_empty(device="cpu")
+        fresh.reset_parameters()
+        assert fresh.weights.tolist() == [0.5, 0.0, 0.5]

@@ -17,6 +17,7 @@ from limen.activations.fields import Constant, Param, StatisticsContext
 from limen.activations.registry import register
 from limen.errors import SpecError
 from limen.formula import Context, mean, sigmoid, std, step, where
+from limen.kernels import dispatch
 
 PAPER = "Lee et al. 2022, arXiv 2210.11672"
 
@@ -207,12 +208,33 @@ class TopPercentile(Activation):
             return x * 1.0
         others = [axis for axis in range(x.ndim) if axis not in axes]
         samples = x.permute(*others, *axes).reshape(*(x.shape[axis] for axis in others), -1)
-        # 9 digits absorb the rounding of k·N/100, so that 30 % of 10 is 3.
-        kept = int(round(percentile * samples.shape[-1] / 100, 9))
-        if kept == 0:
-            return x * 0.0
-        threshold = samples.detach().topk(kept, dim=-1).values[..., -1]
+        threshold = (_written_threshold if _is_written_down(x) else _threshold)(samples.detach(), percentile)
         for axis in sorted(axes):
             threshold = threshold.unsqueeze(axis)
         result: Tensor = where(x < threshold, 0.0, x)
         return result
+
+
+ROUNDING = 5e-10
+"""Absorbs the rounding of k·N/100, so that 30 % of 10 is 3."""
+
+
+def _is_written_down(x: Tensor) -> bool:
+    """Whether torch may write the program down for inputs of other sizes too; a compiled one is made anew for each."""
+    return torch.compiler.is_exporting() if torch.compiler.is_compiling() else not dispatch.is_eager(x)
+
+
+def _threshold(samples: Tensor, percentile: float) -> Tensor:
+    """The smallest value that is kept of each sample; above all of them where none is."""
+    kept = int(percentile * samples.shape[-1] / 100 + ROUNDING)
+    if kept == 0:
+        return torch.full_like(samples[..., 0], torch.inf)
+    return samples.topk(kept, dim=-1).values[..., -1]
+
+
+def _written_threshold(samples: Tensor, percentile: float) -> Tensor:
+    """The same where a program is written down for samples of any size: how many are kept is computed in it."""
+    size = torch.ones_like(samples, dtype=torch.int64).sum(-1, keepdim=True)
+    kept = (percentile * size.double() / 100 + ROUNDING).long()
+    last = samples.sort(dim=-1, descending=True).values.gather(-1, (kept - 1).clamp(min=0))
+    return torch.where(kept == 0, torch.inf, last).squeeze(-1)

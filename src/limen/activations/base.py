@@ -94,8 +94,8 @@ class Activation(nn.Module):
             delattr(cls, name)
         cls.fields = {**cls.fields, **declared}
         cls.params = tuple(name for name, field in cls.fields.items() if isinstance(field, Param))
-        if "__init__" not in vars(cls) and cls.__init__ is Activation.__init__:
-            cls.__signature__ = _constructor_signature(cls.fields)  # type: ignore[attr-defined]
+        if cls.__init__ is Activation.__init__ or "__init__" in vars(cls):
+            cls.__signature__ = _constructor_signature(cls)  # type: ignore[attr-defined]
         if "formula" in vars(cls):
             _check_formula(cls)
         cls.__doc__ = documented(cls)
@@ -315,11 +315,28 @@ def _summary(value: Tensor) -> str:
     return f"{value.mean().item():.4g} in [{low:.4g}, {high:.4g}]"
 
 
-def _constructor_signature(fields: Mapping[str, Field]) -> inspect.Signature:
-    """The constructor's signature as ``help`` shows it: fields first, the sharing rule last."""
+def _constructor_signature(cls: type[Activation]) -> inspect.Signature:
+    """The constructor's signature as ``help`` shows it: own arguments or fields first, the sharing rule last.
+
+    What a constructor hands on as ``**common`` is written out: ``torch.nn.utils.skip_init`` looks for ``device`` there.
+    """
+    if cls.__init__ is Activation.__init__:
+        own, hands_on = _of_fields(cls.fields), True
+    else:
+        declared = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        own = [p for p in declared if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        hands_on = len(own) < len(declared)
+    common = inspect.signature(Activation.__init__).parameters.values() if hands_on else ()
+    learnable = any(isinstance(field, Param) for field in cls.fields.values())
+    named = {p.name for p in own} | (set() if learnable else {"learned"})
+    own += [p for p in common if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name not in named]
+    return inspect.Signature(own)
+
+
+def _of_fields(fields: Mapping[str, Field]) -> list[inspect.Parameter]:
     settable = [(name, field) for name, field in fields.items() if field.settable]
     ordered = sorted(settable, key=lambda item: item[1].keyword_only)
-    parameters = [
+    return [
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY if field.keyword_only else inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -327,10 +344,6 @@ def _constructor_signature(fields: Mapping[str, Field]) -> inspect.Signature:
         )
         for name, field in ordered
     ]
-    common = inspect.signature(Activation.__init__).parameters.values()
-    learnable = any(isinstance(field, Param) for field in fields.values())
-    parameters += [p for p in common if p.kind is inspect.Parameter.KEYWORD_ONLY and (p.name != "learned" or learnable)]
-    return inspect.Signature(parameters)
 
 
 def _bind(owner: str, fields: Mapping[str, Field], values: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:

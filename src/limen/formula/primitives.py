@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -265,7 +266,8 @@ def mean(x: Any, context: Context | None = None) -> Any:
         return x
     if x.numel() == 0:
         return x.sum(axes, keepdim=True)
-    return x.mean(axes, keepdim=True)
+    _, centre, unit = _scaled(x, axes)
+    return centre * unit
 
 
 def std(x: Any, context: Context | None = None) -> Any:
@@ -291,14 +293,30 @@ def std(x: Any, context: Context | None = None) -> Any:
         return torch.zeros_like(x)
     if x.numel() == 0:
         return torch.zeros_like(x.sum(axes, keepdim=True))
-    centred = x - x.mean(axes, keepdim=True)
+    scaled, centre, scale = _scaled(x, axes)
+    centred = scaled - centre
     # In units of the largest deviation no square overflows; the unit cancels in every derivative. torch.std has the
     # same value and gradient, and a second derivative that is NaN where the deviation is 0.
     unit = centred.detach().abs().amax(axes, keepdim=True)
     constant = unit == 0
     unit = torch.where(constant, 1.0, unit)
     variance = (centred / unit).square().mean(axes, keepdim=True)
-    return torch.where(constant, 0.0, unit * torch.where(constant, 1.0, variance).sqrt())
+    return torch.where(constant, 0.0, scale * (unit * torch.where(constant, 1.0, variance).sqrt()))
+
+
+def _scaled(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """The input in a unit in which no sum over it overflows, its mean in that unit, and the unit, a power of 2.
+
+    The mean of a constant sample is that constant, where a sum divided by its count may lie beside it.
+    """
+    values = x.detach()
+    low, high = values.amin(axes, keepdim=True), values.amax(axes, keepdim=True)
+    large = 2.0 ** (math.frexp(torch.finfo(x.dtype).max)[1] // 2)
+    unit = torch.ones_like(low).masked_fill(torch.maximum(-low, high) > large, large)
+    scaled = x / unit
+    centre = scaled.mean(axes, keepdim=True)
+    beside = torch.where(low == high, low / unit - centre.detach(), 0.0)
+    return scaled, centre + beside, unit
 
 
 def uniform(like: Any) -> Any:
