@@ -7,12 +7,14 @@ import functools
 import inspect
 import io
 import pickle
+import warnings
 
 import pytest
 import torch
-from helpers import ALL, KEEPING_SHAPE, LEARNING, activation, sample_input
+from helpers import ALL, KEEPING_SHAPE, LEARNING, OF_SAMPLES, activation, sample_input
 from torch import nn
 from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.utils import parametrize, prune
 from torch.utils.checkpoint import checkpoint
 
@@ -421,3 +423,39 @@ class TestDropped:
         fresh.to_empty(device="cpu")
         fresh.reset_parameters()
         assert fresh.weights.tolist() == [0.5, 0.0, 0.5]
+
+
+class TestExportsForOtherSizes:
+    """What counts elements counts them where the program runs."""
+
+    @pytest.mark.parametrize("spec", OF_SAMPLES)
+    @pytest.mark.parametrize("context", ["sample", "channel", "token"])
+    def test_of_statistics_and_selections(self, spec, context):
+        module = activation(spec, context=context)
+        self.assert_right_elsewhere(module, {axis: torch.export.Dim.AUTO for axis in range(4)})
+
+    @pytest.mark.parametrize("spec", ["adact", "asau:num_parameters=6", "rrelu", "maxout"])
+    def test_of_channels_and_noise(self, spec):
+        self.assert_right_elsewhere(activation(spec), {axis: torch.export.Dim.AUTO for axis in (0, 2, 3)})
+
+    def assert_right_elsewhere(self, module, dims):
+        program = torch.export.export(module, (torch.randn(3, 6, 5, 4),), dynamic_shapes=(dims,), strict=False).module()
+        for shape in ((2, 6, 9, 11), (7, 6, 2, 13)):
+            x = torch.randn(shape)
+            with limen.use_backend("plain"):
+                torch.testing.assert_close(program(x), module(x))
+
+    @pytest.mark.parametrize("percentile", [0.0, 1.0, 30.0, 100.0])
+    @pytest.mark.parametrize("context", ["sample", "token"])
+    def test_a_selection_written_down_by_other_tracers(self, percentile, context):
+        module = limen.TopPercentile(percentile, context=context)
+        x = torch.randn(3, 10, 6)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tracing, which sizes that are read become part of
+            traced = torch.jit.trace(module, x, check_trace=False)
+        symbolic = make_fx(module, tracing_mode="symbolic")(x)
+        for shape in ((3, 10, 6), (2, 7, 19), (5, 1, 50)):
+            other = torch.randn(shape)
+            assert torch.equal(traced(other), module(other))
+            if 1 not in shape:
+                assert torch.equal(symbolic(other), module(other))
