@@ -159,13 +159,13 @@ def tanh(u: Any) -> Any:
 
 
 @_primitive
-def softplus(u: Any) -> Any:
-    """ln(1 + e^u), without overflow and exact in float64 for large u.
+def softplus(u: Any, sharpness: Any = 1.0) -> Any:
+    """ln(1 + e^(ku))/k, without overflow and exact in float64 for large u; k is the ``sharpness``, a number above 0.
 
-    >>> softplus(1000.0)
-    1000.0
+    >>> softplus(1000.0), softplus(0.0, 2.0)
+    (1000.0, 0.34657359027997264)
     """
-    return F.softplus(u, threshold=SOFTPLUS_LINEAR_ABOVE)
+    return F.softplus(u, beta=float(sharpness), threshold=SOFTPLUS_LINEAR_ABOVE)
 
 
 @_primitive
