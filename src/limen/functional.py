@@ -39,7 +39,7 @@ def adact(
     """Σ softmax(logits)ᵢ·fᵢ(x), as :class:`limen.AdAct`.
 
     Args:
-        x: any shape, any floating type.
+        x: any shape, float64, float32, bfloat16 or float16.
         logits: floating, (K,), or (C, K) for one mixture a channel, K being the number of candidates.
         *parameters: the candidates' own parameters in order, such as PReLU's slope: numbers, or tensors of one value or
             of one a channel; those left out start as declared.
@@ -53,7 +53,7 @@ def adact(
     Raises:
         SpecError: for a candidate that does not exist, or a parameter too many or that is neither number nor tensor.
         ShapeError: for logits, parameters or an ``x`` whose shapes do not fit.
-        DtypeError: for an ``x`` that is not floating-point.
+        DtypeError: for an ``x`` of another type.
 
     >>> import torch
     >>> adact(torch.tensor([-1.0, 1.0]), torch.zeros(7), 0.25)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 import limen
+from limen.formula import Context, mean, std
 
 X = torch.linspace(-50, 50, 4001, dtype=torch.float64)
 
@@ -173,6 +175,25 @@ class TestASH:
             # g(s + w) - G/N with every w equal: the slope is the gate alone, and z has no slope.
             assert_same(gradients[0], torch.full_like(x, 0.5))
             assert gradients[1].item() == 0.0
+
+    @pytest.mark.parametrize("context", ["sample", "channel", "token"])
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+    def test_constant_sample_is_its_mean_exactly(self, dtype, context):
+        """By torch's operators as by the kernels, though a sum of many equal numbers is not a multiple of them."""
+        largest = torch.finfo(dtype).max
+        for shape, value in itertools.product([(2, 1, 1), (2, 3, 10), (1, 2, 8184)], [0.1, 1 / 3, -7.7, largest]):
+            x = torch.full(shape, value, dtype=dtype, requires_grad=True)
+            with limen.use_backend("plain"):
+                y = limen.HardASH(context=context)(x)
+            assert torch.equal(y, x)
+            work = x.detach().to(torch.float64 if dtype == torch.float64 else torch.float32).requires_grad_()
+            axes = Context(context)
+            assert torch.equal(mean(work, axes).expand_as(work), work)
+            deviation = std(work, axes)
+            assert not deviation.any()
+            assert not torch.autograd.grad(deviation.sum(), work)[0].any()
+            level = torch.autograd.grad(mean(work, axes).sum(), work)[0]
+            torch.testing.assert_close(level * (work.numel() / deviation.numel()), torch.ones_like(work))
 
     def test_contexts_see_their_own_axes(self):
         x = sample_input(2, 3, 4, 5)

@@ -7,11 +7,15 @@ import functools
 import inspect
 import io
 import pickle
+import warnings
 
 import pytest
 import torch
-from helpers import ALL, KEEPING_SHAPE, LEARNING, activation, sample_input
+from helpers import ALL, KEEPING_SHAPE, LEARNING, OF_SAMPLES, activation, sample_input
 from torch import nn
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils import parametrize, prune
 from torch.utils.checkpoint import checkpoint
 
 import limen
@@ -143,6 +147,41 @@ def test_printing_shows_the_current_values():
     with torch.no_grad():
         many.beta[0] = 3.0
     assert repr(many) == "Swish(beta=2 in [1, 3], num_parameters=2)"
+
+
+class TestPrintingWithoutNumbers:
+    @pytest.mark.parametrize("name", ALL)
+    def test_in_fake_mode(self, name):
+        real = limen.create(name)
+        with FakeTensorMode():
+            fake = limen.create(name)
+            for module in (real, fake):
+                assert type(module).__name__ in repr(nn.Sequential(nn.Linear(2, 2), module))
+
+    @pytest.mark.parametrize("module", [limen.PReLU(), nn.Sequential(limen.AdAct(("relu", "prelu")))])
+    def test_vmap_compiles_without_a_graph_break(self, module):
+        torch._dynamo.reset()
+        compiled = torch.compile(torch.vmap(module), fullgraph=True, backend="eager")
+        x = torch.randn(4, 3)
+        torch.testing.assert_close(compiled(x), module(x))
+
+    def test_of_wrapped_parameters(self):
+        module, printed = limen.ASAU(), []
+
+        def run(values, x):
+            with torch.nn.utils.stateless._reparametrize_module(module, values):
+                printed.append(repr(module))
+                return module(x)
+
+        values = {name: torch.stack([p, p + 1]) for name, p in module.named_parameters()}
+        torch.vmap(run, in_dims=(0, None))(values, torch.randn(3))
+        assert printed == ["ASAU()"]
+
+    def test_of_a_shard_that_is_elsewhere(self):
+        freed, empty = limen.ASAU(num_parameters=3), limen.ASAU(num_parameters=3)
+        freed.beta.untyped_storage().resize_(0)
+        empty.beta.data = torch.empty(0)
+        assert repr(freed) == repr(empty) == "ASAU(num_parameters=3)"
 
 
 class TestLearned:
@@ -295,3 +334,128 @@ class TestChangedLater:
         torch.testing.assert_close(module(x), x * torch.sigmoid(nn.functional.softplus(torch.tensor(1.0)) * x))
         module(x).sum().backward()
         assert module.parametrizations.beta.original.grad is not None
+
+
+def every_parameter(name: str) -> list[tuple[dict[str, object], str]]:
+    """How to make a registered class, and the path of each parameter that it then has."""
+    forms: list[dict[str, object]] = [{}]
+    if name == "apalu":
+        forms += [{"positive": True}, {"smooth": True, "positive": True}]
+    return [(form, path) for form in forms for path, _ in limen.create(name, **form).named_parameters()]
+
+
+class TestAsTorchsOwn:
+    @pytest.mark.parametrize("name", ALL)
+    def test_made_without_values(self, name):
+        cls = limen.activations.registry.find(name)
+        made = torch.nn.utils.skip_init(cls, dtype=torch.float64)
+        assert not any(tensor.is_meta for tensor in made.state_dict().values())
+        parameters = inspect.signature(cls).parameters.values()
+        assert all(p.default is not p.empty for p in parameters)
+        assert {"device", "dtype", "num_parameters"} <= {p.name for p in parameters}
+
+    def test_a_constructor_that_hands_on_is_written_out(self):
+        class Fixed(limen.ASAU):
+            def __init__(self, sharp: bool = True, **common: object) -> None:
+                super().__init__(beta=10.0 if sharp else 1.0, **common)
+
+        assert list(inspect.signature(Fixed).parameters)[:3] == ["sharp", "learned", "num_parameters"]
+        assert torch.nn.utils.skip_init(Fixed, sharp=False).beta.device.type == "cpu"
+
+    @pytest.mark.parametrize("name", LEARNING)
+    def test_every_parameter_can_be_computed(self, name):
+        x = torch.randn(2, 4)
+        for form, path in every_parameter(name):
+            module = activation(name, **form)
+            expected = module(x)
+            *owners, own = path.split(".")
+            owner = module.get_submodule(".".join(owners))
+            parametrize.register_parametrization(owner, own, nn.Identity())
+            torch.testing.assert_close(module(x), expected)
+            module(x).sum().backward()
+            assert owner.parametrizations[own].original.grad is not None
+            parametrize.remove_parametrizations(owner, own)
+            prune.identity(owner, own)
+            torch.testing.assert_close(module(x), expected)
+            prune.remove(owner, own)
+            moved = module.get_parameter(path).detach() + 0.3
+            called = torch.func.functional_call(module, {path: moved}, (x,))
+            module.get_parameter(path).data.copy_(moved)
+            torch.testing.assert_close(called, module(x))
+
+
+class TestDropped:
+    """A mixture's dropped candidates, from one module to another."""
+
+    @pytest.fixture
+    def trained(self):
+        mixture = limen.AdAct(("relu", "silu", "mish"))
+        torch.nn.init.normal_(mixture.logits)
+        mixture.drop_(["relu"])
+        return mixture
+
+    @pytest.mark.parametrize("before", [(), ("silu",), ("relu", "mish")])
+    @pytest.mark.parametrize("device", ["meta", "cpu"])
+    def test_loaded(self, trained, device, before):
+        x = torch.randn(5)
+        for assign in (True, False):
+            fresh = limen.AdAct(("relu", "silu", "mish"), device=device)
+            if before:
+                fresh.drop_(before)
+            if not assign and device == "meta":
+                fresh.to_empty(device="cpu")
+            fresh.load_state_dict(copy.deepcopy(trained.state_dict()), assign=assign)
+            for copied in (fresh, copy.deepcopy(fresh), pickle.loads(pickle.dumps(fresh))):
+                assert copied.alive == (1, 2)
+                assert torch.equal(copied(x), trained(x))
+
+    def test_another_drop_leaves_an_assigned_state_alone(self, trained):
+        state = trained.state_dict()
+        fresh = limen.AdAct(("relu", "silu", "mish"))
+        fresh.load_state_dict(state, assign=True)
+        fresh.drop_(["mish"])
+        assert (trained.alive, fresh.alive) == ((1, 2), (1,))
+        assert state["weighting.active"].tolist() == [False, True, True]
+
+    def test_without_memory_then_reset(self):
+        fresh = limen.AdAct(("relu", "silu", "mish"), device="meta")
+        fresh.drop_(["silu"])
+        fresh.to_empty(device="cpu")
+        fresh.reset_parameters()
+        assert fresh.weights.tolist() == [0.5, 0.0, 0.5]
+
+
+class TestExportsForOtherSizes:
+    """What counts elements counts them where the program runs."""
+
+    @pytest.mark.parametrize("spec", OF_SAMPLES)
+    @pytest.mark.parametrize("context", ["sample", "channel", "token"])
+    def test_of_statistics_and_selections(self, spec, context):
+        module = activation(spec, context=context)
+        self.assert_right_elsewhere(module, {axis: torch.export.Dim.AUTO for axis in range(4)})
+
+    @pytest.mark.parametrize("spec", ["adact", "asau:num_parameters=6", "rrelu", "maxout"])
+    def test_of_channels_and_noise(self, spec):
+        self.assert_right_elsewhere(activation(spec), {axis: torch.export.Dim.AUTO for axis in (0, 2, 3)})
+
+    def assert_right_elsewhere(self, module, dims):
+        program = torch.export.export(module, (torch.randn(3, 6, 5, 4),), dynamic_shapes=(dims,), strict=False).module()
+        for shape in ((2, 6, 9, 11), (7, 6, 2, 13)):
+            x = torch.randn(shape)
+            with limen.use_backend("plain"):
+                torch.testing.assert_close(program(x), module(x))
+
+    @pytest.mark.parametrize("percentile", [0.0, 1.0, 30.0, 100.0])
+    @pytest.mark.parametrize("context", ["sample", "token"])
+    def test_a_selection_written_down_by_other_tracers(self, percentile, context):
+        module = limen.TopPercentile(percentile, context=context)
+        x = torch.randn(3, 10, 6)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tracing, which sizes that are read become part of
+            traced = torch.jit.trace(module, x, check_trace=False)
+        symbolic = make_fx(module, tracing_mode="symbolic")(x)
+        for shape in ((3, 10, 6), (2, 7, 19), (5, 1, 50)):
+            other = torch.randn(shape)
+            assert torch.equal(traced(other), module(other))
+            if 1 not in shape:
+                assert torch.equal(symbolic(other), module(other))

@@ -121,3 +121,10 @@ def test_nan_stays_nan(name):
 def test_integers_are_refused(name):
     with pytest.raises(limen.errors.DtypeError, match=r"x\.float\(\)"):
         activation(name)(torch.arange(4)[None])
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+def test_a_type_without_arithmetic_is_explained(dtype):
+    for name in ("swish", "ash", "adact"):
+        with pytest.raises(limen.errors.DtypeError, match=rf"bfloat16 and float16, and the input is {dtype}"):
+            activation(name)(torch.ones(2, 3).to(dtype))

@@ -211,6 +211,7 @@ class TestMixtures:
     def test_logits_of_other_types(self, dtype):
         module, x = perturbed("adact"), torch.randn(3, 9)
         want = torch.autograd.grad(module(x).sum(), module.logits)[0]
+        module.dtype_asked = dtype
         module.to(dtype)
         got = torch.autograd.grad(module(x).sum(), module.logits)[0]
         assert got.dtype is dtype

@@ -84,9 +84,7 @@ class APALU(Activation):
         if name == "b" and self.__dict__.get("smooth"):
             return SLOPE_RATIO * self.a
         if name in ("a", "b") and self.__dict__.get("positive"):
-            rho = super().__getattr__(f"rho_{name}")
-            assert isinstance(rho, Tensor)
-            return F.softplus(rho)
+            return F.softplus(getattr(self, f"rho_{name}"))  # a parametrised one is computed
         return super().__getattr__(name)
 
     @staticmethod

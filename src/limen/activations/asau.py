@@ -40,5 +40,5 @@ class ASAU(Activation):
     @staticmethod
     def formula(x: Any, a: Any, b: Any, alpha: Any, beta: Any) -> Any:
         """The smooth maximum, with the gate of Mish."""
-        d = b - a
-        return a * x + d * x * tanh(alpha * softplus(beta * d * x))
+        rest = (b - a) * x
+        return a * x + rest * tanh(alpha * softplus(beta * rest))

@@ -17,6 +17,7 @@ from limen.activations.fields import Constant, Param, StatisticsContext
 from limen.activations.registry import register
 from limen.errors import SpecError
 from limen.formula import Context, mean, sigmoid, std, step, where
+from limen.kernels import dispatch
 
 PAPER = "Lee et al. 2022, arXiv 2210.11672"
 
@@ -212,27 +213,38 @@ class TopPercentile(Activation):
             return values.permute(*others, *axes).reshape(*(x.shape[axis] for axis in others), -1)
 
         samples = by_sample(x.detach())
-        if context.mask is None:
-            threshold = _smallest_kept(samples, percentile)
+        if context.mask is not None:
+            threshold = _threshold_of(samples, percentile, by_sample(context.mask.expand(x.shape)))
+        elif _is_written_down(x):
+            threshold = _threshold_of(samples, percentile, torch.ones_like(samples, dtype=torch.bool))
         else:
-            threshold = _smallest_kept_of(samples, percentile, by_sample(context.mask.expand(x.shape)))
+            threshold = _threshold(samples, percentile)
         for axis in sorted(axes):
             threshold = threshold.unsqueeze(axis)
         result: Tensor = where(x < threshold, 0.0, x)
         return result
 
 
-def _smallest_kept(samples: Tensor, percentile: float) -> Tensor:
-    """The last value kept of each row; ∞ where none is."""
-    # 9 digits absorb the rounding of k·N/100, so that 30 % of 10 is 3.
-    kept = int(round(percentile * samples.shape[-1] / 100, 9))
+ROUNDING = 5e-10
+"""Absorbs the rounding of k·N/100, so that 30 % of 10 is 3."""
+
+
+def _is_written_down(x: Tensor) -> bool:
+    """Whether torch may write the program down for inputs of other sizes too; a compiled one is made anew for each."""
+    return torch.compiler.is_exporting() if torch.compiler.is_compiling() else not dispatch.is_eager(x)
+
+
+def _threshold(samples: Tensor, percentile: float) -> Tensor:
+    """The smallest value that is kept of each sample; above all of them where none is."""
+    kept = int(percentile * samples.shape[-1] / 100 + ROUNDING)
     if kept == 0:
         return torch.full_like(samples[..., 0], torch.inf)
     return samples.topk(kept, dim=-1).values[..., -1]
 
 
-def _smallest_kept_of(samples: Tensor, percentile: float, mask: Tensor) -> Tensor:
-    """The same of what a mask lets count."""
-    kept = (percentile * mask.sum(-1, keepdim=True, dtype=torch.float64) / 100).mul(1e9).round().div(1e9).long()
+def _threshold_of(samples: Tensor, percentile: float, mask: Tensor) -> Tensor:
+    """The same of what a mask lets count; how many are kept is computed, so a program holds for samples of any size."""
+    kept = (percentile * mask.sum(-1, keepdim=True, dtype=torch.float64) / 100 + ROUNDING).long()
     ordered = torch.where(mask, samples, -torch.inf).sort(dim=-1, descending=True).values
-    return torch.where(kept > 0, ordered.gather(-1, (kept - 1).clamp(min=0)), torch.inf).squeeze(-1)
+    last = ordered.gather(-1, (kept - 1).clamp(min=0))
+    return torch.where(kept > 0, last, torch.inf).squeeze(-1)

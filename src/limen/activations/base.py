@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.fx import Proxy
 
 from limen.activations.documenting import documented
@@ -21,6 +22,7 @@ from limen.activations.masking import fitted
 from limen.errors import SpecError, suggest
 from limen.kernels import dispatch, plain
 from limen.kernels.bound import BoundFormula, shared
+from limen.kernels.precision import HALF_TYPES, parameter_dtype
 
 MOST_CHANNELS, MOST_AXES = 2**24, 64
 """More channels than any layer has, and torch's most axes: a slip in a number is told before memory is asked for."""
@@ -40,15 +42,18 @@ class Activation(nn.Module):
         group_size: how many neighbouring channels share each of ``num_parameters`` values; the input then has
             num_parameters × group_size channels.
         channel_dim: the channel axis of the input; used with one parameter a channel.
-        device, dtype: of the parameters. The output always has the type of the input.
+        device, dtype: of the parameters; float32 where torch's default is a half type. The output always has the type
+            of the input.
 
-    Shape: any; the output has the shape and type of the input. Types: every floating type; half types are computed
-    in float32 and rounded once. Parameters are float and 1-D, of num_parameters values.
+    Shape: any; the output has the shape and type of the input. Types: float64, float32, bfloat16 and float16; half
+    types are computed in float32 and rounded once. Parameters are float and 1-D, of num_parameters values. They stay
+    float32 when a model becomes a half type (``model.bfloat16()``), in which steps of usual learning rates would round
+    away; only a half type given as ``dtype`` is kept.
 
     Raises:
         SpecError: when made, for an argument that is unknown or a value that is not allowed; when a class is defined
             whose formula does not take ``x`` and exactly its fields.
-        DtypeError: when called, for an input that is not floating-point.
+        DtypeError: when called, for an input of another type.
         ShapeError: when called, for an input without the channels that the parameters are for.
 
     >>> from limen.formula import tanh
@@ -84,6 +89,8 @@ class Activation(nn.Module):
     """Whether the output has the shape of the input."""
     takes_mask: ClassVar[bool] = False
     """Whether a formula that takes statistics by means of its own heeds the mask of its context."""
+    dtype_asked: torch.dtype | None = None
+    """The type that the constructor was given for the parameters."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -93,8 +100,8 @@ class Activation(nn.Module):
             delattr(cls, name)
         cls.fields = {**cls.fields, **declared}
         cls.params = tuple(name for name, field in cls.fields.items() if isinstance(field, Param))
-        if "__init__" not in vars(cls) and cls.__init__ is Activation.__init__:
-            cls.__signature__ = _constructor_signature(cls.fields)  # type: ignore[attr-defined]
+        if cls.__init__ is Activation.__init__ or "__init__" in vars(cls):
+            cls.__signature__ = _constructor_signature(cls)  # type: ignore[attr-defined]
         if "formula" in vars(cls):
             _check_formula(cls)
         cls.__doc__ = documented(cls)
@@ -129,6 +136,7 @@ class Activation(nn.Module):
         self.num_parameters = num_parameters
         self.channel_dim = channel_dim
         self.group_size = group_size
+        self.dtype_asked = dtype
         self.initial = _bind(owner, self.fields, values, named)
         learned_names = self._learned_names(learned)
         for name, field in self.fields.items():
@@ -136,7 +144,7 @@ class Activation(nn.Module):
                 if field.settable:
                     setattr(self, name, self.initial[name])
                 continue
-            value = torch.empty(num_parameters, device=device, dtype=dtype)
+            value = torch.empty(num_parameters, device=device, dtype=parameter_dtype(dtype))
             if abs(self.initial[name]) > torch.finfo(value.dtype).max:
                 kind = str(value.dtype).removeprefix("torch.")
                 raise SpecError(f"{owner}: {name}={self.initial[name]!r} is beyond the range of its type, {kind}.")
@@ -213,7 +221,7 @@ class Activation(nn.Module):
                 operators, without a kernel.
 
         Raises:
-            DtypeError: for an input that is not floating-point, and a mask of another type.
+            DtypeError: for an input of another type, and a mask of another type.
             ShapeError: for an input without the channels that the parameters are for, and a mask that does not fit it.
             SpecError: for a mask where the formula cannot heed one.
 
@@ -292,6 +300,16 @@ class Activation(nn.Module):
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._rebind()
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Parameters follow their model to any device and type, but to no half type that was not asked for."""
+
+        def kept(tensor: Tensor) -> Tensor:
+            moved: Tensor = fn(tensor)
+            rounded = moved.dtype in HALF_TYPES and tensor.dtype not in HALF_TYPES and moved.dtype != self.dtype_asked
+            return tensor.to(moved.device, torch.float32) if rounded else moved
+
+        return super()._apply(kept, recurse)  # type: ignore[no-untyped-call]
+
     def parameter_values(self) -> dict[str, Tensor]:
         """The current value of every :class:`Param` field, learned or not: float, 1-D, of num_parameters values.
 
@@ -301,15 +319,21 @@ class Activation(nn.Module):
         """
         return {name: field.current(self, name) for name, field in self.fields.items() if isinstance(field, Param)}
 
+    def __repr__(self) -> str:
+        """As torch prints modules; the name alone while torch traces, where torch.vmap asks for it."""
+        return type(self).__name__ if is_compiling() else super().__repr__()
+
     def extra_repr(self) -> str:
-        """The current values, then what differs from the defaults.
+        """The current values, where there are any to read, then what differs from the defaults.
 
         >>> import limen
         >>> limen.PReLU(num_parameters=3).extra_repr()
         'weight=0.25, num_parameters=3'
         """
-        with torch.no_grad():
-            parts = [f"{name}={_summary(value)}" for name, value in self.parameter_values().items()]
+        parts = []
+        if all(map(_has_numbers, [*self.parameters(), *self.buffers()])):
+            with torch.no_grad():
+                parts = [f"{name}={_summary(value)}" for name, value in self.parameter_values().items()]
         for name, field in self.fields.items():
             if not isinstance(field, Param) and field.settable:
                 value = getattr(self, name)
@@ -323,6 +347,16 @@ class Activation(nn.Module):
         return ", ".join(parts)
 
 
+def _has_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor can be read here and now, or is on meta, which says so itself.
+
+    Not where torch vectorises, and not if it is fake, distributed, or a shard whose memory is elsewhere.
+    """
+    if not dispatch.is_eager(tensor):
+        return False
+    return tensor.is_meta or (tensor.numel() > 0 and tensor.untyped_storage().nbytes() > 0)
+
+
 def _summary(value: Tensor) -> str:
     """One number as it is; one a channel as mean and range."""
     if value.is_meta:
@@ -333,11 +367,28 @@ def _summary(value: Tensor) -> str:
     return f"{value.mean().item():.4g} in [{low:.4g}, {high:.4g}]"
 
 
-def _constructor_signature(fields: Mapping[str, Field]) -> inspect.Signature:
-    """The constructor's signature as ``help`` shows it: fields first, the sharing rule last."""
+def _constructor_signature(cls: type[Activation]) -> inspect.Signature:
+    """The constructor's signature as ``help`` shows it: own arguments or fields first, the sharing rule last.
+
+    What a constructor hands on as ``**common`` is written out: ``torch.nn.utils.skip_init`` looks for ``device`` there.
+    """
+    if cls.__init__ is Activation.__init__:
+        own, hands_on = _of_fields(cls.fields), True
+    else:
+        declared = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        own = [p for p in declared if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        hands_on = len(own) < len(declared)
+    common = inspect.signature(Activation.__init__).parameters.values() if hands_on else ()
+    learnable = any(isinstance(field, Param) for field in cls.fields.values())
+    named = {p.name for p in own} | (set() if learnable else {"learned"})
+    own += [p for p in common if p.kind is inspect.Parameter.KEYWORD_ONLY and p.name not in named]
+    return inspect.Signature(own)
+
+
+def _of_fields(fields: Mapping[str, Field]) -> list[inspect.Parameter]:
     settable = [(name, field) for name, field in fields.items() if field.settable]
     ordered = sorted(settable, key=lambda item: item[1].keyword_only)
-    parameters = [
+    return [
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY if field.keyword_only else inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -345,10 +396,6 @@ def _constructor_signature(fields: Mapping[str, Field]) -> inspect.Signature:
         )
         for name, field in ordered
     ]
-    common = inspect.signature(Activation.__init__).parameters.values()
-    learnable = any(isinstance(field, Param) for field in fields.values())
-    parameters += [p for p in common if p.kind is inspect.Parameter.KEYWORD_ONLY and (p.name != "learned" or learnable)]
-    return inspect.Signature(parameters)
 
 
 def _bind(owner: str, fields: Mapping[str, Field], values: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:

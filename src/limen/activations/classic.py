@@ -104,7 +104,7 @@ class Softplus(Activation):
     @staticmethod
     def formula(x: Any, beta: Any) -> Any:
         """Smooth maximum of x and 0."""
-        return softplus(beta * x) / beta
+        return softplus(x, beta)
 
 
 @register("elu")
@@ -146,6 +146,9 @@ class SELU(Activation):
 class GELU(Activation):
     """x·Φ(x), Φ being the standard normal distribution function, or its tanh approximation.
 
+    On torch's operators the slope of the latter is NaN from 2·10^19 (float64: 10^154), where x² overflows,
+    as torch's own is.
+
     >>> GELU(approximate="tanh")
     GELU(approximate='tanh')
     """
@@ -157,8 +160,8 @@ class GELU(Activation):
     def formula(x: Any, approximate: str) -> Any:
         """½x(1 + erf(x/√2)), or with tanh(√(2/π)(x + 0.044715x³)) in place of erf."""
         if approximate == "tanh":
-            return x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
-        return x * (1 + erf(x * math.sqrt(0.5))) / 2
+            return x * ((1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2)
+        return x * ((1 + erf(x * math.sqrt(0.5))) / 2)
 
 
 @register

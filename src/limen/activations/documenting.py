@@ -39,7 +39,7 @@ def documented_function(cls: type[Declared], name: str) -> str:
     training = ["training: draw the noise instead of taking its mean; False by default."] if _has(cls, Noise) else []
     errors = [
         "SpecError: for an argument that is unknown, given twice or left out, or a value that is not allowed.",
-        "DtypeError: for an ``x`` that is not floating-point.",
+        "DtypeError: for an ``x`` of another type.",
         *(["ShapeError: for parameters or an ``x`` of shapes that do not fit."] if _needs_axes(cls) else []),
     ]
     result = "shape\ntorch.Size([2, 6])" if cls.keeps_shape else "dtype\ntorch.float32"
@@ -72,7 +72,7 @@ def _source(cls: type[Declared]) -> str:
 
 def _input(cls: type[Declared]) -> str:
     shape = "(samples, …), at least 1-D" if _has(cls, StatisticsContext) else "any shape"
-    return f"{shape}, any floating type"
+    return f"{shape}, float64, float32, bfloat16 or float16"
 
 
 def _output(cls: type[Declared], of: str) -> str:
@@ -119,7 +119,7 @@ def _shapes(cls: type[Declared]) -> str:
 def _errors(cls: type[Declared]) -> str:
     lines = [
         "SpecError: when made, for an argument's value that is not allowed.",
-        "DtypeError: when called, for an input that is not floating-point.",
+        "DtypeError: when called, for an input of another type.",
     ]
     if _needs_axes(cls) or "__init__" in vars(cls):
         lines.append("ShapeError: when called, for an input without the axes or channels that are needed.")

@@ -17,11 +17,11 @@ from torch.fx import Proxy
 
 from limen.activations.base import Activation
 from limen.activations.registry import create, name_of, register
-from limen.activations.weighting import Weighting, held
+from limen.activations.weighting import Weighting, held, places_of
 from limen.errors import SpecError, suggest
 from limen.kernels import dispatch
 from limen.kernels.bound import BoundFormula
-from limen.kernels.precision import at_least_float32
+from limen.kernels.precision import at_least_float32, parameter_dtype
 from limen.kernels.weights import ALL, softmax
 
 PAPER_CANDIDATES = ("relu", "elu", "leaky_relu", "prelu", "rrelu", "silu", "mish")
@@ -134,7 +134,7 @@ class AdAct(Activation):
         self.weighting = None
         self.alive = tuple(range(len(chosen)))
         shape = (len(chosen),) if num_parameters == 1 else (num_parameters, len(chosen))
-        self.logits = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        self.logits = nn.Parameter(torch.empty(shape, device=device, dtype=parameter_dtype(dtype)))
         self.formula = MixtureFormula(candidate.formula for candidate in self.members)
         self.elementwise = all(candidate.elementwise for candidate in self.members)
         self.reset_parameters()
@@ -183,14 +183,13 @@ class AdAct(Activation):
                 f"a mixture keeps at least one candidate, and dropping {', '.join(sorted(gone))} leaves none."
             )
         weighting = self.shape_weights()
-        weighting.active = torch.zeros_like(weighting.active).index_fill_(
-            0, torch.tensor(left, device=weighting.active.device), True
-        )
-        self._take_up_active()
+        weighting.active = weighting.active.clone()  # a loaded state may hold the same memory
+        weighting.let_in(left)
+        self._take_up(tuple(left))
 
-    def _take_up_active(self) -> None:
-        """Compute only what the weighting still lets in."""
-        self.alive = self.shape_weights().alive()
+    def _take_up(self, alive: tuple[int, ...]) -> None:
+        """Compute only the candidates at these places."""
+        self.alive = alive
         self._rebind()
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
@@ -198,11 +197,11 @@ class AdAct(Activation):
         active = state_dict.get(f"{prefix}weighting.active")
         if active is None and self.weighting is not None and f"{prefix}logits" in state_dict:
             self.weighting = None
-            self.alive = tuple(range(len(self.names)))
-            self._rebind()
+            self._take_up(tuple(range(len(self.names))))
         elif active is not None and active.numel() == len(self.names):
-            self.shape_weights().active.copy_(active)
-            self._take_up_active()
+            self.shape_weights()
+            if not active.is_meta:  # read from the state: one's own may be on meta until it is loaded
+                self._take_up(places_of(active))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _rebind(self) -> None:
@@ -276,6 +275,9 @@ class AdAct(Activation):
         if "logits" not in self._parameters:
             return  # the base class's constructor calls this before there is anything to reset
         nn.init.zeros_(self.logits)
+        if self.weighting is not None:
+            self.weighting.reset_parameters()
+            self.weighting.let_in(self.alive)
         for candidate in self.members:
             candidate.reset_parameters()
 

@@ -29,5 +29,5 @@ class ACON(Activation):
     @staticmethod
     def formula(x: Any, p1: Any, p2: Any, beta: Any) -> Any:
         """The smooth maximum, with the gate of Swish."""
-        d = p1 - p2
-        return d * x * sigmoid(beta * d * x) + p2 * x
+        rest = (p1 - p2) * x
+        return rest * sigmoid(beta * rest) + p2 * x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ class Weighting(nn.Module):
     ) -> None:
         super().__init__()
         self.gumbel = gumbel
+        self.initial = (temperature, hard)
         self.register_buffer("temperature", torch.tensor(temperature, dtype=torch.float32, device=device))
         self.register_buffer("hard", torch.tensor(hard, device=device))
         self.register_buffer("active", torch.ones(candidates, dtype=torch.bool, device=device))
@@ -51,13 +53,28 @@ class Weighting(nn.Module):
 
     def alive(self) -> tuple[int, ...]:
         """The candidates still in play, by position."""
-        return tuple(self.active.nonzero().flatten().tolist())
+        return places_of(self.active)
+
+    def let_in(self, alive: Iterable[int]) -> None:
+        """Set which candidates are in play, by position."""
+        self.active.fill_(False)[list(alive)] = True
+
+    def reset_parameters(self) -> None:
+        """The temperature and hardness given at construction; which candidates are in play stays as it is."""
+        temperature, hard = self.initial
+        self.temperature.fill_(temperature)
+        self.hard.fill_(hard)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """A temperature stays float32 when the model becomes a half type."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.temperature = self.temperature.float()
         return self
+
+
+def places_of(active: Tensor) -> tuple[int, ...]:
+    """Where a mask holds."""
+    return tuple(active.nonzero().flatten().tolist())
 
 
 def _gumbel(logits: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -159,13 +160,13 @@ def tanh(u: Any) -> Any:
 
 
 @_primitive
-def softplus(u: Any) -> Any:
-    """ln(1 + e^u), without overflow and exact in float64 for large u.
+def softplus(u: Any, sharpness: Any = 1.0) -> Any:
+    """ln(1 + e^(ku))/k, without overflow and exact in float64 for large u; k is the ``sharpness``, a number above 0.
 
-    >>> softplus(1000.0)
-    1000.0
+    >>> softplus(1000.0), softplus(0.0, 2.0)
+    (1000.0, 0.34657359027997264)
     """
-    return F.softplus(u, threshold=SOFTPLUS_LINEAR_ABOVE)
+    return F.softplus(u, beta=float(sharpness), threshold=SOFTPLUS_LINEAR_ABOVE)
 
 
 @_primitive
@@ -271,7 +272,8 @@ def mean(x: Any, context: Context | None = None) -> Any:
         return _mean_of(x, axes, context.mask)
     if x.numel() == 0:
         return x.sum(axes, keepdim=True)
-    return x.mean(axes, keepdim=True)
+    _, centre, unit = _scaled(x, axes)
+    return centre * unit
 
 
 def std(x: Any, context: Context | None = None) -> Any:
@@ -301,9 +303,11 @@ def std(x: Any, context: Context | None = None) -> Any:
     if x.numel() == 0:
         return torch.zeros_like(x.sum(axes, keepdim=True))
     mask = context.mask
-    centred = x - (x.mean(axes, keepdim=True) if mask is None else _mean_of(x, axes, mask))
-    if mask is not None:
-        centred = torch.where(mask, centred, 0.0)
+    if mask is None:
+        scaled, centre, scale = _scaled(x, axes)
+        centred = scaled - centre
+    else:
+        centred, scale = torch.where(mask, x - _mean_of(x, axes, mask), 0.0), x.new_ones(())
     # In units of the largest deviation no square overflows; the unit cancels in every derivative. torch.std has the
     # same value and gradient, and a second derivative that is NaN where the deviation is 0.
     unit = centred.detach().abs().amax(axes, keepdim=True)
@@ -311,7 +315,22 @@ def std(x: Any, context: Context | None = None) -> Any:
     unit = torch.where(constant, 1.0, unit)
     squares = (centred / unit).square()
     variance = squares.mean(axes, keepdim=True) if mask is None else _mean_of(squares, axes, mask)
-    return torch.where(constant, 0.0, unit * torch.where(constant, 1.0, variance).sqrt())
+    return torch.where(constant, 0.0, scale * (unit * torch.where(constant, 1.0, variance).sqrt()))
+
+
+def _scaled(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """The input in a unit in which no sum over it overflows, its mean in that unit, and the unit, a power of 2.
+
+    The mean of a constant sample is that constant, where a sum divided by its count may lie beside it.
+    """
+    values = x.detach()
+    low, high = values.amin(axes, keepdim=True), values.amax(axes, keepdim=True)
+    large = 2.0 ** (math.frexp(torch.finfo(x.dtype).max)[1] // 2)
+    unit = torch.ones_like(low).masked_fill(torch.maximum(-low, high) > large, large)
+    scaled = x / unit
+    centre = scaled.mean(axes, keepdim=True)
+    beside = torch.where(low == high, low / unit - centre.detach(), 0.0)
+    return scaled, centre + beside, unit
 
 
 def _mean_of(x: Tensor, axes: tuple[int, ...], mask: Tensor) -> Tensor:

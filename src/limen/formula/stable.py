@@ -111,13 +111,24 @@ class _Lowering:
         return self._multiplied(above)
 
     def _multiplied(self, factors: list[Any]) -> int:
-        factors, fused = self._fuse_gate_slope(_expanded(factors))
+        factors = _expanded(factors)
+        decays = any(factor.has(*DECAYING) for factor in factors)
+        polynomial = next((factor for factor in factors if decays and _is_polynomial(factor)), None)
+        if polynomial is not None:  # each of its powers of x is to meet the decaying factor
+            rest = sympy.Mul(*[factor for factor in factors if factor != polynomial])
+            return self.lower(sympy.Add(*[term * rest for term in polynomial.args]))
+        factors, fused = self._fused(factors)
         uniform = [factor for factor in factors if not factor.has(_X) and not factor.has(s.uniform)]
         varying = [factor for factor in factors if factor not in uniform]
-        varying.sort(key=lambda factor: (not factor.has(*DECAYING), factor == _X, sympy.default_sort_key(factor)))
+        growing = [factor for factor in varying if factor == _X or isinstance(factor, (s.maximum, s.minimum))]
+        varying = [factor for factor in varying if factor not in growing]
+        varying.sort(key=lambda factor: (not factor.has(*DECAYING), sympy.default_sort_key(factor)))
+        bounded = fused + [self.lower(factor) for factor in varying]
+        large = [self.lower(factor) for factor in growing]
         groups = [self._chain(self.lower(factor) for factor in uniform)] if uniform else []
-        lowered = ([fused] if fused is not None else []) + [self.lower(factor) for factor in varying]
-        return self._chain([*lowered, *groups])
+        # A small or vanishing group comes before what it keeps from overflowing: x·x, and x times a sum such as 1 + σ.
+        first = 0 if not decays and any(factor.is_Add for factor in varying) else 1
+        return self._chain([*bounded, *large[:first], *groups, *large[first:]])
 
     def _chain(self, nodes: Iterable[int]) -> int:
         product: int | None = None
@@ -126,15 +137,25 @@ class _Lowering:
         assert product is not None
         return product
 
-    def _fuse_gate_slope(self, factors: list[Any]) -> tuple[list[Any], int | None]:
-        """σ(u)·(1 − tanh²(softplus(u))) in one closed form with one division: the slope of Mish's gate."""
+    def _fused(self, factors: list[Any]) -> tuple[list[Any], list[int]]:
+        """Two factors as one node, where that is better, and the other factors."""
         for factor in factors:
             if isinstance(factor, s.tanh_slope) and isinstance(factor.args[0], s.softplus):
+                # σ(u)·(1 − tanh²(softplus(u))) in one closed form with one division: the slope of Mish's gate.
                 gate = s.sigmoid(factor.args[0].args[0])
                 if gate in factors:
-                    rest = [other for other in factors if other not in (factor, gate)]
-                    return rest, self._mish_gate_slope(factor.args[0].args[0])
-        return factors, None
+                    return _without(factors, factor, gate), [self._mish_gate_slope(factor.args[0].args[0])]
+            if isinstance(factor, s.softplus):
+                sharpness, u = factor.args[0].as_coeff_Mul()
+                scale = next((f for f in factors if f.is_number and abs(float(f * sharpness) - 1) < 1e-12), None)
+                if scale is not None:
+                    return _without(factors, factor, scale), [self._sharp_softplus(u, sharpness)]
+        return factors, []
+
+    def _sharp_softplus(self, u: Any, sharpness: Any) -> int:
+        """ln(1 + e^(ku))/k for k > 0, in which ku may overflow and u not."""
+        bend = self.op("log1p_unit", self.exponential(sharpness * u))
+        return self.op("add", self.op("mul", self.const(1 / float(sharpness)), bend), self._rectified(u))
 
     def power(self, e: Any) -> int:
         base, exponent = e.args
@@ -254,8 +275,10 @@ class _Lowering:
         return self.op("mul", self.op("mul", t, r), r)
 
     def softplus(self, e: Any) -> int:
-        u = self.lower(e.args[0])
-        return self.op("add", self.op("log1p_unit", self.exponential(e.args[0])), self.op("max", u, self.const(0)))
+        return self.op("add", self.op("log1p_unit", self.exponential(e.args[0])), self._rectified(e.args[0]))
+
+    def _rectified(self, u: Any) -> int:
+        return self.op("max", self.lower(u), self.const(0))
 
     def tanh(self, e: Any) -> int:
         if isinstance(e.args[0], s.softplus):
@@ -379,10 +402,20 @@ def _is_negative(term: Any) -> bool:
     return bool(term.as_coeff_Mul()[0] < 0)
 
 
+def _without(factors: list[Any], *taken: Any) -> list[Any]:
+    return [factor for factor in factors if factor not in taken]
+
+
+def _is_polynomial(factor: Any) -> bool:
+    """Whether a factor is a sum with squares or higher powers of x and nothing else of x."""
+    return bool(factor.is_Add and factor.is_polynomial(_X) and sympy.degree(factor, _X) > 1)
+
+
 def _expanded(factors: list[Any]) -> list[Any]:
-    """Powers of x as repeated factors, so that each meets the decaying factor by itself."""
+    """Powers of x as repeated factors, so that each meets the decaying factor by itself, and 2x + 2y as 2·(x + y)."""
     expanded: list[Any] = []
-    for factor in factors:
+    parts = [part for factor in factors for part in (factor.primitive() if factor.is_Add else (factor,)) if part != 1]
+    for factor in parts:
         base, power = factor.as_base_exp()
         repeat = base.has(_X) and power.is_Integer and 1 < power <= LARGEST_POWER
         expanded += [base] * int(power) if repeat else [factor]

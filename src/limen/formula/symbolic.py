@@ -181,6 +181,10 @@ def _where(condition: Any, u: Any, v: Any) -> Any:
     return sympy.Piecewise((u, condition), (v, True))
 
 
+def _softplus(u: Any, sharpness: Any = S.One) -> Any:
+    return softplus(sharpness * u) / sharpness
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exp": exp,
     "expm1": expm1,
@@ -191,7 +195,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sign": sign,
     "sigmoid": sigmoid,
     "tanh": tanh,
-    "softplus": softplus,
+    "softplus": _softplus,
     "erf": erf,
     "sin": sin,
     "cos": cos,

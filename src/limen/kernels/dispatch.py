@@ -91,7 +91,7 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
     chosen = choice.chosen() if choice.blocks else "auto"
     if not x.is_cpu or chosen == "triton":
         return _evaluate_by_triton(bound, x, parameters, channel_dim, chosen)
-    if chosen != "plain" and _is_eager(x):
+    if chosen != "plain" and is_eager(x):
         recorded = torch.is_grad_enabled() and requires_grad(x, parameters)
         short = bound.short_calls.get(x.dtype)  # where it is there, there is a kernel
         found: Tensor | None = None if recorded or short is None else short(x, parameters, None)
@@ -123,7 +123,7 @@ def shortly(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor]) -> Ten
     short = bound.short_calls.get(x.dtype)
     if short is None or not x.is_cpu or (torch.is_grad_enabled() and requires_grad(x, parameters)):
         return None
-    if (choice.blocks and choice.chosen() not in ("auto", "c")) or not _is_eager(x):
+    if (choice.blocks and choice.chosen() not in ("auto", "c")) or not is_eager(x):
         return None
     found: Tensor | None = short(x, parameters, None)
     return found
@@ -134,7 +134,7 @@ def _evaluate_by_triton(
 ) -> Tensor:
     """By Triton's kernels if the tensor is on a GPU, or theirs to interpret; else by the plain formula."""
     may = x.dtype in _COMPILED_TYPES and chosen in ("auto", "triton") and _is_for_triton(x, chosen)
-    if may and _is_eager(x) and is_plain(x) and _TRITON.has(bound):
+    if may and is_eager(x) and is_plain(x) and _TRITON.has(bound):
         apart = spread(bound, parameters)
         if torch.is_grad_enabled() and requires_grad(x, apart):
             return autograd.record(triton_run, bound, x, apart, channel_dim)
@@ -179,7 +179,7 @@ def _kernel_key(bound: BoundFormula, device: str, within: Backend | None) -> str
 _kernel_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def _is_eager(x: Tensor) -> bool:
+def is_eager(x: Tensor) -> bool:
     """Whether tensors flow and are computed with at once, with nothing between us and them."""
     return (
         type(x) in ORDINARY

@@ -16,7 +16,21 @@ def working_dtype(x: Tensor) -> torch.dtype:
         raise DtypeError(
             f"activations take floating-point tensors, and the input is {x.dtype}; convert it with x.float()."
         )
+    if x.dtype.itemsize < 2:
+        raise DtypeError(
+            f"activations take float64, float32, bfloat16 and float16, and the input is {x.dtype}; convert it with "
+            "x.bfloat16()."
+        )
     return torch.float32 if x.dtype in HALF_TYPES else x.dtype
+
+
+def parameter_dtype(asked: torch.dtype | None) -> torch.dtype:
+    """The type of new parameters: the one asked for, else torch's default, but no half type.
+
+    A half type has no numbers near 1 for the steps of usual learning rates, so that a parameter would never move.
+    """
+    default: torch.dtype = asked or torch.get_default_dtype()
+    return torch.float32 if asked is None and default in HALF_TYPES else default
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

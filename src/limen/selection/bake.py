@@ -188,7 +188,7 @@ def _put_back(model: nn.Module, owner: nn.Module, name: str, old: nn.Module, the
     """The mixture in its place again, where the model is by now."""
     new = owner._modules[name]
     if new is not None:
-        settle(old, new)
+        settle(old, new, owner)
         now = _home(model, old)
         if now is not None and now != then and not any(True for _ in new.parameters()):
             old.to(device=now[0], dtype=now[1])

@@ -116,7 +116,7 @@ def _restore_items(
 def _put_back(owner: nn.Module, name: str, old: nn.Module) -> None:
     now = owner._modules[name]
     if now is not None:
-        settle(old, now)
+        settle(old, now, owner)
     owner._modules[name] = old
 
 

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limen.activations.base import Activation
+from limen.kernels.precision import HALF_TYPES
 from limen.surgery.hooks import carry_hooks
 
-References = dict[int, Tensor | None]
-"""The first floating-point tensor of each module that was asked for one, by the module's ``id``."""
+References = dict[int, tuple[Tensor | None, torch.dtype | None]]
+"""Of each module that was asked: its first floating-point tensor, and the type that it is computed in."""
 
 
 def take_over(
@@ -23,14 +25,18 @@ def take_over(
 ) -> nn.Module:
     """Give a new module the device, type, mode, hooks and frozenness of what it replaces.
 
-    ``known`` holds what earlier calls found for the same model, which else is searched at every site.
+    A type that was asked for stays. ``known`` holds what earlier calls found for the same model, which else is searched
+    at every site.
     """
     own = list(old.parameters())
     known = {} if known is None else known
-    near = (_reference(source, known) for source in (old, owner, model))
-    reference = next((tensor for tensor in near if tensor is not None), None)
+    near = [_reference(source, known) for source in (old, owner, model)]
+    reference = next((tensor for tensor, _ in near if tensor is not None), None)
     if reference is not None and not reference.is_meta:
-        new = new.to(device=reference.device, dtype=reference.dtype)
+        asked = isinstance(new, Activation) and new.dtype_asked is not None
+        computed = next((kind for _, kind in near if kind is not None), reference.dtype)
+        dtype = None if asked else computed
+        new = new.to(device=reference.device, dtype=dtype)
     if own and not any(parameter.requires_grad for parameter in own):
         new.requires_grad_(False)
     if hooks:
@@ -38,11 +44,20 @@ def take_over(
     return new.train(old.training if own or hooks else owner.training)
 
 
-def _reference(module: nn.Module, known: References) -> Tensor | None:
+def _reference(module: nn.Module, known: References) -> tuple[Tensor | None, torch.dtype | None]:
     if id(module) not in known:
         tensors = itertools.chain(module.parameters(), module.buffers())
-        known[id(module)] = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+        known[id(module)] = next((tensor for tensor in tensors if tensor.is_floating_point()), None), _type_of(module)
     return known[id(module)]
+
+
+def _type_of(source: nn.Module) -> torch.dtype | None:
+    """The type that it is computed in; activations say nothing, for they may be float32."""
+    for module in source.modules():
+        for tensor in () if isinstance(module, Activation) else module.parameters(recurse=False):
+            if tensor.is_floating_point():
+                return tensor.dtype
+    return None
 
 
 class StateMap:
@@ -142,10 +157,11 @@ def held_under(state: Mapping[str, Any], prefixes: Iterable[str]) -> dict[str, A
     return {k: v.detach().clone() if isinstance(v, Tensor) else copy.deepcopy(v) for k, v in found.items()}
 
 
-def settle(old: nn.Module, new: nn.Module) -> None:
+def settle(old: nn.Module, new: nn.Module, owner: nn.Module) -> None:
     """Bring a module that comes back to where its place has moved since: mode, device and type."""
     old.train(new.training)
     before, now = next(old.parameters(), None), next(new.parameters(), None)
     if before is not None and now is not None and not now.is_meta:
-        wanted: torch.dtype = now.dtype
+        kept = isinstance(new, Activation) and before.dtype in HALF_TYPES
+        wanted: torch.dtype = _type_of(owner) or before.dtype if kept else now.dtype
         old.to(device=now.device, dtype=wanted)
