@@ -130,7 +130,7 @@ class _Finder(ast.NodeVisitor):
 
     def visit(self, node: ast.AST) -> None:
         key = id(node)
-        if key in self.barren:
+        if key in self.barren or (isinstance(node, ast.Name) and node.id == self.scope.self_name):
             return
         before = self.body.size
         super().visit(node)
@@ -171,6 +171,8 @@ class _Finder(ast.NodeVisitor):
     def visit_Compare(self, node: ast.Compare) -> None:
         """``act is F.relu`` asks which function it is and runs none."""
         for side in (node.left, *node.comparators):
+            if isinstance(side, ast.Constant) or isinstance(self.scope.resolve(side), _PLAIN_VALUES):
+                continue
             named = isinstance(side, (ast.Name, ast.Attribute))
             if not (named and (self._is_activation(side) or _is_table(self.scope.resolve(side)))):
                 self.visit(side)
@@ -193,6 +195,8 @@ class _Finder(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if self.scope.self_name and isinstance(node.value, ast.Name) and node.value.id == self.scope.self_name:
             self.body.walks_children |= node.attr in WALKS_CHILDREN
+            if isinstance(self.scope.resolve(node), _PLAIN_VALUES):
+                return  # most attributes of most layers, which cost a third of a reading
         if not self._reference(node):
             self._lead(node)
             if not self._is_activation(node.value):
@@ -480,22 +484,9 @@ class _Finder(ast.NodeVisitor):
 _ASKING = (isinstance, callable, type, id, hasattr, getattr, str, repr, print, len)
 _QUANTISED = (FloatFunctional, FXFloatFunctional, QFunctional)
 _LARGEST_TABLE = 500
-_TELLING = NAMES - {
-    f"{name}{ending}"
-    for name in (
-        "sigmoid",
-        "softmax",
-        "log_softmax",
-        "threshold",
-        "clamp",
-        "clip",
-        "clamp_min",
-        "glu",
-        "softmin",
-        "expit",
-    )
-    for ending in ("", "_")
-}
+_PLAIN_VALUES = (type(None), int, float, str, Tensor)
+_PASSED = ("sigmoid", "softmax", "log_softmax", "threshold", "clamp", "clip", "clamp_min", "glu", "softmin", "expit")
+_TELLING = NAMES - {f"{name}{ending}" for name in _PASSED for ending in ("", "_")}
 """Names by which a function of a table is more than a loss, which bounds and normalises too."""
 _GOING_ON = frozenset(
     {
