@@ -84,6 +84,7 @@ ELSEWHERE = {
     "limen.inspect.statistics": {"SpecError"},
     # Raised by what is registered, when a model asks for it.
     "limen.adapters.monai.register": {"SpecError"},
+    "limen.adapters.transformers.register": {"LimenError"},
 }
 
 
@@ -270,6 +271,7 @@ PROVOKED: dict[tuple[str, str], Any] = {
     },
     ("limen.adapters.transformers.register", "SpecError"): register_what_is_unknown,
     ("limen.Activation.forward", "DtypeError"): lambda: limen.Swish().forward(of_integers(2)),
+    ("limen.Activation.forward", "SpecError"): lambda: limen.ASH().forward(torch.zeros(2, 2), "a mask"),
     ("limen.Activation.forward", "ShapeError"): lambda: limen.Swish(num_parameters=3).forward(torch.zeros(2, 2)),
     ("limen.AdAct.drop_", "SpecError"): lambda: limen.AdAct(("silu", "relu")).drop_(["silu", "relu"]),
     ("limen.Constant.check", "SpecError"): lambda: limen.Constant(1.0, above=0.0).check("Bent", "k", 0.0),

@@ -223,7 +223,7 @@ class Activation(nn.Module):
         Raises:
             DtypeError: for an input of another type, and a mask of another type.
             ShapeError: for an input without the channels that the parameters are for, and a mask that does not fit it.
-            SpecError: for a mask where the formula cannot heed one.
+            SpecError: for a mask that is no tensor, or where the formula cannot heed one.
 
         >>> import limen
         >>> limen.ReLU().forward(torch.tensor([-1.0, 2.0]))
