@@ -71,7 +71,7 @@ def exact(module: limen.Activation, x: torch.Tensor, g: torch.Tensor) -> list[to
     return gradients(double.double().to(x.device).eval(), x.double(), g.double(), "plain")
 
 
-def assert_as_good_as_plain(module: limen.Activation, x: torch.Tensor, g: torch.Tensor, backend: str = "c") -> None:
+def assert_as_good_as_plain(module: limen.Activation, x: torch.Tensor, g: torch.Tensor, backend: Backend = "c") -> None:
     """The kernel's error is below twice that of torch's operators in the same type, plus rounding of the scale."""
     ours, torchs, truth = gradients(module, x, g, backend), gradients(module, x, g, "plain"), exact(module, x, g)
     for mine, its, want in zip(ours, torchs, truth, strict=True):
@@ -82,7 +82,7 @@ def assert_as_good_as_plain(module: limen.Activation, x: torch.Tensor, g: torch.
         assert (mine.double() - want).abs().max().item() <= allowed
 
 
-def assert_right_at(module: limen.Activation, x: torch.Tensor, backend: str = "c") -> None:
+def assert_right_at(module: limen.Activation, x: torch.Tensor, backend: Backend = "c") -> None:
     """As float64 has it, where that is finite and float32 can hold it; NaN and infinity only where float64 has them."""
     y, slope, *_ = gradients(module, x, torch.ones_like(x), backend)
     want, want_slope, *_ = exact(module, x, torch.ones_like(x))

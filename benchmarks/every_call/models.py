@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,23 +59,21 @@ def _torchvision() -> Iterator[Case]:
         yield Case(
             "torchvision",
             name,
-            lambda n=name, o=options: models.get_model(n, weights=None, num_classes=5, **o),
+            partial(models.get_model, name, weights=None, num_classes=5, **options),
             _images(size),
         )
     for name in NAMES["segmentation"]:
         build = getattr(models.segmentation, name)
-        yield Case(
-            "torchvision", name, lambda b=build: b(weights=None, weights_backbone=None, num_classes=3), _images(64)
-        )
+        yield Case("torchvision", name, partial(build, weights=None, weights_backbone=None, num_classes=3), _images(64))
     for name in NAMES["quantizable"]:
         build = getattr(models.quantization, name)
-        yield Case("torchvision", f"quantizable {name}", lambda b=build: b(weights=None, num_classes=5), _images(64))
+        yield Case("torchvision", f"quantizable {name}", partial(build, weights=None, num_classes=5), _images(64))
     raft = models.optical_flow.raft_small
     yield Case("torchvision", "raft_small", lambda: raft(weights=None), _two_images)
     for name in ("r3d_18", "mc3_18"):
         build = getattr(models.video, name)
         yield Case(
-            "torchvision", name, lambda b=build: b(weights=None, num_classes=5), lambda: torch.randn(1, 3, 4, 32, 32)
+            "torchvision", name, partial(build, weights=None, num_classes=5), lambda: torch.randn(1, 3, 4, 32, 32)
         )
 
 
@@ -84,7 +83,7 @@ def _timm() -> Iterator[Case]:
     for name in (name for name in NAMES["timm"] if name in known):
         size = timm.models.get_pretrained_cfg(name)
         edge = size.input_size[-1] if size is not None and size.fixed_input_size else 96
-        yield Case("timm", name, lambda n=name: timm.create_model(n, num_classes=5), _images(edge))
+        yield Case("timm", name, partial(timm.create_model, name, num_classes=5), _images(edge))
 
 
 def _transformers() -> Iterator[Case]:
@@ -98,9 +97,14 @@ def _transformers() -> Iterator[Case]:
             yield Case(
                 "transformers",
                 stem,
-                lambda s=stem, c=config, m=model: m(_small(s, c)),
-                lambda s=stem, m=model: _inputs_of(s, m),
+                partial(_made_small, stem, model, config),
+                partial(_inputs_of, stem, model),
             )
+
+
+def _made_small(stem: str, model: Any, config: Any) -> nn.Module:
+    made: nn.Module = model(_small(stem, config))
+    return made
 
 
 def _small(stem: str, config: Any) -> Any:
@@ -292,7 +296,7 @@ def _geometric() -> Iterator[Case]:
             if name == "PNA"
             else {}
         )
-        yield Case("torch_geometric", name, lambda n=name, o=options: getattr(nn_, n)(8, 16, 3, 4, **o), graph)
+        yield Case("torch_geometric", name, partial(getattr(nn_, name), 8, 16, 3, 4, **options), graph)
     yield Case("torch_geometric", "MLP", lambda: nn_.MLP([8, 16, 16, 4]), lambda: torch.randn(5, 8))
     yield Case("torch_geometric", "GraphUNet", lambda: nn_.GraphUNet(8, 16, 4, 2), graph)
     yield Case(

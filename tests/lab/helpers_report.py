@@ -55,6 +55,7 @@ def finished(activation: str, seed: int, epochs: int = 12, paths: tuple[str, ...
             train_score=accuracy - 0.7 * math.exp(-epoch / 1.5) + 0.01,
             heldout_loss=2 * math.exp(-epoch / 2.5) + 0.1 - 3 * GOODNESS.get(activation, 0) + 0.01 * random.random(),
             heldout_score=accuracy - 0.7 * math.exp(-epoch / 1.5) + 0.004 * random.standard_normal(),
+            test_score=None,
         )
         for epoch in range(1, epochs + 1)
     )
