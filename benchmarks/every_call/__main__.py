@@ -42,11 +42,9 @@ def called(model: nn.Module, inputs: Any) -> Any:
 
 
 def named(call: Call, report: SwapReport, kept: set[str]) -> bool:
-    """Whether the report says that this call is left."""
-    if kept & set(call.within):
-        return True
-    lines = [site.location for site in report.skipped] + [line.split(": ")[0] for line in report.unreached]
-    return call.location in lines or any(line.startswith(f"{call.location}:") for line in report.unreached)
+    """Whether the report says that this call is left: a module it runs in, or a line that leads to it."""
+    places = [site.location for site in report.skipped] + [":".join(line.split(":")[:2]) for line in report.unreached]
+    return bool(kept & set(call.within) or set(places) & set(call.lines))
 
 
 def short(location: str) -> str:
@@ -66,7 +64,7 @@ def looked_at(case: Case, inputs: Any, example_inputs: Any) -> dict[str, Any]:
     new = frozenset(id(module) for module in model.modules() if isinstance(module, limen.Activation))
     recorder = record(model, lambda m: called(m, inputs), new)
     kept = {site.path for site in report.skipped if site.path and not site.location}
-    left = sorted({(call.operator, short(call.location)) for call in recorder.calls if not named(call, report, kept)})
+    left = sorted({(call.operator, short(call.lines[0])) for call in recorder.calls if not named(call, report, kept)})
     row |= {
         "replaced": len(report.sites), "kept": len(report.skipped), "unreached": len(report.unreached),
         "ran": len(recorder.ran & new), "left_and_named": len(recorder.calls) - len(left),

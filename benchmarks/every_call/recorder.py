@@ -28,10 +28,10 @@ OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
 
 @dataclass(frozen=True)
 class Call:
-    """One operator: its name, the line of the model that asked for it, the modules that were running."""
+    """One operator: its name, the lines that led to it, the innermost first, and the modules that were running."""
 
     operator: str
-    location: str
+    lines: tuple[str, ...]
     within: tuple[str, ...]
 
 
@@ -58,7 +58,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         name = name[:-1] if name.endswith("_") else name
         if name in OPERATORS and self._of_interest(args):
             within = tuple(path for module in self._stack for path in self._paths.get(id(module), ()))
-            call = Call(name, _asking_line(), within)
+            call = Call(name, _asking_lines(), within)
             self.calls[call] = self.calls.get(call, 0) + 1
         return func(*args, **(kwargs or {}))
 
@@ -97,9 +97,12 @@ def record(model: nn.Module, call: Callable[[nn.Module], Any], replaced: frozens
     return recorder
 
 
-def _asking_line() -> str:
-    """The innermost line that is neither torch's nor this file's."""
+def _asking_lines() -> tuple[str, ...]:
+    """Those that are neither torch's nor this file's."""
+    found = []
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename.startswith(OURS):
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(OURS):
+            found.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "?"
+    return tuple(found)
