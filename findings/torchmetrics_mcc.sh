@@ -10,16 +10,7 @@
 #   90 of class 0, 10 of class 1: 2 classes 0.2667, 3 classes 0, scikit-learn 0
 #   190 of class 0, 10 of class 1: 2 classes 0.292, 3 classes 0, scikit-learn 0
 #   999 of class 0, 1 of class 1: 2 classes 0.9985, 3 classes 0, scikit-learn 0
-set -euo pipefail
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-python=${FINDINGS_PYTHON:-}
-if [ -z "$python" ]; then
-  python3 -m venv "$work/venv"
-  "$work/venv/bin/pip" install -q torch==2.13.0 torchmetrics==1.9.0 scikit-learn==1.9.1
-  python="$work/venv/bin/python"
-fi
-cat > "$work/finding.py" <<'PYTHON'
+"$(dirname "$0")/with_packages" torch==2.13.0 torchmetrics==1.9.0 scikit-learn==1.9.1 <<'PYTHON'
 import torch
 from sklearn.metrics import matthews_corrcoef
 from torchmetrics.classification import MulticlassMatthewsCorrCoef
@@ -33,4 +24,3 @@ for common, rare in ((90, 10), (190, 10), (999, 1)):
     assert two > 0.2, "changed: a constant answer of two classes has no correlation"
     assert three == other == 0
 PYTHON
-"$python" "$work/finding.py"

@@ -9,16 +9,7 @@
 # Seen: torchmetrics 1.9.0, torch 2.13.0, scikit-learn 1.9.1:
 #   deviation 0.0001 about 0: R² 1, scikit-learn -1.062
 #   deviation 1 about 3000: R² 0, scikit-learn -1.076
-set -euo pipefail
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-python=${FINDINGS_PYTHON:-}
-if [ -z "$python" ]; then
-  python3 -m venv "$work/venv"
-  "$work/venv/bin/pip" install -q torch==2.13.0 torchmetrics==1.9.0 scikit-learn==1.9.1
-  python="$work/venv/bin/python"
-fi
-cat > "$work/finding.py" <<'PYTHON'
+"$(dirname "$0")/with_packages" torch==2.13.0 torchmetrics==1.9.0 scikit-learn==1.9.1 <<'PYTHON'
 import torch
 from sklearn.metrics import r2_score
 from torchmetrics import R2Score
@@ -30,4 +21,3 @@ for deviation, level in ((1e-4, 0.0), (1.0, 3000.0)):
     print(f"deviation {deviation:g} about {level:g}: R² {found:.4g}, scikit-learn {wanted:.4g}")
     assert abs(found - wanted) > 0.02, "changed: it is scikit-learn's"
 PYTHON
-"$python" "$work/finding.py"

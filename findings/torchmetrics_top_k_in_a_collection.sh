@@ -8,16 +8,7 @@
 # themselves. Instead: compute_groups=False, or metrics whose states differ in name or shape.
 #
 # Seen: torchmetrics 1.9.0, torch 2.13.0: in a collection 0.5, alone 1
-set -euo pipefail
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-python=${FINDINGS_PYTHON:-}
-if [ -z "$python" ]; then
-  python3 -m venv "$work/venv"
-  "$work/venv/bin/pip" install -q torch==2.13.0 torchmetrics==1.9.0
-  python="$work/venv/bin/python"
-fi
-cat > "$work/finding.py" <<'PYTHON'
+"$(dirname "$0")/with_packages" torch==2.13.0 torchmetrics==1.9.0 <<'PYTHON'
 import torch
 from torch.nn.functional import one_hot
 from torchmetrics import MetricCollection
@@ -40,4 +31,3 @@ print(f"in a collection {found:g}, alone {wanted:g}")
 assert wanted == 1
 assert found == 0.5, "changed: the collection keeps them apart"
 PYTHON
-"$python" "$work/finding.py"

@@ -131,6 +131,10 @@ def main() -> None:
             print(json.dumps(rows[-1]), flush=True)
             if options.out:
                 write(options.out, rows)
+    if not rows:
+        parser.error(
+            f"no model is called like --only {options.only!r}; give a part of LIBRARY:MODEL, such as timm:resnet18."
+        )
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -214,7 +214,8 @@ class Activation(nn.Module):
         """Apply the formula to an input of any shape; the output has its type, and its shape where that is kept.
 
         Args:
-            x: any shape, any floating type. Of a jagged tensor (``torch.nested``) each sample is taken by itself.
+            x: any shape; float64, float32, bfloat16 or float16. Of a jagged tensor (``torch.nested``) each sample is
+                taken by itself.
             mask: which positions count: bool, or 0 and 1, of the input's leading axes, such as (batch, positions), or
                 of all; or whole numbers of shape (batch,): how many positions of each sample count, along axis 1. What
                 does not count enters no statistic and no gradient, and its output is 0. Statistics then run on torch's

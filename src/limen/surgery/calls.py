@@ -7,8 +7,7 @@ tensor, a child module, a helper that computes an activation), or by what a writ
 from __future__ import annotations
 
 import ast
-import functools
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import FunctionType, MethodType
 from typing import Any
@@ -19,6 +18,16 @@ from torch.ao.nn.quantized import FloatFunctional, FXFloatFunctional, QFunctiona
 
 from limen.surgery import formulas
 from limen.surgery.binding import part_at
+from limen.surgery.callees import (
+    FormulaModule,
+    as_module,
+    code_names_activation,
+    described_as,
+    is_activation,
+    is_of_the_user,
+    is_table,
+    names_in,
+)
 from limen.surgery.known import (
     ACTIVATIONS,
     GATES,
@@ -27,10 +36,8 @@ from limen.surgery.known import (
     UNKNOWN,
     all_known,
     equivalent,
-    function_name,
     is_in_place,
 )
-from limen.surgery.recognise import LIBRARIES, Called, is_library_activation, recognise, recognise_module, takes_one
 from limen.surgery.scope import Method, Scope, is_super, plain_mro
 from limen.surgery.source import Source
 
@@ -174,13 +181,13 @@ class _Finder(ast.NodeVisitor):
             if isinstance(side, ast.Constant) or isinstance(self.scope.resolve(side), _PLAIN_VALUES):
                 continue
             named = isinstance(side, (ast.Name, ast.Attribute))
-            if not (named and (self._is_activation(side) or _is_table(self.scope.resolve(side)))):
+            if not (named and (self._is_activation(side) or is_table(self.scope.resolve(side)))):
                 self.visit(side)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         """An item of a table: by a constant it is found by what it is, by any other key it is named."""
         held = self.scope.resolve(node.value)
-        if isinstance(node.ctx, ast.Load) and _is_table(held) and not self._is_of_self(node):
+        if isinstance(node.ctx, ast.Load) and is_table(held) and not self._is_of_self(node):
             if self.scope.resolve(node) is UNKNOWN:
                 self.body.unreached.append((node, f"{ast.unparse(node)}, chosen by a key that only running tells"))
             elif not self._reference(node):
@@ -189,7 +196,7 @@ class _Finder(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:
-        if not self._reference(node) and isinstance(node.ctx, ast.Load) and _is_table(self.scope.resolve(node)):
+        if not self._reference(node) and isinstance(node.ctx, ast.Load) and is_table(self.scope.resolve(node)):
             self.body.unreached.append((node, f"{node.id}, a table of activations, gone through as it runs"))
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
@@ -222,7 +229,7 @@ class _Finder(ast.NodeVisitor):
             in_place = bool(getattr(foreign, "inplace", False))
             self.body.calls.append(Call(node, "reference", foreign, _label(node, foreign), in_place=in_place))
             return True
-        described = _function(self.scope.resolve(node))
+        described = described_as(self.scope.resolve(node))
         module = equivalent(*described) if described else None
         if module is None or described is None:
             return False
@@ -233,7 +240,7 @@ class _Finder(ast.NodeVisitor):
 
     def _is_activation(self, expression: ast.expr) -> bool:
         """Whether an expression is an activation itself: a function, or a module that the model does not hold."""
-        return bool(_function(self.scope.resolve(expression))) or self._foreign(expression) is not None
+        return bool(described_as(self.scope.resolve(expression))) or self._foreign(expression) is not None
 
     def _foreign(self, expression: ast.expr) -> nn.Module | None:
         """The activation module that an expression stands for, if it lies outside the model, as in its globals."""
@@ -291,7 +298,7 @@ class _Finder(ast.NodeVisitor):
         if child:
             return self._child_call(node, child)
         callee = self.scope.resolve(node.func)
-        described = _function(callee)
+        described = described_as(callee)
         if isinstance(node.func, ast.Subscript) and self._is_of_self(node.func):
             return None  # what the module's list or dictionary holds is replaced there
         if described:
@@ -338,7 +345,7 @@ class _Finder(ast.NodeVisitor):
         instance = self.scope.instance
         held: Any = instance._modules.get(name, instance.__dict__.get(name)) if instance is not None else None
         where = _input(node)
-        described = _function(held)
+        described = described_as(held)
         if where is None:
             return None
         extra = len(node.args) + len(node.keywords) > 1
@@ -459,7 +466,7 @@ class _Finder(ast.NodeVisitor):
                 self.body.elsewhere.append((target, callee.name))
             else:
                 self.body.leads.append((function, callee))
-        elif isinstance(callee, FunctionType) and _is_of_the_user(callee):
+        elif isinstance(callee, FunctionType) and is_of_the_user(callee):
             self.body.leads.append((function, callee))
         elif isinstance(callee, torch.jit.ScriptFunction):
             self.body.unreached.append((function, "a scripted function"))
@@ -472,22 +479,18 @@ class _Finder(ast.NodeVisitor):
         """Whether an object beside the model, or a method of one, computes activations."""
         if isinstance(callee, nn.Module):
             inner = list(callee.modules()) if id(callee) not in self.body.held else []
-            return any(is_activation(part) or _code_names_activation(type(part), "forward") for part in inner)
+            return any(is_activation(part) or code_names_activation(type(part), "forward") for part in inner)
         if callee is not UNKNOWN:
-            return _code_names_activation(type(callee), "__call__")
+            return code_names_activation(type(callee), "__call__")
         owner = self.scope.resolve(function.value) if isinstance(function, ast.Attribute) else UNKNOWN
         if owner is UNKNOWN or isinstance(owner, (nn.Module, type, Tensor)):
             return False
-        return _code_names_activation(type(owner), function.attr)  # type: ignore[attr-defined]
+        return code_names_activation(type(owner), function.attr)  # type: ignore[attr-defined]
 
 
 _ASKING = (isinstance, callable, type, id, hasattr, getattr, str, repr, print, len)
 _QUANTISED = (FloatFunctional, FXFloatFunctional, QFunctional)
-_LARGEST_TABLE = 500
 _PLAIN_VALUES = (type(None), int, float, str, Tensor)
-_PASSED = ("sigmoid", "softmax", "log_softmax", "threshold", "clamp", "clip", "clamp_min", "glu", "softmin", "expit")
-_TELLING = NAMES - {f"{name}{ending}" for name in _PASSED for ending in ("", "_")}
-"""Names by which a function of a table is more than a loss, which bounds and normalises too."""
 _GOING_ON = frozenset(
     {
         "clamp",
@@ -506,43 +509,6 @@ _GOING_ON = frozenset(
     }
 )
 """Functions that make another function of an activation's result."""
-_LIBRARIES_PASSED = ("torch", "limen", "numpy", "math", "functools", "typing", "warnings", "collections", "einops")
-
-
-def is_activation(module: nn.Module) -> bool:
-    """Whether a module as a whole is an activation or a gate."""
-    if isinstance(module, (*ACTIVATIONS, *GATES)):
-        return True
-    return is_library_activation(module) or recognise_module(module) is not None
-
-
-def _code_names_activation(cls: type, name: str) -> bool:
-    """Whether a method that someone else wrote names an activation."""
-    home = cls.__module__.partition(".")[0]
-    code = getattr(getattr(cls, name, None), "__code__", None)
-    return code is not None and home not in _LIBRARIES_PASSED and bool(names_in(code) & NAMES)
-
-
-def _is_table(value: Any) -> bool:
-    """Whether a list, tuple or dictionary holds activations or functions that name some."""
-    if isinstance(value, (dict, nn.ModuleDict)):
-        items: Iterable[Any] = value.values()
-    elif isinstance(value, (list, tuple, nn.ModuleList)):
-        items = value
-    else:
-        return False
-    return len(value) <= _LARGEST_TABLE and any(_names_activation(item) for item in items)
-
-
-def _names_activation(item: Any) -> bool:
-    first = item[0] if isinstance(item, tuple) and item else item
-    if isinstance(first, type):
-        return issubclass(first, (*ACTIVATIONS, *GATES)) or first.__module__ in LIBRARIES
-    if isinstance(first, nn.Module):
-        return is_activation(first)
-    if isinstance(first, FunctionType):
-        return bool(names_in(first.__code__) & _TELLING)
-    return bool(_function(first))
 
 
 def _label(expression: ast.expr, module: nn.Module) -> str:
@@ -558,35 +524,6 @@ def _is_quantised_sum(function: ast.expr, callee: Any) -> bool:
     return isinstance(function, ast.Attribute) and function.attr == "add_relu" and owner in _QUANTISED
 
 
-class FormulaModule(Called):
-    """A written-out formula as a module; ``like`` is the known function it equals."""
-
-    def __init__(self, function: Any, like: nn.Module, text: str, in_place: bool = False) -> None:
-        super().__init__(function)
-        self.like = like
-        self.text = text
-        self.in_place = in_place
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-def as_module(value: Any) -> nn.Module | None:
-    """The module that computes what a callable held or named somewhere computes, if that is an activation."""
-    described = _function(value)
-    if described:
-        return equivalent(*described)
-    is_plain = isinstance(value, FunctionType) and bool(formulas.TRIGGERS & names_in(value.__code__))
-    is_opaque = isinstance(value, torch.jit.ScriptFunction) or _is_apply(value)
-    if not (is_opaque or (is_plain and takes_one(value))):
-        return None
-    found = recognise(value)
-    if found is None or found.like is None:
-        return None
-    name = getattr(value, "__name__", type(value).__name__)
-    return FormulaModule(value, found.like, "lambda" if name == "<lambda>" else name, found.in_place)
-
-
 def _as_method(callee: Any, instance: nn.Module | None) -> Any:
     """A method bound to the instance and kept in an attribute, as the method it is."""
     if isinstance(callee, MethodType) and callee.__self__ is instance:
@@ -597,26 +534,6 @@ def _as_method(callee: Any, instance: nn.Module | None) -> Any:
     return callee
 
 
-def names_in(code: Any) -> frozenset[str]:
-    """The global names and attributes that a function and those within it use."""
-    inner = [constant for constant in code.co_consts if hasattr(constant, "co_names")]
-    return frozenset(code.co_names).union(*(names_in(constant) for constant in inner))
-
-
-def _is_apply(value: Any) -> bool:
-    owner = getattr(value, "__self__", None)
-    return isinstance(owner, type) and issubclass(owner, torch.autograd.Function)
-
-
-def _function(value: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]] | None:
-    """Name and arguments of an activation function of torch's, itself or under ``functools.partial``."""
-    if isinstance(value, functools.partial):
-        name = function_name(value.func)
-        return (name, (), dict(value.keywords)) if name and not value.args else None
-    name = function_name(value)
-    return (name, (), {}) if name else None
-
-
 def _input(node: ast.Call) -> tuple[str, str] | None:
     """Where the input stands in a call; nothing if only running would tell."""
     if any(isinstance(argument, ast.Starred) for argument in node.args):
@@ -625,7 +542,3 @@ def _input(node: ast.Call) -> tuple[str, str] | None:
         return "first", ""
     named = [keyword.arg for keyword in node.keywords if keyword.arg in ("input", "x", "hidden_states")]
     return ("keyword", str(named[0])) if named else None
-
-
-def _is_of_the_user(function: FunctionType) -> bool:
-    return (function.__module__ or "").partition(".")[0] not in _LIBRARIES_PASSED

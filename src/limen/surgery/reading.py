@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from limen.surgery.calls import Body, find_calls, names_in
+from limen.surgery.callees import names_in
+from limen.surgery.calls import Body, find_calls
 from limen.surgery.derive import base_of
 from limen.surgery.known import NAMES, function_name
 from limen.surgery.scope import Method, Scope, attribute, function_of, plain_mro

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from torch import nn
 
 from limen.surgery.branches import Order
-from limen.surgery.calls import Body, Call, FormulaModule, as_module, is_activation
+from limen.surgery.callees import FormulaModule, as_module, is_activation
+from limen.surgery.calls import Body, Call
 from limen.surgery.derive import base_of
 from limen.surgery.flow import Flow, channels_of
 from limen.surgery.known import ACTIVATIONS, FUSED, GATES
