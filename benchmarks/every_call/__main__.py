@@ -63,7 +63,7 @@ def looked_at(case: Case, inputs: Any, example_inputs: Any) -> dict[str, Any]:
     row: dict[str, Any] = {"swap_seconds": round(time.process_time() - start, 2)}
     new = frozenset(id(module) for module in model.modules() if isinstance(module, limen.Activation))
     recorder = record(model, lambda m: called(m, inputs), new)
-    kept = {site.path for site in report.skipped if site.path and not site.location}
+    kept = {site.path for site in report.skipped if site.path}
     left = sorted({(call.operator, short(call.lines[0])) for call in recorder.calls if not named(call, report, kept)})
     row |= {
         "replaced": len(report.sites), "kept": len(report.skipped), "unreached": len(report.unreached),
