@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 from helpers_lab import Command
 
 import limen
 
 
-def test_doctor(run: Command) -> None:
+def test_doctor(run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # The shared folder of kernels grows between the two calls, whenever another test compiles one.
+    monkeypatch.setenv("LIMEN_CACHE", str(tmp_path))
     outcome = run("doctor")
     assert (outcome.code, outcome.err) == (0, "")
     found = run("doctor", "--json").json
