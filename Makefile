@@ -10,14 +10,14 @@ export LIMEN_CACHE := $(CURDIR)/.cache/kernels
 # Triton's interpreter is chosen before anything imports Triton.
 TEST_TRITON := TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m "triton and not slow" tests/kernels
 
-.PHONY: demo test test-device quick test-triton lint clean
+.PHONY: demo test test-device quick test-thorough test-triton lint clean
 
 demo: $(VENV)/installed ## Compare eight activations on digits; ends with runs/demo/report.html
 	$(BIN)/limen compare --data digits --network convnet --seeds 3 --epochs 8 \
 	  --activations relu,gelu,swish,mish,ash,asau,apalu,adact --out runs/demo
 
 test: lint test-device ## Everything: style, types, all tests
-	$(BIN)/python -m pytest -n 2 -m "slow or not (triton or gpu)"
+	$(BIN)/python -m pytest -n 2 -m "not thorough and (slow or not (triton or gpu))"
 
 # What a machine lacks is named and left out: a run in which every test is skipped reads like a run of none.
 test-device: $(VENV)/installed ## The tests of the GPU and of Triton, where the machine has them
@@ -27,7 +27,10 @@ test-device: $(VENV)/installed ## The tests of the GPU and of Triton, where the 
 	  else echo "There is no GPU here, so its tests were left out."; fi
 
 quick: $(VENV)/installed ## The quick tests only
-	$(BIN)/python -m pytest -n 2 -m "not slow and not triton and not gpu"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not thorough and not triton and not gpu"
+
+test-thorough: $(VENV)/installed ## More cases of what other tests hold, by compiling much
+	$(BIN)/python -m pytest -n 2 -m thorough
 
 test-triton: $(VENV)/installed ## The GPU's kernels without a GPU: interpreted, and compiled for GPUs that are not here
 	$(PIP_INSTALL) --editable '.[triton]'

@@ -1,6 +1,7 @@
 """Every test starts from the same random state and leaves no registered names behind."""
 
 import os
+import sys
 from importlib.util import find_spec
 
 # Compiled kernels stay in the checkout.
@@ -41,9 +42,16 @@ def _registry_restored(monkeypatch):
     monkeypatch.setattr(registry, "_CLASSES", dict(registry._CLASSES))
 
 
+@pytest.fixture(autouse=True)
+def _few_timings(monkeypatch):
+    """No test asserts a time, so a study of a test times its steps twice instead of twenty times."""
+    if cost := sys.modules.get("limen.lab.training.cost"):  # the lab takes seconds to import
+        monkeypatch.setattr(cost, "ROUNDS", 2)
+
+
 @pytest.fixture
 def brief():
-    """For tests of studies that look neither at drawings nor at times."""
+    """For tests of studies that do not look at drawings."""
     from helpers_lab import briefly  # the lab takes seconds to import
 
     with briefly():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+from typing import Any
+
+import pytest
 import torch
 
 import limen
@@ -30,6 +34,16 @@ BUILT_IN = {
     "mish": torch.nn.Mish(),
 }
 """The torch module that each baseline equals at its initial values."""
+
+
+def thoroughly(values: Iterable[Any], usual: Container[Any]) -> list[Any]:
+    """Values of a test, or tuples of them, those that are not ``usual`` marked as thorough."""
+    return [value if value in usual else _thorough(value) for value in values]
+
+
+def _thorough(value: Any) -> Any:
+    values = value if isinstance(value, tuple) else (value,)
+    return pytest.param(*values, marks=pytest.mark.thorough)
 
 
 def activation(name: str, **named: object) -> limen.Activation:

@@ -32,8 +32,11 @@ def test_every_mode_of_differentiation(name):
     torch.autograd.gradgradcheck(function, leaves, gen_non_contig_grad_outputs=True, **batched)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
+@pytest.mark.parametrize(
+    "dtype",
+    [pytest.param(torch.float32, marks=pytest.mark.slow), pytest.param(torch.bfloat16, marks=pytest.mark.thorough)],
+    ids=str,
+)
 @pytest.mark.parametrize("name", SMOOTH)
 def test_batched_and_repeated_gradients_of_kernels(name, dtype):
     """Batched gradients are those one by one; the gradient's own graph has the gradient's values."""

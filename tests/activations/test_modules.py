@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 import torch
-from helpers import ALL, KEEPING_SHAPE, LEARNING, OF_SAMPLES, activation, sample_input
+from helpers import ALL, KEEPING_SHAPE, LEARNING, OF_SAMPLES, activation, sample_input, thoroughly
 from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -428,7 +428,7 @@ class TestDropped:
 class TestExportsForOtherSizes:
     """What counts elements counts them where the program runs."""
 
-    @pytest.mark.parametrize("spec", OF_SAMPLES)
+    @pytest.mark.parametrize("spec", thoroughly(OF_SAMPLES, usual=("ash", "top_percentile")))
     @pytest.mark.parametrize("context", ["sample", "channel", "token"])
     def test_of_statistics_and_selections(self, spec, context):
         module = activation(spec, context=context)

@@ -60,7 +60,7 @@ def test_every_primitive_is_in_a_formula():
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(data=st.data(), sixteenths=st.integers(4, 32))
 def test_kernel_agrees_with_float64(name, data, sixteenths):
     function, (low, high) = FORMULAS[name]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import signal
-import subprocess
-import sys
 import warnings
 
 import pytest
@@ -189,48 +187,30 @@ def test_a_parametrised_module_is_copied_after_use():
     torch.testing.assert_close(copy.deepcopy(module)(x), module(x))
 
 
-DDP = """
-import os, sys, torch, limen
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel as DDP
-rank = int(sys.argv[1])
-os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=sys.argv[2])
-dist.init_process_group("gloo", rank=rank, world_size=2)
-torch.manual_seed(0)
-model = torch.nn.Sequential(torch.nn.Linear(4, 6), limen.create(sys.argv[3], num_parameters=6), torch.nn.Linear(6, 2))
-both = torch.randn(8, 4)
-parallel = DDP(model)
-parallel(both[4 * rank : 4 * rank + 4]).square().mean().backward()
-ours = [p.grad.clone() for p in model.parameters()]
-model.zero_grad()
-model(both).square().mean().backward()
-for mine, whole in zip(ours, model.parameters()):
-    torch.testing.assert_close(mine, whole.grad, rtol=1e-4, atol=1e-6)
-dist.barrier()
-os._exit(0)  # gloo's threads are sometimes still running when Python tears them down
-"""
+def gradients_in_process(rank: int, folder: str) -> None:
+    """Of both halves of a batch together they are those of the whole."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    for name in ("asau", "apalu", "swish", "ash"):
+        torch.manual_seed(0)
+        layers = torch.nn.Linear(4, 6), limen.create(name, num_parameters=6), torch.nn.Linear(6, 2)
+        model = torch.nn.Sequential(*layers)
+        both = torch.randn(8, 4)
+        parallel = torch.nn.parallel.DistributedDataParallel(model)
+        parallel(both[4 * rank : 4 * rank + 4]).square().mean().backward()
+        ours = [p.grad.clone() for p in model.parameters()]
+        model.zero_grad()
+        model(both).square().mean().backward()
+        for mine, whole in zip(ours, model.parameters(), strict=True):
+            torch.testing.assert_close(mine, whole.grad, rtol=1e-4, atol=1e-6)
+    torch.distributed.barrier()
+    os._exit(0)  # gloo's threads are sometimes still running when Python tears them down
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["asau", "apalu", "swish"])
-def test_distributed_data_parallel(name, unused_port):
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", DDP, str(rank), str(unused_port), name], stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    outcomes = [(worker.communicate(timeout=120)[1], worker.returncode) for worker in workers]
-    assert [code for _, code in outcomes] == [0, 0], outcomes
-
-
-@pytest.fixture
-def unused_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside threads
+def test_distributed_data_parallel(tmp_path):
+    torch.multiprocessing.start_processes(gradients_in_process, (str(tmp_path),), nprocs=2, start_method="fork")
 
 
 class TestMemorySafety:

@@ -171,7 +171,7 @@ def few(dtype: torch.dtype) -> Sum:
     return Sum([perturbed(name, num_parameters=6, dtype=dtype) for name in ("swish", "ash")])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "x",
     [

@@ -5,8 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +30,6 @@ from limen.lab.report.figures.examples import section
 from limen.lab.settings import StudySettings
 from limen.lab.study.preparing import prepare
 from limen.lab.tasks import registry
-from limen.lab.training import cost
 from limen.lab.training.experiment import Experiment
 
 TINY = {
@@ -55,9 +58,8 @@ def tiny(**changed: Any) -> StudySettings:
 
 @contextmanager
 def briefly() -> Iterator[None]:
-    """Studies whose pages have no drawings and whose costs are timed twice: a tiny one takes half the time."""
+    """Studies whose pages have no drawings."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cost, "ROUNDS", 2)
         for painter in (accuracy, cost_bars, curves, section, shapes, trajectories):
             patch.setattr(painter, "draw", lambda *arguments: Markup("<svg/>"))
         yield
@@ -168,6 +170,68 @@ def subprocess_command(*arguments: str | Path, **named: Any) -> Outcome:
         **named,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass
+class Forked:
+    """A command in a fork of this process: one of its own, which has loaded the lab's libraries already."""
+
+    pid: int
+    folder: Path
+    status: int | None = None
+
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        if self.status is None:
+            found, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = status if found else None
+        return self.status is None
+
+    def kill(self) -> None:
+        """End it at once, and wait for that."""
+        if self.running():
+            os.kill(self.pid, signal.SIGKILL)
+            _, self.status = os.waitpid(self.pid, 0)
+
+    def wait(self, seconds: float = 120) -> Outcome:
+        """What it came to."""
+        deadline = time.monotonic() + seconds
+        while self.running():
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.01)
+        assert self.status is not None
+        return Outcome(os.waitstatus_to_exitcode(self.status), *self.said())
+
+    def said(self) -> tuple[str, str]:
+        """Standard output and standard error so far."""
+        return (self.folder / "out").read_text(), (self.folder / "err").read_text()
+
+
+def forked_command(folder: Path, *arguments: str | Path) -> Forked:
+    """Start the command line in a fork, which writes what it says to files in ``folder``."""
+    folder.mkdir(exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads, which a fork does not have: those of xdist, and idle ones
+        pid = os.fork()
+    if pid:
+        return Forked(pid, folder)
+    code = 1
+    try:
+        warnings.resetwarnings()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for name, number in (("out", 1), ("err", 2)):
+            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        sys.argv = ["limen", *map(str, arguments)]
+        cli.main()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def stored(folder: Path) -> dict[str, tuple[bytes, int]]:

@@ -46,7 +46,7 @@ def test_compile_without_graph_breaks(network, inputs):
         torch.testing.assert_close(compiled(inputs), model(inputs))
 
 
-@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("strict", [False, pytest.param(True, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("network", nasty.ALL, ids=lambda cls: cls.__name__)
 def test_export(network, strict, inputs):
     model = network().eval()

@@ -5,15 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from helpers_lab import (
-    ENVIRONMENT,
     TINY_OPTIONS,
     Command,
     Recorder,
@@ -21,6 +18,7 @@ from helpers_lab import (
     command,
     data_of,
     experiment_of,
+    forked_command,
     stored,
 )
 from helpers_lab import tiny as tiny_study
@@ -230,7 +228,7 @@ HARDEST = {
 
 
 @BRIEF
-@pytest.mark.parametrize("options", [{}, HARDEST], ids=["as the paper", "beyond it"])
+@pytest.mark.parametrize("options", [pytest.param({}, id="as the paper", marks=pytest.mark.thorough), HARDEST])
 @pytest.mark.parametrize("name", registry.names())
 def test_every_task_can_be_searched(name: str, options: dict[str, object], tmp_path: Path):
     task = registry.find(name)
@@ -271,32 +269,25 @@ def test_each_part_of_two_that_compete_learns_its_weights_from_its_own_loss(tmp_
 @pytest.mark.slow
 def test_a_killed_selection_continues(tmp_path: Path):
     out = tmp_path / "killed"
-    arguments = ("select", *TINY_OPTIONS, "--seeds", "2", "--epochs", "12")
+    arguments = ("select", *TINY_OPTIONS, "--seeds", "2", "--epochs", "6", "--out", out)
     for stop_at in (1, 4):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "limen.cli", *arguments, "--out", str(out)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
-        )  # fmt: skip
+        process = forked_command(tmp_path / "said", *arguments)
         deadline = time.monotonic() + 120
         while len(list((out / "runs").glob("[!.]*.json"))) < stop_at:
             assert time.monotonic() < deadline
-            assert process.poll() is None, process.communicate()
+            assert process.running(), process.said()
             time.sleep(0.002)
-        time.sleep(0.1)
+        time.sleep(0.05)
         process.kill()
-        process.communicate()
     kept = {name: value for name, value in stored(out).items() if name.startswith("runs/") and "/." not in name}
     assert 4 <= len(kept) < 6
-    done = subprocess.run(
-        [sys.executable, "-m", "limen.cli", *arguments, "--out", str(out)],
-        capture_output=True, text=True, timeout=200, check=False, env=ENVIRONMENT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert f"continuing: {len(kept)} of 6 runs are done already" in done.stderr
+    done = forked_command(tmp_path / "said", *arguments).wait()
+    assert done.code == 0, done.err
+    assert f"continuing: {len(kept)} of 6 runs are done already" in done.err
     after = stored(out)
     assert {name: after[name] for name in kept} == kept
     straight = tmp_path / "straight"
-    settings = tiny(candidates=("relu", "elu", "leaky_relu", "prelu", "rrelu", "silu", "mish"), epochs=12)
+    settings = tiny(candidates=("relu", "elu", "leaky_relu", "prelu", "rrelu", "silu", "mish"), epochs=6)
     select(settings, straight, Recorder())
     assert rows(out / "runs.csv") == rows(straight / "runs.csv")
     assert (out / "plan.json").read_text() == (straight / "plan.json").read_text()
