@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from limen.lab.records import CostRow, DataFacts, EpochRow, LayerShape, RunRecord, SummaryRow
-from limen.lab.report import Contents
+from limen.lab.report.contents import Contents
 from limen.lab.settings import StudySettings
 from limen.lab.tasks import registry
 

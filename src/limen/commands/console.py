@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -14,15 +15,17 @@ from rich.table import Table
 
 from limen.lab.metric import Metric
 from limen.lab.numerals import fixed, plain
-from limen.lab.papers.reproduce import Reproduction
-from limen.lab.papers.table import Table as Published
 from limen.lab.records import EpochRow, RunRecord, SummaryRow
 from limen.lab.report.selection import change_by_baking
 from limen.lab.settings import StudySettings
 from limen.lab.statistics import Interval
-from limen.lab.study.result import Result
 from limen.lab.training.task import Task
 from limen.selection import Plan
+
+if TYPE_CHECKING:
+    from limen.lab.papers.reproduce import Reproduction
+    from limen.lab.papers.table import Table as Published
+    from limen.lab.study.result import Result
 
 STYLES = {"better": "green", "worse": "red"}
 SHORT = {

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 LEVEL = 0.95
 Bounds = tuple[float, float]
@@ -44,6 +43,8 @@ def interval(values: Sequence[float], bounds: Bounds = UNBOUNDED) -> Interval:
     mean = float(sample.mean())
     if len(values) < 2:
         return Interval(mean, math.nan, math.nan)
+    from scipy import stats  # takes half a second to import, and only a table needs it
+
     error = float(stats.sem(sample))
     if error == 0:
         return Interval(mean, mean, mean)
@@ -97,6 +98,8 @@ def compare(
         if all(abs(difference) <= rounding for difference in differences):
             return replace(untested, p=1.0, verdict="no detectable difference")
         return replace(untested, verdict="not tested: no spread between seeds")
+    from scipy import stats
+
     return replace(untested, p=float(stats.ttest_1samp(differences, 0.0).pvalue))
 
 

@@ -11,7 +11,8 @@ import pytest
 from helpers_report import CANDIDATES, EVIL, NAN, PATHS, failed, plain, row, synthetic, whole
 
 from limen.lab.records import EpochRow, LayerShape
-from limen.lab.report import Contents, render
+from limen.lab.report.contents import Contents
+from limen.lab.report.page import render
 from limen.lab.report.sites import sites, weight_table, winners
 from limen.lab.report.verdict import notices, paragraph
 

@@ -10,7 +10,8 @@ from limen.activations.describe import formula_text
 from limen.activations.registry import find, parse
 from limen.errors import StudyError
 from limen.lab.records import CostRow, RunRecord, SummaryRow
-from limen.lab.report import Contents, render
+from limen.lab.report.contents import Contents
+from limen.lab.report.page import render
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.summary import summarise

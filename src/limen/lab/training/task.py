@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
-import lightning as L
 from torch import Tensor, nn
-from torchmetrics import Metric as Meter
 from typing_extensions import TypeVar
 
 from limen.lab import metric, networks
@@ -16,6 +14,10 @@ from limen.lab.data import Data
 from limen.lab.metric import Metric
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
+
+if TYPE_CHECKING:
+    import lightning as L
+    from torchmetrics import Metric as Meter
 
 D = TypeVar("D", bound=Data[Any], default=Any)
 """The data of a task."""
@@ -92,7 +94,11 @@ class Task(ABC, Generic[D]):
 
     @abstractmethod
     def meters(self, data: D) -> dict[str, Meter]:
-        """What computes :attr:`metrics`, new and by name, as far as the data has them."""
+        """What computes :attr:`metrics`, new and by name, as far as the data has them.
+
+        What it is made of is imported here, as in :meth:`trainer_module`: torchmetrics and Lightning take seconds to
+        import, and whoever asks a task for its name, its options or its networks needs neither.
+        """
 
     def train_meter(self, data: D) -> Meter:
         """What is noted of the training batches of an epoch: the measure, or something cheaper in its stead."""

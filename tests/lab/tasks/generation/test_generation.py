@@ -24,7 +24,8 @@ from limen.lab.records import Grid
 from limen.lab.settings import StudySettings
 from limen.lab.tasks import registry as tasks
 from limen.lab.tasks.generation.dcgan import DCGAN
-from limen.lab.tasks.generation.frechet import SmallFID, learn_embedding
+from limen.lab.tasks.generation.embedding import learn_embedding
+from limen.lab.tasks.generation.frechet import SmallFID
 from limen.lab.tasks.generation.pictures import LATENT, PictureData, load_pictures
 from limen.lab.tasks.generation.training import Adversarial
 from limen.lab.training import run as train

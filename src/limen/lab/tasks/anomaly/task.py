@@ -6,11 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import lightning as L
 from torch import Tensor, nn
-from torchmetrics import Metric as Meter
 
 from limen.errors import SpecError, suggest
 from limen.lab import networks
@@ -27,10 +25,12 @@ from limen.lab.tasks.anomaly.folders import find_anomalies, read_anomalies
 from limen.lab.tasks.anomaly.network import AnomalyNetwork
 from limen.lab.tasks.anomaly.padim import PaDiM
 from limen.lab.tasks.anomaly.picture import pictures
-from limen.lab.tasks.anomaly.scores import ImageAUROC, PixelAUROC
-from limen.lab.tasks.anomaly.training import OneClass
 from limen.lab.training.batches import Batches
 from limen.lab.training.task import Task
+
+if TYPE_CHECKING:
+    import lightning as L
+    from torchmetrics import Metric as Meter
 
 MOST_PIXELS = 4_000_000
 """Of more test pixels than this the pixels' AUROC takes every n-th."""
@@ -113,6 +113,8 @@ class Anomaly(Task[AnomalyData]):
 
     def trainer_module(self, network: nn.Module, data: AnomalyData, settings: StudySettings) -> L.LightningModule:
         """The network's own objective, of normal images."""
+        from limen.lab.tasks.anomaly.training import OneClass
+
         return OneClass(network, self, data, settings)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -127,6 +129,8 @@ class Anomaly(Task[AnomalyData]):
 
     def meters(self, data: AnomalyData) -> dict[str, Meter]:
         """AUROC of images, and of pixels where masks are known."""
+        from limen.lab.tasks.anomaly.scores import ImageAUROC, PixelAUROC
+
         stride = math.ceil(data.tested.masks.numel() / MOST_PIXELS)
         pixels: dict[str, Meter] = {"pixel_auroc": PixelAUROC(stride)} if data.has_masks else {}
         return {"auroc": ImageAUROC(), **pixels}

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import lightning as L
-import torch
 from torch import Tensor, nn
-from torchmetrics import Metric as Meter
 
 from limen.lab import networks
 from limen.lab.data import Division, divide
@@ -17,46 +14,14 @@ from limen.lab.metric import fraction
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.detection import default_boxes, libraries
-from limen.lab.tasks.detection.average_precision import AveragePrecision
 from limen.lab.tasks.detection.boxes import BoxData, load_boxes
 from limen.lab.tasks.detection.picture import overlays
 from limen.lab.tasks.detection.ssd import SSD
-from limen.lab.training.supervised import ByObjective
 from limen.lab.training.task import ANY, Task
 
-
-class _Precision(AveragePrecision):
-    """Average precision of a network's output."""
-
-    def update(self, outputs: Tensor, objects: Tensor) -> None:
-        """Judge the boxes of the answer to some images."""
-        super().update(default_boxes.detections(outputs), objects)
-
-
-class _LabelAccuracy(Meter):
-    """How many of the default boxes with an object have its class for the likeliest."""
-
-    higher_is_better = True
-    full_state_update = False
-    right: Tensor
-    total: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("right", "total"):
-            self.add_state(name, default=torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, outputs: Tensor, objects: Tensor) -> None:
-        """Count in a batch."""
-        logits, _, defaults = default_boxes.parts(outputs)
-        label, _ = default_boxes.assign(defaults, objects)
-        positive = label > default_boxes.NO_OBJECT
-        self.right += (logits[positive].argmax(-1) == label[positive]).sum()
-        self.total += positive.sum()
-
-    def compute(self) -> Tensor:
-        """The part that is right; 0 where there was none."""
-        return self.right / self.total.clamp(min=1)
+if TYPE_CHECKING:
+    import lightning as L
+    from torchmetrics import Metric as Meter
 
 
 class Detection(Task[BoxData]):
@@ -108,16 +73,22 @@ class Detection(Task[BoxData]):
 
     def trainer_module(self, network: nn.Module, data: BoxData, settings: StudySettings) -> L.LightningModule | None:
         """As any other, unless the network has losses of its own."""
+        from limen.lab.training.supervised import ByObjective
+
         return ByObjective(network, self, data, settings) if isinstance(network, libraries.FasterRCNN) else None
 
     def meters(self, data: BoxData) -> dict[str, Meter]:
         """Mean average precision at an overlap of 0.5, and over 0.5, 0.55, …, 0.95."""
+        from limen.lab.tasks.detection.meters import Precision
+
         count = len(data.classes)
-        return {"map50": _Precision(count, thresholds=(0,)), "map": _Precision(count)}
+        return {"map50": Precision(count, thresholds=(0,)), "map": Precision(count)}
 
     def train_meter(self, data: BoxData) -> Meter:
         """How many default boxes with an object have its class: mAP would suppress and match boxes at every step."""
-        return _LabelAccuracy()
+        from limen.lab.tasks.detection.meters import LabelAccuracy
+
+        return LabelAccuracy()
 
     def show(self, network: nn.Module, data: BoxData, settings: StudySettings) -> Shown:
         """Some test images with true and predicted boxes drawn on them."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import lightning as L
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric as Meter
 
 from limen.errors import DataError, SpecError
 from limen.lab import networks
@@ -18,13 +16,16 @@ from limen.lab.metric import NOT_NEGATIVE, Metric
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.generation.dcgan import DCGAN
-from limen.lab.tasks.generation.frechet import FEATURES, SmallFID, learn_embedding
+from limen.lab.tasks.generation.embedding import FEATURES, learn_embedding
 from limen.lab.tasks.generation.grid import grid
 from limen.lab.tasks.generation.losses import discriminator_loss, generator_loss
 from limen.lab.tasks.generation.pictures import FEWEST, LATENT, PictureData, load_pictures, with_noise
-from limen.lab.tasks.generation.training import Adversarial
 from limen.lab.training.batches import Batches
 from limen.lab.training.task import Task
+
+if TYPE_CHECKING:
+    import lightning as L
+    from torchmetrics import Metric as Meter
 
 NOTE = (
     "The distance is FID's formula on a small embedding: "
@@ -103,6 +104,8 @@ class Generation(Task[PictureData]):
 
     def trainer_module(self, network: nn.Module, data: PictureData, settings: StudySettings) -> L.LightningModule:
         """Generator and discriminator in turn."""
+        from limen.lab.tasks.generation.training import Adversarial
+
         return Adversarial(network, self, data, settings)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -129,6 +132,8 @@ class Generation(Task[PictureData]):
 
     def meters(self, data: PictureData) -> dict[str, Meter]:
         """The distance."""
+        from limen.lab.tasks.generation.frechet import SmallFID
+
         return {"small_fid": SmallFID(data.embedding)}
 
     def reference_metrics(self, data: PictureData) -> dict[str, float]:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric as Meter
 
 from limen.errors import SpecError
 from limen.lab.metric import NOT_NEGATIVE, Metric
 from limen.lab.settings import StudySettings
-from limen.lab.tasks.numbers import residuals
 from limen.lab.tasks.numbers.data import NumberData
-from limen.lab.tasks.numbers.residuals import ResidualScore
 from limen.lab.training.batches import Batches
 from limen.lab.training.task import Task
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric as Meter
 
 
 class NumericTask(Task[NumberData]):
@@ -55,8 +55,10 @@ class NumericTask(Task[NumberData]):
 
     def meters(self, data: NumberData) -> dict[str, Meter]:
         """RMSE, MAE, R²."""
+        from limen.lab.tasks.numbers import residuals
+
         scores = {"rmse": residuals.rmse, "mae": residuals.mae, "r2": residuals.r2}
-        return {name: ResidualScore(score) for name, score in scores.items()}
+        return {name: residuals.ResidualScore(score) for name, score in scores.items()}
 
     def answer(self, outputs: Tensor, targets: Tensor, data: NumberData) -> tuple[Tensor, Tensor]:
         """In the target's unit, on the CPU in double precision, in which a level loses none of its changes."""

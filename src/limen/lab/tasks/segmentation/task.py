@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric as Meter
 
 from limen.lab import networks
 from limen.lab.data import Division, divide
@@ -21,9 +20,10 @@ from limen.lab.tasks.segmentation.masks import IGNORED, MaskData, load_masks
 from limen.lab.tasks.segmentation.networks import NETWORKS
 from limen.lab.tasks.segmentation.networks.monai_part import monai_part
 from limen.lab.tasks.segmentation.picture import overlays
-from limen.lab.training import confusion
-from limen.lab.training.confusion import ConfusionScore
 from limen.lab.training.task import Task
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric as Meter
 
 
 class Segmentation(Task[MaskData]):
@@ -88,6 +88,8 @@ class Segmentation(Task[MaskData]):
 
     def meters(self, data: MaskData) -> dict[str, Meter]:
         """Dice, IoU, mIoU, precision and recall."""
+        from limen.lab.training import confusion
+
         count = len(data.classes)
         scores = {
             "dice": confusion.f1,
@@ -103,7 +105,7 @@ class Segmentation(Task[MaskData]):
                 "precision": confusion.foreground_precision,
                 "recall": confusion.foreground_recall,
             }
-        return {name: ConfusionScore(count, score) for name, score in scores.items()}
+        return {name: confusion.ConfusionScore(count, score) for name, score in scores.items()}
 
     def answer(self, outputs: Tensor, targets: Tensor, data: MaskData) -> tuple[Tensor, Tensor]:
         """The predicted and the true class of every pixel that counts."""
