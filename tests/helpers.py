@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Container, Iterable
 from typing import Any
 
@@ -34,6 +35,11 @@ BUILT_IN = {
     "mish": torch.nn.Mish(),
 }
 """The torch module that each baseline equals at its initial values."""
+
+
+FORKS = multiprocessing.get_context("forkserver")
+"""Processes that are forks of one that has imported what takes seconds, and has done nothing else."""
+FORKS.set_forkserver_preload(["limen.commands.study", "limen.lab.study.compare", "limen.lab.study.select"])
 
 
 def thoroughly(values: Iterable[Any], usual: Container[Any]) -> list[Any]:

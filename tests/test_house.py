@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -80,9 +81,15 @@ def room_of(module: str) -> str:
     return max(fitting, key=len, default="")
 
 
+@cache
+def imports(text: str) -> list[ast.Import | ast.ImportFrom]:
+    """The imports of a source text."""
+    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
 def imported(text: str, own: str = "") -> Iterator[str]:
     """The modules of the package that a source text imports anywhere."""
-    for node in ast.walk(ast.parse(text)):
+    for node in imports(text):
         if isinstance(node, ast.Import):
             yield from (alias.name.removeprefix("limen.") for alias in node.names if alias.name.startswith("limen."))
         elif isinstance(node, ast.ImportFrom) and node.module and f"{node.module}.".startswith("limen."):

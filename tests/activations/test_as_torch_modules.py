@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import DTYPES, JUMPING, KEEPING_SHAPE, perturbed, sample_input
+from helpers import JUMPING, KEEPING_SHAPE, perturbed, sample_input, thoroughly
 from torch.func import functional_call
 
 import limen
 
+FULL, HALF = (torch.float32, torch.float64), (torch.bfloat16, torch.float16)
 SMOOTH = [name for name in KEEPING_SHAPE if name not in JUMPING]
 
 
@@ -37,7 +38,7 @@ def test_every_mode_of_differentiation(name):
     [pytest.param(torch.float32, marks=pytest.mark.slow), pytest.param(torch.bfloat16, marks=pytest.mark.thorough)],
     ids=str,
 )
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("name", thoroughly(SMOOTH, usual=("asau", "adact", "ash", "prelu", "gelu")))
 def test_batched_and_repeated_gradients_of_kernels(name, dtype):
     """Batched gradients are those one by one; the gradient's own graph has the gradient's values."""
     module = perturbed(name, num_parameters=4)
@@ -68,10 +69,11 @@ def test_forward_mode_and_batches_where_kernels_are(name):
     torch.testing.assert_close(batched[1], module(tangent), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtypes", [FULL, pytest.param(HALF, marks=pytest.mark.thorough)], ids=["full", "half"])
 @pytest.mark.parametrize("name", [name for name in KEEPING_SHAPE if name != "adact"])
-def test_functions_are_their_modules_in_any_layout(name):
+def test_functions_are_their_modules_in_any_layout(name, dtypes):
     module, function = perturbed(name, num_parameters=4), getattr(limen.functional, name)
     for x in (sample_input(2, 4, 3), sample_input(3, 4, 2).transpose(0, 2), sample_input(2, 8, 3)[:, ::2]):
         own = module.parameter_values()
-        for dtype in (*DTYPES, torch.float64):
+        for dtype in dtypes:
             torch.testing.assert_close(function(x.to(dtype), **own), module(x.to(dtype)))

@@ -33,8 +33,7 @@ BEYOND = (
 HALF = [pytest.param(dtype, marks=pytest.mark.slow) for dtype in (torch.bfloat16, torch.float16)]
 TYPES = pytest.mark.parametrize("dtype", [torch.float32, *HALF], ids=str)
 SETTINGS_OF_HALF = [
-    # Of one class all settings have the same statements for a type, which are compiled for each anew.
-    pytest.param(spec, dtype, marks=pytest.mark.thorough if ":" in spec else pytest.mark.slow)
+    pytest.param(spec, dtype, marks=pytest.mark.thorough)
     for spec in SETTINGS
     for dtype in (torch.bfloat16, torch.float16)
 ]

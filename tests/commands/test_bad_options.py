@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers_commands import refused
-from helpers_lab import Command, subprocess_command
+from helpers_lab import Command, forked_command
 
 BAD = {
     "--activations asua": "no activation is called 'asua'. Did you mean 'asau'?",
@@ -69,7 +69,7 @@ def test_what_is_no_command_or_option(arguments: list[str], run: Command) -> Non
 
 
 def test_a_bad_option_in_a_process_of_its_own(tmp_path: Path) -> None:
-    outcome = subprocess_command("compare", "--activations", "asua", cwd=tmp_path)
+    outcome = forked_command(tmp_path, "compare", "--activations", "asua").wait()
     assert outcome.code == 2
     assert outcome.out == ""
     assert outcome.sentence == "limen: no activation is called 'asua'. Did you mean 'asau'?"

@@ -208,9 +208,8 @@ def gradients_in_process(rank: int, folder: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside threads
 def test_distributed_data_parallel(tmp_path):
-    torch.multiprocessing.start_processes(gradients_in_process, (str(tmp_path),), nprocs=2, start_method="fork")
+    torch.multiprocessing.start_processes(gradients_in_process, (str(tmp_path),), nprocs=2, start_method="forkserver")
 
 
 class TestMemorySafety:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from helpers import ALL
+from helpers import ALL, thoroughly
 
 import limen
 from limen.activations.registry import find
@@ -56,7 +56,7 @@ def test_a_formula_that_cannot_be_traced_says_so_once():
     assert "expression" in dispatch.why_no_kernel(module.bind(training=True))
 
 
-@pytest.mark.parametrize("compiler", ["/bin/false", "/no/such/compiler"])
+@pytest.mark.parametrize("compiler", thoroughly(["/bin/false", "/no/such/compiler"], usual=["/bin/false"]))
 def test_without_a_compiler_one_warning_and_the_plain_path(compiler, tmp_path):
     code = (
         "import warnings, torch, limen\n"

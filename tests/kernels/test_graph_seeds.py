@@ -49,8 +49,7 @@ def error_of_gradient(step: Any, dtype: torch.dtype = torch.float32) -> float:
     [
         (QUICK, 0.0),
         (QUICK, 1.0),
-        pytest.param("inductor", 0.0, marks=pytest.mark.slow),
-        *thoroughly([(QUICK, 0.5), ("inductor", 0.5), ("inductor", 1.0)], usual=()),
+        *thoroughly([(QUICK, 0.5), *(("inductor", budget) for budget in (0.0, 0.5, 1.0))], usual=()),
     ],
 )
 def test_recomputed_noise_is_the_same(backend: str, budget: float) -> None:

@@ -133,7 +133,7 @@ def test_nothing_is_held_on_to(name):
     (call, _) = calls(module)
     before = None
     for turn in range(3):
-        for _ in range(500):
+        for _ in range(100):
             call(x, tensors, statistics if name == "ash" else None)
             call(refused, tensors, None)
             with pytest.raises(TypeError):

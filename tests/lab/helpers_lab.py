@@ -6,19 +6,17 @@ import functools
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
-import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers import FORKS
 from markupsafe import Markup
 
 from limen import cli
@@ -43,7 +41,6 @@ TINY = {
     "limit_test": 60,
 }
 TINY_OPTIONS = ("--data", "digits", "--network", "mlp", "--limit-train", "200", "--limit-test", "60")
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
 
 torch.set_num_threads(1)  # the workers of pytest-xdist share the cores
 
@@ -158,49 +155,32 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
-def subprocess_command(*arguments: str | Path, **named: Any) -> Outcome:
-    """The command line in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "limen.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=ENVIRONMENT,
-        **named,
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
-
-
 @dataclass
 class Forked:
-    """A command in a fork of this process: one of its own, which has loaded the lab's libraries already."""
+    """A command in a process of its own, which need not import the lab: it is a fork of one that has."""
 
-    pid: int
+    process: ForkServerProcess
     folder: Path
-    status: int | None = None
 
     def running(self) -> bool:
         """Whether it has not ended."""
-        if self.status is None:
-            found, status = os.waitpid(self.pid, os.WNOHANG)
-            self.status = status if found else None
-        return self.status is None
+        return self.process.is_alive()
+
+    def interrupt(self) -> None:
+        """As Ctrl-C does."""
+        assert self.process.pid is not None
+        os.kill(self.process.pid, signal.SIGINT)
 
     def kill(self) -> None:
         """End it at once, and wait for that."""
-        if self.running():
-            os.kill(self.pid, signal.SIGKILL)
-            _, self.status = os.waitpid(self.pid, 0)
+        self.process.kill()
+        self.process.join()
 
     def wait(self, seconds: float = 120) -> Outcome:
         """What it came to."""
-        deadline = time.monotonic() + seconds
-        while self.running():
-            assert time.monotonic() < deadline, self.said()
-            time.sleep(0.01)
-        assert self.status is not None
-        return Outcome(os.waitstatus_to_exitcode(self.status), *self.said())
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, self.said()
+        return Outcome(self.process.exitcode, *self.said())
 
     def said(self) -> tuple[str, str]:
         """Standard output and standard error so far."""
@@ -208,30 +188,20 @@ class Forked:
 
 
 def forked_command(folder: Path, *arguments: str | Path) -> Forked:
-    """Start the command line in a fork, which writes what it says to files in ``folder``."""
+    """Start the command line in a process of its own, which writes what it says to files in ``folder``."""
     folder.mkdir(exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of threads, which a fork does not have: those of xdist, and idle ones
-        pid = os.fork()
-    if pid:
-        return Forked(pid, folder)
-    code = 1
-    try:
-        warnings.resetwarnings()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        for name, number in (("out", 1), ("err", 2)):
-            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-        sys.argv = ["limen", *map(str, arguments)]
-        cli.main()
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    process = FORKS.Process(target=_command_in_process, args=(folder, [str(argument) for argument in arguments]))
+    process.start()
+    return Forked(process, folder)
+
+
+def _command_in_process(folder: Path, arguments: list[str]) -> None:
+    # Whoever runs the tests in the background may have told them to ignore interrupts, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name, number in (("out", 1), ("err", 2)):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.argv = ["limen", *arguments]
+    cli.main()
 
 
 def stored(folder: Path) -> dict[str, tuple[bytes, int]]:

@@ -256,11 +256,10 @@ def heldout_in_process() -> torch.Tensor:
     return model[1].logits.detach()
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside threads
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
 def test_dropping_under_ddp_has_no_unused_parameters(tmp_path: Path):
     """Two processes with different batches: without find_unused_parameters, and the same network in both."""
-    torch.multiprocessing.start_processes(train_in_process, (str(tmp_path),), nprocs=2, start_method="fork")
+    torch.multiprocessing.start_processes(train_in_process, (str(tmp_path),), nprocs=2, start_method="forkserver")
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert first["dropped"] == second["dropped"]
     assert "prelu" in first["dropped"]  # whose slope is the parameter that would be unused

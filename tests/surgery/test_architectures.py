@@ -8,6 +8,7 @@ import warnings
 import pytest
 import torch
 from checks import assert_same, check_swap, evaluated, tensors
+from helpers import thoroughly
 from torch import nn
 
 import limen
@@ -97,7 +98,13 @@ def test_every_activation_is_reached(name):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["monai DenseNet", "monai ResNet-18", "BERT masked", "ViT", "resnet20"])
+@pytest.mark.parametrize(
+    "name",
+    thoroughly(
+        ["monai DenseNet", "monai ResNet-18", "BERT masked", "ViT", "resnet20"],
+        usual=("BERT masked", "ViT", "resnet20"),
+    ),
+)
 def test_export_as_before(name):
     build, inputs, *_ = CASES[name]
     torch.manual_seed(0)
@@ -112,7 +119,13 @@ def test_export_as_before(name):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["monai UNet", "monai ResNet-18", "BERT masked", "ViT", "TransformerEncoder"])
+@pytest.mark.parametrize(
+    "name",
+    thoroughly(
+        ["monai UNet", "monai ResNet-18", "BERT masked", "ViT", "TransformerEncoder"],
+        usual=("BERT masked", "TransformerEncoder"),
+    ),
+)
 def test_compile_as_before(name):
     build, inputs, *_ = CASES[name]
     torch.manual_seed(0)

@@ -107,6 +107,7 @@ def test_verdict_when_nothing_differs() -> None:
     assert "better" not in text
 
 
+@pytest.mark.usefixtures("brief")
 def test_verdict_of_one_seed_tests_nothing() -> None:
     study = synthetic(seeds=(0,))
     text = plain(paragraph(study))
@@ -118,6 +119,7 @@ def test_verdict_of_one_seed_tests_nothing() -> None:
     assert "+0.80 –" in reader.text
 
 
+@pytest.mark.usefixtures("brief")
 def test_verdict_of_a_lone_activation() -> None:
     study = synthetic(("relu",))
     assert plain(paragraph(study)).startswith("Only relu was trained")
@@ -129,6 +131,7 @@ def test_untested_activations_are_named_with_their_reason(study: Contents) -> No
     assert "Not tested: adact (fewer than two pairs)." in plain(paragraph(replace(study, summary=rows)))
 
 
+@pytest.mark.usefixtures("brief")
 def test_papers_protocol_and_subset_are_said() -> None:
     study = synthetic(("relu", "ash"), protocol="paper", limit_train=500, limit_test=100)
     text = whole(render(study)).text
@@ -150,6 +153,7 @@ def test_difference_of_another_metric_is_no_percentage(study: Contents) -> None:
 # --- what may be missing -------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("brief")
 def test_failed_runs_are_listed(study: Contents) -> None:
     runs = (*study.runs[:-1], failed("adact", 2))
     rows = (*study.summary[:3], study.summary[3].model_copy(update={"runs": 2, "failed": 1}))
@@ -263,6 +267,7 @@ def test_winner_of_each_layer_and_seed() -> None:
     assert first.text == f"{sum(weights) / 3:.2f}"
 
 
+@pytest.mark.usefixtures("brief")
 def test_parameters_show_mean_and_range() -> None:
     study = synthetic(("relu", "asau"), paths=("act",))
     alphas = [shape.parameters["alpha"][0] for _, shape in sites(study.finished("asau"))[0].shapes]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -81,12 +79,12 @@ def test_an_interrupted_study_says_so_and_keeps_its_runs(tmp_path: Path) -> None
     process = started(out, "--seeds", "5", "--epochs", "60")
     wait_for_runs(out, 1, process)
     time.sleep(0.2)  # into the next run's training
-    os.kill(process.pid, signal.SIGINT)
+    process.interrupt()
     pressed = time.monotonic()
     while process.running() and time.monotonic() < pressed + 5:
         time.sleep(0.01)
     if process.running():  # Python drops an interrupt that comes inside a finaliser: press again
-        os.kill(process.pid, signal.SIGINT)
+        process.interrupt()
     outcome = process.wait(30)
     shown = outcome.err
     assert outcome.code == 130

@@ -140,11 +140,11 @@ def test_noting_the_test_accuracy_changes_no_run(tmp_path: Path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"temperature": (1.0, 0.05)},
+        pytest.param({"temperature": (1.0, 0.05)}, marks=pytest.mark.thorough),
         {"entropy": (0.0, 1.0)},
-        {"sampling": "gumbel"},
+        pytest.param({"sampling": "gumbel"}, marks=pytest.mark.thorough),
         {"sampling": "gumbel_straight_through", "temperature": (2.0, 0.5)},
-        {"sampling": "straight_through"},
+        pytest.param({"sampling": "straight_through"}, marks=pytest.mark.thorough),
         {"weights_from": 0.3},
         {"drop_below": 0.3333},
         {"rule": "grouped"},
