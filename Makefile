@@ -10,13 +10,17 @@ export LIMEN_CACHE := $(CURDIR)/.cache/kernels
 # Triton's interpreter is chosen before anything imports Triton.
 TEST_TRITON := TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m "triton and not slow" tests/kernels
 
-.PHONY: demo test test-device quick test-thorough test-triton lint clean
+.PHONY: demo test suite test-device quick test-thorough test-triton lint clean
 
 demo: $(VENV)/installed ## Compare eight activations on digits; ends with runs/demo/report.html
 	$(BIN)/limen compare --data digits --network convnet --seeds 3 --epochs 8 \
 	  --activations relu,gelu,swish,mish,ash,asau,apalu,adact --out runs/demo
 
-test: lint test-device ## Everything: style, types, all tests
+# Style and types need one core, tests two: side by side they take less time than one after the other.
+test: $(VENV)/installed test-device ## Everything: style, types, all tests but the thorough ones
+	@$(MAKE) --no-print-directory --jobs 2 lint suite
+
+suite: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 -m "not thorough and (slow or not (triton or gpu))"
 
 # What a machine lacks is named and left out: a run in which every test is skipped reads like a run of none.
