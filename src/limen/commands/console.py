@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from limen.commands.interrupting import stop_if_pressed
 from limen.lab.metric import Metric
 from limen.lab.numerals import fixed, plain
 from limen.lab.papers.reproduce import Reproduction
@@ -76,11 +77,13 @@ class ProgressListener:
 
     def run_started(self, activation: str, seed: int) -> None:
         """Start the epochs' bar anew."""
+        stop_if_pressed()
         self.name = f"{escape(activation)} · seed {seed}"
         self.progress.reset(self.run, description=self.name, visible=True)
 
     def epoch(self, row: EpochRow) -> None:
         """Move the epochs' bar."""
+        stop_if_pressed()
         shown = f"{self.name} · {self.heldout} {self.measure.said(row.heldout_score)}"
         self.progress.update(self.run, completed=row.epoch, description=shown)
 
@@ -98,6 +101,7 @@ class ProgressListener:
 
     def timing(self, done: int, total: int) -> None:
         """Use the epochs' bar for the rounds of timing."""
+        stop_if_pressed()
         self.progress.update(self.run, visible=True, description="cost of a step", total=total, completed=done)
 
 
