@@ -18,6 +18,7 @@ from limen.lab.numerals import fixed, plain
 from limen.lab.papers.reproduce import Reproduction
 from limen.lab.papers.table import Table as Published
 from limen.lab.records import EpochRow, RunRecord, SummaryRow
+from limen.lab.report.growth import growth
 from limen.lab.report.selection import change_by_baking
 from limen.lab.settings import StudySettings
 from limen.lab.statistics import Interval
@@ -112,6 +113,8 @@ def print_result(result: Result, console: Console) -> None:
     console.print(summary_table(result.summary, result.task.measure, title))
     for note in data.notes:
         console.print(escape(note), highlight=False)
+    if grown := growth(result.study.asked):
+        console.print(escape(grown), highlight=False)
     if settings.test_chooses:
         console.print("The paper's protocol chooses the epoch on the test set: these numbers are optimistic.")
     for run in result.failed:
