@@ -112,7 +112,7 @@ def as_names(given: Iterable[str]) -> tuple[str, ...]:
     >>> as_names(["id,name", '"city, street"'])
     ('id', 'name', 'city, street')
     """
-    parts = (next(csv.reader([text], skipinitialspace=True), None) or [""] for text in given)
+    parts = (next(csv.reader([text], skipinitialspace=True), []) or [""] for text in given)
     return tuple(dict.fromkeys(name.strip() for names in parts for name in names))
 
 
