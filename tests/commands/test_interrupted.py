@@ -90,7 +90,7 @@ def test_ctrl_c_in_the_last_moments(
 
 def test_a_dropped_ctrl_c_stops_at_the_next_epoch(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StudyFolder, "write_run", lambda *_: pytest.fail("a run ended after Ctrl-C"))
-    monkeypatch.setattr("limen.commands.console.ProgressListener.run_started", lambda *_: Finalised() and None)
+    monkeypatch.setattr("limen.commands.progress.ProgressListener.run_started", lambda *_: Finalised() and None)
     outcome = run(*FAST, "--out", "out")
     assert (outcome.code, outcome.err.splitlines()[-1]) == (130, SENTENCE)
 

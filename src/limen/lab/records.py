@@ -59,6 +59,12 @@ class DataFacts(Record):
     """The data in a few words; empty: its classes and image shape say it."""
     notes: tuple[str, ...] = ()
     """What was done to the data that a reader must know, such as how blanks were filled."""
+    counts: dict[str, tuple[Whole, ...]] = {}
+    """By split, how much there is of each class; empty: of a version that did not count, or without classes."""
+    counted: str = ""
+    """What that is, where it is not the unit: ``objects``."""
+    columns: tuple[str, ...] = ()
+    """What one input is made of, where that has names."""
 
 
 class EpochRow(Record):

@@ -29,6 +29,7 @@ def train_missing(
     folder.read_runs(study.settings)  # what cannot be used is said before anything is trained
     missing = [pair for pair in wanted if folder.read_run(*pair) is None]
     notes = [f"not replaced, because it is called as a function: {call}" for call in unreached]
+    listener.found(study)
     listener.planned(len(wanted), len(wanted) - len(missing), notes)
     for activation, seed in missing:
         listener.run_started(activation, seed)

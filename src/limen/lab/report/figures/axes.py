@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.ticker import MaxNLocator
 
 from limen.lab.metric import NOT_NEGATIVE, Metric
@@ -58,5 +58,5 @@ def count_epochs(axes: Axes, epochs: Iterable[int], most: int) -> None:
 
 def _limit(axis: Axis, low: float, high: float) -> None:
     if math.isfinite(low) and math.isfinite(high):
-        limit = axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim
+        limit = axis.axes.set_xlim if isinstance(axis, XAxis) else axis.axes.set_ylim
         limit(low, high)

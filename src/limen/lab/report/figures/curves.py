@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -73,7 +74,11 @@ def _paint(figure: Figure, metric: Metric, lines: Sequence[Line]) -> None:
         mean, low, high = np.nanmean(values, axis=0), np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         axes.fill_between(epochs, low, high, color=look.colour, alpha=0.13, linewidth=0)
         marker = "o" if len(epochs) == 1 else ""  # a line of one point is invisible
-        drawn = {"color": look.colour, "linestyle": look.linestyle, "clip_on": False}  # the axes end where values do
+        drawn: dict[str, Any] = {
+            "color": look.colour,
+            "linestyle": look.linestyle,
+            "clip_on": False,
+        }  # axes end where values do
         axes.plot(epochs, mean, marker=marker, markersize=5, **drawn)
     count_epochs(axes, np.concatenate([epochs for _, epochs, _ in lines]), most=8)
     values = np.concatenate([values.ravel() for _, _, values in lines])

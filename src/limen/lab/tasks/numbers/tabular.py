@@ -60,6 +60,7 @@ def load_tabular(source: str, target: str, division: Division, *, drop: Collecti
         unit=divided.unit,
         description=(f"target {target}", f"{len(encoder.names)} inputs"),
         notes=(*unknown, *dropped(drop), *encoder.notes),
+        names=tuple(encoder.names),
         centre=centre,
     )
 

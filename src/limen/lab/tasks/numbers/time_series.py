@@ -59,6 +59,7 @@ def load_time_series(
         name=divided.name,
         classes=(),
         target=target,
+        names=tuple(names),
         train=divided.train,
         validation=divided.validation,
         test=divided.test,
