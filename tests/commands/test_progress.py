@@ -36,9 +36,8 @@ def test_what_was_found_is_said_before_anything_is_trained(run: Command) -> None
     assert re.fullmatch(r"mlp on cpu \(.*\)", lines[2])
     assert lines[3] == "4 runs of 1 epoch: relu and asau, each 2 times"
     assert [line.partition(":")[0] for line in lines[4:]] == [
-        f"{n}/4 {name} · seed {seed}"
-        for n, (seed, name) in enumerate(((s, a) for s in (0, 1) for a in ("relu", "asau")), 1)
-    ]
+        "1/4 relu · seed 0", "2/4 asau · seed 0", "3/4 relu · seed 1", "4/4 asau · seed 1"
+    ]  # fmt: skip
 
 
 def test_a_refusal_says_nothing_else(run: Command) -> None:
