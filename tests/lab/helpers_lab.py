@@ -27,6 +27,7 @@ from limen.lab.report.figures import cost as cost_bars
 from limen.lab.report.figures.examples import section
 from limen.lab.settings import StudySettings
 from limen.lab.study.preparing import prepare
+from limen.lab.study.store import Study
 from limen.lab.tasks import registry
 from limen.lab.training.experiment import Experiment
 
@@ -88,11 +89,15 @@ def described(data: Data[Any]) -> tuple[str, tuple[str, ...], dict[str, Samples]
 class Recorder:
     """A listener that remembers all it is told."""
 
+    studies: list[Study] = field(default_factory=list)
     plans: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
     started: list[tuple[str, int]] = field(default_factory=list)
     epochs: list[EpochRow] = field(default_factory=list)
     ended: list[RunRecord] = field(default_factory=list)
     timings: list[tuple[int, int]] = field(default_factory=list)
+
+    def found(self, study: Study) -> None:
+        self.studies.append(study)
 
     def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
         self.plans.append((total, done, tuple(notes)))

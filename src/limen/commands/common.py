@@ -14,10 +14,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from limen.commands import interrupting
 from limen.errors import LimenError, missing
 
 EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
@@ -27,6 +27,15 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> None:
+        with interrupting.noticed():
+            try:
+                told(*args, **kwargs)
+                interrupting.stop_if_pressed()
+            except KeyboardInterrupt:
+                interrupting.heed_no_more()
+                fail(interrupting.SENTENCE, interrupting.EXIT_INTERRUPTED)
+
+    def told(*args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
         except BrokenPipeError:
@@ -36,8 +45,6 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             if "--debug" in sys.argv:
                 raise
             fail(sentence(error), EXIT_BAD_INPUT)
-        except KeyboardInterrupt:
-            fail("interrupted; finished runs are kept, and the same command continues.", EXIT_INTERRUPTED)
 
     return guarded
 

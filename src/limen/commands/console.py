@@ -1,25 +1,22 @@
-"""What a person sees while a study runs and when it is done: progress on standard error, a table on standard output."""
+"""What a person sees when a study is done: a table on standard output."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from limen.lab.metric import Metric
 from limen.lab.numerals import fixed, plain
-from limen.lab.records import EpochRow, RunRecord, SummaryRow
+from limen.lab.records import SummaryRow
+from limen.lab.report.growth import growth
 from limen.lab.report.selection import change_by_baking
-from limen.lab.settings import StudySettings
 from limen.lab.statistics import Interval
-from limen.lab.training.task import Task
 from limen.selection import Plan
 
 if TYPE_CHECKING:
@@ -36,74 +33,6 @@ SHORT = {
 """Verdicts as the table has room for them in 80 columns."""
 
 
-class ProgressListener:
-    """Two bars, one for the runs of the study and one for the epochs of the run, and a line for each run that ends."""
-
-    def __init__(self, task: Task, settings: StudySettings) -> None:
-        self.epochs = settings.epochs
-        self.measure = task.measure
-        self.heldout = "test" if settings.test_chooses else "validation"
-        self.console = Console(stderr=True)
-        # Where nothing can move (a file, a pipe), rich would end the bars with an empty line.
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_interactive,
-        )
-        self.total, self.done = 0, 0
-        self.runs = self.progress.add_task("runs", total=None)
-        self.run = self.progress.add_task("epochs", total=self.epochs, visible=False)
-
-    def __enter__(self) -> ProgressListener:
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.progress.stop()
-
-    def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
-        """Show how much there is to do."""
-        self.total, self.done = total, done
-        self.progress.update(self.runs, total=total, completed=done)
-        for note in notes:
-            self.console.print(f"[yellow]{escape(note)}[/]", highlight=False)
-        if done:
-            self.console.print(f"continuing: {done} of {total} runs are done already", highlight=False)
-
-    def run_started(self, activation: str, seed: int) -> None:
-        """Start the epochs' bar anew."""
-        self.name = f"{escape(activation)} · seed {seed}"
-        self.progress.reset(self.run, description=self.name, visible=True)
-
-    def epoch(self, row: EpochRow) -> None:
-        """Move the epochs' bar."""
-        shown = f"{self.name} · {self.heldout} {self.measure.said(row.heldout_score)}"
-        self.progress.update(self.run, completed=row.epoch, description=shown)
-
-    def run_ended(self, run: RunRecord) -> None:
-        """Print what the run came to."""
-        self.done += 1
-        self.progress.update(self.runs, completed=self.done)
-        if run.status == "failed":
-            outcome = f"[red]failed: {escape(run.failure)}[/]"
-        else:
-            outcome = f"test {self.measure.said(run.metrics[self.measure.on_test])} (best epoch {run.best_epoch})"
-        self.console.print(
-            f"[dim]{self.done}/{self.total}[/] {self.name}: {outcome} [dim]{run.seconds:.1f} s[/]", highlight=False
-        )
-
-    def timing(self, done: int, total: int) -> None:
-        """Use the epochs' bar for the rounds of timing."""
-        self.progress.update(self.run, visible=True, description="cost of a step", total=total, completed=done)
-
-
 def print_result(result: Result, console: Console) -> None:
     """The summary as a table, then where the rest is."""
     settings, data = result.study.settings, result.study.data
@@ -111,6 +40,8 @@ def print_result(result: Result, console: Console) -> None:
     console.print(summary_table(result.summary, result.task.measure, title))
     for note in data.notes:
         console.print(escape(note), highlight=False)
+    if grown := growth(result.study.asked):
+        console.print(escape(grown), highlight=False)
     if settings.test_chooses:
         console.print("The paper's protocol chooses the epoch on the test set: these numbers are optimistic.")
     for run in result.failed:

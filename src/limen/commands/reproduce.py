@@ -44,7 +44,7 @@ def reproduce(
     if quick and full:
         raise SpecError("--quick and --full are two sizes of a recipe; give one of them.")
     share_the_processor()
-    from limen.commands import console
+    from limen.commands import console, progress
     from limen.lab.papers import recipe
     from limen.lab.papers import reproduce as reproducing
 
@@ -52,7 +52,7 @@ def reproduce(
     settings = chosen.study_settings(quick=quick, full=full, **_changed(data, data_dir, seeds, device))
     size = "-quick" if quick else "-full" if full and chosen.scaled else ""
     out = out or Path("runs") / f"{chosen.name}{size}"
-    with console.ProgressListener(chosen.problem, settings) as listener:
+    with progress.ProgressListener(chosen.problem, settings) as listener:
         result, found = reproducing.run(chosen, settings, out, listener, command=command_line(), quick=quick)
     if as_json:
         rows = reproducing.rows(found)

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from limen.commands.common import command_line, show
-from limen.commands.console import ProgressListener
 from limen.commands.options import read
+from limen.commands.progress import ProgressListener
 from limen.errors import SpecError
 from limen.lab.option import options
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings

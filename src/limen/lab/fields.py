@@ -11,7 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-from limen.lab.option import NOT_AN_OPTION, Option, as_device, as_ends, as_range, as_seeds, as_size, as_specs
+from limen.lab.option import (
+    NOT_AN_OPTION,
+    Option,
+    as_device,
+    as_ends,
+    as_names,
+    as_range,
+    as_seeds,
+    as_size,
+    as_specs,
+    of_ends,
+    of_names,
+    of_range,
+    of_seeds,
+    of_size,
+    of_specs,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel as Declarations  # what the settings are to whoever makes them
@@ -42,6 +58,15 @@ class StudyFields(Declarations):
     target: Annotated[str | None, Option("Column of the CSV file to predict.")] = None
     time: Annotated[str | None, Option("Column of dates that orders the rows. Default: found.")] = None
     """None: found by its name or its values."""
+    drop: Annotated[
+        tuple[str, ...],
+        Option(
+            "Columns of the CSV file to leave out, such as id,name; may be repeated.",
+            given=list[str],
+            read=as_names,
+            write=of_names,
+        ),
+    ] = ()
     window: Annotated[int, Ge(2), Le(10**6), Option("Rows that a forecast is made from.")] = 20
     ignore_label: Annotated[
         Annotated[int, Ge(0), Le(255)] | None, Option("Value of mask pixels that do not count, such as 255.")
@@ -54,6 +79,7 @@ class StudyFields(Declarations):
             "Values of a scan that are black and white. Default: CT -160,240; else percentiles.",
             given=str,
             read=as_range,
+            write=of_range,
         ),
     ] = None
     orientation: Annotated[
@@ -81,13 +107,16 @@ class StudyFields(Declarations):
             "Activations to compare, such as relu,asau:beta=2.",
             given=str,
             read=as_specs,
+            write=of_specs,
             default="relu,ash,asau,apalu,adact",
             least="one, such as relu,asau",
         ),
     ]
     baseline: Annotated[str, Option("What the others are compared with; relu if listed, else the first.")]
     seeds: Annotated[
-        tuple[int, ...], MinLen(1), Option("Runs of each activation.", given=int, read=as_seeds, default=3)
+        tuple[int, ...],
+        MinLen(1),
+        Option("Runs of each activation.", given=int, read=as_seeds, write=of_seeds, default=3),
     ]
     epochs: Annotated[int, Ge(1), Le(10**6), Option("Epochs of each run.")] = 15
     protocol: Annotated[
@@ -113,7 +142,7 @@ class StudyFields(Declarations):
     weight_decay: Annotated[float, Ge(0), Finite(), Option("Decoupled; never on activation parameters.")] = 0.0
     image_size: Annotated[
         tuple[int, int] | None,
-        Option("Resize images to 32 or 32x48 (height x width).", given=str, read=as_size),
+        Option("Resize images to 32 or 32x48 (height x width).", given=str, read=as_size, write=of_size),
     ] = None
     grey: Annotated[bool, Option("Read images as grey.")] = False
     limit_train: Annotated[Count | None, Option("Use only so many training images, drawn by class.")] = None
@@ -129,6 +158,7 @@ class StudyFields(Declarations):
             "Note in every run: gradients (by depth, while it trains), inputs (of its activations).",
             given=str,
             read=as_specs,
+            write=of_specs,
             default="",
         ),
     ] = ()
@@ -147,6 +177,7 @@ class SelectFields(StudyFields):
             "What each layer chooses from, such as ash,asau,apalu,silu. Default: the paper's seven.",
             given=str,
             read=as_specs,
+            write=of_specs,
             default="relu,elu,leaky_relu,prelu,rrelu,silu,mish",
             after="network",
             least="two, such as relu,silu,mish",
@@ -160,7 +191,7 @@ class SelectFields(StudyFields):
     seeds: Annotated[
         tuple[int, ...],
         MinLen(1),
-        Option("How often the whole search is repeated.", given=int, read=as_seeds, default=3),
+        Option("How often the whole search is repeated.", given=int, read=as_seeds, write=of_seeds, default=3),
     ]
     temperature: Annotated[
         Ends | None,
@@ -168,6 +199,7 @@ class SelectFields(StudyFields):
             "Cool the softmax, such as 1:0.1 (from:to). Default: 1 throughout.",
             given=str,
             read=as_ends("temperature"),
+            write=of_ends,
             after="epochs",
         ),
     ] = None
@@ -178,6 +210,7 @@ class SelectFields(StudyFields):
             "Factor of the weights' entropy in the loss, such as 0:0.1 (from:to).",
             given=str,
             read=as_ends("entropy"),
+            write=of_ends,
             after="temperature",
         ),
     ] = (0.0, 0.0)

@@ -17,6 +17,8 @@ from limen.lab.statistics import UNBOUNDED, Bounds, Comparison, Interval
 PERCENT = "%"
 FRACTION: Bounds = (0.0, 1.0)
 NOT_NEGATIVE: Bounds = (0.0, math.inf)
+ROUNDING = 1e-5
+"""So far beyond a bound a value may lie that was computed in float32."""
 DECIMALS = ((1.0, 4), (100.0, 3), (10_000.0, 2), (math.inf, 0))
 """Below which size how many decimals are shown of what is not in percent."""
 
@@ -36,6 +38,8 @@ class Metric:
     """Between which every value lies."""
     decimals: int | None = None
     """How many are shown; None: two of a percentage, of others fewer the larger the value."""
+    always: bool = True
+    """Whether it has a value on any data; where it has not, NaN is stored."""
 
     @property
     def on_heldout(self) -> str:
@@ -56,6 +60,11 @@ class Metric:
     def of_reference(self) -> str:
         """The name among a run's metrics of what needs no network."""
         return f"reference_{self.name}"
+
+    @property
+    def stored_as(self) -> tuple[str, ...]:
+        """Its names among a run's metrics."""
+        return (self.on_heldout, self.on_test, self.best_on_test, self.of_reference)
 
     @property
     def tested(self) -> str:
@@ -93,6 +102,20 @@ class Metric:
     def difference_unit(self) -> str:
         """The unit of a difference: points of what is in percent."""
         return "points" if self.unit == PERCENT else self.unit
+
+    def refused(self, value: float) -> str:
+        """Why this is no value of the metric; empty where it is one.
+
+        >>> ACCURACY.refused(0.5), ACCURACY.refused(1.5), ACCURACY.refused(math.nan)
+        ('', 'is 1.5, outside of 0 to 1', 'is nan')
+        """
+        if math.isnan(value):
+            return "is nan" if self.always else ""
+        if math.isinf(value):
+            return f"is {value}"
+        low, high = self.bounds
+        beyond = max(low - value, value - high) > ROUNDING
+        return f"is {value:g}, outside of {low:g} to {high:g}" if beyond else ""
 
     def goodness(self, value: float) -> float:
         """The value, turned so that more is better.
@@ -214,7 +237,9 @@ LOSS = Metric("loss", "loss", higher_is_better=False)
 """Of every task, each its own; a likelihood's may be below 0."""
 EPOCHS = Metric("epochs", "epochs", "epochs", higher_is_better=False, bounds=NOT_NEGATIVE, decimals=1)
 """After how many of them two networks first have a loss that both reach."""
-GRADIENT_DEPTH_RATIO = Metric("gradient_depth_ratio", "gradient at the first site over the last", bounds=NOT_NEGATIVE)
+GRADIENT_DEPTH_RATIO = Metric(
+    "gradient_depth_ratio", "gradient at the first site over the last", bounds=NOT_NEGATIVE, always=False
+)
 NORMALITY = Metric("normality", "normality of inputs", bounds=FRACTION)
 """1 less the Kolmogorov distance of the least normal site's inputs from the normal distribution."""
 PERCENTILE_AGREEMENT = Metric("percentile_agreement", "agreement with the percentile", bounds=FRACTION)

@@ -5,10 +5,12 @@ Help is made from this, so nothing heavy is imported before a value is read.
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -29,6 +31,8 @@ class Option:
     given: Any = None
     """The type of what is given, where ``read`` makes the setting of it."""
     read: Callable[[Any], Any] | None = None
+    write: Callable[[Any], str] = str
+    """What is given for a value of the setting: the inverse of ``read``."""
     default: Any = None
     """What stands for an option that is left out, where the setting has no default or another."""
     of_task: bool = False
@@ -77,11 +81,50 @@ def as_seeds(seeds: int) -> tuple[int, ...]:
     return tuple(range(seeds))
 
 
+def of_seeds(seeds: Sized) -> str:
+    """What :func:`as_seeds` reads.
+
+    >>> of_seeds((0, 1, 2))
+    '3'
+    """
+    return str(len(seeds))
+
+
 def as_specs(text: str) -> tuple[str, ...]:
     """Names separated by commas, such as activations with their arguments."""
     from limen.activations.registry import split_list
 
     return split_list(text)
+
+
+def of_specs(specs: Iterable[str]) -> str:
+    """What :func:`as_specs` reads.
+
+    >>> of_specs(("relu", "asau:beta=2,alpha=3"))
+    'relu,asau:beta=2,alpha=3'
+    """
+    return ",".join(specs)
+
+
+def as_names(given: Iterable[str]) -> tuple[str, ...]:
+    """Names from options that may be repeated, each a name or several separated by commas, in quotes where need be.
+
+    >>> as_names(["id,name", '"city, street"'])
+    ('id', 'name', 'city, street')
+    """
+    parts = (next(csv.reader([text], skipinitialspace=True), []) or [""] for text in given)
+    return tuple(dict.fromkeys(name.strip() for names in parts for name in names))
+
+
+def of_names(names: Iterable[str]) -> str:
+    """What :func:`as_names` reads.
+
+    >>> of_names(("id", "city, street"))
+    'id,"city, street"'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return text.getvalue()
 
 
 def as_size(text: str) -> tuple[int, int]:
@@ -96,6 +139,15 @@ def as_size(text: str) -> tuple[int, int]:
             f"--image-size {text!r} is not a size; give 32, or 32x48 for height x width, each at most {LONGEST_EDGE:,}."
         )
     return int(parts[0]), int(parts[-1])
+
+
+def of_size(size: tuple[int, int]) -> str:
+    """What :func:`as_size` reads.
+
+    >>> of_size((32, 48))
+    '32x48'
+    """
+    return f"{size[0]}x{size[1]}"
 
 
 def as_range(text: str) -> tuple[float, float]:
@@ -113,6 +165,15 @@ def as_range(text: str) -> tuple[float, float]:
     return low, high
 
 
+def of_range(ends: tuple[float, float]) -> str:
+    """What :func:`as_range` reads.
+
+    >>> of_range((-160.0, 240.0))
+    '-160.0,240.0'
+    """
+    return f"{ends[0]},{ends[1]}"
+
+
 def as_ends(option: str) -> Callable[[str], tuple[float, float]]:
     """What reads start and end of a schedule from ``1:0.1``, or one number for both.
 
@@ -128,6 +189,15 @@ def as_ends(option: str) -> Callable[[str], tuple[float, float]]:
             raise SpecError(f"--{option} {text!r} is not of the form from:to, such as 1:0.1.") from None
 
     return read
+
+
+def of_ends(ends: tuple[float, float]) -> str:
+    """What :func:`as_ends` reads.
+
+    >>> of_ends((1.0, 0.1))
+    '1.0:0.1'
+    """
+    return f"{ends[0]}:{ends[1]}"
 
 
 def as_device(name: str) -> str:

@@ -5,15 +5,40 @@ A record holds everything the tables and the report show, so both can be made ag
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from annotated_types import Ge
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
 
 class Record(BaseModel):
     """Base of the stored records: unknown keys are an error, NaN and infinity survive the round trip."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+Whole = Annotated[int, Ge(0)]
+"""A number of things, which may be none."""
+
+
+def of_one_length(**columns: Sequence[Any]) -> None:
+    """Raise where columns that belong together have not as many entries each.
+
+    >>> of_one_length(x=(1.0, 2.0), y=(1.0,))
+    Traceback (most recent call last):
+    ValueError: x and y must be of one length, and have 2 and 1 entries
+    """
+    lengths = [len(column) for column in columns.values()]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"{_and(columns)} must be of one length, and have {_and(map(str, lengths))} entries")
+
+
+def _and(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}"
 
 
 class DataFacts(Record):
@@ -23,9 +48,9 @@ class DataFacts(Record):
     classes: tuple[str, ...]
     image_shape: tuple[int, ...]
     """Shape of one input; of an image channels, height, width."""
-    train: int
-    validation: int
-    test: int
+    train: Whole
+    validation: Whole
+    test: Whole
     fingerprint: str
     """SHA-256 over all inputs and targets in the order used."""
     unit: str = "images"
@@ -34,6 +59,12 @@ class DataFacts(Record):
     """The data in a few words; empty: its classes and image shape say it."""
     notes: tuple[str, ...] = ()
     """What was done to the data that a reader must know, such as how blanks were filled."""
+    counts: dict[str, tuple[Whole, ...]] = {}
+    """By split, how much there is of each class; empty: of a version that did not count, or without classes."""
+    counted: str = ""
+    """What that is, where it is not the unit: ``objects``."""
+    columns: tuple[str, ...] = ()
+    """What one input is made of, where that has names."""
 
 
 class EpochRow(Record):
@@ -42,7 +73,7 @@ class EpochRow(Record):
     A score is the task's measure: accuracy for classification, by which name the first studies stored it.
     """
 
-    epoch: int
+    epoch: Annotated[int, Ge(1)]
     train_loss: float
     train_score: float = Field(validation_alias=AliasChoices("train_score", "train_accuracy"))
     heldout_loss: float
@@ -54,7 +85,7 @@ class EpochRow(Record):
 class WeightsRow(Record):
     """A mixture's weights after an epoch (0: before training)."""
 
-    epoch: int
+    epoch: Whole
     path: str
     weights: dict[str, float]
 
@@ -62,7 +93,7 @@ class WeightsRow(Record):
 class GradientRow(Record):
     """The loss's gradient at one activation site over one epoch."""
 
-    epoch: int
+    epoch: Annotated[int, Ge(1)]
     path: str
     gradient: float
     """L2 norm of the gradient with respect to the site's outputs, the geometric mean over the epoch's steps."""
@@ -104,6 +135,11 @@ class LayerShape(Record):
     weights: dict[str, float] = {}
     """Mixture weight of each candidate, for mixtures (AdAct) only; sums to 1."""
 
+    @model_validator(mode="after")
+    def _bins(self) -> Self:
+        of_one_length(x=self.x, y=self.y, density=self.density)
+        return self
+
 
 class Scatter(Record):
     """Predicted against true values, for the report; a sample of the test set, evenly spaced."""
@@ -112,6 +148,11 @@ class Scatter(Record):
     quantity: str
     true: tuple[float, ...]
     predicted: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _points(self) -> Self:
+        of_one_length(true=self.true, predicted=self.predicted)
+        return self
 
 
 class Series(Record):
@@ -122,6 +163,11 @@ class Series(Record):
     times: tuple[str, ...]
     true: tuple[float, ...]
     predicted: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _steps(self) -> Self:
+        of_one_length(times=self.times, true=self.true, predicted=self.predicted)
+        return self
 
 
 class Overlay(Record):
@@ -165,8 +211,15 @@ class Confusion(Record):
 
     kind: Literal["confusion"] = "confusion"
     classes: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
+    counts: tuple[tuple[Whole, ...], ...]
     """A row a true class, a column a predicted one."""
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        of_one_length(classes=self.classes, counts=self.counts)
+        for row in self.counts:
+            of_one_length(classes=self.classes, row=row)
+        return self
 
 
 class Grid(Record):
@@ -184,18 +237,36 @@ Shown = Annotated[
 """What the report draws of a tested network."""
 
 
+class Asked(Record):
+    """What a study was asked for anew, when it began or later."""
+
+    when: str
+    """ISO 8601 in UTC; empty: of a version that did not note it."""
+    activations: tuple[str, ...] = ()
+    seeds: tuple[Whole, ...] = ()
+
+
+class Origin(Record):
+    """The study that a run or the costs belong to, which may since have become another."""
+
+    fingerprint: str
+    """Of its data."""
+    settings: dict[str, Any]
+    """All that may not differ where a study goes on."""
+
+
 class RunRecord(Record):
     """One activation trained with one seed."""
 
     activation: str
     """The activation's spec as given, such as ``asau`` or ``asau:beta=2``."""
-    seed: int
+    seed: Whole
     status: Literal["finished", "failed"]
     failure: str = ""
     """For a failed run: the sentence that says why and in which epoch."""
-    epochs: int
+    epochs: Whole
     """Epochs completed."""
-    best_epoch: int = 0
+    best_epoch: Whole = 0
     """The epoch (counted from 1) whose weights were tested; 0 for a failed run."""
     metrics: dict[str, float] = {}
     """Such as ``val_accuracy``, ``test_accuracy``, ``test_f1``, ``test_loss``; accuracies are fractions of 1."""
@@ -204,8 +275,8 @@ class RunRecord(Record):
     """Median wall time of a training step in this run, in milliseconds."""
     peak_memory_mb: float
     """Peak memory of live tensors in a training step, in 10^6 bytes."""
-    parameters: int
-    activation_parameters: int
+    parameters: Whole
+    activation_parameters: Whole
     curves: tuple[EpochRow, ...] = ()
     layers: tuple[LayerShape, ...] = ()
     weights: tuple[WeightsRow, ...] = ()
@@ -218,6 +289,18 @@ class RunRecord(Record):
     """For the search: the plan it came to; for the optimised network: the plan it was built by."""
     shown: Shown | None = None
     """What the report draws of this run's predictions."""
+    origin: Origin | None = None
+    """None: of a version that did not say."""
+
+    @model_validator(mode="after")
+    def _epochs(self) -> Self:
+        noted = [row.epoch for row in self.curves]
+        if any(later <= earlier for earlier, later in pairwise(noted)):
+            raise ValueError("the epochs of its curves do not follow one another")
+        last = max((self.best_epoch, *noted))
+        if last > self.epochs:
+            raise ValueError(f"it has epoch {last}, and only {self.epochs} were completed")
+        return self
 
 
 class CostRow(Record):

@@ -242,6 +242,7 @@ OTHER = {
     "task": "regression",
     "target": "price",
     "time": "day",
+    "drop": ("id",),
     "window": 5,
     "ignore_label": 11,
     "split": "blocks",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,6 +43,10 @@ class Samples:
 
         return replace(self, **{field.name: of(getattr(self, field.name)) for field in fields(self)})
 
+    def per_class(self, classes: int) -> tuple[int, ...]:
+        """How much there is of each class; empty where examples have none."""
+        return ()
+
     @staticmethod
     def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Some of the tensors as the network and the loss take them; here as they are."""
@@ -66,6 +70,8 @@ class Data(Generic[S]):
     """What was done to the data that a reader must know."""
     unit: str = "images"
     """What is counted."""
+    counted: ClassVar[str] = ""
+    """What :meth:`Samples.per_class` counts, where that is not the unit."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -77,6 +83,11 @@ class Data(Generic[S]):
         """The test examples, which divided data have."""
         assert self.test is not None
         return self.test
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What one input is made of, where that has names."""
+        return ()
 
     def describe(self) -> tuple[str, ...]:
         """The data in a few words; empty where classes and shape say it."""
@@ -95,7 +106,14 @@ class Data(Generic[S]):
             unit=self.unit,
             description=self.describe(),
             notes=self.notes,
+            counts=self._counts(splits),
+            counted=self.counted,
+            columns=self.columns,
         )
+
+    def _counts(self, splits: Mapping[str, S | None]) -> dict[str, tuple[int, ...]]:
+        found = {name: split.per_class(len(self.classes)) for name, split in splits.items() if split is not None}
+        return {name: counts for name, counts in found.items() if counts}
 
 
 def evenly(split: S, count: int) -> S:

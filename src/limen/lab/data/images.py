@@ -67,6 +67,10 @@ class Split(ImageSamples):
             found = f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
             raise DataError(f"Labels must be torch.int64 of shape ({len(self.images)},), not {found}.")
 
+    def per_class(self, classes: int) -> tuple[int, ...]:
+        """Examples of each class."""
+        return tuple(torch.bincount(self.labels, minlength=classes).tolist())
+
 
 @dataclass(frozen=True, eq=False)
 class ImageData(ImageSet[Split]):

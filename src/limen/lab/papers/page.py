@@ -12,6 +12,7 @@ from limen.lab.papers.reproduce import NO_VERDICT, Reproduction
 from limen.lab.records import SummaryRow
 from limen.lab.report.markdown import paragraph, table
 from limen.lab.statistics import Interval
+from limen.lab.study.command import whole_command
 from limen.lab.study.summary import REFERENCE
 
 
@@ -63,8 +64,8 @@ def _head(found: Reproduction) -> list[str]:
     ]
     for notice in found.notices:
         lines += ["", f"**{notice}**"]
-    if found.study.command:
-        lines += ["", "```console", f"$ {found.study.command}", "```"]
+    if command := whole_command(found.study):
+        lines += ["", "```console", f"$ {command}", "```"]
     return lines
 
 

@@ -12,6 +12,7 @@ from limen.lab.papers import recipe
 from limen.lab.papers import verdicts as claims
 from limen.lab.papers.recipe import Recipe
 from limen.lab.records import CostRow, RunRecord, SummaryRow
+from limen.lab.report.growth import growth
 from limen.lab.report.selection import change_by_baking
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.statistics import Interval
@@ -64,6 +65,8 @@ class Reproduction:
             found.append("Scaled down (--quick): these numbers show that everything runs, and support no verdict.")
         elif not self.full:
             found.append("Scaled down to run without a GPU; --full runs the paper's form.")
+        if grown := growth(self.study.asked):
+            found.append(grown)
         seeds = len(self.study.settings.seeds)
         trained = [row for row in self.summary if row.verdict != REFERENCE]
         behind = [f"{row.activation} {row.runs}" for row in trained if row.runs < seeds]

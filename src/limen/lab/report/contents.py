@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from limen.lab.metric import Metric
-from limen.lab.records import CostRow, DataFacts, RunRecord, SummaryRow
+from limen.lab.records import Asked, CostRow, DataFacts, RunRecord, SummaryRow
 from limen.lab.settings import StudySettings
 from limen.lab.training.task import Task
 from limen.selection import Plan
@@ -23,7 +23,7 @@ class Contents:
     costs: tuple[CostRow, ...]
     summary: tuple[SummaryRow, ...]
     command: str = ""
-    """The command line that made the study."""
+    """The command line that makes the whole study."""
     formulas: dict[str, str] = field(default_factory=dict)
     """Formula of each activation spec, as text; optional."""
     plan: Plan | None = None
@@ -32,6 +32,8 @@ class Contents:
     """The recipe that the study follows."""
     quick: bool = False
     """Whether that recipe was scaled down."""
+    asked: tuple[Asked, ...] = ()
+    """What the study began with and what was added later."""
 
     @property
     def activations(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from limen.lab.metric import Metric
 from limen.lab.numerals import MISSING, fixed, probability, whole
 from limen.lab.records import SummaryRow
 from limen.lab.report.contents import Contents
+from limen.lab.report.growth import growth
 from limen.lab.report.wording import counted, listed
 
 TESTED = ("better", "worse", "no detectable difference")
@@ -34,6 +35,8 @@ def notices(study: Contents) -> list[str]:
             f"Scaled down. This is the quick form of the recipe {study.recipe}: it shows that everything runs, and its "
             "numbers are not to be compared with the published ones."
         )
+    if grown := growth(study.asked):
+        found.append(grown)
     if settings.test_chooses:
         found.append(
             "The test set chose the epoch. Under the paper’s protocol every run reports its best epoch as judged "

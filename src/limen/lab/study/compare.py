@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from limen.lab.settings import StudySettings
 from limen.lab.study.checks import check
 from limen.lab.study.listener import Listener
 from limen.lab.study.preparing import environment, prepare, probe
-from limen.lab.study.result import Result, conclude
+from limen.lab.study.result import Result, conclude, formulas
 from limen.lab.study.running import train_missing
 from limen.lab.study.store import StudyFolder
 from limen.lab.tasks import registry
@@ -29,9 +30,11 @@ def compare(
     folder = StudyFolder(out)
     with folder.lock():
         facts = experiment.data.facts()
-        study = folder.open(settings, facts, environment(experiment), command, recipe=recipe, quick=quick)
+        named: dict[str, Any] = {"recipe": recipe, "quick": quick, "formulas": formulas(settings)}
+        study = folder.open(settings, facts, environment(experiment), command, **named)
         run_one = partial(training.run, experiment, extra=notes.extra(experiment))
         train_missing(experiment, study, folder, listener, unreached, run_one)
         if not set(study.settings.activations) <= {row.activation for row in folder.read_costs()}:
-            folder.write_costs(cost.measure(replace(experiment, settings=study.settings), listener.timing))
+            costs = cost.measure(replace(experiment, settings=study.settings), listener.timing)
+            folder.write_costs(costs, study.origin)
         return conclude(task, folder, study)

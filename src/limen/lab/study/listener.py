@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from limen.lab.records import EpochRow, RunRecord
+from limen.lab.study.store import Study
 
 
 class Listener(Protocol):
     """What a study tells whoever shows its progress."""
+
+    def found(self, study: Study) -> None:
+        """What there is to learn from, before anything is trained."""
 
     def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
         """So many runs in all, so many already stored; notes a reader should see."""

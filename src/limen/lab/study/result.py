@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from limen.activations.describe import formula_text
 from limen.activations.registry import find, parse
-from limen.errors import StudyError
+from limen.errors import SpecError, StudyError
 from limen.lab.records import CostRow, RunRecord, SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.page import render
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
+from limen.lab.study.command import whole_command
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.summary import summarise
 from limen.lab.tasks import registry
@@ -55,18 +57,31 @@ def conclude(task: Task, folder: StudyFolder, study: Study) -> Result:
         runs=runs,
         costs=costs,
         summary=summary,
-        command=study.command,
-        formulas=_formulas(study.settings),
+        command=whole_command(study),
+        formulas={**study.formulas, **_known(study.settings, without=study.formulas)},
         plan=plan,
         recipe=study.recipe,
         quick=study.quick,
+        asked=study.asked,
     )
     return Result(task, study, runs, costs, summary, folder.write_report(render(contents)), plan)
 
 
-def _formulas(settings: StudySettings) -> dict[str, str]:
+def formulas(settings: StudySettings) -> dict[str, str]:
+    """The formula of each activation, to be stored: the class of one may be gone when a report is made again."""
     named = [name for name in settings.activations if not (isinstance(settings, SelectSettings) and name == OPTIMIZED)]
     return {name: formula_text(find(parse(settings.spec(name))[0])) for name in named}
+
+
+def _known(settings: StudySettings, without: Collection[str]) -> dict[str, str]:
+    """Those that are not stored, of the activations that are still there."""
+    found: dict[str, str] = {}
+    for name in settings.activations:
+        if name in without:
+            continue
+        with suppress(SpecError):
+            found |= formulas(settings.model_copy(update={"activations": (name,)}))
+    return found
 
 
 def searched_plan(runs: Sequence[RunRecord]) -> Plan | None:

@@ -21,7 +21,16 @@ from limen.errors import PlanError, StudyError
 from limen.lab.numerals import stored_fields
 from limen.lab.records import CostRow, EpochRow, GradientRow, RunRecord, SiteRow
 from limen.lab.study.result import searched_plan
-from limen.lab.study.store import NO_COLUMNS, Study, StudyFolder, as_csv, as_json, run_row, write_atomically
+from limen.lab.study.store import (
+    NO_COLUMNS,
+    Study,
+    StudyFolder,
+    as_csv,
+    as_json,
+    check_metrics,
+    run_row,
+    write_atomically,
+)
 from limen.lab.tasks import registry
 from limen.lab.training.task import Task
 from limen.selection import Plan
@@ -78,8 +87,9 @@ def read(folder: Path) -> Rows:
     if not is_stored(folder):
         runs = home.read_runs(study.settings)
         return Rows(folder, study, runs, searched_plan(runs), home.read_costs())
+    task = study.settings.task
     costs = tuple(_made(CostRow, _given(row), folder / COSTS, line) for line, row in _lines(folder / COSTS))
-    return Rows(folder, study, _read_runs(folder), _read_plan(folder / "plan.json"), costs)
+    return Rows(folder, study, _read_runs(folder, task), _read_plan(folder / "plan.json"), costs)
 
 
 def is_stored(folder: Path) -> bool:
@@ -171,7 +181,7 @@ def _parts(runs: Sequence[RunRecord], field: str) -> list[dict[str, Any]]:
     ]
 
 
-def _read_runs(folder: Path) -> tuple[RunRecord, ...]:
+def _read_runs(folder: Path, task: str) -> tuple[RunRecord, ...]:
     parts: dict[tuple[str, str], dict[str, list[Any]]] = {}
     for field, (name, kind) in PARTS.items():
         for line, row in _lines(folder / name):
@@ -179,16 +189,17 @@ def _read_runs(folder: Path) -> tuple[RunRecord, ...]:
             one = _made(kind, _given(row), folder / name, line)
             parts.setdefault(key, {}).setdefault(field, []).append(one)
     return tuple(
-        _run(row, parts.get((row["activation"], row["seed"]), {}), folder / "runs.csv", line)
+        _run(row, parts.get((row["activation"], row["seed"]), {}), folder / "runs.csv", line, task)
         for line, row in _lines(folder / "runs.csv")
     )
 
 
-def _run(row: Mapping[str, str], parts: Mapping[str, list[Any]], path: Path, line: int) -> RunRecord:
+def _run(row: Mapping[str, str], parts: Mapping[str, list[Any]], path: Path, line: int, task: str) -> RunRecord:
     of_run = {key: value for key, value in _given(row).items() if key in OF_A_RUN}
     metrics = {key: value for key, value in _given(row).items() if key not in OF_A_RUN}
     several = {field: tuple(rows) for field, rows in parts.items()}
     found: RunRecord = _made(RunRecord, {**of_run, "metrics": metrics, **several}, path, line)
+    check_metrics(found, task, f"{path}, line {line},", "store the rows anew")
     return found
 
 
@@ -217,7 +228,8 @@ def _made(kind: Any, values: Mapping[str, Any], path: Path, line: int) -> Any:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
-        raise StudyError(f"{path}, line {line}: {where}: {problem['msg'].lower()}; store the rows anew.") from None
+        reason = problem["msg"].removeprefix("Value error, ").lower()
+        raise StudyError(f"{path}, line {line}: {where or 'the row'}: {reason}; store the rows anew.") from None
 
 
 def _read_plan(path: Path) -> Plan | None:

@@ -26,12 +26,14 @@ def train_missing(
     settings = experiment.settings
     # Seeds outermost: an interrupted study has every activation for the seeds it has.
     wanted = [(activation, seed) for seed in settings.seeds for activation in settings.activations]
+    folder.read_runs(study.settings)  # what cannot be used is said before anything is trained
     missing = [pair for pair in wanted if folder.read_run(*pair) is None]
     notes = [f"not replaced, because it is called as a function: {call}" for call in unreached]
+    listener.found(study)
     listener.planned(len(wanted), len(wanted) - len(missing), notes)
     for activation, seed in missing:
         listener.run_started(activation, seed)
-        run = run_one(activation, seed, listener.epoch)
+        run = run_one(activation, seed, listener.epoch).model_copy(update={"origin": study.origin})
         folder.write_run(run)
         runs = folder.read_runs(study.settings)
         folder.write_tables(runs, summarise(experiment.task, study.settings, runs, folder.read_costs()))

@@ -16,7 +16,7 @@ from limen.activations.mixture import AdAct
 from limen.errors import StudyError
 from limen.lab.data import Samples
 from limen.lab.metric import GAP
-from limen.lab.records import EpochRow, RunRecord
+from limen.lab.records import EpochRow, Origin, RunRecord
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
 from limen.lab.study.listener import Listener
 from limen.lab.study.result import searched_plan
@@ -45,13 +45,13 @@ class Selection:
             return self._optimized(folder.read_run(SEARCHED, seed), seed, listener)
         return training.run(self.experiment, name, seed, listener, extra=notes.extra(self.experiment))
 
-    def measure_cost(self, folder: StudyFolder, listener: Listener) -> None:
+    def measure_cost(self, folder: StudyFolder, listener: Listener, origin: Origin) -> None:
         """Time the three networks, unless it was done; the optimised one as all seeds together chose it."""
         plan = searched_plan(folder.read_runs(self.settings))
         if plan is None or set(self.settings.activations) <= {row.activation for row in folder.read_costs()}:
             return
         furnish: dict[str, training.Furnish] = {SEARCHED: self._mix, OPTIMIZED: partial(_apply, plan)}
-        folder.write_costs(cost.measure(self.experiment, listener.timing, furnish))
+        folder.write_costs(cost.measure(self.experiment, listener.timing, furnish), origin)
 
     def _search(self, seed: int, listener: Callable[[EpochRow], None]) -> RunRecord:
         """Train with mixtures; the record holds how the weights went, the plan, and the discretisation gap."""
@@ -66,16 +66,19 @@ class Selection:
             baked = copy.deepcopy(network)
             bake_(baked, plan)
             experiment.task.settle(baked, experiment.data, experiment.settings)
-            found = noted.conclude(network, measure)
-            metrics = {**found["metrics"], **{f"baked_{name}": value for name, value in measure(baked).items()}}
+            found, tested = noted.conclude(network, measure), measure(baked)
+            # Without its mixtures a network may give no finite number, of which then there is nothing to note.
+            usable = {} if experiment.task.refused(tested) else tested
+            metrics = {**found["metrics"], **{f"baked_{name}": value for name, value in usable.items()}}
             return {**found, "plan": plan.as_dict(), "weights": tuple(trajectories.rows), "metrics": metrics}
 
         extra = training.Extra(callbacks, conclude)
         run = training.run(experiment, SEARCHED, seed, listener, furnish=self._mix, extra=extra)
-        if run.status == "failed":
-            return run
         measure = experiment.task.measure
-        trained, baked = (measure.goodness(run.metrics[name]) for name in (measure.on_test, f"baked_{measure.on_test}"))
+        compared = (measure.on_test, f"baked_{measure.on_test}")
+        if not run.metrics.keys() >= {*compared}:
+            return run
+        trained, baked = (measure.goodness(run.metrics[name]) for name in compared)
         gap = trained - baked  # above 0 wherever baking made it worse
         return run.model_copy(update={"metrics": {**run.metrics, GAP: gap}})
 

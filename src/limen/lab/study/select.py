@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from limen.activations.mixture import AdAct
 from limen.activations.registry import create, find, parse
@@ -18,7 +19,7 @@ from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
 from limen.lab.study.checks import check_task
 from limen.lab.study.listener import Listener
 from limen.lab.study.preparing import environment, prepare, probe
-from limen.lab.study.result import Result, conclude
+from limen.lab.study.result import Result, conclude, formulas
 from limen.lab.study.running import train_missing
 from limen.lab.study.searching import Selection
 from limen.lab.study.store import StudyFolder
@@ -37,10 +38,11 @@ def select(
     folder = StudyFolder(out)
     with folder.lock():
         facts = experiment.data.facts()
-        study = folder.open(settings, facts, environment(experiment), command, recipe=recipe, quick=quick)
+        named: dict[str, Any] = {"recipe": recipe, "quick": quick, "formulas": formulas(settings)}
+        study = folder.open(settings, facts, environment(experiment), command, **named)
         selection = Selection(experiment, settings)
         train_missing(experiment, study, folder, listener, unreached, partial(selection.run, folder))
-        selection.measure_cost(folder, listener)
+        selection.measure_cost(folder, listener, study.origin)
         return conclude(task, folder, study)
 
 

@@ -1,7 +1,8 @@
 """The folder of a study: every file is written whole or not at all, and a run is a file.
 
-``study.json`` (settings, data, versions), ``runs/*.json`` (one a run, the truth), ``cost.json``; from these come
-``runs.csv``, ``summary.csv`` and ``report.html``.
+``study.json`` (settings, data, versions, when what was asked for), ``runs/*.json`` (one a run, the truth),
+``cost.json``; from these come ``runs.csv``, ``summary.csv`` and ``report.html``. Whatever is read is checked whole, and
+that it belongs to the study of the folder.
 """
 
 from __future__ import annotations
@@ -14,25 +15,29 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import from_json
+from typing_extensions import Self
 
-from limen.errors import StudyError
-from limen.lab.records import CostRow, DataFacts, Record, RunRecord, SummaryRow
+from limen.errors import PlanError, StudyError
+from limen.lab.records import Asked, CostRow, DataFacts, Origin, Record, RunRecord, SummaryRow
 from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
+from limen.selection import Plan
 
 M = TypeVar("M", bound=BaseModel)
 
 OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "plan.json", "report.html", "reproduction.csv")
 
-VERSION = 2
-"""Of the files in JSON. 2 says so in each of them; 1, which did not, is read as it is."""
+VERSION = 3
+"""Of the files in JSON. From 3 on runs and costs say which study they belong to, and from 2 on each file its version;
+earlier ones are read as they are."""
 
-NO_COLUMNS = frozenset({"metrics", "curves", "layers", "weights", "gradients", "sites", "plan", "shown"})
+NO_COLUMNS = frozenset({"metrics", "curves", "layers", "weights", "gradients", "sites", "plan", "shown", "origin"})
 """What a run's row leaves out; each metric has a column of its own."""
 
 
@@ -47,12 +52,47 @@ class Study(BaseModel):
     """The recipe it follows, if any."""
     quick: bool = False
     """Whether the recipe was scaled down."""
+    formulas: dict[str, str] = {}
+    """Of each activation, because a class of the user's own may be gone when the report is made again."""
+    asked: tuple[Asked, ...] = ()
+    """What it began with and what was added, in this order; empty: of a version that did not note it."""
+
+    @model_validator(mode="after")
+    def _of_one_piece(self) -> Self:
+        settings = self.settings
+        if settings.baseline not in settings.activations:
+            named = ", ".join(settings.activations)
+            raise ValueError(f"the baseline {settings.baseline!r} is not among the activations {named}")
+        for what, given in (("activation", settings.activations), ("seed", settings.seeds)):
+            twice = next((one for one in given if given.count(one) > 1), None)
+            if twice is not None:
+                raise ValueError(f"the {what} {twice!r} is named twice")
+        return self
+
+    @property
+    def origin(self) -> Origin:
+        """What its runs and costs are stored with."""
+        lasting = self.settings.model_dump(mode="json", exclude=set(EXTENDABLE))
+        return Origin(fingerprint=self.data.fingerprint, settings=lasting)
+
+    def other_than(self, origin: Origin | None) -> str:
+        """How it differs from the study that something was made for; empty where it does not."""
+        if origin is None:
+            return ""
+        mine = self.origin
+        for name, value in origin.settings.items():
+            if name in mine.settings and mine.settings[name] != value:
+                return f"{name.replace('_', ' ')} {value!r}, where study.json says {mine.settings[name]!r}"
+        if origin.fingerprint != mine.fingerprint:
+            return f"data of fingerprint {origin.fingerprint[:12]}, where study.json says {mine.fingerprint[:12]}"
+        return ""
 
 
 class _Costs(Record):
     """What ``cost.json`` holds."""
 
     rows: tuple[CostRow, ...]
+    origin: Origin | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -93,11 +133,19 @@ class StudyFolder:
         *,
         recipe: str = "",
         quick: bool = False,
+        formulas: Mapping[str, str] | None = None,
     ) -> Study:
         """Start a study here, or continue the one that is here if it is the same; else say what differs."""
         known = self.read_study()
         study = Study(
-            settings=settings, data=data, environment=environment, command=command, recipe=recipe, quick=quick
+            settings=settings,
+            data=data,
+            environment=environment,
+            command=command,
+            recipe=recipe,
+            quick=quick,
+            formulas={**(formulas or {})},
+            asked=(_asked(settings.activations, settings.seeds),),
         )
         if known is None:
             foreign = [name for name in OURS if (self.path / name).exists()]
@@ -108,11 +156,7 @@ class StudyFolder:
                 )
         else:
             self._check_same(known, study)
-            union = {
-                "activations": tuple(dict.fromkeys([*known.settings.activations, *settings.activations])),
-                "seeds": tuple(sorted({*known.settings.seeds, *settings.seeds})),
-            }
-            study = study.model_copy(update={"settings": settings.model_copy(update=union)})
+            study = _grown(known, study)
         write_atomically(self.path / "study.json", as_json(study.model_dump_json()))
         return study
 
@@ -126,7 +170,7 @@ class StudyFolder:
         if before["kind"] != now["kind"]:
             differing = [f"made by limen {before['kind']}"]
         if not differing and known.data.fingerprint != study.data.fingerprint:
-            differing = [f"the images of {study.data.name!r} have changed since"]
+            differing = [f"the {study.data.unit} of {study.data.name!r} have changed since"]
         if differing:
             raise StudyError(
                 f"{self.path} holds another study ({'; '.join(differing)}); choose another --out or the same settings."
@@ -147,14 +191,36 @@ class StudyFolder:
         return self.path / "runs" / f"{slug}-seed{seed}.json"
 
     def read_run(self, activation: str, seed: int) -> RunRecord | None:
-        """The record of a run that is done, finished or failed; None where it is still to do."""
+        """The record of a run that is done, finished or failed; None where it is still to do.
+
+        Raises:
+            StudyError: if it cannot be read, or is another run's, or another study's.
+        """
         path = self.run_path(activation, seed)
-        return _parsed(path, RunRecord) if path.exists() else None
+        if not path.exists():
+            return None
+        run = _parsed(path, RunRecord)
+        if (run.activation, run.seed) != (activation, seed):
+            raise StudyError(
+                f"{path} holds a run of {run.activation!r} with seed {run.seed}, and by its name it must be of "
+                f"{activation!r} with seed {seed}; delete it to make it anew."
+            )
+        self._check_belongs(path, run.origin)
+        if run.plan is not None:
+            _check_plan(path, run.plan)
+        return run
 
     def read_runs(self, settings: StudySettings) -> tuple[RunRecord, ...]:
-        """All runs that are done, by activation in the order of the settings and then by seed."""
-        found = (self.read_run(activation, seed) for activation in settings.activations for seed in settings.seeds)
-        return tuple(run for run in found if run is not None)
+        """All runs that are done, by activation in the order of the settings and then by seed.
+
+        Raises:
+            StudyError: as :meth:`read_run`, and if a finished run has not the metrics of the task.
+        """
+        pairs = [(activation, seed) for activation in settings.activations for seed in settings.seeds]
+        found = {pair: run for pair in pairs if (run := self.read_run(*pair)) is not None}
+        for pair, run in found.items():
+            check_metrics(run, settings.task, str(self.run_path(*pair)), "delete it to make it anew")
+        return tuple(found.values())
 
     def write_run(self, run: RunRecord) -> None:
         """Keep a run; once this returns it is never trained again."""
@@ -162,15 +228,31 @@ class StudyFolder:
         write_atomically(path, as_json(run.model_dump_json(), indent=None))
 
     def read_costs(self) -> tuple[CostRow, ...]:
-        """The measured costs, or none."""
+        """The measured costs, or none.
+
+        Raises:
+            StudyError: if they cannot be read, or are another study's.
+        """
         path = self.path / "cost.json"
         if not path.exists():
             return ()
-        return _parsed(path, _Costs).rows
+        found = _parsed(path, _Costs)
+        self._check_belongs(path, found.origin)
+        return found.rows
 
-    def write_costs(self, rows: Iterable[CostRow]) -> None:
+    def write_costs(self, rows: Iterable[CostRow], origin: Origin | None = None) -> None:
         """Keep the measured costs."""
-        write_atomically(self.path / "cost.json", as_json(_Costs(rows=tuple(rows)).model_dump_json()))
+        write_atomically(self.path / "cost.json", as_json(_Costs(rows=tuple(rows), origin=origin).model_dump_json()))
+
+    def _check_belongs(self, path: Path, origin: Origin | None) -> None:
+        """Raise where what a file holds was made for another study than that of this folder."""
+        study = self.read_study() if origin is not None else None
+        other = study.other_than(origin) if study is not None else ""
+        if other:
+            raise StudyError(
+                f"{path} belongs to another study ({other}); put the study.json back that it was made with, or delete "
+                f"{path.name} to make it anew."
+            )
 
     def write_tables(self, runs: Iterable[RunRecord], summary: Iterable[SummaryRow]) -> None:
         """``runs.csv`` and ``summary.csv``."""
@@ -188,11 +270,24 @@ class StudyFolder:
         write_atomically(self.path / "plan.json", text)
 
 
+def check_metrics(run: RunRecord, task: str, where: str, remedy: str) -> None:
+    """Raise where a finished run has not what its task measures, or a number that cannot be.
+
+    Raises:
+        StudyError: naming where it stands.
+    """
+    from limen.lab.tasks import registry  # all tasks, which who only writes a file does not wait for
+
+    refused = registry.find(task).refused(run.metrics) if run.status == "finished" else ""
+    if refused:
+        raise StudyError(f"{where} cannot be used: of a finished run {refused}; {remedy}.")
+
+
 def as_json(model: str, indent: int | None = 1) -> str:
     """What a file holds, from a record as pydantic writes it: the version before all else.
 
     >>> as_json('{"seed":3}', indent=None)
-    '{"version":2,"seed":3}'
+    '{"version":3,"seed":3}'
     """
     held = {"version": VERSION, **json.loads(model)}
     return json.dumps(held, indent=indent, separators=(",", ":") if indent is None else None, ensure_ascii=False)
@@ -242,6 +337,39 @@ def _umask() -> int:
     return current
 
 
+def _asked(activations: Iterable[str], seeds: Iterable[int]) -> Asked:
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return Asked(when=now, activations=tuple(activations), seeds=tuple(seeds))
+
+
+def _grown(known: Study, study: Study) -> Study:
+    """The study that was here with what is asked for now."""
+    before, now = known.settings, study.settings
+    union = {
+        "activations": tuple(dict.fromkeys([*before.activations, *now.activations])),
+        "seeds": tuple(sorted({*before.seeds, *now.seeds})),
+    }
+    activations = [name for name in now.activations if name not in before.activations]
+    seeds = [seed for seed in now.seeds if seed not in before.seeds]
+    asked = known.asked
+    if activations or seeds:
+        began = known.asked or (Asked(when="", activations=before.activations, seeds=before.seeds),)
+        asked = (*began, _asked(activations, seeds))
+    grown = {
+        "settings": now.model_copy(update=union),
+        "formulas": {**known.formulas, **study.formulas},
+        "asked": asked,
+    }
+    return study.model_copy(update=grown)
+
+
+def _check_plan(path: Path, plan: Mapping[str, Any]) -> None:
+    try:
+        Plan.from_dict(plan, "plan")
+    except PlanError as error:
+        raise _unreadable(path, "plan", str(error).rstrip(".")) from None
+
+
 def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return key not in EXTENDABLE and before.get(key) != now.get(key)
 
@@ -259,12 +387,14 @@ def _parsed(path: Path, model: type[M]) -> M:
         return model.model_validate(held)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise _unreadable(path, ".".join(map(str, problem["loc"])), problem["msg"]) from None
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise _unreadable(path, ".".join(map(str, problem["loc"])), reason) from None
     except ValueError as error:
         raise _unreadable(path, "", f"Invalid JSON: {error}") from None
 
 
 def _unreadable(path: Path, where: str, why: str) -> StudyError:
     # Without study.json the rest of the folder is no study to continue.
-    remedy = "choose another --out" if path.name == "study.json" else "delete it to make it anew"
+    whole = "put it back as it was, or choose another --out"
+    remedy = whole if path.name == "study.json" else "delete it to make it anew"
     return StudyError(f"{path} cannot be read ({where or 'the file'}: {why}); {remedy}.")

@@ -111,9 +111,13 @@ def run(
         "curves": tuple(epochs.rows),
         **counts,
     }
-    if failure:
+
+    def failed(failure: str) -> RunRecord:
         seconds = time.perf_counter() - start
         return RunRecord(status="failed", failure=failure, seconds=seconds, peak_memory_mb=float("nan"), **common)
+
+    if failure:
+        return failed(failure)
     network.load_state_dict(best.state)
     chosen = best.epoch  # testing validates once more, which BestWeights hears
     metrics = _test(trainer, module, batches)
@@ -123,6 +127,8 @@ def run(
     further = extra.conclude(network, lambda other: _test_other(trainer, module, other, batches))
     metrics |= further.pop("metrics", {})
     metrics |= {task.metric(name).of_reference: value for name, value in task.reference_metrics(data).items()}
+    if refused := task.refused(metrics):
+        return failed(f"tested with the weights of epoch {chosen}, {refused}.")
     return RunRecord(
         status="finished",
         best_epoch=chosen,

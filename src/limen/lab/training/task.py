@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
@@ -111,6 +112,18 @@ class Task(ABC, Generic[D]):
             SpecError: if it has none of this name.
         """
         return metric.find(name, (*self.metrics, *metric.OF_EVERY_TASK), f"the task {self.name}")
+
+    def refused(self, metrics: Mapping[str, float]) -> str:
+        """Why a finished run cannot have these metrics; empty where it can.
+
+        What decides has a value; of all others NaN is one where the data leave them without.
+        """
+        decides = self.measure.on_test
+        if not math.isfinite(metrics.get(decides, math.nan)):
+            return f"{decides} is {metrics[decides]}" if decides in metrics else f"{decides} is missing"
+        known = {name: of for of in (*self.metrics, *metric.OF_EVERY_TASK) for name in of.stored_as}
+        found = ((name, known[name].refused(value)) for name, value in metrics.items() if name in known)
+        return next((f"{name} {why}" for name, why in found if why), "")
 
     def answer(self, outputs: Tensor, targets: Tensor, data: D) -> tuple[Tensor, Tensor]:
         """Predictions and truth as the metrics take them."""

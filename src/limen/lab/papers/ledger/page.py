@@ -9,6 +9,7 @@ from limen.lab.papers.ledger.claim import Ledger
 from limen.lab.papers.ledger.judging import VERDICTS, Entry
 from limen.lab.report.markdown import table
 from limen.lab.report.wording import counted
+from limen.lab.study.command import whole_command
 from limen.lab.study.rows import Rows
 
 EXPLANATION = """\
@@ -86,7 +87,7 @@ def _studies(entries: Sequence[Entry], studies: Sequence[Rows]) -> list[str]:
         for r in deciding
     )
     rows = [
-        (f"`{r.recipe}`", str(len(r.runs)), str(r.study.settings.epochs), f"`{r.study.command}`", of)
+        (f"`{r.recipe}`", str(len(r.runs)), str(r.study.settings.epochs), f"`{whole_command(r.study)}`", of)
         for r, of in zip(deciding, versions, strict=True)
     ]
     return [*lines, *table(("recipe", "runs", "epochs", "command", "versions"), rows)]

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from limen.lab.metric import NOT_NEGATIVE
 from limen.lab.numerals import fixed, significant, with_unit
 from limen.lab.report.contents import Contents
+from limen.lab.report.figures.axes import keep_within
 from limen.lab.report.figures.palette import INK, MUTED, Look, looks
 from limen.lab.report.figures.svg import Picture, draw, panel
 from limen.lab.report.wording import short
@@ -68,6 +70,7 @@ def _paint(figure: Figure, bars: Sequence[Bar], mark: float | None) -> None:
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.locator_params(axis="x", nbins=5)
+    keep_within(axes.xaxis, NOT_NEGATIVE)
     axes.grid(axis="x")
 
 

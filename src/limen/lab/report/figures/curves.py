@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from limen.lab.metric import LOSS, Metric
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.report.contents import Contents
+from limen.lab.report.figures.axes import bounds_of, count_epochs, keep_within, shown_bounds
 from limen.lab.report.figures.palette import Look, looks
 from limen.lab.report.figures.svg import Picture, draw, panel
 from limen.lab.report.wording import counted
@@ -28,15 +31,15 @@ def curves(study: Contents) -> list[Picture]:
     heldout = study.heldout.capitalize()
     measure = study.task.measure
     trained = study.task.train_score or measure
-    panels: tuple[tuple[str, Callable[[EpochRow], float]], ...] = (
-        ("Training loss", lambda row: row.train_loss),
-        (f"{heldout} loss", lambda row: row.heldout_loss),
-        (f"Training {trained.axis}", lambda row: trained.shown(row.train_score)),
-        (f"{heldout} {measure.axis}", lambda row: measure.shown(row.heldout_score)),
+    panels: tuple[tuple[str, Metric, Callable[[EpochRow], float]], ...] = (
+        ("Training loss", LOSS, lambda row: row.train_loss),
+        (f"{heldout} loss", LOSS, lambda row: row.heldout_loss),
+        (f"Training {trained.axis}", trained, lambda row: trained.shown(row.train_score)),
+        (f"{heldout} {measure.axis}", measure, lambda row: measure.shown(row.heldout_score)),
     )
     return [
-        Picture(_panel(title, f"curve{index}-", lines), title)
-        for index, (title, read) in enumerate(panels)
+        Picture(_panel(title, f"curve{index}-", metric, lines), title)
+        for index, (title, metric, read) in enumerate(panels)
         if (lines := _lines(study, read))
     ]
 
@@ -60,27 +63,33 @@ def _table(runs: Sequence[RunRecord], read: Callable[[EpochRow], float]) -> tupl
     return np.array(epochs)[kept], values[:, kept]
 
 
-def _panel(title: str, prefix: str, lines: Sequence[Line]) -> Markup:
+def _panel(title: str, prefix: str, metric: Metric, lines: Sequence[Line]) -> Markup:
     label = f"{title} over the epochs, {counted(len(lines), 'activation')}"
-    return draw(SIZE, prefix, label, lambda figure: _paint(figure, lines))
+    return draw(SIZE, prefix, label, lambda figure: _paint(figure, metric, lines))
 
 
-def _paint(figure: Figure, lines: Sequence[Line]) -> None:
+def _paint(figure: Figure, metric: Metric, lines: Sequence[Line]) -> None:
     axes = panel(figure, 44, 40, 12, 8)
     for look, epochs, values in lines:
         mean, low, high = np.nanmean(values, axis=0), np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         axes.fill_between(epochs, low, high, color=look.colour, alpha=0.13, linewidth=0)
         marker = "o" if len(epochs) == 1 else ""  # a line of one point is invisible
-        axes.plot(epochs, mean, marker=marker, markersize=5, color=look.colour, linestyle=look.linestyle)
-    _scale(axes, np.concatenate([values.ravel() for _, _, values in lines]))
-    axes.set_xlabel("Epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        drawn: dict[str, Any] = {
+            "color": look.colour,
+            "linestyle": look.linestyle,
+            "clip_on": False,
+        }  # axes end where values do
+        axes.plot(epochs, mean, marker=marker, markersize=5, clip_on=False, **drawn)
+    count_epochs(axes, np.concatenate([epochs for _, epochs, _ in lines]), most=8)
+    values = np.concatenate([values.ravel() for _, _, values in lines])
+    values = values[np.isfinite(values)]
+    _scale(axes, values)
+    keep_within(axes.yaxis, bounds_of(values) if metric is LOSS else shown_bounds(metric))
     axes.grid(axis="y")
 
 
 def _scale(axes: Axes, values: Values) -> None:
     """Use a logarithmic axis for a loss that falls by more than a factor of thirty."""
-    values = values[np.isfinite(values)]
     if values.min() > 0 and values.max() > 30 * values.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if values.max() < 1000 * values.min() else (1,)))

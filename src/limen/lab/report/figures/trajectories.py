@@ -7,9 +7,10 @@ from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from limen.lab.metric import WEIGHT
 from limen.lab.records import RunRecord
+from limen.lab.report.figures.axes import count_epochs, keep_within
 from limen.lab.report.figures.palette import Look, looks
 from limen.lab.report.figures.svg import Picture, draw, panel
 from limen.lab.report.wording import counted
@@ -52,7 +53,7 @@ def _paint(lines: Sequence[Line], figure: Figure) -> None:
     axes = panel(figure, 40, 36, 8, 8)
     for look, epochs, values in lines:
         axes.fill_between(epochs, values.min(0), values.max(0), color=look.colour, alpha=0.13, linewidth=0)
-        axes.plot(epochs, values.mean(0), color=look.colour, linestyle=look.linestyle)
-    axes.set_xlabel("Epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.plot(epochs, values.mean(0), color=look.colour, linestyle=look.linestyle, clip_on=False)
+    count_epochs(axes, [epoch for _, epochs, _ in lines for epoch in epochs], most=6)
+    keep_within(axes.yaxis, WEIGHT.bounds)
     axes.grid(axis="y")

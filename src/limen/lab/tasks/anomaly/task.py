@@ -45,8 +45,8 @@ class Anomaly(Task[AnomalyData]):
 
     name = "anomaly"
     about = "normal images to learn from, anomalies to find: MVTec folders, kinds with masks, or one class of a set"
-    measure = fraction("auroc", "AUROC")
-    metrics = (measure, fraction("pixel_auroc", "pixel AUROC"))
+    measure = replace(fraction("auroc", "AUROC"), always=False)
+    metrics = (measure, replace(fraction("pixel_auroc", "pixel AUROC"), always=False))
     chooses = LOSS
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
         "deep-svdd": DeepSVDD,

@@ -63,9 +63,16 @@ class BoxSplit(ImageSamples):
     objects: Tensor
     names: tuple[str, ...]
 
+    def per_class(self, classes: int) -> tuple[int, ...]:
+        """Objects of each class that are learned and counted."""
+        labels = self.objects[..., 0].flatten().long()
+        return tuple(torch.bincount(labels[labels > NOTHING], minlength=classes).tolist())
+
 
 class BoxData(ImageSet[BoxSplit]):
     """Images with boxes."""
+
+    counted = "objects"
 
 
 @dataclass

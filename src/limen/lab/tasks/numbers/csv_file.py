@@ -6,7 +6,8 @@ import csv
 import io
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limen.errors import DataError, SpecError, suggest
@@ -35,6 +36,22 @@ class Table:
             raise SpecError(f"{self.path} has no column {name!r} for {option}. {suggest(name, self.columns)}")
         return self.columns[name]
 
+    def without(self, names: Collection[str], needed: Mapping[str, str | None]) -> Table:
+        """The table with these columns left out; ``needed`` are columns by the option that names each.
+
+        Raises:
+            SpecError: for a column that is not there, and for one that is needed.
+        """
+        for name in names:
+            if name not in self.columns:
+                known = ", ".join(map(repr, self.columns))
+                raise SpecError(f"{self.path} has no column {name!r} for --drop; it has {known}.")
+            for option, column in needed.items():
+                if name == column:
+                    raise SpecError(f"--drop {name!r} is the column of {option}, which is needed; drop others.")
+        kept = {name: cells for name, cells in self.columns.items() if name not in names}
+        return replace(self, columns=kept)
+
     def numbers(self, name: str) -> list[float]:
         """A column as numbers, NaN where blank; the first cell that is no number is an error with its line."""
         values = []
@@ -54,6 +71,15 @@ class Table:
         """Only these rows, in this order."""
         columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
         return Table(self.path, columns, [self.lines[row] for row in rows])
+
+
+def dropped(names: Collection[str]) -> list[str]:
+    """What a reader must know of columns that were left out.
+
+    >>> dropped(["id"])
+    ['id was left out, as --drop says.']
+    """
+    return [f"{name} was left out, as --drop says." for name in names]
 
 
 def number(text: str) -> float | None:

@@ -28,8 +28,15 @@ class NumberData(Data[NumberSplit]):
 
     target: str
     description: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    """What the columns of its inputs are called."""
     centre: float = 0.0
     """What was subtracted from the target; its unit is the second column of the targets."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """As the file calls them; of a text, one for each value."""
+        return self.names
 
     def describe(self) -> tuple[str, ...]:
         """As it was read."""

@@ -27,14 +27,19 @@ class Forecasting(NumericTask):
     about = "the next value of a column of a CSV file in time (--target COLUMN, --time COLUMN)"
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"rnn": RNN, "lstm": LSTM}
     defaults: ClassVar[Mapping[str, Any]] = {"network": "rnn", "batch_size": 64, "eval_batch_size": 1000}
-    options = frozenset({"target", "time", "window"})
+    options = frozenset({"target", "time", "window", "drop"})
     reference = "last value"
 
     def load(self, settings: StudySettings) -> NumberData:
         """Windows of the file."""
         assert settings.target is not None
         return load_time_series(
-            settings.data, settings.target, Division.of(settings), time=settings.time, window=settings.window
+            settings.data,
+            settings.target,
+            Division.of(settings),
+            time=settings.time,
+            window=settings.window,
+            drop=settings.drop,
         )
 
     def answer(self, outputs: Tensor, targets: Tensor, data: NumberData) -> tuple[Tensor, Tensor]:

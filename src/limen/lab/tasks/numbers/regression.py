@@ -27,12 +27,12 @@ class Regression(NumericTask):
     about = "a number from the other columns of a CSV file with a heading (--target COLUMN)"
     networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"dnn": DNN}
     defaults: ClassVar[Mapping[str, Any]] = {"network": "dnn", "batch_size": 64, "eval_batch_size": 1000}
-    options = frozenset({"target"})
+    options = frozenset({"target", "drop"})
 
     def load(self, settings: StudySettings) -> NumberData:
         """Rows of the file."""
         assert settings.target is not None
-        return load_tabular(settings.data, settings.target, Division.of(settings))
+        return load_tabular(settings.data, settings.target, Division.of(settings), drop=settings.drop)
 
     def show(self, network: nn.Module, data: NumberData, settings: StudySettings) -> Shown:
         """Predicted against true."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,7 @@ from limen.errors import DataError
 from limen.lab.data.base import Data, Samples
 from limen.lab.data.division import Division, divide
 from limen.lab.data.strategies import Shuffled
-from limen.lab.tasks.numbers.csv_file import Table, read_table
+from limen.lab.tasks.numbers.csv_file import Table, dropped, read_table
 from limen.lab.tasks.numbers.data import NumberData, NumberSplit
 
 MOST_CATEGORIES = 50
@@ -24,10 +25,11 @@ Rows = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
 
-def load_tabular(source: str, target: str, division: Division) -> NumberData:
-    """Read a CSV file, divide its rows at random, and encode them by the training rows."""
+def load_tabular(source: str, target: str, division: Division, *, drop: Collection[str] = ()) -> NumberData:
+    """Read a CSV file, leave some columns out, divide its rows at random, and encode them by the training rows."""
     table = read_table(source)
     table.need(target, "--target")
+    table = table.without(drop, {"--target": target})
     truth = np.array(table.numbers(target))
     known = np.flatnonzero(~np.isnan(truth))
     if len(known) < FEWEST_ROWS:
@@ -46,8 +48,8 @@ def load_tabular(source: str, target: str, division: Division) -> NumberData:
             torch.from_numpy(encoder.encode(table, rows)).float(), torch.from_numpy(targets[rows]).float()
         )
 
-    dropped = len(truth) - len(known)
-    unknown = [f"{dropped} rows without a {target} were left out."] if dropped else []
+    blank = len(truth) - len(known)
+    unknown = [f"{blank} rows without a {target} were left out."] if blank else []
     return NumberData(
         name=divided.name,
         classes=(),
@@ -57,7 +59,8 @@ def load_tabular(source: str, target: str, division: Division) -> NumberData:
         test=split(divided.tested),
         unit=divided.unit,
         description=(f"target {target}", f"{len(encoder.names)} inputs"),
-        notes=(*unknown, *encoder.notes),
+        notes=(*unknown, *dropped(drop), *encoder.notes),
+        names=tuple(encoder.names),
         centre=centre,
     )
 

@@ -32,7 +32,7 @@ class NumericTask(Task[NumberData]):
     metrics = (
         measure,
         Metric("mae", "MAE", higher_is_better=False, bounds=NOT_NEGATIVE),
-        Metric("r2", "R²", bounds=(-math.inf, 1.0)),
+        Metric("r2", "R²", bounds=(-math.inf, 1.0), always=False),
     )
 
     def check(self, settings: StudySettings) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,7 +24,7 @@ from limen.errors import DataError
 from limen.lab.data.base import Data
 from limen.lab.data.division import Division, divide
 from limen.lab.data.strategies import InTime
-from limen.lab.tasks.numbers.csv_file import Table, number, read_table
+from limen.lab.tasks.numbers.csv_file import Table, dropped, number, read_table
 from limen.lab.tasks.numbers.data import NumberData, NumberSplit
 
 TIME_NAMES = ("date", "time", "timestamp", "datetime", "day", "month", "year")
@@ -31,10 +32,13 @@ FEWEST_WINDOWS = 10
 Numbers = NDArray[np.float64]
 
 
-def load_time_series(source: str, target: str, division: Division, *, time: str | None, window: int) -> NumberData:
-    """Read a CSV file, order it by time, and cut it into windows."""
+def load_time_series(
+    source: str, target: str, division: Division, *, time: str | None, window: int, drop: Collection[str] = ()
+) -> NumberData:
+    """Read a CSV file, leave some columns out, order it by time, and cut it into windows."""
     table = read_table(source)
     table.need(target, "--target")
+    table = table.without(drop, {"--target": target, "--time": time})
     table.numbers(target)
     when = time or _find_time(table, target)
     table = _ordered(table, when)
@@ -55,6 +59,7 @@ def load_time_series(source: str, target: str, division: Division, *, time: str 
         name=divided.name,
         classes=(),
         target=target,
+        names=tuple(names),
         train=divided.train,
         validation=divided.validation,
         test=divided.test,
@@ -64,7 +69,7 @@ def load_time_series(source: str, target: str, division: Division, *, time: str 
             f"windows of {window} rows, {len(names)} columns",
             f"tested from {divided.tested.times[0]} to {divided.tested.times[-1]}",
         ),
-        notes=(*notes, *(f"{name} was left out: it is not numeric." for name in left_out)),
+        notes=(*notes, *dropped(drop), *(f"{name} was left out: it is not numeric." for name in left_out)),
     )
 
 

@@ -39,6 +39,13 @@ class MaskSplit(ImageSamples):
     groups: tuple[int, ...] = ()
     """Which images belong together, as slices of one scan do, and are never divided; empty: none."""
 
+    def per_class(self, classes: int) -> tuple[int, ...]:
+        """Images that show each class."""
+        shown = torch.zeros(IGNORED + 1, dtype=torch.int64)
+        for mask in self.masks:
+            shown += torch.bincount(mask.flatten().long(), minlength=len(shown)) > 0
+        return tuple(shown[:classes].tolist())
+
     @staticmethod
     def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels from −1 to 1, and class indices."""
@@ -48,6 +55,8 @@ class MaskSplit(ImageSamples):
 @dataclass(frozen=True, eq=False)
 class MaskData(ImageSet[MaskSplit]):
     """Images with a mask each."""
+
+    counted = "images that show it"
 
     @property
     def binary(self) -> bool:

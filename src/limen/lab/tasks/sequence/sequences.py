@@ -48,6 +48,10 @@ class SequenceSplit(Samples):
     inputs: Tensor
     labels: Tensor
 
+    def per_class(self, classes: int) -> tuple[int, ...]:
+        """Examples of each class."""
+        return tuple(torch.bincount(self.labels, minlength=classes).tolist())
+
 
 @dataclass(frozen=True, eq=False)
 class SequenceData(Data[SequenceSplit]):

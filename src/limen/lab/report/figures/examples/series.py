@@ -24,7 +24,9 @@ def _paint(axes: Axes, run: RunRecord, look: Look) -> None:
     steps = range(len(found.true))
     axes.plot(steps, found.true, color=BASELINE, linewidth=2.4, alpha=0.55)
     axes.plot(steps, found.predicted, color=INK if look.colour == BASELINE else look.colour, linewidth=1)
-    ticks = [round(i * (len(found.times) - 1) / (TIMES_SHOWN - 1)) for i in range(TIMES_SHOWN)]
+    last = len(found.times) - 1
+    ticks = sorted({round(i * last / (TIMES_SHOWN - 1)) for i in range(TIMES_SHOWN)})
+    axes.set_xlim(0, max(last, 1))
     axes.set_xticks(ticks, [found.times[tick] for tick in ticks])
     axes.set_ylabel(short(found.quantity))
     axes.grid(axis="y")

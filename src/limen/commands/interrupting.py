@@ -1,0 +1,77 @@
+"""Ctrl-C from the first line of a command to the end of the process: one sentence, and exit code 130.
+
+Python raises Ctrl-C wherever the program happens to be. Inside a finaliser, as when tensors are let go, it prints a
+traceback there and goes on; and once the command has returned, while Python ends, nothing is left to catch it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+EXIT_INTERRUPTED = 130
+SENTENCE = "interrupted; finished runs are kept, and the same command continues."
+
+_pressed = threading.Event()
+"""Whether Ctrl-C was pressed in the command that runs."""
+
+
+@contextmanager
+def noticed() -> Iterator[None]:
+    """Around a command: a Ctrl-C that Python drops is remembered for :func:`stop_if_pressed`, without a traceback.
+
+    Where something else listens to Ctrl-C, or it is ignored as in the background of a shell, that stays so.
+    """
+    of_python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not of_python or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _pressed.clear()
+    hook = sys.unraisablehook
+    signal.signal(signal.SIGINT, _note)
+    sys.unraisablehook = lambda found: None if found.exc_type is KeyboardInterrupt else hook(found)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = hook
+        # The last that is registered runs first, before the libraries' own endings.
+        atexit.unregister(_end_at_once)
+        atexit.register(_end_at_once)
+
+
+def stop_if_pressed() -> None:
+    """Stop for a Ctrl-C that was dropped where it came."""
+    if _pressed.is_set():
+        raise KeyboardInterrupt
+
+
+def heed_no_more() -> None:
+    """A second Ctrl-C must not break the sentence about the first."""
+    if signal.getsignal(signal.SIGINT) is _note:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _note(signal_number: int, frame: FrameType | None) -> None:
+    _pressed.set()
+    raise KeyboardInterrupt
+
+
+def _end_at_once() -> None:
+    """Python is ending: nothing is left that could be interrupted halfway."""
+
+    def end(*_: Any) -> None:
+        with suppress(OSError, RuntimeError, ValueError):  # whoever read our output may be gone, or it is being flushed
+            sys.stdout.flush()
+        os.write(2, f"limen: {SENTENCE}\n".encode())
+        os._exit(EXIT_INTERRUPTED)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_IGN if _pressed.is_set() else end)
