@@ -39,7 +39,7 @@ BUILT_IN = {
 
 FORKS = multiprocessing.get_context("forkserver")
 """Processes that are forks of one that has imported what takes seconds, and has done nothing else."""
-FORKS.set_forkserver_preload(["limen.commands.study", "limen.lab.study.compare", "limen.lab.study.select"])
+FORKS.set_forkserver_preload(["limen.commands.study", "limen.lab.study.searching", "limen.lab.report.page"])
 
 
 def thoroughly(values: Iterable[Any], usual: Container[Any]) -> list[Any]:

@@ -13,8 +13,7 @@ import torch
 from helpers_commands import FAST, refused
 from helpers_lab import Command, Recorder, experiment_of, stored, tiny
 
-from limen.lab.study import compare as study
-from limen.lab.study import store
+from limen.lab.study import conducting, store
 from limen.lab.study.compare import compare
 
 pytestmark = pytest.mark.usefixtures("brief")
@@ -90,7 +89,7 @@ def test_no_permission_to_write(run: Command, tmp_path: Path, monkeypatch: pytes
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
     experiment = experiment_of(tiny())
-    monkeypatch.setattr(study, "prepare", lambda task, settings: experiment)
+    monkeypatch.setattr(conducting, "prepare", lambda task, settings: experiment)
     with nobody():
         sentence = refused(run, *FAST, "--out", locked / "out")
     assert f"no permission to write or read {locked / 'out'}" in sentence

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from helpers_commands import FAST
-from helpers_lab import ENVIRONMENT, Command, stored
+from helpers_lab import Command, stored
 
 from limen.commands import interrupting
-from limen.lab.study import result
+from limen.lab.report import page
 from limen.lab.study.store import StudyFolder
 
 SENTENCE = f"limen: {interrupting.SENTENCE}"
@@ -50,7 +50,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 LAST = {
     "tables": (StudyFolder, "write_tables"),
     "costs": (StudyFolder, "write_costs"),
-    "drawing": (result, "render"),
+    "drawing": (page, "render"),
     "report": (StudyFolder, "write_report"),
 }
 
@@ -111,7 +111,6 @@ def test_ctrl_c_while_python_ends() -> None:
         capture_output=True,
         text=True,
         check=False,
-        env=ENVIRONMENT,
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "done", f"{SENTENCE}\n")

@@ -20,11 +20,10 @@ from limen.errors import StudyError
 from limen.lab.metric import ACCURACY
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.settings import StudySettings
-from limen.lab.study import compare as study
-from limen.lab.study.compare import Result, compare
-from limen.lab.study.result import report
+from limen.lab.study.compare import compare
+from limen.lab.study.result import Result, report
 from limen.lab.tasks.numbers.regression import DNN
-from limen.lab.training import datamodule, experiment, supervised
+from limen.lab.training import cost, datamodule, experiment, supervised
 from limen.lab.training import run as train
 from limen.lab.training.batches import Batches
 from limen.lab.training.datamodule import StudyData
@@ -141,7 +140,7 @@ def test_a_second_time_trains_nothing(
     out = copied(original, tmp_path / "study")
     before = stored(out)
     monkeypatch.setattr(train, "run", lambda *arguments: pytest.fail("a run that is stored was trained again"))
-    monkeypatch.setattr(study.cost, "measure", lambda *arguments: pytest.fail("the cost was measured again"))
+    monkeypatch.setattr(cost, "measure", lambda *arguments: pytest.fail("the cost was measured again"))
     listener = Recorder()
     again = compare(tiny(), out, listener, command="limen compare --data digits")
     assert listener.plans == [(4, 4, ())]

@@ -10,7 +10,6 @@ import torch
 import limen
 from limen.errors import StudyError
 from limen.lab.settings import StudySettings
-from limen.lab.training import run as training
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
 from limen.lab.training.task import ANY, Task
@@ -23,6 +22,8 @@ def prepare(task: Task, settings: StudySettings) -> Experiment:
 
 def probe(experiment: Experiment) -> list[str]:
     """Build the network once and run two examples through it; return the activations that a swap cannot reach."""
+    from limen.lab.training import run as training  # with Lightning, which takes seconds to import
+
     task, data, settings = experiment.task, experiment.data, experiment.settings
     network, report = training.build(experiment, settings.baseline, seed=0)
     inputs, _ = next(iter(Batches(data.train, 2)))

@@ -12,7 +12,6 @@ from limen.activations.registry import find, parse
 from limen.errors import SpecError, StudyError
 from limen.lab.records import CostRow, RunRecord, SummaryRow
 from limen.lab.report.contents import Contents
-from limen.lab.report.page import render
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.study.command import whole_command
 from limen.lab.study.store import Study, StudyFolder
@@ -43,6 +42,8 @@ class Result:
 
 def conclude(task: Task, folder: StudyFolder, study: Study) -> Result:
     """Summarise what is stored, and write the tables and the report."""
+    from limen.lab.report.page import render  # with Matplotlib, which takes a second to import
+
     runs, costs = folder.read_runs(study.settings), folder.read_costs()
     summary = summarise(task, study.settings, runs, costs)
     folder.write_tables(runs, summary)

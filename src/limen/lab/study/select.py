@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from limen.activations.mixture import AdAct
 from limen.activations.registry import create, find, parse
@@ -17,13 +16,12 @@ from limen.errors import SpecError
 from limen.lab.option import as_device
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
 from limen.lab.study.checks import check_task
+from limen.lab.study.conducting import conduct
 from limen.lab.study.listener import Listener
-from limen.lab.study.preparing import environment, prepare, probe
-from limen.lab.study.result import Result, conclude, formulas
+from limen.lab.study.result import Result
 from limen.lab.study.running import train_missing
-from limen.lab.study.searching import Selection
-from limen.lab.study.store import StudyFolder
-from limen.lab.tasks import registry
+from limen.lab.study.store import Study, StudyFolder
+from limen.lab.training.experiment import Experiment
 from limen.lab.training.task import Task
 
 
@@ -31,19 +29,25 @@ def select(
     settings: SelectSettings, out: Path, listener: Listener, *, command: str = "", recipe: str = "", quick: bool = False
 ) -> Result:
     """Run or continue the selection that ``settings`` describe in the folder ``out``."""
-    task = registry.find(settings.task)
-    check(task, settings)
-    experiment = prepare(task, settings)
-    unreached = probe(experiment)
-    folder = StudyFolder(out)
-    with folder.lock():
-        facts = experiment.data.facts()
-        named: dict[str, Any] = {"recipe": recipe, "quick": quick, "formulas": formulas(settings)}
-        study = folder.open(settings, facts, environment(experiment), command, **named)
-        selection = Selection(experiment, settings)
-        train_missing(experiment, study, folder, listener, unreached, partial(selection.run, folder))
-        selection.measure_cost(folder, listener, study.origin)
-        return conclude(task, folder, study)
+    return conduct(
+        check, partial(_train, settings), settings, out, listener, command=command, recipe=recipe, quick=quick
+    )
+
+
+def _train(
+    settings: SelectSettings,
+    experiment: Experiment,
+    study: Study,
+    folder: StudyFolder,
+    listener: Listener,
+    unreached: list[str],
+) -> None:
+    # Lightning takes seconds to import: what is wrong in the settings or in the data has been said by now.
+    from limen.lab.study.searching import Selection
+
+    selection = Selection(experiment, settings)
+    train_missing(experiment, study, folder, listener, unreached, partial(selection.run, folder))
+    selection.measure_cost(folder, listener, study.origin)
 
 
 def check(task: Task, settings: SelectSettings) -> None:

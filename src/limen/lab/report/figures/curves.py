@@ -79,7 +79,7 @@ def _paint(figure: Figure, metric: Metric, lines: Sequence[Line]) -> None:
             "linestyle": look.linestyle,
             "clip_on": False,
         }  # axes end where values do
-        axes.plot(epochs, mean, marker=marker, markersize=5, clip_on=False, **drawn)
+        axes.plot(epochs, mean, marker=marker, markersize=5, **drawn)
     count_epochs(axes, np.concatenate([epochs for _, epochs, _ in lines]), most=8)
     values = np.concatenate([values.ravel() for _, _, values in lines])
     values = values[np.isfinite(values)]
