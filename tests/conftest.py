@@ -49,10 +49,13 @@ def _few_timings(monkeypatch):
         monkeypatch.setattr(cost, "ROUNDS", 2)
 
 
-@pytest.fixture
-def brief():
-    """For tests of studies that do not look at drawings."""
-    from helpers_lab import briefly  # the lab takes seconds to import
+@pytest.fixture(autouse=True)
+def _brief(request):
+    """Pages have no drawings, each of which takes a tenth of a second, but for tests that are marked ``drawn``."""
+    if "limen.lab.report.page" in sys.modules and not request.node.get_closest_marker("drawn"):
+        from helpers_lab import briefly  # the lab takes seconds to import
 
-    with briefly():
+        with briefly():
+            yield
+    else:
         yield

@@ -16,8 +16,6 @@ from helpers_lab import Command, Recorder, experiment_of, stored, tiny
 from limen.lab.study import conducting, store
 from limen.lab.study.compare import compare
 
-pytestmark = pytest.mark.usefixtures("brief")
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -55,7 +55,6 @@ LAST = {
 }
 
 
-@pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("how", [pressed, Finalised], ids=["raised", "dropped"])
 @pytest.mark.parametrize("moment", LAST)
 def test_ctrl_c_in_the_last_moments(

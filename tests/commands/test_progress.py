@@ -23,8 +23,6 @@ from limen.lab.tasks.detection.boxes import NOTHING, BoxSplit, ignored
 from limen.lab.tasks.segmentation.masks import IGNORED, MaskSplit
 from limen.lab.training.task import Task
 
-pytestmark = pytest.mark.usefixtures("brief")
-
 
 def test_what_was_found_is_said_before_anything_is_trained(run: Command) -> None:
     outcome = run(*FAST, "--out", "out", "--json")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 import limen.lab.report.figures as figures_package
 from limen.lab.records import Confusion, EpochRow, RunRecord, Scatter, Series, WeightsRow
-from limen.lab.report import Contents
+from limen.lab.report.contents import Contents
 from limen.lab.report.figures import accuracy, cost, curves, shapes, trajectories
 from limen.lab.report.figures.axes import shown_bounds
 from limen.lab.report.figures.examples import examples, section
@@ -26,6 +26,8 @@ from limen.lab.tasks import registry
 from limen.lab.training.task import Task
 
 PAINTERS = (accuracy, cost, curves, section, shapes, trajectories)
+
+pytestmark = pytest.mark.drawn
 
 
 @pytest.fixture

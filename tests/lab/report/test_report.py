@@ -30,6 +30,7 @@ def page(study: Contents) -> str:
 # --- the page ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.drawn
 def test_page_holds_every_part_of_the_study(study: Contents, page: str) -> None:
     reader = whole(page)
     for expected in (*study.activations, *PATHS, *CANDIDATES, *study.environment.values(), study.command):
@@ -44,6 +45,7 @@ def test_page_holds_every_part_of_the_study(study: Contents, page: str) -> None:
     assert "61\u202f706" in page
 
 
+@pytest.mark.drawn
 def test_summary_table_shows_the_rows(study: Contents, page: str) -> None:
     text = whole(page).text
     for summary in study.summary:
@@ -54,6 +56,7 @@ def test_summary_table_shows_the_rows(study: Contents, page: str) -> None:
     assert "≈ no detectable difference" in text
 
 
+@pytest.mark.drawn
 def test_figures_say_in_words_what_they_show(page: str) -> None:
     labels = [value for tag, name, value in whole(page).attributes if tag == "svg" and name == "aria-label"]
     assert len(labels) == len(set(labels)) == 1 + 4 + 16 + 2
@@ -61,6 +64,7 @@ def test_figures_say_in_words_what_they_show(page: str) -> None:
     assert any("adact 1.45×" in label for label in labels)
 
 
+@pytest.mark.drawn
 def test_figures_take_colours_and_font_from_the_page(page: str) -> None:
     drawings = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
     assert "currentColor" in drawings
@@ -72,6 +76,7 @@ def test_figures_take_colours_and_font_from_the_page(page: str) -> None:
     assert used - {"--share"} <= set(re.findall(r"(--[\w-]+):", page))
 
 
+@pytest.mark.drawn
 def test_same_contents_same_page(study: Contents, page: str) -> None:
     before = matplotlib.rcParams.copy()
     with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "axes.grid": True}):
@@ -79,6 +84,7 @@ def test_same_contents_same_page(study: Contents, page: str) -> None:
     assert matplotlib.rcParams.copy() == before
 
 
+@pytest.mark.drawn
 def test_page_is_small_with_eight_activations() -> None:
     names = ("relu", "asau", "ash", "adact", "apalu", "mish", "swish:beta=2", "silu")
     page = render(synthetic(names))
@@ -107,7 +113,6 @@ def test_verdict_when_nothing_differs() -> None:
     assert "better" not in text
 
 
-@pytest.mark.usefixtures("brief")
 def test_verdict_of_one_seed_tests_nothing() -> None:
     study = synthetic(seeds=(0,))
     text = plain(paragraph(study))
@@ -119,7 +124,6 @@ def test_verdict_of_one_seed_tests_nothing() -> None:
     assert "+0.80 –" in reader.text
 
 
-@pytest.mark.usefixtures("brief")
 def test_verdict_of_a_lone_activation() -> None:
     study = synthetic(("relu",))
     assert plain(paragraph(study)).startswith("Only relu was trained")
@@ -131,7 +135,6 @@ def test_untested_activations_are_named_with_their_reason(study: Contents) -> No
     assert "Not tested: adact (fewer than two pairs)." in plain(paragraph(replace(study, summary=rows)))
 
 
-@pytest.mark.usefixtures("brief")
 def test_papers_protocol_and_subset_are_said() -> None:
     study = synthetic(("relu", "ash"), protocol="paper", limit_train=500, limit_test=100)
     text = whole(render(study)).text
@@ -143,6 +146,7 @@ def test_papers_protocol_and_subset_are_said() -> None:
     assert "Validation loss" not in text
 
 
+@pytest.mark.drawn
 def test_difference_of_another_metric_is_no_percentage(study: Contents) -> None:
     rows = tuple(summary.model_copy(update={"metric": "test_mcc"}) for summary in study.summary)
     other = replace(study, summary=rows)
@@ -153,7 +157,6 @@ def test_difference_of_another_metric_is_no_percentage(study: Contents) -> None:
 # --- what may be missing -------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("brief")
 def test_failed_runs_are_listed(study: Contents) -> None:
     runs = (*study.runs[:-1], failed("adact", 2))
     rows = (*study.summary[:3], study.summary[3].model_copy(update={"runs": 2, "failed": 1}))
@@ -163,6 +166,7 @@ def test_failed_runs_are_listed(study: Contents) -> None:
     assert "1 failed" in text
 
 
+@pytest.mark.drawn
 def test_all_runs_failed() -> None:
     study = synthetic(("relu", "ash"))
     runs = tuple(failed(name, seed) for name in ("relu", "ash") for seed in range(3))
@@ -172,11 +176,13 @@ def test_all_runs_failed() -> None:
     assert "plot" not in reader.values("class")
 
 
+@pytest.mark.drawn
 def test_nothing_was_recorded_yet(study: Contents) -> None:
     reader = whole(render(replace(study, runs=(), costs=(), summary=(), environment={}, command="")))
     assert "Nothing was run yet." in reader.text
 
 
+@pytest.mark.drawn
 def test_runs_without_curves_layers_or_costs(study: Contents) -> None:
     runs = tuple(run.model_copy(update={"curves": (), "layers": ()}) for run in study.runs)
     text = whole(render(replace(study, runs=runs, costs=()))).text
@@ -185,6 +191,7 @@ def test_runs_without_curves_layers_or_costs(study: Contents) -> None:
     assert "The cost of a training step was not measured." in text
 
 
+@pytest.mark.drawn
 def test_missing_numbers_are_dashes(study: Contents) -> None:
     gaps = LayerShape(
         path="gap", activation="ASH()", x=(NAN, 0.0), y=(0.0, NAN), density=(0.5, 0.5), parameters={"z": (NAN,)}
@@ -209,6 +216,7 @@ def test_missing_numbers_are_dashes(study: Contents) -> None:
 # --- what must not be trusted --------------------------------------------------------------------------------
 
 
+@pytest.mark.drawn
 def test_names_are_escaped_everywhere() -> None:
     spec = f"$x^{EVIL}$&\x00"
     study = synthetic(("relu", spec), paths=(f"a.{EVIL}", '"><img src=x onerror=alert(2)>'))
@@ -232,6 +240,7 @@ def test_names_are_escaped_everywhere() -> None:
     assert "$x^&lt;script&gt;" in "".join(re.findall(r"<text.*?</text>", page, re.DOTALL))
 
 
+@pytest.mark.drawn
 def test_undecodable_and_exotic_names_can_be_written() -> None:
     study = synthetic(("relu", "激活"))
     data = study.data.model_copy(update={"classes": ("caf\udce9",)})
@@ -240,6 +249,7 @@ def test_undecodable_and_exotic_names_can_be_written() -> None:
     assert page.encode("utf-8")
 
 
+@pytest.mark.drawn
 def test_long_names_are_cut_in_figures_only() -> None:
     spec = "adact:candidates=" + ",".join(f"candidate{index}" for index in range(12))
     page = render(synthetic(("relu", spec)))
@@ -267,7 +277,6 @@ def test_winner_of_each_layer_and_seed() -> None:
     assert first.text == f"{sum(weights) / 3:.2f}"
 
 
-@pytest.mark.usefixtures("brief")
 def test_parameters_show_mean_and_range() -> None:
     study = synthetic(("relu", "asau"), paths=("act",))
     alphas = [shape.parameters["alpha"][0] for _, shape in sites(study.finished("asau"))[0].shapes]
@@ -275,6 +284,7 @@ def test_parameters_show_mean_and_range() -> None:
     assert f"{sum(alphas) / 3:.3g} {min(alphas):.3g} to {max(alphas):.3g}" in text
 
 
+@pytest.mark.drawn
 def test_layers_of_different_kinds_are_labelled() -> None:
     study = synthetic(("relu", "ash"))
     layers = study.runs[3].layers
@@ -296,6 +306,7 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_colours_stand_out_from_their_background(page: str, scheme: int) -> None:
     block = page.split("@media (prefers-color-scheme: dark)")[scheme]

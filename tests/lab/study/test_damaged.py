@@ -22,8 +22,6 @@ from limen.selection import Plan
 NAN, INFINITE = float("nan"), float("inf")
 FIXTURES = Path(__file__).parents[2] / "fixtures/studies"
 
-pytestmark = pytest.mark.usefixtures("brief")
-
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:

@@ -17,7 +17,6 @@ from limen.lab.tasks import registry as tasks
 
 FIXTURES = Path(__file__).parents[2] / "fixtures/studies"
 
-pytestmark = pytest.mark.usefixtures("brief")
 
 NETWORK = """
 import limen

@@ -25,8 +25,6 @@ FIXTURES = Path(__file__).parents[2] / "fixtures/studies"
 FACTS = DataFacts(name="d", classes=("a",), image_shape=(1,), train=2, validation=1, test=1, fingerprint="ab")
 DATE = r"20\d\d-\d\d-\d\d \d\d:\d\d UTC"
 
-pytestmark = pytest.mark.usefixtures("brief")
-
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:

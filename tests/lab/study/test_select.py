@@ -39,7 +39,6 @@ from limen.selection import mixtures
 
 NAMES = ["relu", "adact", "optimized"]
 TIMES = {"seconds", "ms_per_step", "ms_ratio"}
-BRIEF = pytest.mark.usefixtures("brief")
 
 
 @pytest.fixture
@@ -91,7 +90,6 @@ def test_the_command_writes_the_contract(run: Command, tmp_path: Path):
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-@BRIEF
 def test_the_optimised_network_is_the_plan_of_its_seed(tmp_path: Path):
     result = select(tiny(), tmp_path, Recorder())
     by_name = {(run.activation, run.seed): run for run in result.runs}
@@ -123,7 +121,6 @@ def test_the_networks_of_a_seed_start_from_the_same_weights():
         assert torch.equal(plain.layers[index].weight, applied.layers[index].weight)
 
 
-@BRIEF
 def test_noting_the_test_accuracy_changes_no_run(tmp_path: Path):
     honest = compare(tiny_study(seeds=(0,)), tmp_path / "honest", Recorder())
     both = compare(tiny_study(seeds=(0,), protocol="both"), tmp_path / "both", Recorder())
@@ -136,7 +133,6 @@ def test_noting_the_test_accuracy_changes_no_run(tmp_path: Path):
         assert all(row.test_score is None for row in one.curves)
 
 
-@BRIEF
 @pytest.mark.parametrize(
     "options",
     [
@@ -162,7 +158,6 @@ def test_what_goes_beyond_the_paper_runs_and_repeats(options: dict[str, object],
     assert changed != (options == {"rule": "grouped"})
 
 
-@BRIEF
 def test_another_selection_is_refused(tmp_path: Path):
     select(tiny(seeds=(0,), epochs=1), tmp_path, Recorder())
     with pytest.raises(StudyError, match="candidates"):
@@ -198,7 +193,6 @@ def test_bad_input_is_one_sentence(options: str, run: Command, tmp_path: Path):
     assert not out.exists()
 
 
-@BRIEF
 def test_a_failed_search_fails_its_optimised_network_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     original = Selection._mix
 
@@ -227,7 +221,6 @@ HARDEST = {
 }  # fmt: skip
 
 
-@BRIEF
 @pytest.mark.parametrize("options", [pytest.param({}, id="as the paper", marks=pytest.mark.thorough), HARDEST])
 @pytest.mark.parametrize("name", registry.names())
 def test_every_task_can_be_searched(name: str, options: dict[str, object], tmp_path: Path):
@@ -308,7 +301,6 @@ def test_channels_last_reaches_the_feature_maps():
     assert seen == [True]
 
 
-@BRIEF
 def test_a_larger_rate_of_the_activations_lets_the_weights_decide(plain: Result, tmp_path: Path):
     fast = select(tiny(seeds=(0,), activation_lr=0.3), tmp_path, Recorder())
     assert fast.runs[0].metrics == plain.runs[0].metrics  # ReLU has no parameters

@@ -28,8 +28,6 @@ from limen.lab.training import run as train
 from limen.lab.training.batches import Batches
 from limen.lab.training.datamodule import StudyData
 
-pytestmark = pytest.mark.usefixtures("brief")
-
 
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:

@@ -78,7 +78,6 @@ def test_facts_describe_the_data_and_another_division_is_other_data(name: str, t
     assert other.fingerprint != facts.fingerprint
 
 
-@pytest.mark.usefixtures("brief")
 def test_a_study_stored_before_there_were_tasks_goes_on(tmp_path: Path) -> None:
     compare(tiny(), tmp_path, Recorder())
     _age(tmp_path / "study.json", {"settings": ("task", "target", "time", "window", "ignore_label", "split",
