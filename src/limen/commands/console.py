@@ -11,14 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from limen.lab.metric import Metric
-from limen.lab.numerals import fixed, plain
+from limen.lab.numerals import between, fixed, plain, with_span
 from limen.lab.papers.reproduce import Reproduction
 from limen.lab.papers.table import Table as Published
-from limen.lab.records import SummaryRow
+from limen.lab.records import CostRow, SummaryRow
 from limen.lab.report.growth import growth
 from limen.lab.report.selection import change_by_baking
 from limen.lab.statistics import Interval
 from limen.lab.study.result import Result
+from limen.lab.training.cost import REFERENCE
 from limen.selection import Plan
 
 STYLES = {"better": "green", "worse": "red"}
@@ -34,7 +35,7 @@ def print_result(result: Result, console: Console) -> None:
     """The summary as a table, then where the rest is."""
     settings, data = result.study.settings, result.study.data
     title = f"{data.name} · {settings.network} · {settings.epochs} epochs"
-    console.print(summary_table(result.summary, result.task.measure, title))
+    console.print(summary_table(result.summary, result.task.measure, title, result.costs))
     for note in data.notes:
         console.print(escape(note), highlight=False)
     if grown := growth(result.study.asked):
@@ -98,8 +99,8 @@ def _numbers(found: Reproduction, published: Published, measure: Metric, title: 
     return table
 
 
-def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str) -> Table:
-    """The measure with interval, difference with interval, corrected p, verdict and cost."""
+def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str, costs: Sequence[CostRow] = ()) -> Table:
+    """The measure with interval, difference with interval, corrected p, verdict and cost; then torch's ReLU's cost."""
     baseline = rows[0].baseline if rows else "baseline"
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("activation", overflow="fold")
@@ -115,10 +116,19 @@ def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str) -> Ta
             "" if row.verdict == "baseline" else _folded(difference(apart, measure, beside=row.mean)),
             fixed(row.p_holm, 3),
             f"[{style}]{SHORT.get(row.verdict, row.verdict)}[/]",
-            fixed(row.ms_ratio),
+            _times(row.ms_ratio, row.ms_ratio_low, row.ms_ratio_high),
             fixed(row.peak_memory_mb, 1),
         )
+    for cost in costs:
+        if cost.activation == REFERENCE:
+            times = _times(cost.ratio, cost.ratio_low, cost.ratio_high)
+            table.add_row(REFERENCE, "", "", "", "[dim]timed only[/]", times, fixed(cost.peak_memory_mb, 1))
     return table
+
+
+def _times(ratio: float, low: float, high: float) -> str:
+    """A ratio of times with its quartiles below it."""
+    return _folded(with_span(fixed(ratio), between(fixed(low), fixed(high))))
 
 
 def mean(found: Interval, measure: Metric) -> str:

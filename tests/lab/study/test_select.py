@@ -36,6 +36,7 @@ from limen.lab.study.searching import Selection
 from limen.lab.study.select import check, select
 from limen.lab.tasks import registry
 from limen.lab.training.batches import Batches
+from limen.lab.training.cost import REFERENCE
 from limen.lab.training.mixtures import LearnOnHeldout
 from limen.selection import mixtures
 
@@ -107,7 +108,7 @@ def test_the_optimised_network_is_the_plan_of_its_seed(tmp_path: Path):
         assert epochs == [0, 1, 2]
         assert all(sum(row.weights.values()) == pytest.approx(1, abs=1e-4) for row in search.weights)
     assert result.plan.sites[0].weights == limen.Plan.load(tmp_path / "plan.json").sites[0].weights
-    assert {row.activation for row in result.costs} == set(NAMES)
+    assert {row.activation for row in result.costs} == {*NAMES, REFERENCE}
 
 
 def test_the_networks_of_a_seed_start_from_the_same_weights():
@@ -246,7 +247,7 @@ def test_every_task_can_be_searched(name: str, options: dict[str, object], tmp_p
     assert abs(gap) == pytest.approx(abs(measured - baked))
     assert gap > 0 if better else gap <= 0
     assert {layer.path for layer in optimised.layers} <= {site.path for site in result.plan.sites}
-    assert {row.activation for row in result.costs} == set(NAMES)
+    assert {row.activation for row in result.costs} == {*NAMES, REFERENCE}
     found = re.search(r"with all weights kept, changes the .*? by ([+−-])", result.report.read_text())
     assert gap == 0 or found[1] == ("+" if baked > measured else "−")
     if options:

@@ -65,6 +65,7 @@ def render(study: Contents) -> str:
         facts=tables.facts(study),
         metric=study.metric,
         summary=tables.summary_lines(study),
+        reference=tables.REFERENCE,
         measures=tables.measure_table(study),
         examples=examples(study),
         accuracy=intervals(study),

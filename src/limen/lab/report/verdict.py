@@ -13,6 +13,7 @@ from limen.lab.records import SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.growth import growth
 from limen.lab.report.wording import counted, listed
+from limen.lab.training.cost import REFERENCE
 
 TESTED = ("better", "worse", "no detectable difference")
 
@@ -159,14 +160,14 @@ def _reference(study: Contents) -> list[Markup]:
 
 
 def _cost(study: Contents) -> list[Markup]:
-    ratios = {row.activation: row.ratio for row in study.costs} or {
+    ratios = {row.activation: row.ratio for row in study.costs if row.activation != REFERENCE} or {
         row.activation: row.ms_ratio for row in study.summary
     }
     known = sorted((ratio, name) for name, ratio in ratios.items() if math.isfinite(ratio))
     if len(known) < 2:
         return []
     (least, cheapest), (most, dearest) = known[0], known[-1]
-    text = Markup("A training step takes from {} times ReLU’s time ({}, the cheapest) to {} times ({}).")
+    text = Markup("A training step takes from {} times torch.nn.ReLU’s time ({}, the cheapest) to {} times ({}).")
     return [text.format(fixed(least), _name(cheapest), fixed(most), _name(dearest))]
 
 
