@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from limen.lab.metric import Metric
-from limen.lab.numerals import between, fixed, plain, with_span
+from limen.lab.numerals import fixed, plain
 from limen.lab.papers.reproduce import Reproduction
 from limen.lab.papers.table import Table as Published
 from limen.lab.records import CostRow, SummaryRow
@@ -104,7 +104,7 @@ def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str, costs
     baseline = rows[0].baseline if rows else "baseline"
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("activation", overflow="fold")
-    for heading in (measure.column, f"minus {escape(baseline)}", "p (Holm)", "verdict", "time ×", "MB"):
+    for heading in (measure.column, f"minus {escape(baseline)}", "p\n(Holm)", "verdict", "time ×", "MB"):
         left = heading == "verdict"
         table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
     for row in rows:
@@ -121,14 +121,14 @@ def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str, costs
         )
     for cost in costs:
         if cost.activation == REFERENCE:
-            times = _times(cost.ratio, cost.ratio_low, cost.ratio_high)
-            table.add_row(REFERENCE, "", "", "", "[dim]timed only[/]", times, fixed(cost.peak_memory_mb, 1))
+            name, times = REFERENCE.replace(".ReLU", ".\nReLU"), _times(cost.ratio, cost.ratio_low, cost.ratio_high)
+            table.add_row(name, "", "", "", "[dim]timed only[/]", times, fixed(cost.peak_memory_mb, 1))
     return table
 
 
 def _times(ratio: float, low: float, high: float) -> str:
-    """A ratio of times with its quartiles below it."""
-    return _folded(with_span(fixed(ratio), between(fixed(low), fixed(high))))
+    """A ratio of times with its quartiles below it, written as narrow as the table must be."""
+    return "\n".join([fixed(ratio), *([f"{fixed(low)}–{fixed(high)}"] if math.isfinite(low) else [])])
 
 
 def mean(found: Interval, measure: Metric) -> str:
