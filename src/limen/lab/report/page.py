@@ -21,6 +21,7 @@ from limen.lab.report.figures.shapes import shape
 from limen.lab.report.selection import selection
 from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_table, sites, weight_table
 from limen.lab.report.wording import counted
+from limen.lab.training.cost import REFERENCE
 
 HERE = Path(__file__).parent
 MOST_PANELS = 24
@@ -65,7 +66,7 @@ def render(study: Contents) -> str:
         facts=tables.facts(study),
         metric=study.metric,
         summary=tables.summary_lines(study),
-        reference=tables.REFERENCE,
+        reference=REFERENCE,
         measures=tables.measure_table(study),
         examples=examples(study),
         accuracy=intervals(study),
