@@ -49,9 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 LAST = {
     "tables": (StudyFolder, "write_tables"),
-    "costs": (StudyFolder, "write_costs"),
     "drawing": (page, "render"),
-    "report": (StudyFolder, "write_report"),
 }
 
 
@@ -62,7 +60,6 @@ def test_ctrl_c_in_the_last_moments(
 ) -> None:
     if not finished.exists():
         assert run(*FAST, "--seeds", "1", "--out", finished).code == 0
-    (finished / "cost.json").unlink(missing_ok=True)
     before = stored(finished)
     owner, name = LAST[moment]
     really = getattr(owner, name)

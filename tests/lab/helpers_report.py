@@ -112,6 +112,8 @@ def row(activation: str, runs: tuple[RunRecord, ...], verdict: str, difference: 
         p_holm=(0.62 if verdict.startswith("no") else 0.031) if tested and not is_baseline else NAN,
         verdict=verdict,
         ms_ratio=1.0 if is_baseline else 1.1,
+        ms_ratio_low=0.9,
+        ms_ratio_high=1.2,
         ms_per_step=3.4,
         peak_memory_mb=41.0,
         parameters=61_706,

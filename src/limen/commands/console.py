@@ -13,7 +13,7 @@ from rich.table import Table
 
 from limen.lab.metric import Metric
 from limen.lab.numerals import fixed, plain
-from limen.lab.records import SummaryRow
+from limen.lab.records import TORCHS_RELU, CostRow, SummaryRow
 from limen.lab.report.growth import growth
 from limen.lab.report.selection import change_by_baking
 from limen.lab.statistics import Interval
@@ -37,7 +37,7 @@ def print_result(result: Result, console: Console) -> None:
     """The summary as a table, then where the rest is."""
     settings, data = result.study.settings, result.study.data
     title = f"{data.name} · {settings.network} · {settings.epochs} epochs"
-    console.print(summary_table(result.summary, result.task.measure, title))
+    console.print(summary_table(result.summary, result.task.measure, title, result.costs))
     for note in data.notes:
         console.print(escape(note), highlight=False)
     if grown := growth(result.study.asked):
@@ -101,12 +101,12 @@ def _numbers(found: Reproduction, published: Published, measure: Metric, title: 
     return table
 
 
-def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str) -> Table:
-    """The measure with interval, difference with interval, corrected p, verdict and cost."""
+def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str, costs: Sequence[CostRow] = ()) -> Table:
+    """The measure with interval, difference with interval, corrected p, verdict and cost; then torch's ReLU's cost."""
     baseline = rows[0].baseline if rows else "baseline"
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("activation", overflow="fold")
-    for heading in (measure.column, f"minus {escape(baseline)}", "p (Holm)", "verdict", "time ×", "MB"):
+    for heading in (measure.column, f"minus {escape(baseline)}", "p\n(Holm)", "verdict", "time ×", "MB"):
         left = heading == "verdict"
         table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
     for row in rows:
@@ -118,10 +118,19 @@ def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str) -> Ta
             "" if row.verdict == "baseline" else _folded(difference(apart, measure, beside=row.mean)),
             fixed(row.p_holm, 3),
             f"[{style}]{SHORT.get(row.verdict, row.verdict)}[/]",
-            fixed(row.ms_ratio),
+            _times(row.ms_ratio, row.ms_ratio_low, row.ms_ratio_high),
             fixed(row.peak_memory_mb, 1),
         )
+    for cost in costs:
+        if cost.activation == TORCHS_RELU:
+            name, times = TORCHS_RELU.replace(".ReLU", ".\nReLU"), _times(cost.ratio, cost.ratio_low, cost.ratio_high)
+            table.add_row(name, "", "", "", "[dim]timed only[/]", times, fixed(cost.peak_memory_mb, 1))
     return table
+
+
+def _times(ratio: float, low: float, high: float) -> str:
+    """A ratio of times with its quartiles below it, written as narrow as the table must be."""
+    return "\n".join([fixed(ratio), *([f"{fixed(low)}–{fixed(high)}"] if math.isfinite(low) else [])])
 
 
 def mean(found: Interval, measure: Metric) -> str:

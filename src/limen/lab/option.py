@@ -109,11 +109,13 @@ def of_specs(specs: Iterable[str]) -> str:
 def as_names(given: Iterable[str]) -> tuple[str, ...]:
     """Names from options that may be repeated, each a name or several separated by commas, in quotes where need be.
 
-    >>> as_names(["id,name", '"city, street"'])
-    ('id', 'name', 'city, street')
+    They are a set, so they are sorted: in another order they are the same.
+
+    >>> as_names(["name,id", '"city, street"'])
+    ('city, street', 'id', 'name')
     """
     parts = (next(csv.reader([text], skipinitialspace=True), []) or [""] for text in given)
-    return tuple(dict.fromkeys(name.strip() for names in parts for name in names))
+    return tuple(sorted({name.strip() for names in parts for name in names}))
 
 
 def of_names(names: Iterable[str]) -> str:

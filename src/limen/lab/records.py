@@ -303,13 +303,17 @@ class RunRecord(Record):
         return self
 
 
+TORCHS_RELU = "torch.nn.ReLU"
+"""What is timed beside a study's activations: the network as it was built."""
+
+
 class CostRow(Record):
-    """Time of a training step relative to ReLU, measured interleaved: each round times every activation once."""
+    """Time of a training step relative to ``torch.nn.ReLU``'s, measured interleaved: a round times each once."""
 
     activation: str
     ms_per_step: float
     ratio: float
-    """Median over rounds of (this activation's step) / (ReLU's step of the same round)."""
+    """Median over rounds of (this activation's step) / (``torch.nn.ReLU``'s step of the same round)."""
     ratio_low: float
     ratio_high: float
     """Quartiles of that ratio over the rounds."""
@@ -337,6 +341,9 @@ class SummaryRow(Record):
     """``baseline``, ``better``, ``worse``, ``no detectable difference``, ``reference`` for what is no activation but
     stands beside them (the naive forecast), or why it could not be tested."""
     ms_ratio: float
+    """Time of a training step relative to ``torch.nn.ReLU``'s, with its quartiles."""
+    ms_ratio_low: float
+    ms_ratio_high: float
     ms_per_step: float
     peak_memory_mb: float
     parameters: int

@@ -81,10 +81,10 @@ def extremes(task: Task) -> list[tuple[float, ...]]:
     low, high = task.measure.bounds
     low, high = max(low, -5.0), min(high, 5.0)
     part = (high - low) / 100
-    return [(low, low), (high, high), (low, high), (low + part / 9, low + part), (high - part, high - part / 9)]
+    return [(low, low), (high, high), (low + part / 9, high - part / 9)]
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 30])
+@pytest.mark.parametrize("epochs", [1, 9])
 @pytest.mark.parametrize("name", ["segmentation", "regression"])  # a part of 1, and a distance
 def test_scores_and_epochs_stay_inside(name: str, epochs: int, drawn: list[Axes]) -> None:
     task = registry.find(name)
@@ -124,8 +124,8 @@ def test_costs_begin_at_nothing(ratio: float, drawn: list[Axes]) -> None:
         inside(0, math.inf, axes.get_xlim(), axes.get_xticks())
 
 
-@pytest.mark.parametrize("weights", [(0.0, 1.0), (1.0, 0.0), (0.5, 0.5), (0.999, 0.001)])
-@pytest.mark.parametrize("epochs", [0, 1, 20])
+@pytest.mark.parametrize("weights", [(0.0, 1.0), (0.5, 0.5), (0.999, 0.001)])
+@pytest.mark.parametrize("epochs", [0, 20])
 def test_weights_are_parts_of_one(epochs: int, weights: tuple[float, float], drawn: list[Axes]) -> None:
     rows = [
         WeightsRow(epoch=epoch, path="1", weights=dict(zip(("relu", "silu"), weights, strict=True)))

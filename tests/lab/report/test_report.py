@@ -102,7 +102,7 @@ def test_verdict_of_a_decided_study(study: Contents) -> None:
     assert "adact is worse than relu by 1.20 points" in text
     assert "(95 % interval 0.60 to 1.80," in text
     assert "No detectable difference from relu for ash ." in text
-    assert "from 1.00 times ReLU’s time ( relu , the cheapest) to 1.45 times ( adact )" in text
+    assert "from 1.00 times torch.nn.ReLU’s time ( relu , the cheapest) to 1.45 times ( adact )" in text
     assert "failed" not in text
     assert notices(study) == []
 

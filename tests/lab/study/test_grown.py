@@ -93,7 +93,7 @@ def test_a_grown_study_says_so_everywhere_and_is_one_command(run: Command, tmp_p
 
 
 EXAMPLES: dict[str, Any] = {
-    "data": "my data/it's.csv", "task": "forecasting", "target": "-price", "time": "day", "drop": ("id", "a, b"),
+    "data": "my data/it's.csv", "task": "forecasting", "target": "-price", "time": "day", "drop": ("a, b", "id"),
     "window": 7, "ignore_label": 3, "foreground": True, "intensity": (-160.0, 240.0), "orientation": "stored",
     "normal_class": "3", "split": "blocks", "data_dir": "sets", "network": "lstm",
     "activations": ("asau", "relu", "ash:z_k=1,alpha=2"), "baseline": "relu", "seeds": (0, 1, 2, 3), "epochs": 3,
@@ -112,7 +112,7 @@ def test_every_option_is_written_as_it_is_read(fields: type) -> None:
         given = option.write(value)
         kind = option.given or TypeAdapter(hints(fields)[name]).validate_python
         if option.given == list[str]:
-            assert option.read(["x", given]) == ("x", *value)
+            assert option.read(["x", given]) == (*value, "x")
         else:
             back = kind(given) if kind is not option.given or option.given in (int, Path) else given
             assert (option.read(back) if option.read else back) == value, name

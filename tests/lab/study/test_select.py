@@ -27,6 +27,7 @@ from helpers_tasks import made
 import limen
 from limen.errors import SpecError, StudyError
 from limen.lab import networks
+from limen.lab.records import TORCHS_RELU
 from limen.lab.settings import SelectSettings
 from limen.lab.study.compare import compare
 from limen.lab.study.result import Result
@@ -103,7 +104,7 @@ def test_the_optimised_network_is_the_plan_of_its_seed(tmp_path: Path):
         assert epochs == [0, 1, 2]
         assert all(sum(row.weights.values()) == pytest.approx(1, abs=1e-4) for row in search.weights)
     assert result.plan.sites[0].weights == limen.Plan.load(tmp_path / "plan.json").sites[0].weights
-    assert {row.activation for row in result.costs} == set(NAMES)
+    assert {row.activation for row in result.costs} == {*NAMES, TORCHS_RELU}
 
 
 def test_the_networks_of_a_seed_start_from_the_same_weights():
@@ -237,7 +238,7 @@ def test_every_task_can_be_searched(name: str, options: dict[str, object], tmp_p
     assert abs(gap) == pytest.approx(abs(measured - baked))
     assert gap > 0 if better else gap <= 0
     assert {layer.path for layer in optimised.layers} <= {site.path for site in result.plan.sites}
-    assert {row.activation for row in result.costs} == set(NAMES)
+    assert {row.activation for row in result.costs} == {*NAMES, TORCHS_RELU}
     found = re.search(r"with all weights kept, changes the .*? by ([+−-])", result.report.read_text())
     assert gap == 0 or found[1] == ("+" if baked > measured else "−")
     if options:

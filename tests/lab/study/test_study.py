@@ -176,7 +176,7 @@ def test_one_more_seed_and_one_more_activation_reuse_the_runs(
     assert all(after[name] == before[name] for name in before if name.startswith("runs/"))
     assert [row.runs for row in result.summary] == [3, 3, 3]
     assert len(rows(out / "runs.csv")) == 9
-    assert {row.activation for row in result.costs} == {"relu", "asau", "silu"}
+    assert {row.activation for row in result.costs} == {"torch.nn.ReLU", "relu", "asau", "silu"}
 
 
 def test_tables_are_whole_while_a_study_is_extended(done: tuple[Result, Recorder, Path], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from limen.lab.records import TORCHS_RELU
 from limen.lab.report import tables, verdict
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.accuracy import intervals
@@ -65,6 +66,7 @@ def render(study: Contents) -> str:
         facts=tables.facts(study),
         metric=study.metric,
         summary=tables.summary_lines(study),
+        reference=TORCHS_RELU,
         measures=tables.measure_table(study),
         examples=examples(study),
         accuracy=intervals(study),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from limen.lab.metric import Metric
-from limen.lab.numerals import MISSING, fixed, probability, significant, whole, with_unit
-from limen.lab.records import SummaryRow
+from limen.lab.numerals import MISSING, between, fixed, probability, significant, whole, with_unit
+from limen.lab.records import TORCHS_RELU, CostRow, SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.wording import counted
 from limen.lab.tasks.registry import hidden_options
@@ -36,6 +36,7 @@ class SummaryLine:
     badge: str
     sign: str
     ratio: str
+    ratio_span: str
     ms_per_step: str
     memory: str
     parameters: str
@@ -44,8 +45,9 @@ class SummaryLine:
 
 
 def summary_lines(study: Contents) -> list[SummaryLine]:
-    """Write out the summary rows."""
-    return [_summary_line(row, study.metric) for row in study.summary]
+    """Write out the summary rows, and below them what torch's own ReLU costs."""
+    references = (row for row in study.costs if row.activation == TORCHS_RELU)
+    return [*(_summary_line(row, study.metric) for row in study.summary), *map(_reference_line, references)]
 
 
 def _summary_line(row: SummaryRow, metric: Metric) -> SummaryLine:
@@ -65,12 +67,35 @@ def _summary_line(row: SummaryRow, metric: Metric) -> SummaryLine:
         badge=badge,
         sign=sign,
         ratio=fixed(row.ms_ratio),
+        ratio_span=_span(row.ms_ratio_low, row.ms_ratio_high),
         ms_per_step=with_unit(significant(row.ms_per_step), " ms"),
         memory=significant(row.peak_memory_mb, 4),
         parameters=whole(row.parameters) if trained else MISSING,
         runs=str(row.runs) if trained else MISSING,
         failed=row.failed,
     )
+
+
+def _reference_line(row: CostRow) -> SummaryLine:
+    """What the times are relative to; nothing was trained with it."""
+    nothing = dict.fromkeys(("mean", "interval", "difference", "difference_interval", "p", "runs"), MISSING)
+    return SummaryLine(
+        activation=row.activation,
+        verdict="timed only",
+        badge="reference",
+        sign=BADGES["reference"][1],
+        ratio=fixed(row.ratio),
+        ratio_span=_span(row.ratio_low, row.ratio_high),
+        ms_per_step=with_unit(significant(row.ms_per_step), " ms"),
+        memory=significant(row.peak_memory_mb, 4),
+        parameters=whole(row.parameters),
+        failed=0,
+        **nothing,
+    )
+
+
+def _span(low: float, high: float) -> str:
+    return between(fixed(low), fixed(high))
 
 
 @dataclass(frozen=True)

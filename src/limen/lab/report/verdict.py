@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from limen.lab.metric import Metric
 from limen.lab.numerals import MISSING, fixed, probability, whole
-from limen.lab.records import SummaryRow
+from limen.lab.records import TORCHS_RELU, SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.growth import growth
 from limen.lab.report.wording import counted, listed
@@ -159,14 +159,14 @@ def _reference(study: Contents) -> list[Markup]:
 
 
 def _cost(study: Contents) -> list[Markup]:
-    ratios = {row.activation: row.ratio for row in study.costs} or {
+    ratios = {row.activation: row.ratio for row in study.costs if row.activation != TORCHS_RELU} or {
         row.activation: row.ms_ratio for row in study.summary
     }
     known = sorted((ratio, name) for name, ratio in ratios.items() if math.isfinite(ratio))
     if len(known) < 2:
         return []
     (least, cheapest), (most, dearest) = known[0], known[-1]
-    text = Markup("A training step takes from {} times ReLU’s time ({}, the cheapest) to {} times ({}).")
+    text = Markup("A training step takes from {} times torch.nn.ReLU’s time ({}, the cheapest) to {} times ({}).")
     return [text.format(fixed(least), _name(cheapest), fixed(most), _name(dearest))]
 
 

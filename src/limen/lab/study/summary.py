@@ -45,6 +45,8 @@ def summarise(
                 p_holm=comparison.p_holm if comparison else math.nan,
                 verdict=comparison.verdict if comparison else "baseline",
                 ms_ratio=price.ratio if price else math.nan,
+                ms_ratio_low=price.ratio_low if price else math.nan,
+                ms_ratio_high=price.ratio_high if price else math.nan,
                 ms_per_step=price.ms_per_step if price else math.nan,
                 peak_memory_mb=price.peak_memory_mb if price else math.nan,
                 parameters=mine[0].parameters if mine else 0,
@@ -61,7 +63,7 @@ def _reference_rows(task: Task, baseline: str, runs: Sequence[RunRecord], mean: 
     if not task.reference or value is None:
         return []
     nothing = dict.fromkeys(("low", "high", "difference_low", "difference_high", "p", "p_holm"), math.nan)
-    costless = dict.fromkeys(("ms_ratio", "ms_per_step", "peak_memory_mb"), math.nan)
+    costless = dict.fromkeys(("ms_ratio", "ms_ratio_low", "ms_ratio_high", "ms_per_step", "peak_memory_mb"), math.nan)
     return [
         SummaryRow(
             activation=task.reference,

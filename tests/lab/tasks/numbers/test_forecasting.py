@@ -13,6 +13,7 @@ from helpers_lab import Command, command
 from torch import nn
 
 import limen
+from limen.errors import DataError, SpecError
 from limen.lab.data import Division
 from limen.lab.settings import StudySettings
 from limen.lab.tasks import registry as tasks
@@ -53,6 +54,18 @@ def test_windows_belong_to_the_split_of_their_target(tmp_path: Path) -> None:
     assert data.test.times[-1] == "2020-04-20"
     assert data.input_shape == (4, 2)  # Close and Weekday; Name is text
     assert "Name was left out: it is not numeric." in data.notes
+
+
+def test_columns_are_left_out(tmp_path: Path) -> None:
+    path = str(prices(tmp_path))
+    data = load_time_series(path, "Close", drop=("Name", "Weekday"), **SPLITS)
+    assert data.columns == ("Close",)
+    assert data.input_shape == (4, 1)
+    assert data.notes == ("Name was left out, as --drop says.", "Weekday was left out, as --drop says.")
+    with pytest.raises(SpecError, match="--drop 'Date' is the column of --time, which is needed"):
+        load_time_series(path, "Close", drop=("Date",), **{**SPLITS, "time": "Date"})
+    with pytest.raises(DataError, match="no column of dates"):
+        load_time_series(path, "Close", drop=("Date",), **SPLITS)
 
 
 def test_what_comes_later_changes_no_window_before_it(tmp_path: Path) -> None:

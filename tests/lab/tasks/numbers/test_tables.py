@@ -86,6 +86,50 @@ def test_every_row_is_in_one_split_and_another_seed_divides_otherwise(tmp_path: 
     assert len(paper.train) == 160
 
 
+def test_columns_are_left_out(tmp_path: Path) -> None:
+    path = str(houses(tmp_path))
+    whole = load_tabular(path, "price", SPLITS)
+    data = load_tabular(path, "price", SPLITS, drop=("owner", "side"))
+    assert data.columns == ("rooms", "garden")
+    assert torch.equal(data.train.inputs, whole.train.inputs[:, :2])
+    assert torch.equal(data.test.targets, whole.test.targets)
+    assert data.notes[:2] == ("owner was left out, as --drop says.", "side was left out, as --drop says.")
+    assert data.facts().fingerprint != whole.facts().fingerprint
+    with pytest.raises(DataError, match="no column to predict price from"):
+        load_tabular(path, "price", SPLITS, drop=("rooms", "garden", "side", "owner"))
+
+
+def test_columns_to_leave_out_must_be_there(tmp_path: Path, run: Command) -> None:
+    path = houses(tmp_path)
+    given = ("compare", "--task", "regression", "--data", path, "--target", "price", "--out", tmp_path / "out")
+    unknown = run(*given, "--drop", "rooms,gardn")
+    assert unknown.code == 2
+    assert unknown.sentence == (
+        f"limen: {path} has no column 'gardn' for --drop; it has 'rooms', 'side', 'garden', 'owner', 'price'."
+    )
+    needed = run(*given, "--drop", "rooms", "--drop", "price")
+    assert needed.code == 2
+    assert needed.sentence == "limen: --drop 'price' is the column of --target, which is needed; drop others."
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("brief")
+def test_what_is_left_out_belongs_to_the_study(tmp_path: Path, run: Command) -> None:
+    path = houses(tmp_path)
+    given = ("compare", "--task", "regression", "--data", path, "--target", "price", "--out", tmp_path / "out")
+    given = (*given, "--activations", "relu", "--seeds", "1", "--epochs", "1")
+    done = run(*given, "--drop", "owner", "--drop", "side")
+    assert done.code == 0, done.err
+    assert "columns: rooms, garden" in done.err.splitlines()
+    page = (tmp_path / "out/report.html").read_text()
+    assert "--drop owner,side" in page
+    assert "owner was left out, as --drop says." in page
+    assert run(*given, "--drop", "side,owner").code == 0  # the same in another order
+    other = run(*given, "--drop", "side")
+    assert other.code == 2
+    assert "drop ('owner', 'side') there, ('side',) now" in other.sentence
+
+
 def test_a_category_that_training_has_not_seen_is_zeros(tmp_path: Path) -> None:
     path = houses(tmp_path, 90)
     text = path.read_text().splitlines()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from limen.lab.papers.ledger.claim import Ledger
 from limen.lab.papers.ledger.judging import VERDICTS, Entry
-from limen.lab.report.markdown import table
+from limen.lab.report.growth import growth
+from limen.lab.report.markdown import paragraph, table
 from limen.lab.report.wording import counted
 from limen.lab.study.command import whole_command
 from limen.lab.study.rows import Rows
@@ -90,4 +91,6 @@ def _studies(entries: Sequence[Entry], studies: Sequence[Rows]) -> list[str]:
         (f"`{r.recipe}`", str(len(r.runs)), str(r.study.settings.epochs), f"`{whole_command(r.study)}`", of)
         for r, of in zip(deciding, versions, strict=True)
     ]
-    return [*lines, *table(("recipe", "runs", "epochs", "command", "versions"), rows)]
+    grown = [f"`{r.recipe}`: {said}" for r in deciding if (said := growth(r.study.asked))]
+    notes = [line for text in grown for line in ("", *paragraph(text))]
+    return [*lines, *table(("recipe", "runs", "epochs", "command", "versions"), rows), *notes]

@@ -1,4 +1,4 @@
-"""What each activation costs: time of a training step relative to ReLU, and peak memory."""
+"""What each activation costs: time of a training step relative to torch's ReLU, and peak memory."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def costs(study: Contents) -> list[Picture]:
         for r in study.costs
     ]
     found = [
-        _picture("time-", times, "Step time relative to ReLU", "median and quartiles", 1),
+        _picture("time-", times, "Step time relative to torch.nn.ReLU", "median and quartiles", 1),
         _picture("memory-", memory, "Peak memory of a step", "live tensors, 10⁶ bytes", None),
     ]
     return [picture for picture in found if picture]

@@ -74,12 +74,8 @@ def _paint(figure: Figure, metric: Metric, lines: Sequence[Line]) -> None:
         mean, low, high = np.nanmean(values, axis=0), np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         axes.fill_between(epochs, low, high, color=look.colour, alpha=0.13, linewidth=0)
         marker = "o" if len(epochs) == 1 else ""  # a line of one point is invisible
-        drawn: dict[str, Any] = {
-            "color": look.colour,
-            "linestyle": look.linestyle,
-            "clip_on": False,
-        }  # axes end where values do
-        axes.plot(epochs, mean, marker=marker, markersize=5, **drawn)
+        drawn: dict[str, Any] = {"color": look.colour, "linestyle": look.linestyle}
+        axes.plot(epochs, mean, marker=marker, markersize=5, clip_on=False, **drawn)  # axes end where values do
     count_epochs(axes, np.concatenate([epochs for _, epochs, _ in lines]), most=8)
     values = np.concatenate([values.ravel() for _, _, values in lines])
     values = values[np.isfinite(values)]
