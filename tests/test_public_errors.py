@@ -206,7 +206,8 @@ def of_integers(*shape: int) -> torch.Tensor:
 
 
 ADAPTERS = {
-    name: importlib.import_module(f"limen.adapters.{name}") for name in ("captum", "monai", "timm", "transformers")
+    name: importlib.import_module(f"limen.adapters.{name}")
+    for name in ("captum", "monai", "opacus", "timm", "transformers")
 }
 selection, inspection = limen.selection, limen.inspect
 WRONG_SAMPLES = torch.ones(8)
