@@ -207,7 +207,7 @@ def of_integers(*shape: int) -> torch.Tensor:
 
 ADAPTERS = {
     name: importlib.import_module(f"limen.adapters.{name}")
-    for name in ("captum", "monai", "opacus", "timm", "transformers")
+    for name in ("captum", "monai", "opacus", "timm", "torch_pruning", "transformers")
 }
 selection, inspection = limen.selection, limen.inspect
 WRONG_SAMPLES = torch.ones(8)

@@ -48,7 +48,7 @@ def test_a_layer_stands_for_a_class():
             adapters.layer(wrong)
 
 
-@pytest.mark.parametrize("name", ["transformers", "timm", "monai", "captum", "opacus"])
+@pytest.mark.parametrize("name", ["transformers", "timm", "monai", "captum", "opacus", "torch_pruning"])
 def test_without_the_library_there_is_one_clear_error(name, monkeypatch):
     adapter = importlib.import_module(f"limen.adapters.{name}")
 

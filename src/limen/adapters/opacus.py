@@ -138,8 +138,8 @@ def _keeping_calls(original: Any) -> Any:
         state, mask = vars(module).pop(_STATE, None), vars(module).pop(_MASK, None)
         kept = len(getattr(module, "activations", ()))
         original(self, module, given if state is None else given[:1], result)
-        if state is not None and len(getattr(module, "activations", ())) > kept:
-            module.activations[-1][:0] = [state, mask]  # type: ignore[index, union-attr, operator]
+        if state is not None and len(stack := getattr(module, "activations", [])) > kept:
+            stack[-1][:0] = [state, mask]
 
     return capture_activations_hook
 
