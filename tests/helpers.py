@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 from collections.abc import Container, Iterable
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -61,6 +63,14 @@ def sample_input(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tenso
     """Normal values, none so near to 0 that a numerical derivative would cross a kink there."""
     x = torch.randn(*shape, dtype=torch.float64)
     return torch.where(x.abs() < 1e-2, x + 0.1, x).to(dtype)
+
+
+def library(name: str) -> ModuleType:
+    """The module, or skip with the reason: it may be missing, or installed and unable to be imported."""
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        pytest.skip(f"{name} cannot be imported: {error}".partition("\n")[0])
 
 
 COMPILED = tuple(name for name in KEEPING_SHAPE if not limen.activations.registry.find(name).plain_only)

@@ -30,7 +30,7 @@ def public() -> Iterator[tuple[str, Any]]:
     for short, module in MODULES.items():
         for name in names_of(module):
             yield f"limen.{short}.{name}", getattr(module, name)
-    for library in ("monai", "timm", "transformers"):
+    for library in ("captum", "monai", "opacus", "timm", "torch_pruning", "transformers"):
         adapter = importlib.import_module(f"limen.adapters.{library}")
         for name in ("register", "unregister"):
             yield f"limen.adapters.{library}.{name}", getattr(adapter, name)

@@ -42,7 +42,7 @@ FLOORS = (
     ("activations",),
     ("least_squares", "quadrature"),
     ("warmstart",),
-    ("functional", "surgery", "training", "initialization", "bench", "diagnosis"),
+    ("functional", "surgery", "training", "initialization", "bench", "diagnosis", "warming"),
     ("adapters",),
     ("inspect",),
     ("selection",),

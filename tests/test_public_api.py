@@ -32,7 +32,7 @@ SOURCE = Path(limen.__file__).parent
 
 
 def test_parts_that_can_use_a_library_do_not_load_it():
-    libraries = {"matplotlib", "lightning", "transformers", "timm", "monai"}
+    libraries = {"matplotlib", "lightning", "transformers", "timm", "monai", "captum", "opacus", "torch_pruning"}
     code = f"import sys, limen; limen.inspect.statistics; limen.adapters.layer; print({libraries} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 

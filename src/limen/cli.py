@@ -20,6 +20,7 @@ from limen.commands.report import report
 from limen.commands.reproduce import reproduce
 from limen.commands.select import select
 from limen.commands.swap import swap
+from limen.commands.warm import warm
 
 app = typer.Typer(
     name="limen",
@@ -49,6 +50,7 @@ app.command(epilog="Example: limen swap my_package.models:build --to asau --keep
 app.command(epilog="Example: limen inspect convnet --to asau --data digits --out curves.png")(inspect)
 app.command("list", epilog="Example: limen list --json")(list_)
 app.command(epilog="Example: limen doctor --json")(doctor)
+app.command(epilog="Example: limen warm asau ash --dtypes float32,bfloat16")(warm)
 app.command(epilog="Example: limen bench --activations swish,asau,ash --elements 1000000 --json")(bench)
 
 

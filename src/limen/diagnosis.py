@@ -51,9 +51,11 @@ def _paths() -> dict[str, str]:
 
 def _cpu_path() -> str:
     try:
-        build.find_compiler()
+        gone = build.find_compiler().gone
     except build.NoCompilerError as error:
         return f"plain (torch's operators, because there is no compiler: {error})"
+    if gone:
+        return "c (the kernels in the cache, for there is no compiler any more; plain where there is none)"
     return "c (kernels compiled from each formula, for float32, bfloat16 and float16; float64 is plain)"
 
 
@@ -71,7 +73,8 @@ def _kernels() -> dict[str, str]:
     """The compiler and the folder of compiled kernels."""
     try:
         compiler = build.find_compiler()
-        found = {"compiler": f"{compiler.path} ({compiler.version})", "flags": " ".join(compiler.flags)}
+        gone = f"; gone: {compiler.gone}" if compiler.gone else ""
+        found = {"compiler": f"{compiler.path} ({compiler.version}){gone}", "flags": " ".join(compiler.flags)}
         found["threads"] = "OpenMP, torch's own" if compiler.openmp else "one (no OpenMP shared with torch)"
         reason = short_calls.why_not_native()
         found["small calls"] = f"made in Python, which takes longer: {reason}" if reason else "made in C"

@@ -49,7 +49,7 @@ def normal_mean(function: Callable[[Tensor], Tensor]) -> float:
 
 def _panels(function: Callable[[Tensor], Tensor], left: Tensor, width: float) -> Tensor:
     """The integral of f(x)·φ(x) over each panel."""
-    nodes, weights = _gauss_legendre()
+    nodes, weights = gauss_legendre()
     x = left[:, None] + width * (nodes + 1) / 2
     density = torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi)
     values = function(x.reshape(-1)).reshape(x.shape)
@@ -57,7 +57,7 @@ def _panels(function: Callable[[Tensor], Tensor], left: Tensor, width: float) ->
 
 
 @functools.cache
-def _gauss_legendre() -> tuple[Tensor, Tensor]:
+def gauss_legendre() -> tuple[Tensor, Tensor]:
     """Nodes and weights on [−1, 1], from the eigenvalues of the Jacobi matrix. Golub & Welsch 1969."""
     k = torch.arange(1, NODES, dtype=torch.float64)
     beside = k / (4 * k.square() - 1).sqrt()

@@ -384,15 +384,31 @@ class TestAsTorchsOwn:
             torch.testing.assert_close(called, module(x))
 
 
+@pytest.mark.parametrize("logits", [1, 4, 9])
+@pytest.mark.parametrize(
+    "x", [torch.randn(9), torch.randn(9).double(), torch.randn(40000)], ids=["float32", "float64", "long"]
+)
+def test_logits_of_another_number_are_an_error(logits, x):
+    """As after pruning by what does not know them: a kernel would read memory that is not theirs."""
+    for training in (True, False):
+        mixture = limen.AdAct(("relu", "silu", "mish")).train(training)
+        mixture.logits = nn.Parameter(torch.zeros(logits))
+        with pytest.raises(
+            limen.errors.ShapeError, match=rf"of 3 candidates has as many logits, .* shape \({logits},\)"
+        ):
+            mixture(x)
+
+
+@pytest.fixture
+def trained(self):
+    mixture = limen.AdAct(("relu", "silu", "mish"))
+    torch.nn.init.normal_(mixture.logits)
+    mixture.drop_(["relu"])
+    return mixture
+
+
 class TestDropped:
     """A mixture's dropped candidates, from one module to another."""
-
-    @pytest.fixture
-    def trained(self):
-        mixture = limen.AdAct(("relu", "silu", "mish"))
-        torch.nn.init.normal_(mixture.logits)
-        mixture.drop_(["relu"])
-        return mixture
 
     @pytest.mark.parametrize("before", [(), ("silu",), ("relu", "mish")])
     @pytest.mark.parametrize("device", ["meta", "cpu"])

@@ -261,8 +261,8 @@ class AdAct(Activation):
         if torch._C._get_tracing_state() is not None:
             return None
         if self.weighting is None:
-            *_, second, first = sorted(logits.tolist())
-            if first - second < ALL:
+            ranked = sorted(logits.tolist())
+            if len(ranked) < 2 or ranked[-1] - ranked[-2] < ALL:
                 return None
         largest, index = self.weights.max(0)
         return self.members[int(index)] if largest.item() == 1.0 else None

@@ -14,6 +14,9 @@ Each layer gets an activation of its own. The prefix keeps these libraries' own 
 registration lasts for the process, so a program that loads a saved configuration with such a name registers first;
 ``unregister()`` ends it. Models that let nobody choose their activation are changed by :func:`limen.swap_`.
 
+Libraries that look into a model are told what its activations are, by ``adapters.captum.register()`` (DeepLift's rule),
+``adapters.opacus.register()`` (gradients by sample) and ``adapters.torch_pruning.register()`` (parameters by channel).
+
 >>> layer("asau:beta=2")()
 ASAU(a=0.01, b=1, alpha=1, beta=2)
 """

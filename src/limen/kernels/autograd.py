@@ -181,14 +181,39 @@ def by_plain(call: Call, g: Tensor, wanted: Sequence[bool]) -> list[Tensor | Non
     return results
 
 
+def by_sample(call: Call, g: Tensor, mask: Tensor | None = None) -> list[Tensor]:
+    """The gradient of each parameter from each sample alone: of shape (samples, values), with one tensor a parameter.
+
+    By autograd on the plain formula, in which each sample has parameters of its own, with the noise of the whole call.
+    """
+    if call.x.ndim == 1:  # without an axis beside the samples theirs would be taken for that of channels
+        mask = None if mask is None else mask.unsqueeze(-1)
+        return by_sample(call._replace(x=call.x.unsqueeze(-1)), g.unsqueeze(-1), mask)
+    leaves = [_for_each_sample(parameter, call) for parameter in call.parameters]
+    with torch.enable_grad():
+        y = plain.evaluate(*call._replace(parameters=leaves), _walked(call), mask)
+        found = torch.autograd.grad(y, leaves, g, materialize_grads=True)
+    return [gradient.flatten(1) for gradient in found]
+
+
+def _for_each_sample(parameter: Tensor, call: Call) -> Tensor:
+    """A copy of the parameter for each sample, along the first axis."""
+    view = plain.broadcast(parameter.detach(), call.x, call.channel_dim)
+    view = view.reshape(view.shape or [1] * call.x.ndim)
+    return view.expand(len(call.x), *view.shape[1:]).clone().requires_grad_()
+
+
 def _by_formula(call: Call) -> Tensor:
     """The plain formula, with the noise that the kernels give each element."""
-    walked = call.x
-    if call.bound.noise:
-        with torch.no_grad():
-            apart = spread(call.bound, call.parameters)
-            walked, _ = planned(call.bound, call.x, apart, call.channel_dim)
-    return plain.evaluate(*call, walked)
+    return plain.evaluate(*call, _walked(call))
+
+
+def _walked(call: Call) -> Tensor:
+    """In whose memory noise counts the elements."""
+    if not call.bound.noise:
+        return call.x
+    with torch.no_grad():
+        return planned(call.bound, call.x, spread(call.bound, call.parameters), call.channel_dim)[0]
 
 
 _said: set[str] = set()

@@ -48,7 +48,7 @@ def evaluate(
 
 
 def broadcast(parameter: Tensor, x: Tensor, channel_dim: int) -> Tensor:
-    """Shape a parameter of one value, or of one value a channel, to broadcast against ``x``.
+    """Shape a parameter of one value, or of one value a channel, to broadcast against ``x``; one of more axes does.
 
     >>> import torch
     >>> broadcast(torch.ones(3), torch.ones(2, 3, 5), 1).shape
@@ -56,6 +56,8 @@ def broadcast(parameter: Tensor, x: Tensor, channel_dim: int) -> Tensor:
     """
     if parameter.numel() == 1:
         return parameter.reshape(())
+    if parameter.ndim > 1:
+        return parameter
     check_channels(parameter.numel(), x, channel_dim)
     view = [1] * x.ndim
     view[channel_dim] = -1

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from limen.errors import ShapeError
 from limen.kernels.bound import BoundFormula
 from limen.kernels.precision import at_least_float32
 
@@ -22,6 +23,10 @@ def spread(bound: BoundFormula, parameters: Sequence[Tensor]) -> Sequence[Tensor
     if not bound.weights or len(parameters) != len(bound.parameters) - bound.weights + 1:
         raise TypeError(f"{bound.name} takes {len(bound.parameters)} tensors, and {len(parameters)} were given.")
     logits, *own = parameters
+    if logits.numel() != bound.weights:  # kernels would read beyond the weights that there are
+        raise ShapeError(
+            f"a mixture of {bound.weights} candidates has as many logits, and these have shape {tuple(logits.shape)}."
+        )
     return [*softmax(logits).unbind(), *own]
 
 

@@ -1,19 +1,25 @@
 """C source in, loaded library out: compiled once, kept on disk, loaded once in a process.
 
+Where no compiler can be run, what one has built is loaded all the same: as in a container whose image was built where
+there was one. It must have been on the same processor, with the same torch.
+
 A function is called as ``load(source, "twice").twice(21)``; in the source it must be declared
 ``__attribute__((visibility("default")))``, since everything else stays hidden.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
 import os
 import re
 import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -35,6 +41,7 @@ from limen.kernels.c.compiler import (
 
 __all__ = [
     "Compiler",
+    "Loaded",
     "NoCompilerError",
     "cache_folder",
     "cache_size",
@@ -42,6 +49,7 @@ __all__ = [
     "clear_cache",
     "find_compiler",
     "forget",
+    "journal",
     "load",
 ]
 
@@ -50,21 +58,40 @@ T = TypeVar("T", Compiler, ctypes.CDLL)
 # Change it when a library built by an earlier limen must not be loaded by this one.
 ABI = "limen-kernel-1"
 
-# What this process has tried so far; a failure is kept as its sentence, so that a compiler that hangs hangs once.
+
+@dataclass(frozen=True)
+class Loaded:
+    """A library that this process has loaded."""
+
+    name: str
+    """As it was asked for: what it computes, and for what."""
+    seconds: float
+    compiled: bool
+    """Whether it had to be compiled."""
+
+
+# What this process has tried so far; a failure is kept as its sentence, so that a compiler that hangs hangs once. There
+# are several compilers where none can be run and several have built what is there.
 _compilers: list[Compiler | str] = []
 _libraries: dict[tuple[str, str], ctypes.CDLL | str] = {}
+_journal: list[Loaded] = []
 _lock = threading.RLock()
 
 
 def find_compiler() -> Compiler:
-    """The C compiler of this machine; raises `NoCompilerError` if there is none that works."""
+    """The C compiler of this machine, or one that is gone; raises `NoCompilerError` if there is none that works."""
     with _lock:
         if not _compilers:
             try:
-                _compilers.append(_find())
+                _compilers.extend(_find_or_remember())
             except NoCompilerError as error:
                 _compilers.append(str(error))
         return _or_raise(_compilers[0])
+
+
+def journal() -> tuple[Loaded, ...]:
+    """What this process has loaded so far, in order."""
+    return tuple(_journal)
 
 
 def load(source: str, name: str) -> ctypes.CDLL:
@@ -87,6 +114,7 @@ def forget() -> None:
     with _lock:
         _compilers.clear()
         _libraries.clear()
+        _journal.clear()
         cache.forget_troubles()
         cpu_identity.cache_clear()
 
@@ -97,14 +125,36 @@ def entry_name(source: str, name: str, compiler: Compiler) -> str:
 
 
 def _load(source: str, name: str) -> ctypes.CDLL:
+    began = time.monotonic()
     compiler = find_compiler()
-    entry = entry_name(source, name, compiler)
-    folder = cache.trusted_folder()
-    if folder is not None and cache.read_entry(folder / entry) is not None:
-        try:
-            return open_library(folder / entry, compiler)
-        except NoCompilerError:
-            pass  # Cleared by another process this moment, or made for another system: build it again.
+    library = _found(source, name)
+    compiled = library is None
+    if library is None:
+        if compiler.gone:
+            raise NoCompilerError(
+                f"{compiler.gone} It is not among the kernels kept in {cache_folder()}; limen warm makes them where a "
+                "compiler is."
+            )
+        library = _made(source, entry_name(source, name, compiler), compiler)
+    _journal.append(Loaded(name, time.monotonic() - began, compiled))
+    return library
+
+
+def _found(source: str, name: str) -> ctypes.CDLL | None:
+    """The library as it was kept; None if it was not."""
+    folder = cache.readable_folder()
+    for compiler in _compilers:
+        if folder is None or isinstance(compiler, str):
+            continue
+        path = folder / entry_name(source, name, compiler)
+        if cache.read_entry(path) is not None:
+            # It may have been cleared by another process this moment, or made for another system.
+            with contextlib.suppress(NoCompilerError):
+                return open_library(path, compiler)
+    return None
+
+
+def _made(source: str, entry: str, compiler: Compiler) -> ctypes.CDLL:
 
     def build(target: Path) -> ctypes.CDLL:
         if compiler.openmp:
@@ -126,6 +176,50 @@ def _built(compiler: Compiler, source: str, target: Path) -> ctypes.CDLL:
     return open_library(target, compiler)
 
 
+def _find_or_remember() -> list[Compiler]:
+    """The compiler; where none works, those that have worked here."""
+    try:
+        return [_find()]
+    except CompilerHungError:
+        raise
+    except NoCompilerError as error:
+        threads = shares_torch_threads()
+        known = _remembered()
+        here = [record for record in known if record["here"] == _here(threads)]
+        if here:
+            return [
+                Compiler(record["path"], record["version"], tuple(record["flags"]), record["openmp"], str(error))
+                for record in here
+            ]
+        raise NoCompilerError(f"{error}{_why_not(known)}") from None
+
+
+def _remembered() -> list[dict[str, Any]]:
+    """What is known of compilers that have worked, the last one first."""
+    folder = cache.readable_folder()
+    if folder is None:
+        return []
+    contents = {path: cache.read_entry(path) for path in folder.glob("compiler-*.probe")}
+    records = {path: json.loads(content) for path, content in contents.items() if content is not None}
+    ours = [path for path, record in records.items() if "here" in record]
+    return [records[path] for path in sorted(ours, key=lambda path: path.stat().st_mtime_ns, reverse=True)]
+
+
+def _why_not(known: list[dict[str, Any]]) -> str:
+    """Why nothing that others have built can be used, as a sentence to follow another; empty if there is nothing."""
+    if not known:
+        return ""
+    versions = {record["torch"] for record in known}
+    cause = "another processor" if torch.__version__ in versions else f"torch {known[0]['torch']}"
+    return f" The kernels kept in {cache_folder()} were compiled for {cause}, so they are not used."
+
+
+def _here(threads: bool) -> str:
+    """What a library depends on beside its source and its compiler."""
+    parts = [ABI, torch.__version__, cpu_identity(), str(threads), repr((FLAGS, NATIVE))]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
 def _find() -> Compiler:
     """Probe the compiler, or read what an earlier process found out about the same program on the same machine."""
     words = compiler_words()
@@ -135,8 +229,9 @@ def _find() -> Compiler:
         raise NoCompilerError(f"{words[0]} cannot be run: {error.strerror or error}.") from None
     program = (*words, str(status.st_ino), str(status.st_size), str(status.st_mtime_ns))
     threads = shares_torch_threads()
-    entry = _named("compiler", "probe", *program, str(threads), repr((FLAGS, NATIVE)))
-    folder = cache.trusted_folder()
+    here = _here(threads)
+    entry = _named("compiler", "probe", *program, here)
+    folder = cache.readable_folder()
     known = None if folder is None else cache.read_entry(folder / entry)
     if known is not None:
         record = json.loads(known)
@@ -144,7 +239,8 @@ def _find() -> Compiler:
 
     def task(target: Path) -> Compiler:
         found = probe(words, threads, target.parent)
-        target.write_text(json.dumps({"version": found.version, "flags": found.flags, "openmp": found.openmp}))
+        record = {"path": found.path, "version": found.version, "flags": found.flags, "openmp": found.openmp}
+        target.write_text(json.dumps({**record, "here": here, "torch": torch.__version__}))
         cache.seal(target)
         return found
 

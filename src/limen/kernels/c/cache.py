@@ -1,9 +1,10 @@
 """The folder of compiled kernels: whom it must belong to, and files that are whole or not there.
 
 What lies in it is run as code, so it is used only if nobody else can write to it; otherwise, or if it cannot be
-written, every process compiles for itself in a temporary folder, and `cache_trouble` says why. Its parents are trusted
-as the user chose them. Every entry ends with a digest of its own name and content: a library cut short would crash the
-loader rather than fail. Entries appear by a rename, so any number of processes can write the same one without a lock.
+written, every process compiles for itself in a temporary folder, and `cache_trouble` says why. What lies in one that
+cannot be written is used. Its parents are trusted as the user chose them. Every entry ends with a digest of its own
+name and content: a library cut short would crash the loader rather than fail. Entries appear by a rename, so any number
+of processes can write the same one without a lock.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def cache_size() -> tuple[int, int]:
 def clear_cache() -> int:
     """Remove our entries, and nothing else; how many there were. Kernels already loaded stay usable."""
     removed = 0
-    for entry in _entries():
+    for entry in _entries() if trusted_folder() else ():
         with contextlib.suppress(FileNotFoundError):
             os.unlink(entry.path)
             removed += 1
@@ -92,9 +93,18 @@ def trusted_folder() -> Path | None:
     except OSError as error:
         reason = f"cannot be used: {error.strerror or error}"
     if reason:
-        _troubles[folder] = f"The kernel cache {folder} {reason}; kernels are compiled anew in every process."
+        _troubles[folder] = f"The kernel cache {folder} {reason}; new kernels are compiled in every process."
         return None
     return real
+
+
+def readable_folder() -> Path | None:
+    """The folder to take entries from, if it is there and can be trusted: it need not be one that we can write to."""
+    real = Path(os.path.realpath(cache_folder()))
+    with contextlib.suppress(OSError):
+        there = os.name == "posix" and "~" not in real.parts and real.is_dir()
+        return real if there and not _distrusted(real) else None
+    return None
 
 
 def read_entry(path: Path) -> bytes | None:
@@ -148,7 +158,7 @@ def make_entry(name: str, task: Callable[[Path], T]) -> T:
         raise NoCompilerError(f"There is no folder to compile in: {error.strerror or error}.") from None
     if failure is not None:
         # The same work succeeded elsewhere, so the folder was at fault.
-        reason = f"could not be written ({failure}); kernels are compiled anew in every process."
+        reason = f"could not be written ({failure}); new kernels are compiled in every process."
         _troubles[cache_folder()] = f"The kernel cache {cache_folder()} {reason}"
     return result
 
@@ -173,16 +183,28 @@ def _prepared(folder: Path) -> str:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o700)
+    reason = _distrusted(folder)
+    if not reason and not _may(folder, os.W_OK):
+        return "cannot be written to"
+    return reason
+
+
+def _distrusted(folder: Path) -> str:
+    """The reason not to run what lies in a folder that is there, or an empty string."""
     status = os.stat(folder)
     if not stat.S_ISDIR(status.st_mode):
         return "is not a folder"
     if _owned_badly(status):
         return "belongs to another user or can be written to by others (chmod 700 it, or set LIMEN_CACHE)"
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        return "cannot be written to"
+    if not _may(folder, os.R_OK | os.X_OK):
+        return "cannot be read"
     if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
         return "is on a file system that runs no programs"
     return ""
+
+
+def _may(folder: Path, mode: int) -> bool:
+    return os.access(folder, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _owned_badly(status: os.stat_result) -> bool:
@@ -194,7 +216,7 @@ def _digest(name: str, content: bytes) -> bytes:
 
 
 def _entries() -> list[os.DirEntry[str]]:
-    folder = trusted_folder()
+    folder = readable_folder()
     if folder is None:
         return []
     with os.scandir(folder) as found:

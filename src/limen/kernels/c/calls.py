@@ -24,16 +24,14 @@ SERIAL_BELOW = 32768
 
 @functools.cache
 def forward_function(bound: BoundFormula, dtype: str, layout: str) -> Any:
-    """The compiled forward kernel.
+    """The compiled forward kernel, which raises `NoCompilerError` if it cannot be compiled here.
 
     Raises:
         UntraceableError: if the formula has no expression.
-        NoCompilerError: if it cannot be compiled here.
     """
     derivation = derive(bound, ())
     source = c_source.forward_source(bound, derivation, dtype, layout)
-    function = build.load(source, _file_name(bound, dtype, layout, "forward")).forward
-    return _typed(function, tensors=2)
+    return _loaded(source, _file_name(bound, dtype, layout, "forward"), "forward", tensors=2)
 
 
 @functools.cache
@@ -61,15 +59,23 @@ def backward_function(bound: BoundFormula, dtype: str, layout: str, wanted: tupl
     """The compiled backward kernel, for the gradients of the input and of the wanted parameters."""
     derivation = derive(bound, wanted)
     source = c_source.backward_source(bound, derivation, dtype, layout)
-    function = build.load(source, _file_name(bound, dtype, layout, "backward")).backward
-    return _typed(function, tensors=4)
+    return _loaded(source, _file_name(bound, dtype, layout, "backward"), "backward", tensors=4)
 
 
-def _typed(function: Any, tensors: int) -> Any:
+def _loaded(source: str, name: str, part: str, tensors: int) -> Any:
+    """The function, or what raises where it cannot be built: to print the source again for that takes milliseconds."""
+    try:
+        function = getattr(build.load(source, name), part)
+    except build.NoCompilerError as error:
+        return functools.partial(_raise, str(error))
     pointer, whole = ctypes.c_void_p, ctypes.c_int64
     function.argtypes = [pointer] * (tensors + 1) + [whole] * 5 + [pointer, ctypes.c_int, pointer]
     function.restype = ctypes.c_int
     return function
+
+
+def _raise(sentence: str, *_: Any) -> None:
+    raise build.NoCompilerError(sentence)
 
 
 def _file_name(bound: BoundFormula, *parts: str) -> str:

@@ -72,6 +72,8 @@ class Compiler:
     version: str
     flags: tuple[str, ...]
     openmp: bool
+    gone: str = ""
+    """Why it cannot be run any more, in a sentence; what it has built is there. Empty while it can."""
 
     def without_openmp(self) -> Compiler:
         """The same compiler, for a library that runs on one thread."""

@@ -38,9 +38,11 @@ def short_call(bound: BoundFormula, dtype: torch.dtype) -> ShortCall:
 
     Raises:
         UntraceableError: if the formula has no expression.
-        NoCompilerError: if it cannot be compiled here.
     """
-    functions = short_functions(bound, dtype)
+    try:
+        functions = short_functions(bound, dtype)
+    except build.NoCompilerError:
+        return _none
     make = _maker()
     if make is None:
         return ByAddress(bound, functions)
@@ -49,13 +51,23 @@ def short_call(bound: BoundFormula, dtype: torch.dtype) -> ShortCall:
     return made
 
 
+def _none(x: Tensor, parameters: Sequence[Tensor], statistics: Tensor | None) -> None:
+    """The short call of what could not be built: never for it."""
+
+
 def why_not_native() -> str:
     """Why short calls are made in Python here; empty if they are made in C."""
     if platform.python_implementation() != "CPython":
         return f"they are written for CPython, and this is {platform.python_implementation()}"
-    if not _header().is_file():
+    if not _header().is_file() and not build.find_compiler().gone:
         return f"Python's header is not installed ({_header()})"
-    return "" if _maker() is not None else "the compiler cannot build them"
+    if _maker() is not None:
+        return ""
+    return (
+        "they were not built while there was a compiler"
+        if build.find_compiler().gone
+        else "the compiler cannot build them"
+    )
 
 
 class ByAddress:
@@ -94,7 +106,9 @@ class ByAddress:
 @functools.cache
 def _maker() -> Any:
     """What makes short calls in C; None where it cannot be compiled."""
-    if platform.python_implementation() != "CPython" or not _header().is_file():
+    # Where the compiler is gone, the header may be too: what was built with it is as good.
+    there = _header().is_file() or build.find_compiler().gone
+    if platform.python_implementation() != "CPython" or not there:
         return None
     own = resources.files("limen.kernels.c").joinpath("short_call.h").read_text(encoding="utf-8")
     # The build of Python is in the source, because the cache tells libraries apart by their source.

@@ -15,14 +15,16 @@ are the test set, and the images that choose the epoch are held out of the train
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from limen.errors import DataError
 from limen.lab.data.files import Files, open_files
 from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible, natural_key, only_archive, split_archives
 
 VOLUME_SUFFIX = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+ARRAY_SUFFIX = re.compile(r"\.npz$", re.IGNORECASE)
 WHOLE = "whole"
 """The split of what comes undivided."""
 _IMAGES, _MASKS = ("images", "image", "jpegimages"), ("masks", "mask", "segmentationclass", "annotations")
@@ -61,10 +63,38 @@ def is_volume(name: str) -> bool:
     return bool(VOLUME_SUFFIX.search(name)) and is_visible(name)
 
 
+def is_array(name: str) -> bool:
+    """Whether a file holds NumPy arrays by its name.
+
+    >>> is_array("images/0.npz"), is_array("images/.0.npz")
+    (True, False)
+    """
+    return bool(ARRAY_SUFFIX.search(name)) and is_visible(name)
+
+
+def holds_arrays(files: Files) -> bool:
+    """Whether the data are NumPy arrays: there are some, and no pictures in folders of images."""
+    return any(map(is_array, files.files)) and not _members(files, _IMAGES)
+
+
+def advice(files: Files, known: Iterable[str], missing: str, accepted: Callable[[str], bool]) -> str:
+    """What to rename to ``missing``, as a sentence to follow another: folders beside those of the files ``known``.
+
+    Empty where no folder beside them holds files that could be meant.
+    """
+    taken = {PurePosixPath(name).parent for name in known}
+    folders = {PurePosixPath(name).parent for name in files.files if "/" in name and accepted(name)} - taken
+    beside = {folder.name for folder in folders if folder.parent in {one.parent for one in taken}}
+    if not beside:
+        return ""
+    which = " or ".join(f"{name}/" for name in sorted(beside))
+    return f" If {which} holds them, rename it to {missing}/; the names of the files must be the same in both."
+
+
 def find_files(path: Path) -> Files:
     """The files of a folder or an archive, or of the one archive that is all a folder holds."""
     files = open_files(path)
-    read_here = split_archives(files) or any(map(is_volume, files.files))
+    read_here = split_archives(files) or any(is_volume(name) or is_array(name) for name in files.files)
     archive = None if read_here else only_archive(files)
     return find_files(archive) if archive else files
 
@@ -87,7 +117,9 @@ def _pairs(files: Files) -> Pairs:
     images, masks = (_members(files, folders) for folders in (_IMAGES, _MASKS))
     if not images or not masks:
         missing = "images" if masks else "masks" if images else "images and no masks"
-        raise DataError(f"{files.path} has no {missing}; {_HELP}.")
+        known = [*images.values(), *masks.values()]
+        renamed = advice(files, known, missing, _is_picture) if known else ""
+        raise DataError(f"{files.path} has no {missing}; {_HELP}.{renamed}")
     if any(_VOC in mask.lower().split("/") for mask in masks.values()):
         images = {key: name for key, name in images.items() if key in masks}  # most of VOC's images have no mask
     for one, other, what in ((images, masks, "mask"), (masks, images, "image")):
@@ -112,7 +144,7 @@ def _members(files: Files, folders: tuple[str, ...]) -> dict[_Key, str]:
     found: dict[_Key, str] = {}
     for name in files.files:
         *above, last = name.split("/")
-        if not is_visible(name) or Path(last).suffix.lower() not in image_suffixes():
+        if not _is_picture(name):
             continue
         naming = [index for index, part in enumerate(above) if part.lower() in (*_IMAGES, *_MASKS)]
         if naming and above[naming[-1]].lower() in folders:
@@ -122,6 +154,10 @@ def _members(files: Files, folders: tuple[str, ...]) -> dict[_Key, str]:
                 raise DataError(f"{files.where(name)} has the name of {found[key]!r}; keep one of them.")
             found[key] = name
     return found
+
+
+def _is_picture(name: str) -> bool:
+    return is_visible(name) and Path(name).suffix.lower() in image_suffixes()
 
 
 def _split(key: _Key) -> str:

@@ -1,4 +1,4 @@
-"""Images with a mask each, in every layout of :mod:`.mask_layouts`, and slices of NIfTI volumes.
+"""Images with a mask each, in every layout of :mod:`.mask_layouts`, and slices of volumes in NIfTI and ``.npz`` files.
 
 A mask is an image without losses (PNG, BMP, TIFF) whose value at a pixel is its class. Masks of 0 and one other value
 have two classes, background and foreground. Where there are more, 255 is not learned and not counted, as in PASCAL VOC.
@@ -20,8 +20,9 @@ from limen.lab.data.images import ImageSamples, ImageSet, scaled
 from limen.lab.data.layout import named
 from limen.lab.data.pixels import TURNED_ALONE, stack
 from limen.lab.fields import Orientation
+from limen.lab.tasks.segmentation.arrays import load_arrays
 from limen.lab.tasks.segmentation.mask_images import Decoded, check_sizes, decode_pairs
-from limen.lab.tasks.segmentation.mask_layouts import WHOLE, find_files, find_pairs, is_volume
+from limen.lab.tasks.segmentation.mask_layouts import WHOLE, find_files, find_pairs, holds_arrays, is_volume
 from limen.lab.tasks.segmentation.volumes import load_volumes
 
 IGNORED = 255
@@ -85,8 +86,11 @@ def load_masks(
     if any(map(is_volume, files.files)):
         volumes, names, notes = load_volumes(files, image_size, intensity, by_header=by_header)
         decoded, ignored = {WHOLE: volumes}, ignore_label
+    elif holds_arrays(files):
+        arrays, notes = load_arrays(files, image_size, intensity)
+        decoded, ignored = {WHOLE: arrays}, ignore_label
     elif intensity is not None:
-        raise DataError(f"{path} holds no scans (NIfTI), and --intensity is for them alone; leave it out.")
+        raise DataError(f"{path} holds no scans (NIfTI, .npz), and --intensity is for them alone; leave it out.")
     else:
         pairs = find_pairs(files)
         if not {"train", WHOLE} & set(pairs.splits):

@@ -18,7 +18,7 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from limen.lab.data.mask_pixels import resized_mask
 from limen.lab.data.pixels import Pixels, resize
 from limen.lab.tasks.segmentation.axial import Volume, laid
 from limen.lab.tasks.segmentation.mask_images import Decoded
-from limen.lab.tasks.segmentation.mask_layouts import VOLUME_SUFFIX, is_volume
+from limen.lab.tasks.segmentation.mask_layouts import VOLUME_SUFFIX, advice, is_volume
 
 SOFT_TISSUE = (-160.0, 240.0)
 """Hounsfield units."""
@@ -52,7 +52,7 @@ def load_volumes(
 
     ``by_header`` lays a mask on its scan as their headers say, else voxel by voxel as they are stored.
     """
-    pairs = _pairs(files)
+    pairs = paired(files, "NIfTI files", is_volume, VOLUME_SUFFIX)
     described = _described(files)
     tomography = "CT" in described.get("modality", {}).values() or all(_LITS.search(image) for image, _ in pairs)
     intensity = intensity or (SOFT_TISSUE if tomography else None)
@@ -65,44 +65,41 @@ def load_volumes(
         turned += [mask] * both.turned
         if scan.says_where != labels.says_where:
             silent.append(mask if scan.says_where else image)
-        low, high = intensity or _window(scan)
+        low, high = intensity or window(np.asarray(scan.image.dataobj, dtype=np.float32), scan.where)
         for index, (plane, label) in enumerate(both.slices()):
-            grey = np.clip((plane - low) / (high - low), 0, 1) * 255
-            pixels = Image.fromarray(np.nan_to_num(grey).round().astype(np.uint8))
-            images.append(np.asarray(resize(pixels, image_size)))
-            masks.append(resized_mask(_classes(label, labels.where), image_size))
+            images.append(seen(plane, low, high, image_size))
+            masks.append(resized_mask(classes(label, labels.where), image_size))
             names.append(f"{image} slice {index}")
             groups.append(number)
-    percentiles = "between the {}th and {}th percentile of each scan".format(*PERCENTILES)
-    window = f"from {intensity[0]:g} to {intensity[1]:g}" if intensity else percentiles
-    notes = (f"{len(pairs)} scans; all slices of a scan are in one split.", f"Values {window} are seen.")
+    notes = said_of_scans(len(pairs), intensity)
     said = _said(turned, silent, by_header=by_header)
     return Decoded(tuple(names), images, masks, tuple(groups)), _class_names(described), (*notes, *said)
 
 
-def _pairs(files: Files) -> list[tuple[str, str]]:
-    """Every scan with its mask; one without the other is an error that names it."""
+def paired(files: Files, what: str, accepted: Callable[[str], bool], suffix: re.Pattern[str]) -> list[tuple[str, str]]:
+    """Every scan with its mask, of the files accepted; one without the other is an error that names it."""
     images: dict[_Key, str] = {}
     masks: dict[_Key, str] = {}
-    for name in filter(is_volume, files.files):
-        kind, key = _kind(name)
+    for name in filter(accepted, files.files):
+        kind, key = _kind(suffix.sub("", name))
         if kind in ("image", "mask"):
             found = images if kind == "image" else masks
             if key in found:
                 raise DataError(f"{files.where(name)} has the name of {found[key]!r}; keep one of them.")
             found[key] = name
     if not images or not masks:
-        raise DataError(f"{files.path} has NIfTI files but no {'masks' if images else 'scans'} among them; {_HELP}.")
-    for one, other, what in ((images, masks, "mask"), (masks, images, "scan")):
+        missing = "masks" if images else "scans"
+        renamed = advice(files, [*images.values(), *masks.values()], "masks" if images else "images", accepted)
+        raise DataError(f"{files.path} has {what} but no {missing} among them; {_HELP}.{renamed}")
+    for one, other, partner in ((images, masks, "mask"), (masks, images, "scan")):
         lonely = next((name for key, name in one.items() if key not in other), None)
         if lonely is not None:
-            raise DataError(f"{files.where(lonely)} has no {what}; add one with the same name, or remove it.")
+            raise DataError(f"{files.where(lonely)} has no {partner}; add one with the same name, or remove it.")
     return [(images[key], masks[key]) for key in sorted(images, key=lambda key: tuple(map(natural_key, key)))]
 
 
-def _kind(name: str) -> tuple[str, _Key]:
+def _kind(stem: str) -> tuple[str, _Key]:
     """Whether a file is an image or a mask, and what it shares with its partner."""
-    stem = VOLUME_SUFFIX.sub("", name)
     above, _, last = stem.rpartition("/")
     if lits := _LITS.match(last):
         # LiTS keeps masks beside scans or in a folder of their own, and numbers them through.
@@ -163,18 +160,30 @@ def _opened(content: bytes, where: str) -> Volume:
     return found
 
 
-def _window(scan: Volume) -> tuple[float, float]:
-    values = np.asarray(scan.image.dataobj, dtype=np.float32)
+def said_of_scans(scans: int, intensity: tuple[float, float] | None) -> tuple[str, str]:
+    """How scans are divided and shown."""
+    percentiles = "between the {}th and {}th percentile of each scan".format(*PERCENTILES)
+    values = f"from {intensity[0]:g} to {intensity[1]:g}" if intensity else percentiles
+    return f"{scans} scans; all slices of a scan are in one split.", f"Values {values} are seen."
+
+
+def window(values: NDArray[np.float32], where: str) -> tuple[float, float]:
+    """What of a scan's values is shown as black and as white."""
     known = values[np.isfinite(values)]
     low, high = np.percentile(known, PERCENTILES) if known.size else (0.0, 0.0)
     if not high > low:
-        raise DataError(
-            f"{scan.where} has the same value almost everywhere; replace or remove it, or give --intensity."
-        )
+        raise DataError(f"{where} has the same value almost everywhere; replace or remove it, or give --intensity.")
     return float(low), float(high)
 
 
-def _classes(label: NDArray[Any], where: str) -> Pixels:
+def seen(plane: NDArray[Any], low: float, high: float, image_size: tuple[int, int] | None) -> Pixels:
+    """A slice as pixels of 8 bits."""
+    grey = np.clip((plane - low) / (high - low), 0, 1) * 255
+    pixels = Image.fromarray(np.nan_to_num(grey).round().astype(np.uint8))
+    return np.asarray(resize(pixels, image_size))
+
+
+def classes(label: NDArray[Any], where: str) -> Pixels:
     """The whole numbers of a slice; a slope in the header leaves them a little off."""
     whole = np.round(label)
     odd = label[~((np.abs(label - whole) <= OFF) & (whole >= 0) & (whole <= 255))]

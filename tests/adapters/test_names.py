@@ -9,6 +9,7 @@ import pickle
 
 import pytest
 import torch
+from helpers import library
 from torch import nn
 
 import limen
@@ -16,14 +17,6 @@ from limen import adapters
 from limen.errors import LimenError, MissingExtraError, SpecError
 
 SPECS = ("asau", "asau:beta=2", "adact:candidates=relu+silu", "ash:context=token")
-
-
-def library(name):
-    """The module, or skip with the reason: it may be missing, or installed and unable to be imported."""
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        pytest.skip(f"{name} cannot be imported: {error}".partition("\n")[0])
 
 
 def sites(model):
@@ -55,7 +48,7 @@ def test_a_layer_stands_for_a_class():
             adapters.layer(wrong)
 
 
-@pytest.mark.parametrize("name", ["transformers", "timm", "monai"])
+@pytest.mark.parametrize("name", ["transformers", "timm", "monai", "captum", "opacus", "torch_pruning"])
 def test_without_the_library_there_is_one_clear_error(name, monkeypatch):
     adapter = importlib.import_module(f"limen.adapters.{name}")
 
@@ -63,7 +56,9 @@ def test_without_the_library_there_is_one_clear_error(name, monkeypatch):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr("limen.errors.importlib.import_module", missing)
-    with pytest.raises(MissingExtraError, match=rf"^this adapter needs {name}; .* pip install 'limen\[{name}\]'$"):
+    package = name.replace("_", "-")
+    words = rf"^this adapter needs {package}; .* pip install 'limen\[{package}\]'$"
+    with pytest.raises(MissingExtraError, match=words):
         adapter.register()
 
 
