@@ -18,6 +18,7 @@ GUIDE = SOURCE.parent.parent / "CONTRIBUTING.md"
 FLOORS = (
     ("errors",),
     ("memory",),
+    ("reading",),
     ("tracing",),
     ("stream",),
     ("formula",),

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from limen.errors import DataError
-from limen.lab.data.files import reading
 from limen.lab.data.images import Split
+from limen.lab.data.members import reading
 
 
 def read_payload(path: Path) -> bytes:

@@ -10,8 +10,9 @@ from limen.errors import DataError, SpecError, suggest
 from limen.lab.data.base import Progress
 from limen.lab.data.builtin import load_builtin, names
 from limen.lab.data.class_folders import load_class_folders
-from limen.lab.data.files import archive_suffix, path_kind
+from limen.lab.data.files import archive_suffix
 from limen.lab.data.images import ImageData, Split
+from limen.lab.data.members import path_kind
 from limen.lab.data.pixels import adapt
 
 

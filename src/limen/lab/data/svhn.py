@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from limen.errors import DataError
-from limen.lab.data.files import reading
 from limen.lab.data.idx import checked_labels
 from limen.lab.data.images import Split
+from limen.lab.data.members import reading
 
 
 def read_svhn(path: Path, classes: int) -> Split:

@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limen.errors import DataError, suggest
-from limen.lab.data.files import Files, open_files
-from limen.lab.data.layout import image_suffixes, is_visible, named, natural_key, only_archive
+from limen.lab.data.files import open_files
+from limen.lab.data.layout import image_suffixes, named, natural_key, only_archive
 from limen.lab.data.mask_pixels import decode_mask
+from limen.lab.data.members import Files
 from limen.lab.data.pixels import (
     TRY_STORED,
     TURNED_ALONE,
@@ -65,7 +66,7 @@ def find_anomalies(path: Path, normal: str | None) -> Layout | None:
     if archive := only_archive(files):
         return find_anomalies(archive, normal)
     names = sorted(
-        (name for name in files.files if is_visible(name) and Path(name).suffix.lower() in image_suffixes()),
+        (name for name in files.files if Path(name).suffix.lower() in image_suffixes()),
         key=natural_key,
     )
     tops = {f"/{name}".partition("/train/")[0].lstrip("/") for name in names if "/train/" in f"/{name}"}
@@ -161,9 +162,7 @@ def _check_divided(files: Files, top: str, images: dict[str, dict[str, list[str]
             (
                 folder
                 for folder in sorted(files.folders)
-                if folder.startswith(f"{top}{part}/")
-                and is_visible(folder)
-                and folder.removeprefix(f"{top}{part}/") not in images[part]
+                if folder.startswith(f"{top}{part}/") and folder.removeprefix(f"{top}{part}/") not in images[part]
             ),
             None,
         )

@@ -18,9 +18,10 @@ from PIL import Image
 from torch import Tensor
 
 from limen.errors import DataError
-from limen.lab.data.files import Files, open_files
+from limen.lab.data.files import open_files
 from limen.lab.data.images import ImageSamples, ImageSet
 from limen.lab.data.layout import named, only_archive
+from limen.lab.data.members import Files
 from limen.lab.data.pixels import Pixels, decode, is_turned, quiet_decoding, resize, stack
 from limen.lab.fields import Orientation
 from limen.lab.tasks.detection.annotations import WHOLE, Annotated, Annotation, Object

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from limen.errors import DataError
-from limen.lab.data.files import Files
-from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible, named
+from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, named
+from limen.lab.data.members import Files
 from limen.lab.tasks.detection.annotations import LARGEST_SIDE, WHOLE, Annotated, Annotation, Corners, Object
 
 _WORDS = re.compile(r"[A-Za-z]+")
@@ -30,7 +30,7 @@ _WORDS = re.compile(r"[A-Za-z]+")
 
 def coco_members(files: Files) -> list[str]:
     """The files that may be COCO's: JSON with instances or annotations in the name, else every JSON."""
-    every = [name for name in files.files if name.lower().endswith(".json") and is_visible(name)]
+    every = [name for name in files.files if name.lower().endswith(".json")]
     named = [name for name in every if {"instances", "coco"} & set(_words(name.rpartition("/")[2]))]
     return named or every
 
@@ -78,7 +78,7 @@ class _Images:
         self.elsewhere: list[str] = []
         """Those that were found in another folder than the JSON says."""
         for name in files.files:
-            if is_visible(name) and Path(name).suffix.lower() in image_suffixes():
+            if Path(name).suffix.lower() in image_suffixes():
                 self.by_last_name.setdefault(name.rpartition("/")[2], []).append(name)
 
     def find(self, given: object, annotation: str, shared: Collection[str]) -> str:

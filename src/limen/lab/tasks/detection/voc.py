@@ -18,8 +18,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from limen.errors import DataError
-from limen.lab.data.files import Files
-from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible, named, natural_key
+from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, named, natural_key
+from limen.lab.data.members import Files
 from limen.lab.tasks.detection.annotations import LARGEST_SIDE, WHOLE, Annotated, Annotation, Object
 
 _ANNOTATIONS = ("annotations", "annotation", "xml", "labels")
@@ -31,7 +31,7 @@ LARGEST_XML = 2**24
 
 def voc_members(files: Files) -> list[str]:
     """The annotations in Pascal VOC's form."""
-    return [name for name in files.files if name.lower().endswith(".xml") and is_visible(name)]
+    return [name for name in files.files if name.lower().endswith(".xml")]
 
 
 def read_voc(files: Files) -> Annotated:
@@ -54,7 +54,7 @@ def _images(files: Files) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     for name in files.files:
         folder, _, last = name.rpartition("/")
-        if is_visible(name) and Path(last).suffix.lower() in image_suffixes():
+        if Path(last).suffix.lower() in image_suffixes():
             key = (folder.lower(), Path(last).stem.lower())
             if key in found:
                 raise DataError(f"{files.where(name)} has the name of {found[key]!r}; keep one of them.")
@@ -102,7 +102,7 @@ def _listed(files: Files) -> dict[tuple[str, str], set[str]]:
     places = {}
     for name in files.files:
         *above, sets, main, last = ["", "", "", *name.split("/")]
-        if (sets.lower(), main.lower()) == _LISTS and is_visible(name) and last.lower().removesuffix(".txt") in known:
+        if (sets.lower(), main.lower()) == _LISTS and last.lower().removesuffix(".txt") in known:
             places[name] = ("/".join(filter(None, above)), known[last.lower().removesuffix(".txt")])
     lists = {places[name]: _names(content, files.where(name)) for name, content in files.read(list(places))}
     for group in {group for group, _ in lists}:

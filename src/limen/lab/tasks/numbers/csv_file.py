@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limen.errors import DataError, SpecError, suggest
-from limen.lab.data.files import path_kind, reading
+from limen.lab.data.members import path_kind, reading
 
 BLANKS = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 """What counts as no value, in any case."""

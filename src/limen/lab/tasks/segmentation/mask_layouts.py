@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limen.errors import DataError
-from limen.lab.data.files import Files, open_files
-from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible, natural_key, only_archive, split_archives
+from limen.lab.data.files import open_files
+from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, natural_key, only_archive, split_archives
+from limen.lab.data.members import Files
 
 VOLUME_SUFFIX = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 WHOLE = "whole"
@@ -55,10 +56,10 @@ class Pairs:
 def is_volume(name: str) -> bool:
     """Whether a file is a NIfTI volume by its name.
 
-    >>> is_volume("imagesTr/liver_0.nii.gz"), is_volume("imagesTr/._liver_0.nii.gz")
+    >>> is_volume("imagesTr/liver_0.nii.gz"), is_volume("imagesTr/liver_0.png")
     (True, False)
     """
-    return bool(VOLUME_SUFFIX.search(name)) and is_visible(name)
+    return bool(VOLUME_SUFFIX.search(name))
 
 
 def find_files(path: Path) -> Files:
@@ -112,7 +113,7 @@ def _members(files: Files, folders: tuple[str, ...]) -> dict[_Key, str]:
     found: dict[_Key, str] = {}
     for name in files.files:
         *above, last = name.split("/")
-        if not is_visible(name) or Path(last).suffix.lower() not in image_suffixes():
+        if Path(last).suffix.lower() not in image_suffixes():
             continue
         naming = [index for index, part in enumerate(above) if part.lower() in (*_IMAGES, *_MASKS)]
         if naming and above[naming[-1]].lower() in folders:

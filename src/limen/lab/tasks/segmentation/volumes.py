@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from limen.errors import DataError, require
-from limen.lab.data.files import LARGEST_MEMBER, Files
-from limen.lab.data.layout import is_visible, named, natural_key
+from limen.lab.data.layout import named, natural_key
 from limen.lab.data.mask_pixels import resized_mask
+from limen.lab.data.members import LARGEST_MEMBER, Files
 from limen.lab.data.pixels import Pixels, resize
 from limen.lab.tasks.segmentation.axial import Volume, laid
 from limen.lab.tasks.segmentation.mask_images import Decoded
@@ -114,7 +114,7 @@ def _kind(name: str) -> tuple[str, _Key]:
 
 def _described(files: Files) -> dict[str, Any]:
     """What a ``dataset.json`` says; nothing where there is none."""
-    name = next((name for name in files.files if name.rpartition("/")[2] == "dataset.json" and is_visible(name)), None)
+    name = next((name for name in files.files if name.rpartition("/")[2] == "dataset.json"), None)
     if name is None:
         return {}
     content = next(content for _, content in files.read([name]))
