@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-from limen.lab.option import NOT_AN_OPTION, Option, as_device, as_ends, as_range, as_seeds, as_size, as_specs
+from limen.lab.option import (
+    LONGEST_EDGE,
+    NOT_AN_OPTION,
+    Option,
+    as_device,
+    as_ends,
+    as_range,
+    as_seeds,
+    as_size,
+    as_specs,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel as Declarations  # what the settings are to whoever makes them
@@ -31,6 +41,7 @@ Count = Annotated[int, Ge(1), Le(10**9)]
 Rate = Annotated[float, Gt(0), Finite()]
 Fraction = Annotated[float, Gt(0), Lt(1)]
 Ends = tuple[float, float]
+Edge = Annotated[int, Ge(1), Le(LONGEST_EDGE)]
 Orientation = Literal["header", "stored"]
 
 
@@ -112,7 +123,7 @@ class StudyFields(Declarations):
     activation_lr: Annotated[Rate | None, Option("Learning rate of the activations alone. Default: --lr.")] = None
     weight_decay: Annotated[float, Ge(0), Finite(), Option("Decoupled; never on activation parameters.")] = 0.0
     image_size: Annotated[
-        tuple[int, int] | None,
+        tuple[Edge, Edge] | None,
         Option("Resize images to 32 or 32x48 (height x width).", given=str, read=as_size),
     ] = None
     grey: Annotated[bool, Option("Read images as grey.")] = False

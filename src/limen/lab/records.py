@@ -5,6 +5,7 @@ A record holds everything the tables and the report show, so both can be made ag
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -218,6 +219,22 @@ class RunRecord(Record):
     """For the search: the plan it came to; for the optimised network: the plan it was built by."""
     shown: Shown | None = None
     """What the report draws of this run's predictions."""
+
+
+def failed_run(activation: str, seed: int, failure: str) -> RunRecord:
+    """The record of a run of which there is nothing but the reason that it failed."""
+    return RunRecord(
+        activation=activation,
+        seed=seed,
+        status="failed",
+        failure=failure,
+        epochs=0,
+        seconds=0.0,
+        ms_per_step=math.nan,
+        peak_memory_mb=math.nan,
+        parameters=0,
+        activation_parameters=0,
+    )
 
 
 class CostRow(Record):

@@ -11,7 +11,7 @@ from limen.lab.study.checks import check
 from limen.lab.study.listener import Listener
 from limen.lab.study.preparing import environment, prepare, probe
 from limen.lab.study.result import Result, conclude
-from limen.lab.study.running import train_missing
+from limen.lab.study.running import keep_costs, train_missing
 from limen.lab.study.store import StudyFolder
 from limen.lab.tasks import registry
 from limen.lab.training import cost, notes
@@ -33,5 +33,6 @@ def compare(
         run_one = partial(training.run, experiment, extra=notes.extra(experiment))
         train_missing(experiment, study, folder, listener, unreached, run_one)
         if not set(study.settings.activations) <= {row.activation for row in folder.read_costs()}:
-            folder.write_costs(cost.measure(replace(experiment, settings=study.settings), listener.timing))
+            every = replace(experiment, settings=study.settings)
+            keep_costs(folder, lambda: cost.measure(every, listener.timing))
         return conclude(task, folder, study)

@@ -13,6 +13,7 @@ from limen.lab.settings import StudySettings
 from limen.lab.training import run as training
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
+from limen.lab.training.room import require_step
 from limen.lab.training.task import ANY, Task
 
 
@@ -25,6 +26,7 @@ def probe(experiment: Experiment) -> list[str]:
     """Build the network once and run two examples through it; return the activations that a swap cannot reach."""
     task, data, settings = experiment.task, experiment.data, experiment.settings
     network, report = training.build(experiment, settings.baseline, seed=0)
+    require_step(experiment)
     inputs, _ = next(iter(Batches(data.train, 2)))
     unit = data.facts().unit
     try:

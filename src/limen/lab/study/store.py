@@ -24,11 +24,14 @@ from pydantic_core import from_json
 from limen.errors import StudyError
 from limen.lab.records import CostRow, DataFacts, Record, RunRecord, SummaryRow
 from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
+from limen.reading import read_whole
 
 M = TypeVar("M", bound=BaseModel)
 
 OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "plan.json", "report.html", "reproduction.csv")
 
+LARGEST_RECORD = 2**28
+"""Bytes of one file that is read."""
 VERSION = 2
 """Of the files in JSON. 2 says so in each of them; 1, which did not, is read as it is."""
 
@@ -248,7 +251,7 @@ def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> boo
 
 def _parsed(path: Path, model: type[M]) -> M:
     try:
-        held = from_json(path.read_bytes())
+        held = from_json(read_whole(path, LARGEST_RECORD, StudyError))
         version = held.pop("version", 1) if isinstance(held, dict) else 1
         if not isinstance(version, int) or version < 1:
             raise _unreadable(path, "version", "Input should be a whole number from 1 on")

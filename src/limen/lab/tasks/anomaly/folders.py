@@ -33,6 +33,7 @@ from limen.lab.data.pixels import (
     decode,
     is_turned,
     quiet_decoding,
+    require_room,
     resize,
     stack,
 )
@@ -267,7 +268,13 @@ class _Reader:
     def split(self, kinds: list[str], members: dict[str, list[str]], *, anomalous: bool) -> AnomalySplit:
         """The images of some kinds, with their masks."""
         names = [name for kind in kinds for name in members[kind]]
-        pictures = {name: self._image(name, content) for name, content in self.files.read(names)}
+        pictures: dict[str, Pixels] = {}
+        if self.image_size is not None:
+            require_room(len(names), self.image_size)
+        for name, content in self.files.read(names):
+            pictures[name] = self._image(name, content)
+            if len(pictures) == 1:
+                require_room(len(names), pictures[name].shape[:2], 1 + pictures[name][0, 0].size)  # with its mask
         images = stack([pictures.pop(name) for name in names])
         masks = torch.full((len(names), *images.shape[2:]), UNKNOWN if anomalous else 0, dtype=torch.uint8)
         owners = {self.masks[name]: (index, name) for index, name in enumerate(names) if name in self.masks}
