@@ -12,8 +12,8 @@ from limen.errors import LimenError
 def read_whole(path: Path, largest: int, error: type[LimenError]) -> bytes:
     """The content of a file; raises an ``error`` where it is none or has more than ``largest`` bytes."""
     status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise error(f"{path} is no file but a folder, a device or a pipe; give a file.")
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # opening a folder says what it is
+        raise error(f"{path} is no file but a device, a pipe or the like; give a file.")
     if status.st_size > largest:
         raise error(f"{path} has {status.st_size:,} bytes, more than the {largest:,} allowed.")
     with path.open("rb") as file:

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers_commands import FAST, refused
-from helpers_lab import Command
 
 from limen.commands.inspecting import load_weights
 from limen.errors import DataError, LimenError
@@ -61,6 +59,14 @@ CONTENTS = {
 }
 
 
+def said(read: Callable[[Path], object], path: Path) -> object:
+    """The error's sentence, or what was read."""
+    try:
+        return read(path)
+    except LimenError as error:
+        return str(error)
+
+
 @pytest.mark.parametrize("what", READERS)
 def test_what_is_none_of_ours_is_refused_in_one_sentence(what: str, tmp_path: Path) -> None:
     name, read = READERS[what]
@@ -68,15 +74,12 @@ def test_what_is_none_of_ours_is_refused_in_one_sentence(what: str, tmp_path: Pa
     path.parent.mkdir(exist_ok=True)
     for kind, content in CONTENTS.items():
         path.write_bytes(content)
-        try:
-            found = read(path)
-        except LimenError as error:
-            assert "\n" not in str(error), kind
-            assert len(str(error)) < 1000, kind
-        else:
-            assert what == "rows", kind
-            assert found == (), kind
-        path.unlink()
+        found = said(read, path)
+        if what in ("rows", "costs") and found == ():
+            continue
+        assert isinstance(found, str), kind
+        assert "\n" not in found, kind
+        assert len(found) < 1000, kind
 
 
 @pytest.mark.parametrize("what", READERS)
@@ -85,7 +88,7 @@ def test_a_pipe_is_not_waited_for(what: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     os.mkfifo(path)
-    with pytest.raises(LimenError, match=r"is no file but a folder, a device or a pipe|there is no file of weights"):
+    with pytest.raises(LimenError, match=r"is no file but a device, a pipe or the like|there is no file of weights"):
         read(path)
 
 
@@ -119,7 +122,7 @@ def test_weights_that_unpack_are_refused(tmp_path: Path) -> None:
 
 def test_a_download_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless:
-        def __enter__(self) -> Endless:
+        def __enter__(self) -> object:
             return self
 
         def __exit__(self, *_: object) -> None:
@@ -138,21 +141,8 @@ def test_a_download_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         fetch(RemoteFile("x.gz", "md5:" + "0" * 32), "http://localhost/", tmp_path)
     assert list(tmp_path.iterdir()) == []
     os.mkfifo(tmp_path / "x.gz")
-    with pytest.raises(DataError, match="is no file but a folder, a device or a pipe; remove it"):
+    with pytest.raises(DataError, match="is no file but a folder, a device or the like; remove it"):
         fetch(RemoteFile("x.gz", "md5:" + "0" * 32), "http://localhost/", tmp_path)
-
-
-def test_words_that_are_no_text_are_refused(run: Command, tmp_path: Path) -> None:
-    word = os.fsdecode(b"caf\xe9")
-    for option in ("--data", "--out"):
-        assert r"'caf\udce9' is no text in UTF-8; rename" in refused(run, *FAST, option, word)
-
-
-def test_what_a_terminal_obeys_is_shown_and_not_said(run: Command, tmp_path: Path) -> None:
-    name = "pets\x1b[31m\nred"
-    (tmp_path / name).mkdir()
-    sentence = refused(run, "compare", "--data", f"./{name}")
-    assert r"pets\x1b[31m\nred is empty" in sentence
 
 
 def test_json_of_a_run_keeps_to_its_limits(tmp_path: Path) -> None:

@@ -49,12 +49,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 def _check_words() -> None:
     """What is given stands in files, which are UTF-8."""
-    for word in sys.argv:
-        try:
-            word.encode()
-        except UnicodeEncodeError:
-            shown = word.encode(errors="backslashreplace").decode()
-            raise SpecError(f"'{shown}' is no text in UTF-8; rename that file or folder.") from None
+    word = next((word for word in sys.argv if any("\ud800" <= char <= "\udfff" for char in word)), None)
+    if word is not None:
+        shown = word.encode(errors="backslashreplace").decode()
+        raise SpecError(f"'{shown}' is no text in UTF-8; rename that file or folder.")
 
 
 def fail(sentence: str, code: int) -> NoReturn:

@@ -151,11 +151,13 @@ class Plan:
         limen.errors.PlanError: nowhere.json cannot be read (...); give a file that Plan.save wrote.
         """
         try:
-            value = json.loads(read_whole(Path(path), LARGEST, PlanError))
+            content = read_whole(Path(path), LARGEST, PlanError)
         except OSError as error:
             raise PlanError(
                 f"{os.fspath(path)} cannot be read ({error.strerror or error}); give a file that Plan.save wrote."
             ) from None
+        try:
+            value = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise PlanError(f"{os.fspath(path)} is not JSON ({error}); give a file that Plan.save wrote.") from None
         return cls.from_dict(value, os.fspath(path))

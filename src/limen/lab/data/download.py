@@ -12,7 +12,6 @@ import requests  # what pooch downloads with
 from limen.errors import DataError
 from limen.lab.data.members import path_kind
 
-
 LARGEST_DOWNLOAD = 2**28
 """Bytes. The largest published file has 182 million."""
 
@@ -29,7 +28,7 @@ def fetch(file: RemoteFile, base_url: str, folder: Path) -> Path:
     """Return the file in ``folder``, downloaded from ``base_url`` unless it is there and its hash is right."""
     url = base_url.rstrip("/") + "/" + file.name
     if path_kind(folder / file.name) not in ("file", "missing"):
-        raise DataError(f"{folder / file.name} is no file but a folder, a device or a pipe; remove it.")
+        raise DataError(f"{folder / file.name} is no file but a folder, a device or the like; remove it.")
     try:
         path = pooch.retrieve(url, file.hash, fname=file.name, path=folder, downloader=_download)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError

@@ -38,9 +38,7 @@ def _unpacked(content: bytes, path: Path) -> bytes:
             pieces.append(piece)
             length += len(piece)
             if length > LARGEST_IDX:
-                raise DataError(
-                    f"{path} unpacks to more than the {LARGEST_IDX:,} bytes allowed; give the official file."
-                )
+                raise DataError(f"{path} unpacks to more than {LARGEST_IDX:,} bytes; give the official file.")
     return b"".join(pieces)
 
 

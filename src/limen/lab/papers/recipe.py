@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import reprlib
 import sys
 from collections.abc import Mapping
 from functools import cached_property
@@ -26,6 +27,8 @@ else:
     import tomli as tomllib
 
 HERE = Path(__file__).parent
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
 LARGEST = 2**22
 """Bytes of a recipe, and of a table beside it."""
 RECIPES, PUBLISHED = HERE / "recipes", HERE / "published"
@@ -167,7 +170,7 @@ def _parsed(path: Path, values: Mapping[str, Any]) -> Recipe:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))
         raise SpecError(
-            f"the recipe {path}: {field}: {problem['msg'].lower()} (given: {problem['input']!r})."
+            f"the recipe {path}: {field}: {problem['msg'].lower()} (given: {_SHORT.repr(problem['input'])})."
         ) from None
     protocol = recipe.study_settings(data="digits").protocol
     if protocol != "both":

@@ -22,7 +22,16 @@ from limen.errors import PlanError, StudyError
 from limen.lab.numerals import stored_fields
 from limen.lab.records import CostRow, EpochRow, GradientRow, RunRecord, SiteRow
 from limen.lab.study.result import searched_plan
-from limen.lab.study.store import LARGEST_RECORD, NO_COLUMNS, Study, StudyFolder, as_csv, as_json, run_row, write_atomically
+from limen.lab.study.store import (
+    LARGEST_RECORD,
+    NO_COLUMNS,
+    Study,
+    StudyFolder,
+    as_csv,
+    as_json,
+    run_row,
+    write_atomically,
+)
 from limen.lab.tasks import registry
 from limen.lab.training.task import Task
 from limen.reading import read_whole
