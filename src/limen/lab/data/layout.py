@@ -72,15 +72,16 @@ class _Folder:
     def name(self) -> str:
         return self.path.rpartition("/")[2]
 
+    @functools.cached_property
     def first_image(self) -> str | None:
         """Return an image in this folder or below it, if there is one."""
         if self.images:
             return self.images[0]
-        return next(filter(None, (folder.first_image() for folder in self.folders.values())), None)
+        return next(filter(None, (folder.first_image for folder in self.folders.values())), None)
 
     def holders(self) -> list[_Folder]:
         """Return the sub-folders that hold images, at any depth."""
-        return [folder for folder in self.folders.values() if folder.first_image()]
+        return [folder for folder in self.folders.values() if folder.first_image]
 
 
 def find_splits(path: Path, kind: Kind | None = None) -> dict[str, ClassFolders]:
@@ -183,7 +184,7 @@ def _add(splits: dict[str, ClassFolders], name: str, found: ClassFolders, path: 
 
 def only_archive(files: Files, kind: Kind = IMAGES) -> Path | None:
     """Return the archive of a folder that holds nothing else to read: it is what the folder stands for."""
-    if path_kind(files.path) != "folder" or _grow(files, kind).first_image():
+    if path_kind(files.path) != "folder" or _grow(files, kind).first_image:
         return None
     archives = [name for name in files.files if archive_suffix(name)]
     return files.path / archives[0] if len(archives) == 1 and "/" not in archives[0] else None
@@ -245,7 +246,7 @@ def _below_top(root: _Folder) -> _Folder:
 
 def _classes_in(files: Files, folder: _Folder, kind: Kind) -> ClassFolders:
     for inner in folder.folders.values():
-        deeper = next((below.first_image() for below in inner.holders()), None)
+        deeper = next((below.first_image for below in inner.holders()), None)
         if deeper:
             raise DataError(
                 f"{files.where(deeper)} lies deeper than its class folder {inner.path!r}; "

@@ -67,12 +67,15 @@ def _next_block(file: BinaryIO, count: int) -> bytes:
     block = file.read(BLOCK)
     if block == bytes(BLOCK):
         return b""
-    # Checksums count bytes as unsigned; early tars of Sun counted them as signed.
-    unsigned = sum(block[:148]) + 8 * 32 + sum(block[156:])
-    signed = unsigned - 256 * sum(byte > 127 for byte in block[:148] + block[156:])
-    if len(block) < BLOCK or _number(block[148:156]) not in (unsigned, signed):
+    if len(block) < BLOCK or not _is_summed(block):
         raise tarfile.ReadError(f"no end mark after {count} members")
     return block
+
+
+def _is_summed(block: bytes) -> bool:
+    """Whether the checksum is right. It counts bytes as unsigned; early tars of Sun counted them as signed."""
+    stated, summed = _number(block[148:156]), block[:148] + 8 * b" " + block[156:]
+    return stated == sum(summed) or stated == sum(summed) - 256 * sum(byte > 127 for byte in summed)
 
 
 def _header(file: BinaryIO, size: int, headers: int) -> bytes:
