@@ -133,7 +133,7 @@ def _number(field: bytes) -> int:
     if field[:1] == b"\x80":
         return int.from_bytes(field[1:], "big")
     digits = field.partition(b"\0")[0].strip()
-    if not re.fullmatch(rb"[0-7]*", digits):
+    if digits and not digits.isdigit():
         raise tarfile.ReadError("a header with a number that is none")
     return int(digits or b"0", 8)
 
