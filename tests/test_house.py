@@ -19,6 +19,7 @@ GUIDE = SOURCE.parent.parent / "CONTRIBUTING.md"
 FLOORS = (
     ("errors",),
     ("memory",),
+    ("reading",),
     ("tracing",),
     ("stream",),
     ("formula",),

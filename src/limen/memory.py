@@ -6,21 +6,32 @@ import os
 
 from limen.errors import LimenError
 
+_ON_CPU = "can't allocate memory"
+"""What torch's allocator on a CPU says in a RuntimeError."""
+_CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
 
 class TooLargeError(LimenError, MemoryError):
     """Something needs more memory than there is."""
 
 
 def physical_bytes() -> int | None:
-    """The machine's memory; None where the system does not tell.
+    """The memory that this process may have: the machine's, or its container's; None where the system does not tell.
 
     >>> (physical_bytes() or 1) > 0
     True
     """
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
-        return None
+    return min((size for size in (_of_machine(), _of_container(), _of_process()) if size), default=None)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left: Python's, NumPy's, or torch's on any device.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("no such operator"))
+    (True, False)
+    """
+    named = "OutOfMemoryError" in (kind.__name__ for kind in type(error).__mro__)  # torch's, on a GPU
+    return isinstance(error, MemoryError) or named or (isinstance(error, RuntimeError) and _ON_CPU in str(error))
 
 
 def require_memory(needed: int, what: str, instead: str) -> None:
@@ -43,3 +54,31 @@ def require_memory(needed: int, what: str, instead: str) -> None:
         raise TooLargeError(
             f"{what} needs {needed / 1e9:,.1f} GB of memory and there are {there / 1e9:,.1f} GB; {instead}."
         )
+
+
+def _of_machine() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return None
+
+
+def _of_container() -> int | None:
+    path = next((path for path in _CONTAINER if os.path.exists(path)), None)
+    if path is None:
+        return None
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):  # "max"
+        return None
+
+
+def _of_process() -> int | None:
+    """What ``ulimit -v`` says."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_commands import refused
+from helpers_commands import FAST, refused
 from helpers_lab import Command
 
 from limen import cli
@@ -63,3 +65,41 @@ def test_ctrl_c(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_json_cannot_say_is_null(value: Any, expected: Any) -> None:
     assert finite(value) == expected
+
+
+def test_words_that_are_no_text_are_refused(run: Command, tmp_path: Path) -> None:
+    word = os.fsdecode(b"caf\xe9")
+    for option in ("--data", "--out"):
+        assert r"'caf\udce9' is no text in UTF-8; rename" in refused(run, *FAST, option, word)
+
+
+def test_what_a_terminal_obeys_is_shown_and_not_said(run: Command, tmp_path: Path) -> None:
+    name = "pets\x1b[31m\nred"
+    (tmp_path / name).mkdir()
+    sentence = refused(run, "compare", "--data", f"./{name}")
+    assert r"pets\x1b[31m\nred is empty" in sentence
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail]\nDefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+    ],
+)
+def test_no_memory_is_one_sentence(error: Exception, run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **named: object) -> None:
+        raise error
+
+    monkeypatch.setattr(study, "compare", fail)
+    assert "limen: there is not enough memory (" in refused(run, "compare")
+
+
+def test_another_error_of_the_runtime_is_let_through(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **named: object) -> None:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(study, "compare", fail)
+    monkeypatch.setattr(sys, "argv", ["limen", "compare"])
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        cli.main()

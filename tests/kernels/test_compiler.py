@@ -88,6 +88,26 @@ def test_compiler_that_fails(tmp_path, monkeypatch, folder, body, message):
     assert cache_trouble() == ""
 
 
+@pytest.mark.parametrize("to", [1, 2])
+def test_compiler_that_prints_without_end_is_stopped(tmp_path, monkeypatch, folder, to):
+    use_script(tmp_path, monkeypatch, f"echo \"first $(printf '\\033[31m')\" >&2\nexec yes error of the kernel >&{to}")
+    start = time.monotonic()
+    with pytest.raises(NoCompilerError, match=r"printed more than 1,048,576 bytes and was stopped: first \[31m"):
+        works()
+    assert time.monotonic() - start < 20
+    assert list(folder.iterdir()) == []
+
+
+def test_what_a_compiler_says_is_repeated_in_part(tmp_path, monkeypatch):
+    use_script(
+        tmp_path, monkeypatch, "head -c 500000 /dev/zero | tr '\\0' 'e' >&2\nprintf '\\033[1m error' >&2\nexit 1"
+    )
+    with pytest.raises(NoCompilerError) as caught:
+        works()
+    said = str(caught.value).partition("exit code 1: ")[2]
+    assert said == "e" * 200
+
+
 def test_false_is_no_compiler(monkeypatch):
     monkeypatch.setenv("LIMEN_CC", "/bin/false")
     with pytest.raises(NoCompilerError, match="failed with exit code 1"):

@@ -15,9 +15,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from limen.commands import interrupting
-from limen.errors import LimenError, missing
+from limen.errors import LimenError, SpecError, missing
+from limen.memory import is_out_of_memory
 
 EXIT_BAD_INPUT = 2
+LONGEST_SENTENCE = 2000
+"""Characters."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
@@ -37,26 +40,45 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     def told(*args: Any, **kwargs: Any) -> None:
         try:
+            _check_words()
             function(*args, **kwargs)
         except BrokenPipeError:
             # Whoever read our output, such as head, has had enough; Python must not try to flush the rest.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (LimenError, OSError, ModuleNotFoundError) as error:
-            if "--debug" in sys.argv:
+        except (LimenError, OSError, ModuleNotFoundError, MemoryError, RuntimeError) as error:
+            unforeseen = isinstance(error, RuntimeError) and not is_out_of_memory(error)
+            if unforeseen or "--debug" in sys.argv:
                 raise
             fail(sentence(error), EXIT_BAD_INPUT)
 
     return guarded
 
 
+def _check_words() -> None:
+    """What is given stands in files, which are UTF-8."""
+    word = next((word for word in sys.argv if any("\ud800" <= char <= "\udfff" for char in word)), None)
+    if word is not None:
+        shown = word.encode(errors="backslashreplace").decode()
+        raise SpecError(f"'{shown}' is no text in UTF-8; rename that file or folder.")
+
+
 def fail(sentence: str, code: int) -> NoReturn:
     """Say why on standard error, and end."""
-    print(f"limen: {sentence}", file=sys.stderr)
+    print(f"limen: {_plain(sentence)}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+def _plain(text: str) -> str:
+    """On one line of bounded length: what it repeats, such as a file's name, may hold what a terminal obeys."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return shown if len(shown) <= LONGEST_SENTENCE else f"{shown[:LONGEST_SENTENCE]}…"
 
 
 def sentence(error: Exception) -> str:
     """What went wrong and what to do, for a person."""
+    if is_out_of_memory(error) and not isinstance(error, LimenError):
+        said = " ".join(str(error).split())[:200] or "no more could be had"
+        return f"there is not enough memory ({said}); give a smaller --batch-size or --image-size, or less data."
     if isinstance(error, ModuleNotFoundError) and not isinstance(error, LimenError):
         package = str(error.name).partition(".")[0]
         return str(missing("lab", f"this needs {package}"))
@@ -103,7 +125,15 @@ def show(result: Any, as_json: bool) -> None:
 
         print_result(result, Console())
     if result.runs and len(result.failed) == len(result.runs):
-        fail("every run failed: the loss stopped being finite; try a smaller --lr.", EXIT_BAD_INPUT)
+        fail(f"every run failed: {_why(result.failed)}", EXIT_BAD_INPUT)
+
+
+def _why(failed: Any) -> str:
+    from limen.lab.study.running import NO_MEMORY
+
+    if all(run.failure.startswith(NO_MEMORY) for run in failed):
+        return f"{NO_MEMORY}; give a smaller --batch-size or --image-size, or less data, and another --out."
+    return "the loss stopped being finite; try a smaller --lr."
 
 
 def finite(value: Any) -> Any:

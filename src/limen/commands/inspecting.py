@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,9 @@ def _read(path: Path) -> Mapping[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(path))
+        _check_packed(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, SpecError):
         raise
     except Exception as error:  # damaged files fail in many ways
         raise SpecError(
@@ -94,6 +96,19 @@ def _read(path: Path) -> Mapping[str, Any]:
         if not isinstance(key, str):
             raise SpecError(f"the weights {path} have {key!r} where a tensor's name belongs; save model.state_dict().")
     return state
+
+
+def _check_packed(path: Path) -> None:
+    """Raise for an archive that unpacks to more than it is: torch.save packs nothing."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        held = sum(info.file_size for info in archive.infolist())
+    if held > path.stat().st_size:
+        raise SpecError(
+            f"the weights {path} unpack to {held:,} bytes, more than the file has; save model.state_dict() with "
+            "torch.save or as .safetensors."
+        )
 
 
 def save(axes: Axes, path: Path) -> None:

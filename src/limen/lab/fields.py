@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from limen.lab.option import (
+    LONGEST_EDGE,
     NOT_AN_OPTION,
     Option,
     as_device,
@@ -47,6 +48,7 @@ Count = Annotated[int, Ge(1), Le(10**9)]
 Rate = Annotated[float, Gt(0), Finite()]
 Fraction = Annotated[float, Gt(0), Lt(1)]
 Ends = tuple[float, float]
+Edge = Annotated[int, Ge(1), Le(LONGEST_EDGE)]
 Orientation = Literal["header", "stored"]
 
 
@@ -141,7 +143,7 @@ class StudyFields(Declarations):
     activation_lr: Annotated[Rate | None, Option("Learning rate of the activations alone. Default: --lr.")] = None
     weight_decay: Annotated[float, Ge(0), Finite(), Option("Decoupled; never on activation parameters.")] = 0.0
     image_size: Annotated[
-        tuple[int, int] | None,
+        tuple[Edge, Edge] | None,
         Option("Resize images to 32 or 32x48 (height x width).", given=str, read=as_size, write=of_size),
     ] = None
     grey: Annotated[bool, Option("Read images as grey.")] = False

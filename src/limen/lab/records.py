@@ -5,6 +5,7 @@ A record holds everything the tables and the report show, so both can be made ag
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -305,6 +306,22 @@ class RunRecord(Record):
 
 TORCHS_RELU = "torch.nn.ReLU"
 """What is timed beside a study's activations: the network as it was built."""
+
+
+def failed_run(activation: str, seed: int, failure: str) -> RunRecord:
+    """The record of a run of which there is nothing but the reason that it failed."""
+    return RunRecord(
+        activation=activation,
+        seed=seed,
+        status="failed",
+        failure=failure,
+        epochs=0,
+        seconds=0.0,
+        ms_per_step=math.nan,
+        peak_memory_mb=math.nan,
+        parameters=0,
+        activation_parameters=0,
+    )
 
 
 class CostRow(Record):

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from limen.errors import PlanError
+from limen.reading import read_whole
 from limen.selection.checks import Fields
 from limen.selection.choice import Choice
 
 FORMAT = "limen.plan"
 VERSION = 1
+LARGEST = 2**26
+"""Bytes of a plan's file."""
 RULES = ("largest", "grouped")
 
 
@@ -148,11 +151,13 @@ class Plan:
         limen.errors.PlanError: nowhere.json cannot be read (...); give a file that Plan.save wrote.
         """
         try:
-            value = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = read_whole(Path(path), LARGEST, PlanError)
         except OSError as error:
             raise PlanError(
                 f"{os.fspath(path)} cannot be read ({error.strerror or error}); give a file that Plan.save wrote."
             ) from None
+        try:
+            value = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise PlanError(f"{os.fspath(path)} is not JSON ({error}); give a file that Plan.save wrote.") from None
         return cls.from_dict(value, os.fspath(path))

@@ -123,9 +123,9 @@ def test_tar_links_to_members_are_followed(tmp_path: Path) -> None:
 
 
 def test_links_in_folders_are_followed_but_never_in_circles(tmp_path: Path) -> None:
-    write_folder(tmp_path / "store", {"1.png": png(1)})
+    write_folder(tmp_path / "data/.store", {"1.png": png(1)})
     write_folder(tmp_path / "data", {"a/1.png": png(2)})
-    (tmp_path / "data/b").symlink_to(tmp_path / "store")
+    (tmp_path / "data/b").symlink_to(tmp_path / "data/.store")
     (tmp_path / "data/a/up").symlink_to(tmp_path / "data")
     assert values(load(str(tmp_path / "data"))) == [("a", 2), ("b", 1)]
 

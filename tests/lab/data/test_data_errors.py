@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from limen.errors import DataError, LimenError, SpecError
-from limen.lab.data import files, load
+from limen.lab.data import load
+from limen.lab.data import members as listing
 
 
 def message(source: Path | str, **options: object) -> str:
@@ -168,14 +169,14 @@ def test_link_to_nowhere_in_a_folder(tmp_path: Path) -> None:
 
 
 def test_member_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LARGEST_MEMBER", 1000)
+    monkeypatch.setattr(listing, "LARGEST_MEMBER", 1000)
     members = {**FLAT, "cat/5.png": bytes(2000)}
     for path in (
         write_zip(tmp_path / "p.zip", members),
         write_tar(tmp_path / "p.tgz", members),
         write_folder(tmp_path / "p", members),
     ):
-        assert "says it has 2,000 bytes, more than the 1,000 allowed" in message(path)
+        assert "has 2,000 bytes, more than the 1,000 allowed" in message(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", png()[:40], png()[:-20]])

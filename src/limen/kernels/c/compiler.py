@@ -20,14 +20,20 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
 from limen.kernels.errors import NoKernelError
 
 TIMEOUT = 120.0
+MOST_PRINTED, MOST_READ = 2**20, 2**16
+"""Bytes after which a compiler that prints without end is stopped, and of which its message is taken."""
+LONGEST_MESSAGE = 200
+"""Characters of what it says that an error repeats."""
 FLAGS = (
     *("-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden"),
     # Fused multiply-adds across statements are GCC's default and not Clang's.
@@ -139,7 +145,7 @@ def open_library(path: Path, compiler: Compiler) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
-        raise NoCompilerError(f"{compiler.path} wrote a library that cannot be loaded: {error}.") from None
+        raise NoCompilerError(f"{compiler.path} wrote a library that cannot be loaded: {_plain(str(error))}.") from None
 
 
 def shares_torch_threads() -> bool:
@@ -193,7 +199,7 @@ def _located(command: str) -> tuple[str, ...] | None:
 
 def _version(path: str, own: list[str], work: Path) -> str:
     _, output, _ = _run([path, *own, "--version"], work)
-    return output.strip().partition("\n")[0]
+    return _plain(output.strip().partition("\n")[0])
 
 
 def _checked(command: list[str], work: Path) -> None:
@@ -204,7 +210,12 @@ def _checked(command: list[str], work: Path) -> None:
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     line = next((line for line in lines if "error" in line), lines[0] if lines else "it said nothing")
     ended = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-    raise NoCompilerError(f"{command[0]} {ended}: {line}")
+    raise NoCompilerError(f"{command[0]} {ended}: {_plain(line)}")
+
+
+def _plain(text: str) -> str:
+    """On one line, without what a terminal would obey, and not too long."""
+    return "".join(filter(str.isprintable, " ".join(text.split())))[:LONGEST_MESSAGE]
 
 
 def _run(command: list[str], work: Path) -> tuple[int, str, str]:
@@ -226,18 +237,34 @@ def _run(command: list[str], work: Path) -> tuple[int, str, str]:
                 start_new_session=True,
             )
             try:
-                code = process.wait(TIMEOUT)
-            except subprocess.TimeoutExpired:
-                _kill(process)
-                raise CompilerHungError(f"{command[0]} did not finish within {TIMEOUT:g} seconds.") from None
+                code = _ended(process, command[0], output, messages)
             except BaseException:
                 _kill(process)
                 raise
-            output.seek(0)
-            messages.seek(0)
-            return code, output.read().decode(errors="replace"), messages.read().decode(errors="replace")
+            return code, _beginning(output), _beginning(messages)
     except OSError as error:
         raise NoCompilerError(f"{command[0]} could not be run in {work}: {error.strerror or error}.") from None
+
+
+def _ended(process: subprocess.Popen[bytes], name: str, output: BinaryIO, messages: BinaryIO) -> int:
+    """The exit code, once there is one; raises if it takes too long or prints too much."""
+    until = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            # No later than by one long wait, which asks as often.
+            return process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            pass
+        if max(os.fstat(file.fileno()).st_size for file in (output, messages)) > MOST_PRINTED:
+            said = _plain(_beginning(messages).partition("\n")[0])
+            raise NoCompilerError(f"{name} printed more than {MOST_PRINTED:,} bytes and was stopped: {said}")
+        if time.monotonic() > until:
+            raise CompilerHungError(f"{name} did not finish within {TIMEOUT:g} seconds.")
+
+
+def _beginning(file: BinaryIO) -> str:
+    # The compiler writes where this file stands, so it must not be moved.
+    return os.pread(file.fileno(), MOST_READ, 0).decode(errors="replace")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -19,9 +19,10 @@ import torch
 from limen.errors import DataError
 from limen.lab.data import cifar, svhn
 from limen.lab.data.download import RemoteFile, fetch
-from limen.lab.data.files import open_files, path_kind
+from limen.lab.data.files import open_files
 from limen.lab.data.idx import read_idx_split, read_payload
 from limen.lab.data.images import ImageData, Split
+from limen.lab.data.members import path_kind
 
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")

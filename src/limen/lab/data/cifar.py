@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from limen.errors import DataError
-from limen.lab.data.files import Files
 from limen.lab.data.idx import checked_labels
 from limen.lab.data.images import Split
+from limen.lab.data.members import Files
 
 TRAIN_FILES = tuple(f"data_batch_{n}.bin" for n in range(1, 6))
 TEST_FILES = ("test_batch.bin",)

@@ -12,7 +12,7 @@ from limen.lab.data.base import Progress
 from limen.lab.data.files import archive_suffix
 from limen.lab.data.images import ImageData, Split
 from limen.lab.data.layout import ClassFolders, find_splits
-from limen.lab.data.pixels import Pixels, decode, quiet_decoding, stack
+from limen.lab.data.pixels import Pixels, decode, quiet_decoding, require_room, stack
 
 
 def load_class_folders(
@@ -74,6 +74,8 @@ class Reader:
 
     def read(self) -> dict[str, list[Pixels]]:
         """Return the pictures of each split, in the order of its classes and names."""
+        if self.image_size is not None:
+            require_room(self.total, self.image_size)
         with quiet_decoding():
             return {split: self._read_split(found) for split, found in self.splits.items()}
 
@@ -83,15 +85,17 @@ class Reader:
         for name, content in found.files.read(ordered):
             where = found.files.where(name)
             pictures[name] = decode(content, where, image_size=self.image_size, grey=self.grey)
-            self._check_size(where, pictures[name].shape[:2])
+            self._check_size(where, pictures[name])
             self.done += 1
             if self.progress:
                 self.progress(self.done, self.total)
         return [pictures.pop(name) for name in ordered]
 
-    def _check_size(self, where: str, size: tuple[int, ...]) -> None:
+    def _check_size(self, where: str, pixels: Pixels) -> None:
+        size = pixels.shape[:2]
         if self.first is None:
             self.first = where, size
+            require_room(self.total, size, pixels.size // (size[0] * size[1]))
         first, expected = self.first
         if size != expected:
             raise DataError(

@@ -6,6 +6,7 @@ http://yann.lecun.com/exdb/mnist/ describes it; Fashion-MNIST uses it too.
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 from pathlib import Path
@@ -15,17 +16,30 @@ import torch
 from numpy.typing import NDArray
 
 from limen.errors import DataError
-from limen.lab.data.files import reading
 from limen.lab.data.images import Split
+from limen.lab.data.members import content_of, reading
+
+LARGEST_IDX = 2**28
+"""Bytes."""
 
 
 def read_payload(path: Path) -> bytes:
     """Return the content of a file, unpacked if its name ends in ``.gz``."""
-    if path.suffix == ".gz":
-        with reading(path, "gzip file"), gzip.open(path) as file:
-            return file.read()
-    with reading(path, "file"):
-        return path.read_bytes()
+    with reading(path, "gzip file" if path.suffix == ".gz" else "file"):
+        content = content_of(path)
+        return _unpacked(content, path) if path.suffix == ".gz" else content
+
+
+def _unpacked(content: bytes, path: Path) -> bytes:
+    """In pieces, so that no more is unpacked than is allowed; MNIST's largest file has 47 MB."""
+    pieces, length = [], 0
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        while piece := file.read(2**20):
+            pieces.append(piece)
+            length += len(piece)
+            if length > LARGEST_IDX:
+                raise DataError(f"{path} unpacks to more than {LARGEST_IDX:,} bytes; give the official file.")
+    return b"".join(pieces)
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:

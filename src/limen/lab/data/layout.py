@@ -19,7 +19,8 @@ from pathlib import Path
 from PIL import Image
 
 from limen.errors import DataError
-from limen.lab.data.files import Files, archive_suffix, open_files, path_kind
+from limen.lab.data.files import archive_suffix, open_files
+from limen.lab.data.members import Files, path_kind
 
 SPLIT_NAMES = {
     "train": "train",
@@ -71,15 +72,16 @@ class _Folder:
     def name(self) -> str:
         return self.path.rpartition("/")[2]
 
+    @functools.cached_property
     def first_image(self) -> str | None:
         """Return an image in this folder or below it, if there is one."""
         if self.images:
             return self.images[0]
-        return next(filter(None, (folder.first_image() for folder in self.folders.values())), None)
+        return next(filter(None, (folder.first_image for folder in self.folders.values())), None)
 
     def holders(self) -> list[_Folder]:
         """Return the sub-folders that hold images, at any depth."""
-        return [folder for folder in self.folders.values() if folder.first_image()]
+        return [folder for folder in self.folders.values() if folder.first_image]
 
 
 def find_splits(path: Path, kind: Kind | None = None) -> dict[str, ClassFolders]:
@@ -182,9 +184,9 @@ def _add(splits: dict[str, ClassFolders], name: str, found: ClassFolders, path: 
 
 def only_archive(files: Files, kind: Kind = IMAGES) -> Path | None:
     """Return the archive of a folder that holds nothing else to read: it is what the folder stands for."""
-    if path_kind(files.path) != "folder" or _grow(files, kind).first_image():
+    if path_kind(files.path) != "folder" or _grow(files, kind).first_image:
         return None
-    archives = [name for name in files.files if archive_suffix(name) and is_visible(name)]
+    archives = [name for name in files.files if archive_suffix(name)]
     return files.path / archives[0] if len(archives) == 1 and "/" not in archives[0] else None
 
 
@@ -215,14 +217,13 @@ def _from_archives(files: Files, archives: dict[str, Path], kind: Kind) -> dict[
 
 
 def _grow(files: Files, kind: Kind) -> _Folder:
-    """Make the tree of folders and images, without hidden files, __MACOSX and files of other kinds."""
+    """Make the tree of folders and images, without files of other kinds."""
     root = _Folder("")
     for name in sorted(files.folders):
-        if is_visible(name):
-            _reach(root, name.split("/"))
+        _reach(root, name.split("/"))
     for name in files.files:
         *parents, last = name.split("/")
-        if is_visible(name) and Path(last).suffix.lower() in kind.suffixes():
+        if Path(last).suffix.lower() in kind.suffixes():
             _reach(root, parents).images.append(name)
     return root
 
@@ -232,11 +233,6 @@ def _reach(root: _Folder, parts: list[str]) -> _Folder:
     for n, part in enumerate(parts, 1):
         folder = folder.folders.setdefault(part, _Folder("/".join(parts[:n])))
     return folder
-
-
-def is_visible(name: str) -> bool:
-    """Return whether no part of a name is hidden or a Macintosh's own."""
-    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def _below_top(root: _Folder) -> _Folder:
@@ -250,7 +246,7 @@ def _below_top(root: _Folder) -> _Folder:
 
 def _classes_in(files: Files, folder: _Folder, kind: Kind) -> ClassFolders:
     for inner in folder.folders.values():
-        deeper = next((below.first_image() for below in inner.holders()), None)
+        deeper = next((below.first_image for below in inner.holders()), None)
         if deeper:
             raise DataError(
                 f"{files.where(deeper)} lies deeper than its class folder {inner.path!r}; "

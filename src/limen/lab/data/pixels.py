@@ -17,6 +17,7 @@ from torch import Tensor
 
 from limen.errors import DataError
 from limen.lab.data.layout import image_formats
+from limen.memory import require_memory
 
 Pixels = NDArray[np.uint8]
 """Of shape (H, W) for grey and (H, W, 3) for colour."""
@@ -116,12 +117,24 @@ def adapt(images: Tensor, *, image_size: tuple[int, int] | None, grey: bool) -> 
     channels, *size = images.shape[1:]
     if (channels == 1 or not grey) and image_size in (None, tuple(size)):
         return images
+    height, width = image_size or size
+    require_room(len(images), (height, width), 1 if grey else channels)
     mode = "L" if grey else "RGB" if channels == 3 else "L"
     pictures = (
         Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
         for pixels in images.permute(0, 2, 3, 1).contiguous().numpy()
     )
     return stack([np.asarray(resize(picture.convert(mode), image_size)) for picture in pictures])
+
+
+def require_room(count: int, size: tuple[int, ...], channels: int = 1) -> None:
+    """Raise before so many pictures of a height and width are read that they, and the tensor of them, do not fit."""
+    height, width = size
+    require_memory(
+        2 * count * height * width * channels,
+        f"reading {count:,} images of {height}×{width} pixels",
+        "give a smaller --image-size, or fewer images",
+    )
 
 
 def stack(pictures: list[Pixels]) -> Tensor:

@@ -10,9 +10,11 @@ from limen.errors import DataError, SpecError, suggest
 from limen.lab.data.base import Progress
 from limen.lab.data.builtin import load_builtin, names
 from limen.lab.data.class_folders import load_class_folders
-from limen.lab.data.files import archive_suffix, path_kind
+from limen.lab.data.files import archive_suffix
 from limen.lab.data.images import ImageData, Split
+from limen.lab.data.members import path_kind
 from limen.lab.data.pixels import adapt
+from limen.lab.option import LONGEST_EDGE
 
 
 def load(
@@ -37,8 +39,10 @@ def load(
     >>> data.image_shape, len(data.train), data.test
     ((1, 8, 8), 1797, None)
     """
-    if image_size is not None and min(image_size) < 1:
-        raise SpecError(f"The image size is {image_size[0]}×{image_size[1]}, but both must be 1 or more.")
+    if image_size is not None and not all(1 <= edge <= LONGEST_EDGE for edge in image_size):
+        raise SpecError(
+            f"The image size is {image_size[0]}×{image_size[1]}, but both must be from 1 to {LONGEST_EDGE:,}."
+        )
     if source in names():
         return _adapted(load_builtin(source, data_dir), image_size, grey)
     path = Path(os.path.expanduser(source))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
+import reprlib
 import sys
 from collections.abc import Mapping
 from functools import cached_property
@@ -17,6 +19,7 @@ from limen.lab.papers.table import Table, read
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.tasks import registry
 from limen.lab.training.task import Task
+from limen.reading import read_whole
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,6 +27,10 @@ else:
     import tomli as tomllib
 
 HERE = Path(__file__).parent
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+LARGEST = 2**22
+"""Bytes of a recipe, and of a table beside it."""
 RECIPES, PUBLISHED = HERE / "recipes", HERE / "published"
 TABLE_COLUMNS = ("data", "network", "metric", "value", "source")
 LAYER_COLUMNS = ("data", "layer", "claim", "candidates", "words", "source")
@@ -144,10 +151,10 @@ def load(name: str) -> Recipe:
     if path.parent == RECIPES and name not in names():
         raise SpecError(f"no recipe is called {name!r}. {suggest(name, names())}")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_whole(path, LARGEST, SpecError).decode())
     except FileNotFoundError:
         raise SpecError(f"there is no recipe at {path}; limen reproduce --list shows the recipes.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SpecError(f"the recipe {path} is not TOML: {error}.") from None
     return _parsed(path, values)
 
@@ -163,7 +170,7 @@ def _parsed(path: Path, values: Mapping[str, Any]) -> Recipe:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))
         raise SpecError(
-            f"the recipe {path}: {field}: {problem['msg'].lower()} (given: {problem['input']!r})."
+            f"the recipe {path}: {field}: {problem['msg'].lower()} (given: {_SHORT.repr(problem['input'])})."
         ) from None
     protocol = recipe.study_settings(data="digits").protocol
     if protocol != "both":
@@ -194,8 +201,8 @@ def _rows(recipe: Recipe, table: str, data: str, columns: tuple[str, ...]) -> li
     if path is None or Path(table).name != table:
         known = sorted(file.name for file in PUBLISHED.glob("*.csv"))
         raise SpecError(f"there is no published table {table!r}. {suggest(table, known)}")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    text = read_whole(path, LARGEST, SpecError).decode(errors="replace")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
     for number, row in enumerate(rows, start=2):
         if tuple(row) != columns or None in row.values():
             raise SpecError(f"{path}, line {number}: the columns must be {', '.join(columns)}.")

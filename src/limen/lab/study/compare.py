@@ -11,7 +11,7 @@ from limen.lab.study.checks import check
 from limen.lab.study.conducting import conduct
 from limen.lab.study.listener import Listener
 from limen.lab.study.result import Result
-from limen.lab.study.running import train_missing
+from limen.lab.study.running import keep_costs, train_missing
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.training.experiment import Experiment
 
@@ -31,5 +31,5 @@ def _train(experiment: Experiment, study: Study, folder: StudyFolder, listener: 
     run_one = partial(training.run, experiment, extra=notes.extra(experiment))
     train_missing(experiment, study, folder, listener, unreached, run_one)
     if not set(study.settings.activations) <= {row.activation for row in folder.read_costs()}:
-        costs = cost.measure(replace(experiment, settings=study.settings), listener.timing)
-        folder.write_costs(costs, study.origin)
+        every = replace(experiment, settings=study.settings)
+        keep_costs(folder, lambda: cost.measure(every, listener.timing), study.origin)

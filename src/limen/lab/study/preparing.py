@@ -12,6 +12,7 @@ from limen.errors import StudyError
 from limen.lab.settings import StudySettings
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
+from limen.lab.training.room import require_step
 from limen.lab.training.task import ANY, Task
 
 
@@ -26,6 +27,7 @@ def probe(experiment: Experiment) -> list[str]:
 
     task, data, settings = experiment.task, experiment.data, experiment.settings
     network, report = training.build(experiment, settings.baseline, seed=0)
+    require_step(experiment)
     inputs, _ = next(iter(Batches(data.train, 2)))
     unit = data.facts().unit
     try:

@@ -36,7 +36,7 @@ class Result:
 
     @property
     def failed(self) -> tuple[RunRecord, ...]:
-        """The runs whose loss stopped being finite."""
+        """The runs whose loss stopped being finite, or for which there was no memory."""
         return tuple(run for run in self.runs if run.status == "failed")
 
 

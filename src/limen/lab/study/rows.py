@@ -8,6 +8,7 @@ own folder.
 from __future__ import annotations
 
 import csv
+import io
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from limen.lab.numerals import stored_fields
 from limen.lab.records import CostRow, EpochRow, GradientRow, RunRecord, SiteRow
 from limen.lab.study.result import searched_plan
 from limen.lab.study.store import (
+    LARGEST_RECORD,
     NO_COLUMNS,
     Study,
     StudyFolder,
@@ -33,6 +35,7 @@ from limen.lab.study.store import (
 )
 from limen.lab.tasks import registry
 from limen.lab.training.task import Task
+from limen.reading import read_whole
 from limen.selection import Plan
 
 OF_A_RUN = frozenset(RunRecord.model_fields) - NO_COLUMNS
@@ -212,8 +215,8 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     if not path.exists():
         return []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            found = list(enumerate(csv.DictReader(file), start=2))
+        text = read_whole(path, LARGEST_RECORD, StudyError).decode()
+        found = list(enumerate(csv.DictReader(io.StringIO(text, newline="")), start=2))
     except (UnicodeDecodeError, csv.Error) as error:
         raise StudyError(f"{path} is not a CSV file in UTF-8 ({error}); store the rows anew.") from None
     for line, row in found:

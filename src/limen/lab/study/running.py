@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from limen.lab.records import EpochRow, RunRecord
+from limen.lab.records import CostRow, EpochRow, Origin, RunRecord, failed_run
 from limen.lab.study.listener import Listener
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.summary import summarise
 from limen.lab.training.experiment import Experiment
+from limen.memory import is_out_of_memory
 
+NO_MEMORY = "there was not enough memory"
+"""How the failure of such a run begins."""
+LONGEST_REASON = 200
+"""Characters."""
 Runner = Callable[[str, int, Callable[[EpochRow], None]], RunRecord]
 """Trains one of the study's networks: its name, the seed, whom to tell about epochs."""
 
@@ -33,8 +38,28 @@ def train_missing(
     listener.planned(len(wanted), len(wanted) - len(missing), notes)
     for activation, seed in missing:
         listener.run_started(activation, seed)
-        run = run_one(activation, seed, listener.epoch).model_copy(update={"origin": study.origin})
+        run = _run(run_one, activation, seed, listener).model_copy(update={"origin": study.origin})
         folder.write_run(run)
         runs = folder.read_runs(study.settings)
         folder.write_tables(runs, summarise(experiment.task, study.settings, runs, folder.read_costs()))
         listener.run_ended(run)
+
+
+def keep_costs(folder: StudyFolder, measure: Callable[[], Iterable[CostRow]], origin: Origin) -> None:
+    """Measure and store; where there is no memory for it the runs are shown without their cost."""
+    try:
+        folder.write_costs(measure(), origin)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+
+
+def _run(run_one: Runner, activation: str, seed: int, listener: Listener) -> RunRecord:
+    """The run, or that there was no memory for it: another activation may need less, and those done are kept."""
+    try:
+        return run_one(activation, seed, listener.epoch)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
+    return failed_run(activation, seed, f"{NO_MEMORY} ({reason}).")

@@ -16,10 +16,11 @@ from limen.activations.mixture import AdAct
 from limen.errors import StudyError
 from limen.lab.data import Samples
 from limen.lab.metric import GAP
-from limen.lab.records import EpochRow, Origin, RunRecord
+from limen.lab.records import EpochRow, Origin, RunRecord, failed_run
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
 from limen.lab.study.listener import Listener
 from limen.lab.study.result import searched_plan
+from limen.lab.study.running import keep_costs
 from limen.lab.study.store import StudyFolder
 from limen.lab.training import cost, notes
 from limen.lab.training import run as training
@@ -51,7 +52,7 @@ class Selection:
         if plan is None or set(self.settings.activations) <= {row.activation for row in folder.read_costs()}:
             return
         furnish: dict[str, training.Furnish] = {SEARCHED: self._mix, OPTIMIZED: partial(_apply, plan)}
-        folder.write_costs(cost.measure(self.experiment, listener.timing, furnish), origin)
+        keep_costs(folder, lambda: cost.measure(self.experiment, listener.timing, furnish), origin)
 
     def _search(self, seed: int, listener: Callable[[EpochRow], None]) -> RunRecord:
         """Train with mixtures; the record holds how the weights went, the plan, and the discretisation gap."""
@@ -123,18 +124,7 @@ class Selection:
         """Train from scratch the network that this seed's search chose."""
         if search is None or search.plan is None:
             why = search.failure if search else "it is missing"
-            return RunRecord(
-                activation=OPTIMIZED,
-                seed=seed,
-                status="failed",
-                failure=f"the search of this seed failed, so there is no plan: {why}",
-                epochs=0,
-                seconds=0.0,
-                ms_per_step=float("nan"),
-                peak_memory_mb=float("nan"),
-                parameters=0,
-                activation_parameters=0,
-            )
+            return failed_run(OPTIMIZED, seed, f"the search of this seed failed, so there is no plan: {why}")
         plan = Plan.from_dict(search.plan)
         run = training.run(
             self.experiment,

@@ -27,12 +27,15 @@ from typing_extensions import Self
 from limen.errors import PlanError, StudyError
 from limen.lab.records import Asked, CostRow, DataFacts, Origin, Record, RunRecord, SummaryRow
 from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
+from limen.reading import read_whole
 from limen.selection import Plan
 
 M = TypeVar("M", bound=BaseModel)
 
 OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "plan.json", "report.html", "reproduction.csv")
 
+LARGEST_RECORD = 2**28
+"""Bytes of one file that is read."""
 VERSION = 3
 """Of the files in JSON. From 3 on runs and costs say which study they belong to, and from 2 on each file its version;
 earlier ones are read as they are."""
@@ -376,7 +379,7 @@ def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> boo
 
 def _parsed(path: Path, model: type[M]) -> M:
     try:
-        held = from_json(path.read_bytes())
+        held = from_json(read_whole(path, LARGEST_RECORD, StudyError))
         version = held.pop("version", 1) if isinstance(held, dict) else 1
         if not isinstance(version, int) or version < 1:
             raise _unreadable(path, "version", "Input should be a whole number from 1 on")

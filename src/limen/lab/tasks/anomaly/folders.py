@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limen.errors import DataError, suggest
-from limen.lab.data.files import Files, open_files
-from limen.lab.data.layout import image_suffixes, is_visible, named, natural_key, only_archive
+from limen.lab.data.files import open_files
+from limen.lab.data.layout import image_suffixes, named, natural_key, only_archive
 from limen.lab.data.mask_pixels import decode_mask
+from limen.lab.data.members import Files
 from limen.lab.data.pixels import (
     TRY_STORED,
     TURNED_ALONE,
@@ -32,6 +33,7 @@ from limen.lab.data.pixels import (
     decode,
     is_turned,
     quiet_decoding,
+    require_room,
     resize,
     stack,
 )
@@ -65,7 +67,7 @@ def find_anomalies(path: Path, normal: str | None) -> Layout | None:
     if archive := only_archive(files):
         return find_anomalies(archive, normal)
     names = sorted(
-        (name for name in files.files if is_visible(name) and Path(name).suffix.lower() in image_suffixes()),
+        (name for name in files.files if Path(name).suffix.lower() in image_suffixes()),
         key=natural_key,
     )
     tops = {f"/{name}".partition("/train/")[0].lstrip("/") for name in names if "/train/" in f"/{name}"}
@@ -161,9 +163,7 @@ def _check_divided(files: Files, top: str, images: dict[str, dict[str, list[str]
             (
                 folder
                 for folder in sorted(files.folders)
-                if folder.startswith(f"{top}{part}/")
-                and is_visible(folder)
-                and folder.removeprefix(f"{top}{part}/") not in images[part]
+                if folder.startswith(f"{top}{part}/") and folder.removeprefix(f"{top}{part}/") not in images[part]
             ),
             None,
         )
@@ -268,7 +268,13 @@ class _Reader:
     def split(self, kinds: list[str], members: dict[str, list[str]], *, anomalous: bool) -> AnomalySplit:
         """The images of some kinds, with their masks."""
         names = [name for kind in kinds for name in members[kind]]
-        pictures = {name: self._image(name, content) for name, content in self.files.read(names)}
+        pictures: dict[str, Pixels] = {}
+        if self.image_size is not None:
+            require_room(len(names), self.image_size)
+        for name, content in self.files.read(names):
+            pictures[name] = self._image(name, content)
+            if len(pictures) == 1:
+                require_room(len(names), pictures[name].shape[:2], 1 + pictures[name][0, 0].size)  # with its mask
         images = stack([pictures.pop(name) for name in names])
         masks = torch.full((len(names), *images.shape[2:]), UNKNOWN if anomalous else 0, dtype=torch.uint8)
         owners = {self.masks[name]: (index, name) for index, name in enumerate(names) if name in self.masks}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from limen.errors import DataError
+
 LARGEST_SIDE = 2**20
 """Pixels of a stated width or height; no image has more."""
+MOST_OBJECTS, MOST_BOXES = 10_000, 4_000_000
+"""Objects of one image, and of a whole set: COCO has 93 and 0.9 million."""
 Corners = tuple[float, float, float, float]
 """Left, top, right, bottom, as distances from the image's upper left corner."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Object:
     """One object: its class, its box in pixels of the stated size, and whether it is to be learned and counted."""
 
@@ -49,3 +53,15 @@ class Annotated:
 
 WHOLE = "whole"
 """The key of annotations that no split list and no split folder names."""
+
+
+def check_objects(count: int, where: str) -> None:
+    """Raise where one image has too many objects."""
+    if count > MOST_OBJECTS:
+        raise DataError(f"{where} has {count:,} objects in one image, more than the {MOST_OBJECTS:,} allowed.")
+
+
+def check_boxes(count: int, where: str) -> None:
+    """Raise where a set has too many objects."""
+    if count > MOST_BOXES:
+        raise DataError(f"{where} has more than the {MOST_BOXES:,} objects allowed; give a part of it.")

@@ -18,14 +18,16 @@ from PIL import Image
 from torch import Tensor
 
 from limen.errors import DataError
-from limen.lab.data.files import Files, open_files
+from limen.lab.data.files import open_files
 from limen.lab.data.images import ImageSamples, ImageSet
 from limen.lab.data.layout import named, only_archive
-from limen.lab.data.pixels import Pixels, decode, is_turned, quiet_decoding, resize, stack
+from limen.lab.data.members import Files
+from limen.lab.data.pixels import Pixels, decode, is_turned, quiet_decoding, require_room, resize, stack
 from limen.lab.fields import Orientation
 from limen.lab.tasks.detection.annotations import WHOLE, Annotated, Annotation, Object
 from limen.lab.tasks.detection.coco import coco_members, read_coco
 from limen.lab.tasks.detection.voc import read_voc, voc_members
+from limen.memory import require_memory
 
 NOTHING = -1
 """The class of a row that holds no object."""
@@ -174,6 +176,8 @@ def _decoded(
                 f"{files.where(annotation.image)} is annotated twice, in {by_image[annotation.image].where} and in "
                 f"{annotation.where}; put all its objects into one."
             )
+    if image_size is not None:
+        require_room(len(by_image), image_size)
     images: dict[str, Pixels] = {}
     objects: dict[str, list[Object]] = {}
     for name, content in files.read(list(by_image)):
@@ -181,6 +185,8 @@ def _decoded(
         tally.turned += [name] * (tally.by_header and is_turned(content))
         objects[name] = _placed(by_image[name], pixels, tally)
         images[name] = np.asarray(resize(Image.fromarray(pixels), image_size))
+        if len(images) == 1:
+            require_room(len(by_image), images[name].shape[:2], images[name][0, 0].size)
     return _Decoded(tuple(by_image), [images[name] for name in by_image], [objects[name] for name in by_image])
 
 
@@ -244,6 +250,11 @@ def _splits(decoded: dict[str, _Decoded], classes: tuple[str, ...]) -> dict[str,
     index = {label: number for number, label in enumerate(classes)}
     most = max(len(things) for split in decoded.values() for things in split.objects)
     colour = any(image.ndim == 3 for split in decoded.values() for image in split.images)
+    require_memory(
+        4 * 5 * most * sum(len(split.images) for split in decoded.values()),
+        f"a table of boxes with {most:,} rows an image, as many as one has,",
+        "remove that image, or some of its objects",
+    )
     found = {}
     for name, split in decoded.items():
         images = stack(split.images)

@@ -12,7 +12,6 @@ left, top, width, height, from 0.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -21,16 +20,26 @@ from pathlib import Path
 from typing import Any
 
 from limen.errors import DataError
-from limen.lab.data.files import Files
-from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible, named
-from limen.lab.tasks.detection.annotations import LARGEST_SIDE, WHOLE, Annotated, Annotation, Corners, Object
+from limen.lab.data.json_text import parsed_json
+from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, named
+from limen.lab.data.members import Files
+from limen.lab.tasks.detection.annotations import (
+    LARGEST_SIDE,
+    WHOLE,
+    Annotated,
+    Annotation,
+    Corners,
+    Object,
+    check_boxes,
+    check_objects,
+)
 
 _WORDS = re.compile(r"[A-Za-z]+")
 
 
 def coco_members(files: Files) -> list[str]:
     """The files that may be COCO's: JSON with instances or annotations in the name, else every JSON."""
-    every = [name for name in files.files if name.lower().endswith(".json") and is_visible(name)]
+    every = [name for name in files.files if name.lower().endswith(".json")]
     named = [name for name in every if {"instances", "coco"} & set(_words(name.rpartition("/")[2]))]
     return named or every
 
@@ -78,7 +87,7 @@ class _Images:
         self.elsewhere: list[str] = []
         """Those that were found in another folder than the JSON says."""
         for name in files.files:
-            if is_visible(name) and Path(name).suffix.lower() in image_suffixes():
+            if Path(name).suffix.lower() in image_suffixes():
                 self.by_last_name.setdefault(name.rpartition("/")[2], []).append(name)
 
     def find(self, given: object, annotation: str, shared: Collection[str]) -> str:
@@ -136,10 +145,7 @@ def _nearer(found: list[str], annotation: str) -> list[str]:
 
 
 def _parsed(content: bytes, where: str) -> dict[str, Any]:
-    try:
-        parsed = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} is not JSON ({error}); replace or remove it.") from error
+    parsed = parsed_json(content, where)
     missing = [
         key
         for key in ("images", "annotations", "categories")
@@ -177,6 +183,7 @@ def _annotations(
         if not isinstance(key, int) or key in objects:
             raise DataError(f"{where} has an image with the id {key!r}; each needs a number of its own.")
         objects[key] = []
+    check_boxes(len(parsed["annotations"]), where)
     for annotation in parsed["annotations"]:
         if not _is_one_of(annotation.get("image_id"), objects):
             raise DataError(f"{where}: the annotation {annotation.get('id')!r} is of an image that is not listed.")
@@ -185,6 +192,7 @@ def _annotations(
         counts = not annotation.get("iscrowd", 0)
         corners = _corners(annotation, where)
         objects[annotation["image_id"]].append(Object(categories[annotation["category_id"]], corners, counts))
+    check_objects(max(map(len, objects.values()), default=0), where)
     last_names = Counter(_stated(image.get("file_name")).rpartition("/")[2] for image in parsed["images"])
     shared = {last for last, count in last_names.items() if count > 1}
     return [

@@ -12,26 +12,35 @@ included, so a box reaches from xmin − 1 to xmax.
 
 from __future__ import annotations
 
+import io
 import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from limen.errors import DataError
-from limen.lab.data.files import Files
-from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible, named, natural_key
-from limen.lab.tasks.detection.annotations import LARGEST_SIDE, WHOLE, Annotated, Annotation, Object
+from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, named, natural_key
+from limen.lab.data.members import Files
+from limen.lab.tasks.detection.annotations import (
+    LARGEST_SIDE,
+    WHOLE,
+    Annotated,
+    Annotation,
+    Object,
+    check_boxes,
+    check_objects,
+)
 
 _ANNOTATIONS = ("annotations", "annotation", "xml", "labels")
 _IMAGES = ("jpegimages", "images", "image")
 _LISTS = ("imagesets", "main")
-LARGEST_XML = 2**24
-"""Bytes. Millions of objects; more would only fill the memory."""
+LARGEST_XML, MOST_ELEMENTS = 2**22, 200_000
+"""Bytes and elements of one image's annotation: ten thousand objects, each with its parts."""
 
 
 def voc_members(files: Files) -> list[str]:
     """The annotations in Pascal VOC's form."""
-    return [name for name in files.files if name.lower().endswith(".xml") and is_visible(name)]
+    return [name for name in files.files if name.lower().endswith(".xml")]
 
 
 def read_voc(files: Files) -> Annotated:
@@ -44,7 +53,12 @@ def read_voc(files: Files) -> Annotated:
         raise DataError(f"{files.where(lonely[0])} has no annotation (.xml); add one of the same name, or remove it.")
     parts = _by_list(files, annotations, lists) if lists else _by_folder(files, annotations)
     wanted = [name for members in parts.values() for name in members]
-    parsed = {name: _parse(content, files, name, image_of[name]) for name, content in files.read(wanted)}
+    parsed: dict[str, Annotation] = {}
+    boxes = 0
+    for name, content in files.read(wanted):
+        parsed[name] = _parse(content, files, name, image_of[name])
+        boxes += len(parsed[name].objects)
+        check_boxes(boxes, str(files.path))
     splits = {split: [parsed[name] for name in members] for split, members in parts.items()}
     return Annotated(splits, scores_ignored="difficult", notes=_of_others(parsed.values(), images))
 
@@ -54,7 +68,7 @@ def _images(files: Files) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     for name in files.files:
         folder, _, last = name.rpartition("/")
-        if is_visible(name) and Path(last).suffix.lower() in image_suffixes():
+        if Path(last).suffix.lower() in image_suffixes():
             key = (folder.lower(), Path(last).stem.lower())
             if key in found:
                 raise DataError(f"{files.where(name)} has the name of {found[key]!r}; keep one of them.")
@@ -102,7 +116,7 @@ def _listed(files: Files) -> dict[tuple[str, str], set[str]]:
     places = {}
     for name in files.files:
         *above, sets, main, last = ["", "", "", *name.split("/")]
-        if (sets.lower(), main.lower()) == _LISTS and is_visible(name) and last.lower().removesuffix(".txt") in known:
+        if (sets.lower(), main.lower()) == _LISTS and last.lower().removesuffix(".txt") in known:
             places[name] = ("/".join(filter(None, above)), known[last.lower().removesuffix(".txt")])
     lists = {places[name]: _names(content, files.where(name)) for name, content in files.read(list(places))}
     for group in {group for group, _ in lists}:
@@ -156,15 +170,29 @@ def _parse(content: bytes, files: Files, name: str, image: str) -> Annotation:
     if b"<!ENTITY" in plain or b"<!DOCTYPE" in plain:
         raise DataError(f"{where} defines entities or a document type, which annotations do not need; remove them.")
     try:
-        root = ElementTree.fromstring(content)
+        root = _tree(content, where)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise DataError(f"{where} is not XML ({error}); replace or remove it.") from error
     size = (_number(root, "size/width", where, 0), _number(root, "size/height", where, 0))
     objects = tuple(_object(node, where) for node in root.iter("object"))
+    check_objects(len(objects), where)
     if max(size) > LARGEST_SIDE:
         raise DataError(f"{where} states a size of {size[0]:g}×{size[1]:g} pixels; correct it.")
     stated = (int(size[0]), int(size[1])) if min(size) >= 1 else None
     return Annotation(image, where, stated, objects, (root.findtext("filename") or "").strip())
+
+
+def _tree(content: bytes, where: str) -> ElementTree.Element:
+    """The elements, counted as they come: an empty one has four bytes, and takes a hundred in memory."""
+    parsed = ElementTree.iterparse(io.BytesIO(content), events=("start",))
+    root: ElementTree.Element | None = None
+    for count, (_, element) in enumerate(parsed):
+        root = element if root is None else root
+        if count > MOST_ELEMENTS:
+            raise DataError(f"{where} has more than the {MOST_ELEMENTS:,} elements allowed; remove some.")
+    if root is None:
+        raise ValueError("no element")
+    return root
 
 
 def _object(node: ElementTree.Element, where: str) -> Object:

@@ -12,17 +12,17 @@ from limen.errors import DataError
 from limen.lab.data.base import Data, Samples
 from limen.lab.data.builtin import names
 from limen.lab.data.class_folders import Reader, name_of
-from limen.lab.data.files import Files, open_files, path_kind
+from limen.lab.data.files import open_files
 from limen.lab.data.images import ImageData, Split, scaled, shape_of_images
 from limen.lab.data.layout import (
     SPLIT_NAMES,
     ClassFolders,
     image_suffixes,
-    is_visible,
     natural_key,
     only_archive,
     split_archives,
 )
+from limen.lab.data.members import Files, path_kind
 from limen.lab.data.pixels import stack
 from limen.lab.data.source import load
 from limen.lab.records import DataFacts
@@ -121,5 +121,5 @@ def _one(archive: Path) -> tuple[Files, tuple[str, ...]]:
 
 def _images(files: Files) -> tuple[str, ...]:
     suffixes = image_suffixes()
-    found = (name for name in files.files if is_visible(name) and Path(name).suffix.lower() in suffixes)
+    found = (name for name in files.files if Path(name).suffix.lower() in suffixes)
     return tuple(sorted(found, key=natural_key))

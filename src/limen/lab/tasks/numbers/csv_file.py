@@ -6,16 +6,20 @@ import csv
 import io
 import math
 import os
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limen.errors import DataError, SpecError, suggest
-from limen.lab.data.files import path_kind, reading
+from limen.lab.data.members import content_of, path_kind, reading
+from limen.memory import require_memory
 
 BLANKS = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 """What counts as no value, in any case."""
 DELIMITERS = ",;\t|"
+MOST_COLUMNS = 10_000
+_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Table:
         for line, text in zip(self.lines, self.columns[name], strict=True):
             value = number(text)
             if value is None:
-                raise DataError(f"{self.path}, line {line}: {name} is {text!r}, but must be a number.")
+                raise DataError(f"{self.path}, line {line}: {name} is {shortened(text)}, but must be a number.")
             values.append(value)
         return values
 
@@ -97,6 +101,15 @@ def number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def shortened(text: str) -> str:
+    """A cell as a message should show it.
+
+    >>> shortened("soon"), len(shortened("x" * 1000))
+    ("'soon'", 43)
+    """
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+
+
 def read_table(source: str) -> Table:
     """Read a CSV file with a heading; commas, semicolons, tabs or bars divide it, whichever the heading has most of."""
     path = Path(os.path.expanduser(source))
@@ -105,7 +118,8 @@ def read_table(source: str) -> Table:
         what = "does not exist" if kind == "missing" else "is no file"
         raise DataError(f"{source} {what}; --data must name a CSV file with a heading.")
     with reading(path, "CSV file"):
-        content = path.read_bytes()
+        content = content_of(path)
+    _require_room(path, content)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -113,6 +127,12 @@ def read_table(source: str) -> Table:
     if "\0" in text:
         raise DataError(f"{path} is not text but a binary file; save it as CSV in UTF-8.")
     return _parsed(path, text)
+
+
+def _require_room(path: Path, content: bytes) -> None:
+    """Raise for a file whose cells do not fit: an empty one has one byte, and takes a hundred in memory."""
+    cells = content.count(b"\n") + max(content.count(mark.encode()) for mark in DELIMITERS)
+    require_memory(100 * cells + 8 * len(content), f"reading {path}", "give fewer rows or columns")
 
 
 def _parsed(path: Path, text: str) -> Table:
@@ -142,8 +162,10 @@ def _parsed(path: Path, text: str) -> Table:
 def _check_heading(path: Path, names: list[str]) -> None:
     if len(names) < 2:
         raise DataError(f"{path} has {len(names)} columns; it must have a heading with the target and another column.")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    if len(names) > MOST_COLUMNS:
+        raise DataError(f"{path} has {len(names):,} columns, more than the {MOST_COLUMNS:,} allowed; leave some out.")
+    ((twice, count),) = Counter(names).most_common(1)
+    if count > 1:
         raise DataError(f"{path} has the column {twice!r} twice; give every column a name of its own.")
 
 

@@ -17,6 +17,7 @@ from limen.lab.data.division import Division, divide
 from limen.lab.data.strategies import Shuffled
 from limen.lab.tasks.numbers.csv_file import Table, dropped, read_table
 from limen.lab.tasks.numbers.data import NumberData, NumberSplit
+from limen.memory import require_memory
 
 MOST_CATEGORIES = 50
 """A text column with more values than this names its rows rather than describing them, and is left out."""
@@ -39,6 +40,11 @@ def load_tabular(source: str, target: str, division: Division, *, drop: Collecti
     learned = divided.train.truth.numpy()
     _check(table, target, learned)
     encoder = _Encoder.fitted(table, target, divided.train.sorted())
+    require_memory(
+        30 * len(table) * len(encoder.names),
+        f"{len(encoder.names):,} inputs of {len(table):,} rows",
+        "leave out columns of text, or rows",
+    )
     centre, scale = float(learned.mean()), float(learned.std())
     targets = np.stack([(truth - centre) / scale, np.full_like(truth, scale)], axis=1)
 
@@ -137,6 +143,7 @@ class _Encoder:
             values = np.array(table.numbers(name))[rows]
             columns.append((np.where(np.isnan(values), median, values) - mean) / deviation)
         for name, known in self.categories.items():
-            cells = table.columns[name]
-            columns += [np.array([float(cells[row] == value) for row in rows]) for value in known]
+            cells, places = table.columns[name], {value: place for place, value in enumerate(known)}
+            codes = np.array([places.get(cells[row], -1) for row in rows])
+            columns += [(codes == place).astype(np.float64) for place in places.values()]
         return np.stack(columns, axis=1) if columns else np.full((len(rows), 0), math.nan)

@@ -24,8 +24,9 @@ from limen.errors import DataError
 from limen.lab.data.base import Data
 from limen.lab.data.division import Division, divide
 from limen.lab.data.strategies import InTime
-from limen.lab.tasks.numbers.csv_file import Table, dropped, number, read_table
+from limen.lab.tasks.numbers.csv_file import Table, dropped, number, read_table, shortened
 from limen.lab.tasks.numbers.data import NumberData, NumberSplit
+from limen.memory import require_memory
 
 TIME_NAMES = ("date", "time", "timestamp", "datetime", "day", "month", "year")
 FEWEST_WINDOWS = 10
@@ -51,6 +52,11 @@ def load_time_series(
             f"{table.path} has {len(series)} rows from the first without a blank, which makes {max(count, 0)} windows "
             f"of {window}; {FEWEST_WINDOWS} or more are needed: give more rows, or a smaller --window."
         )
+    require_memory(
+        30 * count * window * len(names),
+        f"{count:,} windows of {window:,} rows and {len(names):,} columns",
+        "give a smaller --window, or fewer rows",
+    )
     every = replace(_windows(series, window), times=tuple(times[window:]))
     undivided = Data(table.path.stem, (), every, None, None, unit="windows")
     divided = divide(undivided, division, InTime())
@@ -91,7 +97,8 @@ def _ordered(table: Table, when: str) -> Table:
     for line, moment, text in zip(table.lines, _moments(table, when), table.columns[when], strict=True):
         if moment is None:
             raise DataError(
-                f"{table.path}, line {line}: {when} is {text!r}, but must be a date such as 2026-01-31, or a number."
+                f"{table.path}, line {line}: {when} is {shortened(text)}, but must be a date such as 2026-01-31, or a "
+                "number."
             )
         moments.append(moment)
     order = sorted(range(len(table)), key=moments.__getitem__)

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limen.errors import DataError
-from limen.lab.data.files import LARGEST_MEMBER, Files
 from limen.lab.data.layout import natural_key
 from limen.lab.data.mask_pixels import resized_mask
+from limen.lab.data.members import LARGEST_MEMBER, Files
 from limen.lab.tasks.segmentation.mask_images import Decoded
 from limen.lab.tasks.segmentation.mask_layouts import ARRAY_SUFFIX, is_array
 from limen.lab.tasks.segmentation.volumes import classes, paired, said_of_scans, seen, window

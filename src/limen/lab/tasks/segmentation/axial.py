@@ -73,7 +73,7 @@ def laid(scan: Volume, mask: Volume, *, by_header: bool) -> Laid:
 
 def _affine(volume: Volume) -> Affine:
     found: Affine = volume.image.affine
-    if np.isnan(found).any() or np.isnan(_orientation(found)).any():
+    if not np.isfinite(found).all() or np.isnan(_orientation(found)).any():
         raise DataError(
             f"{volume.where} does not say how the scan lies (its affine has no inverse); replace or remove it."
         )

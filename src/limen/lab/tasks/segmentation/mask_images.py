@@ -11,7 +11,7 @@ from PIL import Image
 
 from limen.errors import DataError
 from limen.lab.data.mask_pixels import decode_mask, resized_mask
-from limen.lab.data.pixels import TRY_STORED, Pixels, decode, is_turned, quiet_decoding, resize
+from limen.lab.data.pixels import TRY_STORED, Pixels, decode, is_turned, quiet_decoding, require_room, resize
 from limen.lab.tasks.segmentation.mask_layouts import Pair
 
 
@@ -32,6 +32,8 @@ class Decoded:
 def decode_pairs(pairs: list[Pair], image_size: tuple[int, int] | None, grey: bool, *, by_header: bool) -> Decoded:
     """Images and masks of one size; each pair's own sizes must agree. ``by_header`` turns both as their EXIF says."""
     files = pairs[0].files
+    if image_size is not None:
+        require_room(len(pairs), image_size)
     size_of, images, masks = {}, {}, {}
     turned = set()
     with quiet_decoding():
@@ -40,6 +42,8 @@ def decode_pairs(pairs: list[Pair], image_size: tuple[int, int] | None, grey: bo
             turned |= {name} if by_header and is_turned(content) else set()
             size_of[name] = size(image)
             images[name] = np.asarray(resize(Image.fromarray(image), image_size))
+            if len(images) == 1:
+                require_room(len(pairs), images[name].shape[:2], 1 + images[name][0, 0].size)  # with its mask
         for name, content in files.read([pair.mask for pair in pairs]):
             mask = decode_mask(content, files.where(name), by_header=by_header)
             turned |= {name} if by_header and is_turned(content) else set()

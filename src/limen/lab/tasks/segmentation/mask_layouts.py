@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from limen.errors import DataError
-from limen.lab.data.files import Files, open_files
-from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, is_visible, natural_key, only_archive, split_archives
+from limen.lab.data.files import open_files
+from limen.lab.data.layout import SPLIT_NAMES, image_suffixes, natural_key, only_archive, split_archives
+from limen.lab.data.members import Files
 
 VOLUME_SUFFIX = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 ARRAY_SUFFIX = re.compile(r"\.npz$", re.IGNORECASE)
@@ -57,19 +58,19 @@ class Pairs:
 def is_volume(name: str) -> bool:
     """Whether a file is a NIfTI volume by its name.
 
-    >>> is_volume("imagesTr/liver_0.nii.gz"), is_volume("imagesTr/._liver_0.nii.gz")
+    >>> is_volume("imagesTr/liver_0.nii.gz"), is_volume("imagesTr/liver_0.png")
     (True, False)
     """
-    return bool(VOLUME_SUFFIX.search(name)) and is_visible(name)
+    return bool(VOLUME_SUFFIX.search(name))
 
 
 def is_array(name: str) -> bool:
     """Whether a file holds NumPy arrays by its name.
 
-    >>> is_array("images/0.npz"), is_array("images/.0.npz")
+    >>> is_array("images/0.npz"), is_array("images/0.png")
     (True, False)
     """
-    return bool(ARRAY_SUFFIX.search(name)) and is_visible(name)
+    return bool(ARRAY_SUFFIX.search(name))
 
 
 def holds_arrays(files: Files) -> bool:
@@ -157,7 +158,7 @@ def _members(files: Files, folders: tuple[str, ...]) -> dict[_Key, str]:
 
 
 def _is_picture(name: str) -> bool:
-    return is_visible(name) and Path(name).suffix.lower() in image_suffixes()
+    return Path(name).suffix.lower() in image_suffixes()
 
 
 def _split(key: _Key) -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,19 +25,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from limen.errors import DataError, require
-from limen.lab.data.files import LARGEST_MEMBER, Files
-from limen.lab.data.layout import is_visible, named, natural_key
+from limen.lab.data.json_text import parsed_json
+from limen.lab.data.layout import named, natural_key
 from limen.lab.data.mask_pixels import resized_mask
+from limen.lab.data.members import LARGEST_MEMBER, Files
 from limen.lab.data.pixels import Pixels, resize
 from limen.lab.tasks.segmentation.axial import Volume, laid
 from limen.lab.tasks.segmentation.mask_images import Decoded
 from limen.lab.tasks.segmentation.mask_layouts import VOLUME_SUFFIX, advice, is_volume
+from limen.memory import require_memory
 
 SOFT_TISSUE = (-160.0, 240.0)
 """Hounsfield units."""
 PERCENTILES = (0.5, 99.5)
 OFF = 1e-3
 """By how much a mask's value may miss its class."""
+_CLASS = re.compile("[0-9]{1,3}")
+_HEADER_BYTES = 348
 _LITS = re.compile(r"(volume|segmentation)-([^/]+)$", re.IGNORECASE)
 _IMAGES, _MASKS = ("imagestr", "images", "image"), ("labelstr", "labels", "label", "masks", "mask")
 _HELP = "expected volume-0.nii and segmentation-0.nii, or imagesTr/ and labelsTr/ with the same names"
@@ -56,7 +59,8 @@ def load_volumes(
     described = _described(files)
     tomography = "CT" in described.get("modality", {}).values() or all(_LITS.search(image) for image, _ in pairs)
     intensity = intensity or (SOFT_TISSUE if tomography else None)
-    names, images, masks, groups = [], [], [], []
+    images: list[Pixels] = []
+    names, masks, groups = [], [], []
     turned, silent = [], []
     for number, (image, mask) in enumerate(pairs):
         contents = dict(files.read([image, mask]))
@@ -65,6 +69,7 @@ def load_volumes(
         turned += [mask] * both.turned
         if scan.says_where != labels.says_where:
             silent.append(mask if scan.says_where else image)
+        _require_room(images, scan, image_size)
         low, high = intensity or window(np.asarray(scan.image.dataobj, dtype=np.float32), scan.where)
         for index, (plane, label) in enumerate(both.slices()):
             images.append(seen(plane, low, high, image_size))
@@ -74,6 +79,14 @@ def load_volumes(
     notes = said_of_scans(len(pairs), intensity)
     said = _said(turned, silent, by_header=by_header)
     return Decoded(tuple(names), images, masks, tuple(groups)), _class_names(described), (*notes, *said)
+
+
+def _require_room(known: list[Pixels], scan: Volume, image_size: tuple[int, int] | None) -> None:
+    """Raise before slices are added that do not fit; how many a scan has only its header says."""
+    voxels = int(np.prod(scan.image.shape))
+    added = voxels if image_size is None else max(scan.image.shape) * image_size[0] * image_size[1]
+    kept = len(known) * known[0].size if known else 0
+    require_memory(4 * (kept + added), "reading these scans", "give a smaller --image-size, or fewer scans")
 
 
 def paired(files: Files, what: str, accepted: Callable[[str], bool], suffix: re.Pattern[str]) -> list[tuple[str, str]]:
@@ -111,14 +124,11 @@ def _kind(stem: str) -> tuple[str, _Key]:
 
 def _described(files: Files) -> dict[str, Any]:
     """What a ``dataset.json`` says; nothing where there is none."""
-    name = next((name for name in files.files if name.rpartition("/")[2] == "dataset.json" and is_visible(name)), None)
+    name = next((name for name in files.files if name.rpartition("/")[2] == "dataset.json"), None)
     if name is None:
         return {}
     content = next(content for _, content in files.read([name]))
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{files.where(name)} is not JSON ({error}); repair or remove it.") from error
+    found = parsed_json(content, files.where(name))
     parts = found if isinstance(found, dict) else {}
     return {key: parts[key] if isinstance(parts.get(key), dict) else {} for key in ("modality", "labels")}
 
@@ -128,7 +138,7 @@ def _class_names(described: Mapping[str, Any]) -> dict[int, str]:
     found = {}
     for one, other in described.get("labels", {}).items():
         for value, name in ((one, other), (other, one)):
-            if isinstance(name, str) and str(value).isdecimal():
+            if isinstance(name, str) and _CLASS.fullmatch(str(value)):
                 found[int(value)] = name
     return found
 
@@ -138,19 +148,17 @@ def _opened(content: bytes, where: str) -> Volume:
     nibabel = require("nibabel", "medical", "NIfTI volumes need nibabel")
     try:
         if content[:2] == b"\x1f\x8b":
-            with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
-                content = packed.read(LARGEST_MEMBER + 1)
-        if len(content) > LARGEST_MEMBER:
-            raise ValueError(f"more than the {LARGEST_MEMBER:,} bytes allowed")
+            content = _unpacked(nibabel, content)
         opened = nibabel.Nifti1Image.from_bytes(content)
-        if len(opened.shape) > 3 and set(opened.shape[3:]) == {1}:
-            opened = opened.slicer[(..., *[0] * (len(opened.shape) - 3))]
-        promised = int(np.prod(opened.shape, dtype=object)) * opened.get_data_dtype().itemsize
-        if promised > len(content):
-            raise ValueError(f"{promised:,} bytes of voxels in {len(content):,} bytes")
+        if not np.isfinite(nibabel.Nifti1Header(content[:_HEADER_BYTES], check=False)["vox_offset"]):
+            raise ValueError("its header does not say where its voxels begin")
+        if (end := _end(opened.header, opened.dataobj.offset)) > len(content):
+            raise ValueError(f"its header promises {end:,} bytes, and there are {len(content):,}")
     except Exception as error:  # whatever a damaged file raises in nibabel
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{where} does not read as a NIfTI volume ({reason}); replace or remove it.") from error
+    if len(opened.shape) > 3 and set(opened.shape[3:]) == {1}:
+        opened = opened.slicer[(..., *[0] * (len(opened.shape) - 3))]
     found = Volume(opened, where)
     if len(opened.shape) != 3 or opened.get_data_dtype().kind not in "iuf":
         raise DataError(
@@ -158,6 +166,27 @@ def _opened(content: bytes, where: str) -> Volume:
             "numbers."
         )
     return found
+
+
+def _unpacked(nibabel: Any, content: bytes) -> bytes:
+    """As much as its header promises; what follows is read for gzip's checksum, and not kept."""
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+        head = packed.read(_HEADER_BYTES)
+        header = nibabel.Nifti1Header(head)
+        end = _end(header, header.get_data_offset())
+        if end > LARGEST_MEMBER:
+            raise ValueError(f"{end:,} bytes, more than the {LARGEST_MEMBER:,} bytes allowed")
+        voxels = packed.read(max(0, end - len(head)))
+        while packed.read(2**20):
+            if packed.tell() > LARGEST_MEMBER:
+                raise ValueError(f"more than the {LARGEST_MEMBER:,} bytes allowed")
+    return head + voxels
+
+
+def _end(header: Any, offset: int) -> int:
+    """Where the voxels end that a header promises; an opened image's says no longer where they begin."""
+    voxels = int(np.prod(header.get_data_shape(), dtype=object))
+    return int(offset) + voxels * int(header.get_data_dtype().itemsize)
 
 
 def said_of_scans(scans: int, intensity: tuple[float, float] | None) -> tuple[str, str]:

@@ -23,9 +23,10 @@ from limen.lab.data.base import Data, Samples
 from limen.lab.data.by_class import ByClass
 from limen.lab.data.class_folders import common_classes, labels_of, name_of
 from limen.lab.data.division import Division, divide
-from limen.lab.data.files import open_files, path_kind
+from limen.lab.data.files import open_files
 from limen.lab.data.images import ImageData, Split
-from limen.lab.data.layout import ClassFolders, Kind, find_splits, is_visible, only_archive, split_archives
+from limen.lab.data.layout import ClassFolders, Kind, find_splits, only_archive, split_archives
+from limen.lab.data.members import path_kind
 from limen.lab.data.source import load
 
 ARRAYS = Kind("sequence", "1.npy", lambda: frozenset({".npy"}))
@@ -95,11 +96,7 @@ def _has_arrays(source: str) -> bool:
     nested = [*split_archives(files).values()]
     if not nested and (archive := only_archive(files)):
         nested = [archive]
-    return any(
-        is_visible(name) and name.lower().endswith(".npy")
-        for found in (files, *map(open_files, nested))
-        for name in found.files
-    )
+    return any(name.lower().endswith(".npy") for found in (files, *map(open_files, nested)) for name in found.files)
 
 
 def _as_rows(images: ImageData) -> SequenceData:
