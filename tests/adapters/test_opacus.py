@@ -103,7 +103,11 @@ def test_partly_learned_and_unusual(make):
     assert_same(per_sample_gradients(module, x, g), one_by_one(module, x, g))
 
 
-@pytest.mark.parametrize("x", [torch.randn(3), torch.randn(3, 4).T, torch.randn(3, 4).bfloat16()], ids=str)
+@pytest.mark.parametrize(
+    "x",
+    [torch.randn(3), torch.randn(3, 4).T, torch.randn(3, 4).bfloat16()],
+    ids=["one axis", "transposed", "bfloat16"],
+)
 def test_other_inputs(x):
     module, g = limen.ASAU(), torch.randn_like(x)
     assert_same(per_sample_gradients(module, x, g), one_by_one(module, x, g))

@@ -14,7 +14,7 @@ from torch import nn
 
 from limen.commands.console import summary_table
 from limen.lab.records import TORCHS_RELU, CostRow
-from limen.lab.report import render
+from limen.lab.report.page import render
 from limen.lab.report.verdict import paragraph
 from limen.lab.training import cost
 
