@@ -81,6 +81,7 @@ def test_colour_bool_and_8_bits(tmp_path: Path) -> None:
     members |= {f"labels/{n}.npz": npz(mask=rng.random((8, 6)) > 0.5) for n in range(3)}
     data = loaded(write_folder(tmp_path / "colour", members))
     assert np.array_equal(data.train.images[1].permute(1, 2, 0).numpy(), pictures[1])
+    assert data.notes[2] == "images/0.npz and 2 more: values of 8 bits are seen as they are."
     grey = {name: npz(a=scan(n)[0][..., None]) if "images" in name else content
             for n, (name, content) in enumerate(volumes().items())}  # fmt: skip
     assert loaded(write_folder(tmp_path / "grey", grey)).train.images.shape == (9, 1, 8, 6)
@@ -162,8 +163,9 @@ def test_folders_of_other_names(kind: str, suffix: str, known: str, other: str, 
     contents = {"png": png(1), "npz": npz(a=np.ones(SHAPE))}
     members = {f"{folder}/{n}.{suffix}": contents[suffix] for folder in (known, other) for n in range(2)}
     words = rf"If {other}/ holds them, rename it to {missing}/; the names of the files must be the same in both\.$"
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=words) as refused:
         loaded(write(kind, tmp_path, members))
+    assert ".nii" not in str(refused.value)
     with pytest.raises(DataError) as refused:
         loaded(write_folder(tmp_path / "alone", {f"{known}/0.{suffix}": contents[suffix]}))
     assert "rename" not in str(refused.value)

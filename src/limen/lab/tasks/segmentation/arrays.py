@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limen.errors import DataError
-from limen.lab.data.layout import natural_key
+from limen.lab.data.layout import named, natural_key
 from limen.lab.data.mask_pixels import resized_mask
 from limen.lab.data.members import LARGEST_MEMBER, Files
 from limen.lab.tasks.segmentation.mask_images import Decoded
@@ -30,6 +30,8 @@ from limen.lab.tasks.segmentation.volumes import classes, paired, said_of_scans,
 Array = NDArray[Any]
 IMAGE_NAMES = ("image", "images", "img", "imgs", "scan", "volume", "data", "x")
 MASK_NAMES = ("label", "labels", "mask", "masks", "seg", "segmentation", "gts", "y")
+AS_STORED = (0.0, 255.0)
+"""What is seen of values that are of 8 bits already."""
 _IMAGES = re.compile(r"(^|/)(imagestr|images?)$", re.IGNORECASE)
 _MASKS = re.compile(r"(^|/)(labelstr|labels?|masks?)$", re.IGNORECASE)
 _SLICE = re.compile(r"[-_.]?slice[-_]?[0-9]+$", re.IGNORECASE)
@@ -40,24 +42,27 @@ def load_arrays(
 ) -> tuple[Decoded, tuple[str, ...]]:
     """All slices of all scans, and what to know; one scan is in memory at a time."""
     names, images, masks, groups = [], [], [], []
+    as_stored: list[str] = []
     scans = _scans(files)
     for number, members in enumerate(scans):
         read = [_both(files, image, mask) for image, mask in members]
-        low, high = intensity or _window([scan for scan, _ in read], files.where(members[0][0]))
+        eight = intensity is None and all(scan.dtype == np.uint8 for scan, _ in read)
+        as_stored += [members[0][0]] * eight
+        low, high = AS_STORED if eight else intensity or _window([scan for scan, _ in read], files.where(members[0][0]))
         for (name, mask), (scan, labels) in zip(members, read, strict=True):
             for index, (plane, label) in enumerate(zip(scan, labels, strict=True)):
                 images.append(seen(plane, low, high, image_size))
                 masks.append(resized_mask(classes(label, files.where(mask)), image_size))
                 names.append(name if len(scan) == 1 else f"{name} slice {index}")
                 groups.append(number)
-    notes = (*said_of_scans(len(scans), intensity), *([] if intensity else ["Scans of 8 bits are seen as they are."]))
+    notes = said_of_scans(len(scans), intensity)
+    if as_stored:
+        notes = (*notes, f"{named(as_stored)}: values of 8 bits are seen as they are.")
     return Decoded(tuple(names), images, masks, tuple(groups)), notes
 
 
 def _window(scan: list[Array], where: str) -> tuple[float, float]:
     """What of a scan's slices is shown as black and as white."""
-    if all(part.dtype == np.uint8 for part in scan):
-        return 0.0, 255.0
     return window(np.concatenate([np.asarray(part, dtype=np.float32).ravel() for part in scan]), where)
 
 

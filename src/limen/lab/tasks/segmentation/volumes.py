@@ -44,7 +44,8 @@ _CLASS = re.compile("[0-9]{1,3}")
 _HEADER_BYTES = 348
 _LITS = re.compile(r"(volume|segmentation)-([^/]+)$", re.IGNORECASE)
 _IMAGES, _MASKS = ("imagestr", "images", "image"), ("labelstr", "labels", "label", "masks", "mask")
-_HELP = "expected volume-0.nii and segmentation-0.nii, or imagesTr/ and labelsTr/ with the same names"
+_HELP = "expected {}imagesTr/ and labelsTr/, or images/ and masks/, with the same names"
+_OF_LITS = "volume-0.nii and segmentation-0.nii, or "
 _Key = tuple[str, str]
 
 
@@ -101,9 +102,9 @@ def paired(files: Files, what: str, accepted: Callable[[str], bool], suffix: re.
                 raise DataError(f"{files.where(name)} has the name of {found[key]!r}; keep one of them.")
             found[key] = name
     if not images or not masks:
-        missing = "masks" if images else "scans"
+        missing, help_ = "masks" if images else "scans", _HELP.format(_OF_LITS if accepted is is_volume else "")
         renamed = advice(files, [*images.values(), *masks.values()], "masks" if images else "images", accepted)
-        raise DataError(f"{files.path} has {what} but no {missing} among them; {_HELP}.{renamed}")
+        raise DataError(f"{files.path} has {what} but no {missing} among them; {help_}.{renamed}")
     for one, other, partner in ((images, masks, "mask"), (masks, images, "scan")):
         lonely = next((name for key, name in one.items() if key not in other), None)
         if lonely is not None:
@@ -189,7 +190,7 @@ def _end(header: Any, offset: int) -> int:
     return int(offset) + voxels * int(header.get_data_dtype().itemsize)
 
 
-def said_of_scans(scans: int, intensity: tuple[float, float] | None) -> tuple[str, str]:
+def said_of_scans(scans: int, intensity: tuple[float, float] | None) -> tuple[str, ...]:
     """How scans are divided and shown."""
     percentiles = "between the {}th and {}th percentile of each scan".format(*PERCENTILES)
     values = f"from {intensity[0]:g} to {intensity[1]:g}" if intensity else percentiles
