@@ -13,7 +13,8 @@ from torch import nn
 
 import limen
 from limen.errors import PlanError, SpecError
-from limen.selection import merge
+from limen.formula import where
+from limen.selection import Choice, Observation, merge
 from limen.selection.choice import TWO_LINES
 from limen.selection.families import negative_slope
 
@@ -50,6 +51,34 @@ def test_several_seeds_agree_or_are_noise():
     assert (low, high) == pytest.approx((margins.mean().item() - reach, margins.mean().item() + reach), abs=1e-5)
     assert ["order is noise" in warning for warning in plan.warnings()] == [True]
     assert plan.seeds == 3
+
+
+@pytest.mark.parametrize("seeds", [*range(2, 32), 32, 200])
+def test_a_margins_interval_is_students(seeds: int):
+    """Against SciPy to the four decimals that are stored; beyond 30 degrees of freedom the normal distribution's."""
+    stats = pytest.importorskip("scipy.stats")
+    rng = torch.Generator().manual_seed(seeds)
+    shares = (0.5 + 0.1 * torch.rand(seeds, generator=rng)).tolist()
+    seen = tuple(Observation({"silu": w, "mish": 1 - w}, {"silu": 0.0, "mish": 0.0}, {}, {}) for w in shares)
+    choice = Choice("1", "silu", "silu", seen, {"silu": "silu", "mish": "mish"})
+    margins = torch.tensor([2 * w - 1 for w in shares], dtype=torch.float64)
+    low, high = choice.margin_interval
+    quantile = (high - low) / 2 / (margins.std().item() / seeds**0.5)
+    wanted = stats.t.ppf(0.975, seeds - 1) if seeds < 32 else stats.norm.ppf(0.975)
+    assert quantile == pytest.approx(wanted, abs=5.1e-5)
+    assert (low + high) / 2 == pytest.approx(margins.mean().item())
+
+
+@pytest.mark.parametrize(("shift", "slope"), [(1e-7, 0.25), (2e-5, None), (1e-3, None)])
+@pytest.mark.parametrize("at", [0.0, 1.0])
+def test_what_is_nearly_two_lines_is_another_shape(shift: float, slope: float | None, at: float):
+    class Nearly(limen.Activation):
+        @staticmethod
+        def formula(x):
+            return where(x > 0, x, 0.25 * x) + where((x - at) * (x - at) < 0.001, shift * (1 + at), 0.0)
+
+    with limen.use_backend("plain"):
+        assert negative_slope(Nearly()) == slope
 
 
 def test_only_slopes_are_told_apart_from_shapes():

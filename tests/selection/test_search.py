@@ -153,6 +153,15 @@ def test_dropping_leaves_the_rest_as_it_is():
     assert list(made.names) == list(PAPER)
 
 
+def test_a_candidate_that_one_channel_needs_stays():
+    made = limen.AdAct(("relu", "silu", "mish"), num_parameters=2)
+    with torch.no_grad():
+        made.logits.copy_(torch.tensor([[3.0, -3.0, 0.0], [-3.0, 3.0, 0.0]]))
+    light = torch.tensor([3.0, -3.0, 0.0]).softmax(0)[2].item()  # of mish, in both channels
+    assert drop_hopeless_(made, light * 0.999) == {}
+    assert drop_hopeless_(made, light * 1.001) == {"": ("mish",)}
+
+
 def test_dropped_parameters_stay_used():
     made = mixture(0.0, 0.0, 0.0, -9.0, 0.0)
     drop_hopeless_(made, 0.01)
