@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,31 @@ def test_slope_only_candidates_are_grouped_on_request():
     fresh = network()
     limen.apply_(fresh, limen.Plan((grouped,), "grouped"))
     assert fresh[1].weight.item() == pytest.approx(slope, abs=1e-6)
+
+
+def test_lines_that_are_outweighed_leave_the_choice_to_the_others():
+    """Shares of 1, 1, e and e² parts: two lines together weigh less than SiLU and less than Mish."""
+    model = nn.Sequential(limen.AdAct(("relu", "leaky_relu", "silu", "mish")))
+    with_logits(model, [0.0, 0.0, 1.0, 2.0])
+    assert limen.select(model, rule="grouped").sites[0].winner == "mish"
+    with_logits(model, [0.0, 0.0, 0.6, 0.5])  # e^0.6 is 1.82 of their 2
+    assert limen.select(model, rule="grouped").sites[0].winner == TWO_LINES
+    with_logits(model, [0.0, 0.0, 0.7, 0.5])
+    assert limen.select(model, rule="grouped").sites[0].winner == "silu"
+    alone = with_logits(nn.Sequential(limen.AdAct(("relu", "silu"))), [1.0, 0.0])  # one line is no group
+    assert limen.select(alone, rule="grouped").sites[0].winner == "relu"
+
+
+def test_a_slope_that_only_some_seeds_have_is_none_of_the_choice():
+    both = {"relu": 0.5, "prelu": 0.5}
+    seeds = (Observation(both, both, {"relu": 0.0, "prelu": 0.25}, {}), Observation(both, both, {"relu": 0.0}, {}))
+    assert Choice("1", "relu", "relu", seeds, {name: name for name in both}).slopes == {"relu": 0.0}
+
+
+@pytest.mark.parametrize("logits", [[math.nan, 0.0], [math.inf, 0.0], [-math.inf, 0.0]])
+def test_weights_that_are_no_numbers_choose_nothing(logits: list[float]):
+    with pytest.raises(PlanError, match="not finite"):
+        limen.select(with_logits(nn.Sequential(limen.AdAct(("silu", "mish"))), logits))
 
 
 def test_a_winner_among_slopes_says_so():
