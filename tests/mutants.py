@@ -113,7 +113,7 @@ MODULES = {
     "statistics": Module(("lab/statistics.py",), ("lab/test_statistics.py",), 25),
     "ledger": Module(
         ("lab/papers/ledger/*.py", "lab/papers/verdicts.py"),
-        ("lab/papers/test_claims.py", "lab/papers/test_measures.py"),
+        ("lab/papers/test_claims.py", "lab/papers/test_formula_claims.py", "lab/papers/test_measures.py"),
         30,
     ),
     "metrics": Module(
@@ -137,6 +137,8 @@ class Outcome:
     by: str
     """The first test that noticed it; empty if none did."""
     seconds: float
+    tried: bool = True
+    """Whether it could be, in functions that were imported before."""
 
 
 @dataclass
@@ -366,7 +368,7 @@ class Serving:
         def task(work: Path) -> dict[str, Any]:
             _alone(work)
             if not change_functions(mutant):
-                return {"by": ""}
+                return {"by": "", "tried": False}
             return {"by": first_failure(chosen_tests(items, mutant, self.tests), self.failures)}
 
         return outcome(task)
@@ -391,7 +393,8 @@ def outcome(task: Callable[[Path], dict[str, Any]]) -> Outcome:
     """Whether a mutant is noticed, which it also is by crashing or by taking too long."""
     start = time.monotonic()
     found, said = forked(task, within=3 * BUDGET)
-    return Outcome(said if found is None else found["by"], time.monotonic() - start)
+    seconds = time.monotonic() - start
+    return Outcome(said, seconds) if found is None else Outcome(seconds=seconds, **found)
 
 
 def forked(task: Callable[[Path], dict[str, Any]], within: float) -> tuple[dict[str, Any] | None, str]:
@@ -464,13 +467,13 @@ def chosen(name: str, module: Module) -> list[Mutant]:
     return [mutant for *_, mutant in sorted(order, key=lambda each: each[:2])[: module.count]]
 
 
-def tried(module: Module, mutants: Sequence[Mutant], say: Callable[[Mutant, Outcome], None]) -> list[Outcome]:
-    """Try the mutants of a part: in functions of what is imported already, and where nothing notices, imported anew."""
+def tried(module: Module, mutants: Sequence[Mutant], *, again: bool) -> list[Outcome]:
+    """Try the mutants of a part: in functions that are imported already, or imported anew where they are elsewhere."""
     files = sources(module)
     paths = [ROOT / "tests" / test for test in module.tests] + [file for file in files if file.suffix == ".py"]
 
     def serve(work: Path) -> dict[str, Any]:
-        serving = Serving(files, mutants, say)
+        serving = Serving(files, mutants)
         code = run_tests(paths, work, serving)
         tests = {name: asdict(test) for name, test in serving.tests.items()}
         return {"code": code, "tests": tests, "outcomes": [asdict(one) for one in serving.outcomes]}
@@ -481,7 +484,7 @@ def tried(module: Module, mutants: Sequence[Mutant], say: Callable[[Mutant, Outc
     tests = {name: Passed(**test) for name, test in found["tests"].items()}
     outcomes = [Outcome(**one) for one in found["outcomes"]]
     for index, mutant in enumerate(mutants):
-        if not outcomes[index].by:
+        if not outcomes[index].by and (again or not outcomes[index].tried):
             outcomes[index] = _tried_anew(mutant, tests)
             say(mutant, outcomes[index])
     return outcomes

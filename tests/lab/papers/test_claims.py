@@ -164,6 +164,20 @@ def test_verdicts_on_an_order():
     assert entry.scale == "convnet, d: 10 training and 5 test images; the paper: CIFAR10, 50,000 and 10,000"
 
 
+def test_only_studies_that_decided_something_are_named():
+    full = rows(CIFAR, scores("accuracy", relu=LOW, adact=HIGH))
+    quick = rows(CIFAR, scores("accuracy", relu=LOW, adact=HIGH), quick=True)
+    other = rows(REGRESSION, scores("rmse", relu=LOW, apalu=HIGH))
+    claim = ledgers.Claim(id="one", paper="adact", words="w", source="s", **ORDER)
+    ledger = ledgers.Ledger(papers=PAPERS, claims=(claim,))
+    text = page.markdown(ledger, ledgers.judge(ledger, [full, other]), [full, other])
+    assert text.partition("## The runs")[2].count(f"| `{CIFAR}` | 6 |") == 1
+    assert REGRESSION not in text
+    assert "## The runs" not in page.markdown(ledger, ledgers.judge(ledger, [quick]), [quick])
+    entries = ledgers.judge(ledger, [full, quick])
+    assert page.markdown(ledger, entries, [full, quick]).count(f"| `{CIFAR}` | 6 |") == 1
+
+
 def test_no_verdict_without_rows():
     assert judged([], **ORDER).verdict == NOT_TESTED
     assert judged([], **ORDER, why="so it is read").why == f"the recipe {CIFAR} has not been run; so it is read"
@@ -334,6 +348,9 @@ def test_the_candidate_farthest_from_the_claim_decides():
     assert entry.honest == "the largest of them weighs 0.301 (0.299 to 0.303), an equal share is 0.250"
     depth = {"kind": "depth", "recipe": CIFAR, "layers": (1, 4)}
     entry = judged([found], **depth, candidates=("relu",))
+    assert entry.honest == "relu from 0.301 to 0.201: -0.100 (-0.100 to -0.100)"
+    between = rows(CIFAR, [], plan=plan(early, {**late, "relu": 0.25}, late))
+    entry = judged([between], **{**depth, "layers": (1, 2, 3)}, candidates=("relu",))
     assert entry.honest == "relu from 0.301 to 0.201: -0.100 (-0.100 to -0.100)"
     layer = {"kind": "layer", "recipe": CIFAR, "extreme": "largest", "words": "", "layers": (1,)}
     entry = judged([found], **layer)
