@@ -44,10 +44,8 @@ from helpers_mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "limen"
-HEAVY = (
-    *("torch", "torch.distributed", "sympy", "scipy.stats", "hypothesis", "sklearn.metrics", "torchmetrics"),
-    *("lightning", "pydantic", "matplotlib.pyplot", "transformers", "rich.console", "typer", "pooch"),
-)
+HEAVY = ("torch", "torch.distributed", "sympy", "scipy.stats", "hypothesis")
+OF_THE_LAB = ("sklearn.metrics", "torchmetrics", "lightning", "pydantic", "matplotlib.pyplot", "transformers", "typer")
 """Imported once, since their import takes seconds."""
 QUICK = "not slow and not triton and not gpu"
 LONG = ("compile", "export", "graph_break", "ddp", "process", "planted", "import_loads", "no_text_does", "torch_alone")
@@ -128,7 +126,10 @@ MODULES = {
             *("lab/metric.py", "lab/tasks/anomaly/scores.py", "lab/tasks/detection/average_precision.py"),
             *("lab/tasks/numbers/residuals.py", "lab/tasks/generation/frechet.py"),
         ),
-        ("lab/tasks/test_metrics.py", "lab/papers/test_measures.py"),
+        (
+            *("lab/tasks/test_metrics.py", "lab/test_metric_values.py", "lab/papers/test_measures.py"),
+            "lab/tasks/generation/test_embedding.py",
+        ),
         25,
     ),
 }
@@ -550,20 +551,20 @@ def key(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def main() -> None:
-    """Try the mutants of all parts or of one."""
+    """Try the mutants of all parts or of some."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=MODULES, help="one part of the package")
+    parser.add_argument("--only", choices=MODULES, nargs="+", default=[*MODULES], help="some parts of the package")
     parser.add_argument("--again", action="store_true", help="only what survived in --out")
     parser.add_argument("--out", type=Path, help="a JSON file; the table is written beside it")
     given = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", CI="1")  # one core, and the same examples every time
     cache = os.path.abspath(os.environ.get("LIMEN_CACHE", ROOT / ".cache" / "kernels"))
     os.environ.update(LIMEN_CACHE=cache, LIMEN_MUTANTS=f"{cache}-of-mutants")
-    for library in HEAVY:
+    for library in (*HEAVY, *(OF_THE_LAB if {"statistics", "ledger", "metrics"} & {*given.only} else ())):
         importlib.import_module(library)
     os.chdir(ROOT)
     results = {key(one): one for one in stored(given.out)}
-    for name in [given.only] if given.only else MODULES:
+    for name in given.only:
         mutants = {key(mutant.as_dict()): mutant for mutant in chosen(name, MODULES[name])}
         before = {k: results.pop(k) for k, one in list(results.items()) if one["module"] == name}
         results |= {k: before[k] for k in mutants if k in before}

@@ -203,6 +203,13 @@ def test_what_is_equal_is_a_millionth_of_the_largest_value(
     assert compare(dict.fromkeys(values, -size), {seed: -value for seed, value in values.items()}).verdict == verdict
 
 
+def test_the_largest_value_is_that_of_both() -> None:
+    small = {0: 0.001, 1: 0.002}
+    for spread, verdict in ((3e-4, "not tested: no spread between seeds"), (5e-4, "")):  # a millionth of 400 is 4e-4
+        large = {0: 400 + 0.001, 1: 400 + 0.002 + spread}
+        assert compare(large, small).verdict == compare(small, large).verdict == verdict
+
+
 def test_a_p_of_the_level_itself_detects_nothing() -> None:
     whole = compare(plus(0.02, 0.01, 0.03, 0.02, 0.015), BASE)
     level = 1 - 0.95
