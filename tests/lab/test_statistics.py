@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from functools import partial
@@ -168,9 +169,9 @@ def test_verdicts() -> None:
 
 
 def test_identical_values_have_p_1() -> None:
-    found = compare(BASE, BASE)
-    assert found.p == 1
-    assert found.difference.mean == 0
+    for values in (BASE, dict.fromkeys(BASE, 0.0)):
+        found = compare(values, values)
+        assert (found.p, found.difference.mean, found.verdict) == (1, 0, "no detectable difference")
 
 
 @pytest.mark.parametrize(("hits", "images"), [((40, 38), 50), ((430, 250), 500), ((19, 12), 36)])
@@ -186,6 +187,35 @@ def test_equal_differences_are_not_tested(hits: tuple[int, int], images: int) ->
 
 def test_a_spread_of_one_image_in_a_large_test_set_is_tested() -> None:
     assert not math.isnan(compare({0: 0.5 + 1e-5, 1: 0.5}, {0: 0.5, 1: 0.5}).p)
+
+
+@pytest.mark.parametrize(("parts", "verdict"), [
+    ((0.3, 0.9), "no detectable difference"), ((0.9, 1.2), "not tested: no spread between seeds"),
+    ((0.0, 1.2), ""),
+])  # fmt: skip
+@pytest.mark.parametrize("size", [1.0, 400.0])
+def test_what_is_equal_is_a_millionth_of_the_largest_value(
+    parts: tuple[float, float], verdict: str, size: float
+) -> None:
+    """Differences in parts of 1e-6 of the largest value: both within it, one beyond it, further apart than it."""
+    values = {seed: size * (1 + 1e-6 * part) for seed, part in enumerate(parts)}
+    assert compare(values, dict.fromkeys(values, size)).verdict == verdict
+    assert compare(dict.fromkeys(values, -size), {seed: -value for seed, value in values.items()}).verdict == verdict
+
+
+def test_the_largest_value_is_that_of_both() -> None:
+    small = {0: 0.001, 1: 0.002}
+    for spread, verdict in ((3e-4, "not tested: no spread between seeds"), (5e-4, "")):  # a millionth of 400 is 4e-4
+        large = {0: 400 + 0.001, 1: 400 + 0.002 + spread}
+        assert compare(large, small).verdict == compare(small, large).verdict == verdict
+
+
+def test_a_p_of_the_level_itself_detects_nothing() -> None:
+    whole = compare(plus(0.02, 0.01, 0.03, 0.02, 0.015), BASE)
+    level = 1 - 0.95
+    for p, verdict in ((level, "no detectable difference"), (math.nextafter(level, 0), "better")):
+        (found,) = correct([dataclasses.replace(whole, p=p)])
+        assert (found.p_holm, found.verdict) == (p, verdict)
 
 
 def test_only_what_was_tested_counts_as_a_comparison() -> None:

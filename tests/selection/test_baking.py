@@ -217,6 +217,16 @@ def test_baking_takes_hooks_and_frozenness_over_and_its_undo_the_state_of_the_mo
     model(torch.randn(2, 4, dtype=torch.float64))
 
 
+def test_undone_a_mixture_has_the_type_it_had_where_the_model_did_not_move():
+    model = network(("silu", "mish"))
+    model[1].double()
+    limen.bake_(model).undo()
+    assert [model[1].logits.dtype, model[3].logits.dtype] == [torch.float64, torch.float32]
+    alone = nn.Sequential(limen.AdAct(("silu", "mish")))  # no other parameter says where the model is
+    limen.bake_(alone).undo()
+    assert isinstance(alone[0], limen.AdAct)
+
+
 def test_applying_takes_hooks_and_frozenness_over():
     plan = limen.select(all_on(network(("prelu", "silu")), "prelu"))
     fresh = nn.Sequential(nn.Linear(4, 8), nn.PReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))

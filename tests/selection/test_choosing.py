@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from torch import nn
 
 import limen
 from limen.errors import PlanError, SpecError
-from limen.selection import merge
+from limen.formula import where
+from limen.selection import Choice, Observation, merge
 from limen.selection.choice import TWO_LINES
 from limen.selection.families import negative_slope
 
@@ -53,6 +55,34 @@ def test_several_seeds_agree_or_are_noise():
     assert plan.seeds == 3
 
 
+@pytest.mark.parametrize("seeds", [*range(2, 32), 32, 200])
+def test_a_margins_interval_is_students(seeds: int):
+    """Against SciPy to the four decimals that are stored; beyond 30 degrees of freedom the normal distribution's."""
+    stats = pytest.importorskip("scipy.stats")
+    rng = torch.Generator().manual_seed(seeds)
+    shares = (0.5 + 0.1 * torch.rand(seeds, generator=rng)).tolist()
+    seen = tuple(Observation({"silu": w, "mish": 1 - w}, {"silu": 0.0, "mish": 0.0}, {}, {}) for w in shares)
+    choice = Choice("1", "silu", "silu", seen, {"silu": "silu", "mish": "mish"})
+    margins = torch.tensor([2 * w - 1 for w in shares], dtype=torch.float64)
+    low, high = choice.margin_interval
+    quantile = (high - low) / 2 / (margins.std().item() / seeds**0.5)
+    wanted = stats.t.ppf(0.975, seeds - 1) if seeds < 32 else stats.norm.ppf(0.975)
+    assert quantile == pytest.approx(wanted, abs=5.1e-5)
+    assert (low + high) / 2 == pytest.approx(margins.mean().item())
+
+
+@pytest.mark.parametrize(("shift", "slope"), [(1e-7, 0.25), (2e-5, None), (1e-3, None)])
+@pytest.mark.parametrize("at", [0.0, 1.0])
+def test_what_is_nearly_two_lines_is_another_shape(shift: float, slope: float | None, at: float):
+    class Nearly(limen.Activation):
+        @staticmethod
+        def formula(x):
+            return where(x > 0, x, 0.25 * x) + where((x - at) * (x - at) < 0.001, shift * (1 + at), 0.0)
+
+    with limen.use_backend("plain"):
+        assert negative_slope(Nearly()) == slope
+
+
 def test_only_slopes_are_told_apart_from_shapes():
     slopes = {name: negative_slope(limen.create(name)) for name in MIXABLE}
     lines = {name: slope for name, slope in slopes.items() if slope is not None}
@@ -79,6 +109,31 @@ def test_slope_only_candidates_are_grouped_on_request():
     fresh = network()
     limen.apply_(fresh, limen.Plan((grouped,), "grouped"))
     assert fresh[1].weight.item() == pytest.approx(slope, abs=1e-6)
+
+
+def test_lines_that_are_outweighed_leave_the_choice_to_the_others():
+    """Shares of 1, 1, e and e² parts: two lines together weigh less than SiLU and less than Mish."""
+    model = nn.Sequential(limen.AdAct(("relu", "leaky_relu", "silu", "mish")))
+    with_logits(model, [0.0, 0.0, 1.0, 2.0])
+    assert limen.select(model, rule="grouped").sites[0].winner == "mish"
+    with_logits(model, [0.0, 0.0, 0.6, 0.5])  # e^0.6 is 1.82 of their 2
+    assert limen.select(model, rule="grouped").sites[0].winner == TWO_LINES
+    with_logits(model, [0.0, 0.0, 0.7, 0.5])
+    assert limen.select(model, rule="grouped").sites[0].winner == "silu"
+    alone = with_logits(nn.Sequential(limen.AdAct(("relu", "silu"))), [1.0, 0.0])  # one line is no group
+    assert limen.select(alone, rule="grouped").sites[0].winner == "relu"
+
+
+def test_a_slope_that_only_some_seeds_have_is_none_of_the_choice():
+    both = {"relu": 0.5, "prelu": 0.5}
+    seeds = (Observation(both, both, {"relu": 0.0, "prelu": 0.25}, {}), Observation(both, both, {"relu": 0.0}, {}))
+    assert Choice("1", "relu", "relu", seeds, {name: name for name in both}).slopes == {"relu": 0.0}
+
+
+@pytest.mark.parametrize("logits", [[math.nan, 0.0], [math.inf, 0.0], [-math.inf, 0.0]])
+def test_weights_that_are_no_numbers_choose_nothing(logits: list[float]):
+    with pytest.raises(PlanError, match="not finite"):
+        limen.select(with_logits(nn.Sequential(limen.AdAct(("silu", "mish"))), logits))
 
 
 def test_a_winner_among_slopes_says_so():

@@ -16,13 +16,14 @@ from limen.selection.choice import TWO_LINES
 
 def test_plan_survives_the_file(tmp_path: Path):
     plan = limen.select([network(), with_logits(network(), [1.0] + [0.0] * 6, [0.0] * 7)])
-    plan.save(tmp_path / "plan.json")
-    assert limen.Plan.load(tmp_path / "plan.json") == plan
+    for path in (tmp_path / "plan.json", tmp_path / "plan.json", tmp_path / "in" / "folders" / "plan.json"):
+        plan.save(path)
+        assert limen.Plan.load(path) == plan
     stored = json.loads((tmp_path / "plan.json").read_text())
     assert stored["format"] == "limen.plan"
     assert stored["version"] == 1
     assert stored["sites"][0]["candidates"]["prelu"] == "prelu"
-    assert not [path for path in tmp_path.iterdir() if path.name != "plan.json"]
+    assert not [path for path in tmp_path.iterdir() if path.name not in ("plan.json", "in")]
 
 
 def damaged(change) -> dict:

@@ -153,6 +153,15 @@ def test_dropping_leaves_the_rest_as_it_is():
     assert list(made.names) == list(PAPER)
 
 
+def test_a_candidate_that_one_channel_needs_stays():
+    made = limen.AdAct(("relu", "silu", "mish"), num_parameters=2)
+    with torch.no_grad():
+        made.logits.copy_(torch.tensor([[3.0, -3.0, 0.0], [-3.0, 3.0, 0.0]]))
+    light = torch.tensor([3.0, -3.0, 0.0]).softmax(0)[2].item()  # of mish, in both channels
+    assert drop_hopeless_(made, light * 0.999) == {}
+    assert drop_hopeless_(made, light * 1.001) == {"": ("mish",)}
+
+
 def test_dropped_parameters_stay_used():
     made = mixture(0.0, 0.0, 0.0, -9.0, 0.0)
     drop_hopeless_(made, 0.01)
@@ -216,7 +225,7 @@ def test_heldout_batches_move_the_logits_only_there():
     search.step(lambda: model(torch.randn(8, 4)).square().mean())
     assert not torch.equal(model[1].logits, before["1.logits"])
     assert torch.equal(model[0].weight, weights)
-    assert model[0].weight.grad is None
+    assert model[0].weight.grad is model[1].logits.grad is None
     assert not model[1].logits.requires_grad
     again = HeldoutWeights(network(("relu", "silu")))
     again.load_state_dict(search.state_dict())

@@ -164,6 +164,20 @@ def test_verdicts_on_an_order():
     assert entry.scale == "convnet, d: 10 training and 5 test images; the paper: CIFAR10, 50,000 and 10,000"
 
 
+def test_only_studies_that_decided_something_are_named():
+    full = rows(CIFAR, scores("accuracy", relu=LOW, adact=HIGH))
+    quick = rows(CIFAR, scores("accuracy", relu=LOW, adact=HIGH), quick=True)
+    other = rows(REGRESSION, scores("rmse", relu=LOW, apalu=HIGH))
+    claim = ledgers.Claim(id="one", paper="adact", words="w", source="s", **ORDER)
+    ledger = ledgers.Ledger(papers=PAPERS, claims=(claim,))
+    text = page.markdown(ledger, ledgers.judge(ledger, [full, other]), [full, other])
+    assert text.partition("## The runs")[2].count(f"| `{CIFAR}` | 6 |") == 1
+    assert REGRESSION not in text
+    assert "## The runs" not in page.markdown(ledger, ledgers.judge(ledger, [quick]), [quick])
+    entries = ledgers.judge(ledger, [full, quick])
+    assert page.markdown(ledger, entries, [full, quick]).count(f"| `{CIFAR}` | 6 |") == 1
+
+
 def test_no_verdict_without_rows():
     assert judged([], **ORDER).verdict == NOT_TESTED
     assert judged([], **ORDER, why="so it is read").why == f"the recipe {CIFAR} has not been run; so it is read"
@@ -316,6 +330,46 @@ def test_verdicts_on_weights():
     assert judged([found], **depth, candidates=("relu",)).verdict == CONTRADICTED
     assert judged([found], **depth, candidates=("mish",)).verdict == CONFIRMED
     assert judged([rows(CIFAR, [])], **depth, candidates=("relu",)).why == "no weights are stored"
+
+
+def test_the_candidate_farthest_from_the_claim_decides():
+    """By hand: relu's weights are 0, 0.001 and 0.002 above those given, t(0.975; 2) · 0.001 / √3 = 0.0025."""
+    late = {"mish": 0.5, "elu": 0.12, "relu": 0.2, "silu": 0.18}
+    early = {"mish": 0.4, "elu": 0.1, "relu": 0.3, "silu": 0.2}
+    found = rows(CIFAR, [], plan=plan(early, late, late, late))
+    share = {"kind": "share", "recipe": CIFAR, "layers": (1, 4), "candidates": ("mish", "relu", "silu")}
+    entry = judged([found], **share, extreme="largest")
+    assert (entry.verdict, entry.seeds) == (CONTRADICTED, 3)
+    assert entry.honest == "the least of them weighs 0.180 (0.180 to 0.180), an equal share is 0.250"
+    entry = judged([found], **share)
+    assert (entry.verdict, entry.seeds) == (CONTRADICTED, 3)
+    assert entry.honest == "the largest of them weighs 0.500 (0.500 to 0.500), an equal share is 0.250"
+    entry = judged([found], **{**share, "candidates": ("relu", "elu")})
+    assert entry.honest == "the largest of them weighs 0.301 (0.299 to 0.303), an equal share is 0.250"
+    depth = {"kind": "depth", "recipe": CIFAR, "layers": (1, 4)}
+    entry = judged([found], **depth, candidates=("relu",))
+    assert entry.honest == "relu from 0.301 to 0.201: -0.100 (-0.100 to -0.100)"
+    between = rows(CIFAR, [], plan=plan(early, {**late, "relu": 0.25}, late))
+    entry = judged([between], **{**depth, "layers": (1, 2, 3)}, candidates=("relu",))
+    assert entry.honest == "relu from 0.301 to 0.201: -0.100 (-0.100 to -0.100)"
+    layer = {"kind": "layer", "recipe": CIFAR, "extreme": "largest", "words": "", "layers": (1,)}
+    entry = judged([found], **layer)
+    assert (entry.verdict, entry.seeds) == (CONFIRMED, 3)
+    assert entry.honest == "largest mish (0.400, 3 of 3 seeds); lead of the named +0.0990 (+0.0965 to +0.1015)"
+
+
+def test_a_lead_is_that_of_the_best_named_over_the_best_other():
+    """Of the least, that of the lightest named under the lightest other; relu's weight is 0.001 more in the mean."""
+    weights = {"mish": 0.3, "elu": 0.2, "relu": 0.25, "silu": 0.1, "rrelu": 0.05, "leaky_relu": 0.07}
+    many = plan(weights, weights, weights, weights)
+    svhn, fmnist = (rows(f"adact-table1-{name}", [], plan=many) for name in ("svhn", "fmnist"))
+    layer = {"kind": "layer", "words": "", "layers": (3,)}
+    found = judged([svhn], **layer, recipe="adact-table1-svhn", extreme="largest")
+    assert found.honest == "largest mish (0.300, 3 of 3 seeds); lead of the named +0.0490 (+0.0465 to +0.0515)"
+    assert found.verdict == CONFIRMED
+    found = judged([fmnist], **layer, recipe="adact-table1-fmnist", extreme="least")
+    assert found.honest == "largest mish (0.300, 3 of 3 seeds); lead of the named +0.0200 (+0.0200 to +0.0200)"
+    assert found.verdict == CONFIRMED
 
 
 # Rows

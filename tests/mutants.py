@@ -1,0 +1,595 @@
+"""Whether the tests can fail: tokens are changed one at a time, and the tests of the module must notice each change.
+
+    python tests/mutants.py --out docs/results/mutants.json
+    python tests/mutants.py --only selection
+    python tests/mutants.py --again --out docs/results/mutants.json
+
+By hand, not in CI: a second or two a mutant on an idle core, and as long as the tests of each part before. torch, limen
+and the tests of a part are imported once; each mutant is a process forked from there, in which the functions of the
+changed file have the code of the change. What is changed outside functions, and with ``--again`` all that survived in
+``--out`` before, is imported anew. It runs the tests that pass over the changed line first, the quickest of them first,
+then others of its part, for at most so many seconds; which lines a test passes over is found out beforehand, when all
+must pass. Kernels are kept by their source, so that a change of it is compiled; each process has a folder of its
+own for them all the same. Beside the JSON lies a table, in which each survivor has its reason: the field ``why`` of the
+JSON, which is written by hand and stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import importlib
+import inspect
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from itertools import zip_longest
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType, ModuleType
+from typing import Any
+
+import pytest
+from helpers_mutants import Mutant, mutants_of
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "limen"
+HEAVY = ("torch", "torch.distributed", "sympy", "scipy.stats", "hypothesis")
+OF_THE_LAB = ("sklearn.metrics", "torchmetrics", "lightning", "pydantic", "matplotlib.pyplot", "transformers", "typer")
+"""Imported once, since their import takes seconds."""
+QUICK = "not slow and not triton and not gpu"
+LONG = ("compile", "export", "graph_break", "ddp", "process", "planted", "import_loads", "no_text_does", "torch_alone")
+"""In the names of tests that take long."""
+LONGEST = 3.0
+"""Seconds of a test; a longer one is left out."""
+BUDGET = 4.0
+"""Seconds of all tests that a mutant is given, if none of them fails; those that pass over its line count half."""
+ENDS = {None: "it waited for ever", -signal.SIGKILL: "it took too long", -signal.SIGXCPU: "it took too long"}
+SEED = 20
+TERMINAL = os.dup(1)
+"""Where results are said, wherever a process has its output otherwise."""
+ABOUT = """# Mutants
+
+`python tests/mutants.py --out docs/results/mutants.json`: {count} changes of a single token, and whether tests of the
+module notice them. Of the usual tools neither serves here: mutmut changes the bodies of functions only, so neither a
+constant of a module nor C, and cosmic-ray starts a process for each change, in which the import of torch takes longer
+than the tests.
+"""
+
+
+@dataclass(frozen=True)
+class Module:
+    """A part of the package, the tests that must notice a change of it, and how many changes are tried."""
+
+    sources: tuple[str, ...]
+    tests: tuple[str, ...]
+    count: int
+
+
+MODULES = {
+    "formula": Module(("formula/*.py",), ("formula", "activations/test_vectors.py"), 35),
+    "kernels": Module(
+        ("kernels/*.py",),
+        (
+            *("kernels/test_layouts.py", "kernels/test_dispatch.py", "kernels/test_choice.py", "kernels/test_noise.py"),
+            *("kernels/test_graph_seeds.py", "kernels/test_lazy_tensors.py", "kernels/test_c_kernels.py"),
+        ),
+        30,
+    ),
+    "kernels/c": Module(
+        ("kernels/c/*.py", "kernels/c/*.h"),
+        (
+            *("kernels/test_c_kernels.py", "kernels/test_layouts.py", "kernels/test_short_calls.py"),
+            *("kernels/test_noise.py", "kernels/test_arithmetic.py", "kernels/test_vector_math.py"),
+            *("kernels/test_cache.py", "kernels/test_compiler.py"),
+        ),
+        45,
+    ),
+    "activations": Module(
+        ("activations/*.py",),
+        (
+            *("activations/test_vectors.py", "activations/test_limits.py", "activations/test_masks.py"),
+            *("activations/test_tensors.py", "activations/test_registry.py", "selection/test_search.py"),
+        ),
+        30,
+    ),
+    "surgery": Module(
+        ("surgery/*.py",),
+        (
+            *("surgery/test_swapping.py", "surgery/test_making.py", "surgery/test_flow.py", "surgery/test_idle.py"),
+            *("surgery/test_hooks.py", "surgery/test_shared.py", "surgery/test_states.py", "surgery/test_source.py"),
+            *("surgery/test_named_sites.py", "surgery/test_known_functions.py", "surgery/test_unreached.py"),
+            *("surgery/test_nasty.py", "surgery/test_copies.py", "surgery/test_causal.py", "surgery/test_proof.py"),
+            *("surgery/test_what_goes_on.py", "surgery/test_care.py", "surgery/test_exclusive_branches.py"),
+        ),
+        40,
+    ),
+    "selection": Module(("selection/*.py",), ("selection",), 45),
+    "statistics": Module(("lab/statistics.py",), ("lab/test_statistics.py",), 25),
+    "ledger": Module(
+        ("lab/papers/ledger/*.py", "lab/papers/verdicts.py"),
+        ("lab/papers/test_claims.py", "lab/papers/test_formula_claims.py", "lab/papers/test_measures.py"),
+        30,
+    ),
+    "metrics": Module(
+        (
+            *("lab/metric.py", "lab/tasks/anomaly/scores.py", "lab/tasks/detection/average_precision.py"),
+            *("lab/tasks/numbers/residuals.py", "lab/tasks/generation/frechet.py"),
+        ),
+        (
+            *("lab/tasks/test_metrics.py", "lab/test_metric_values.py", "lab/papers/test_measures.py"),
+            "lab/tasks/generation/test_embedding.py",
+        ),
+        25,
+    ),
+}
+
+
+@dataclass
+class Outcome:
+    """What came of a mutant."""
+
+    by: str
+    """The first test that noticed it; empty if none did."""
+    seconds: float
+    tried: bool = True
+    """Whether it could be, in functions that were imported before."""
+
+
+@dataclass
+class Passed:
+    """What a test takes and which lines it passes over, by file."""
+
+    seconds: float
+    lines: dict[str, list[int]] = field(default_factory=dict)
+
+
+# --- in the process of a mutant ---
+
+
+class Recording:
+    """Notes of each test its seconds and the lines of some files that it passes over."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = {str(file) for file in files}
+        self.tests: dict[str, Passed] = {}
+
+    def run(self, item: pytest.Item, following: pytest.Item | None) -> None:
+        """Run one test."""
+        lines: dict[str, set[int]] = {}
+
+        def within(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
+            if event == "line":
+                lines[frame.f_code.co_filename].add(frame.f_lineno)
+            return within
+
+        def called(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+            file = frame.f_code.co_filename
+            if file not in self.files:
+                return None
+            lines.setdefault(file, set()).add(frame.f_lineno)
+            return within
+
+        before = _processor_seconds()
+        sys.settrace(called)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        sys.settrace(None)
+        found = {str(Path(file).relative_to(ROOT)): sorted(seen) for file, seen in lines.items()}
+        self.tests[item.nodeid] = Passed(_processor_seconds() - before, found)
+
+
+class Failures:
+    """Which tests fail, first of all which first."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep a failure."""
+        if report.failed:
+            self.names.append(report.nodeid)
+
+
+def chosen_tests(items: Sequence[pytest.Item], mutant: Mutant, tests: Mapping[str, Passed]) -> list[pytest.Item]:
+    """Those that pass over the line, then over the file, then the others, each time the quickest first."""
+
+    def order(item: pytest.Item) -> tuple[int, float]:
+        test = tests[item.nodeid]
+        lines = test.lines.get(mutant.path, ())
+        return (0 if mutant.line in lines else 1 if lines else 2, test.seconds)
+
+    spent, taken = 0.0, []
+    for item in sorted((item for item in items if item.nodeid in tests), key=order):
+        elsewhere, seconds = order(item)
+        if seconds < LONGEST:
+            spent += seconds if elsewhere else seconds / 2
+            if spent < BUDGET:
+                taken.append(item)
+    return taken
+
+
+def first_failure(items: Sequence[pytest.Item], failures: Failures) -> str:
+    """Run tests until one fails."""
+    for item, following in zip_longest(items, items[1:]):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if failures.names:
+            return failures.names[0]
+    return ""
+
+
+def _processor_seconds() -> float:
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+class Changed(SourceFileLoader):
+    """Loads a module from its file with one change."""
+
+    def __init__(self, name: str, file: Path, mutant: Mutant) -> None:
+        super().__init__(name, str(file))
+        self.mutant = mutant
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compiled anew, whatever is stored."""
+        return compiled(Path(self.path), self.mutant)
+
+
+class Finder(MetaPathFinder):
+    """Finds one module changed."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant, self.file = mutant, ROOT / mutant.path
+        parts = self.file.relative_to(SOURCE.parent).with_suffix("").parts
+        self.name = ".".join(parts).removesuffix(".__init__")
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The changed module, and no other."""
+        if fullname != self.name:
+            return None
+        package = [str(self.file.parent)] if self.file.name == "__init__.py" else None
+        loader = Changed(fullname, self.file, self.mutant)
+        return spec_from_file_location(fullname, self.file, loader=loader, submodule_search_locations=package)
+
+    def pytest_sessionstart(self) -> None:
+        """Before pytest's own finder, which would load a file that is named on its command line from that file."""
+        sys.meta_path.insert(0, self)
+
+
+def compiled(file: Path, mutant: Mutant | None = None) -> CodeType:
+    """A module's code, with a change."""
+    source = file.read_text(encoding="utf-8")
+    return compile(mutant.applied(source) if mutant else source, file, "exec", dont_inherit=True)
+
+
+def change_functions(mutant: Mutant) -> bool:
+    """Change the functions of a module that is imported already; False if the change is not one of functions."""
+    if mutant.path.endswith(".h"):
+        _change_header(mutant)
+        return True
+    file = ROOT / mutant.path
+    before, after = list(_codes(compiled(file))), list(_codes(compiled(file, mutant)))
+    changed = {}
+    for old, new in zip(before, after, strict=True):
+        if old == new:
+            continue
+        if not old.co_flags & inspect.CO_OPTIMIZED and _own(old) != _own(new):
+            return False  # the body of a module or a class, which has run
+        changed[old.co_qualname, old.co_firstlineno] = new
+    functions = [found for found in gc.get_objects() if type(found) is FunctionType]
+    mine = [f for f in functions if f.__code__.co_filename == str(file)]
+    reached = [(f, changed.get((f.__code__.co_qualname, f.__code__.co_firstlineno))) for f in mine]
+    for function, code in reached:
+        if code is not None:
+            function.__code__ = code
+    return any(code is not None for _, code in reached)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _own(code: CodeType) -> tuple[object, ...]:
+    """What a body does, but for the functions that it defines."""
+    constants = [repr(constant) for constant in code.co_consts if not isinstance(constant, CodeType)]
+    return (code.co_code, code.co_names, constants)
+
+
+def _change_header(mutant: Mutant) -> None:
+    read_text, header = Path.read_text, ROOT / mutant.path
+
+    def changed(self: Path, *args: Any, **named: Any) -> str:
+        text = read_text(self, *args, **named)
+        return mutant.applied(text) if self == header else text
+
+    setattr(Path, "read_text", changed)  # noqa: B010  # a method for this process alone
+
+
+def run_tests(paths: Sequence[Path], work: Path, *plugins: object) -> int:
+    """Run pytest in this process."""
+    common = ["-q", "-p", "no:xdist", "-m", QUICK, f"--basetemp={work / 'tmp'}", "-o", f"cache_dir={work / 'cache'}"]
+    common += ["-k", " and ".join(f"not {word}" for word in LONG)]
+    common += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of plugins whose libraries were imported before
+    return int(pytest.main([*common, *map(str, paths)], plugins=list(plugins)))
+
+
+def _alone(work: Path) -> None:
+    """Nothing that a mutant writes stays: its own home and kernels, which begin as the common ones."""
+    own = work / "kernels"
+    own.mkdir(mode=0o700)
+    for entry in _kernels().glob("*-*.*"):
+        os.link(entry, own / entry.name)
+    os.environ.update(LIMEN_CACHE=str(own), HOME=str(work), XDG_CACHE_HOME=str(work / "cache"), TMPDIR=str(work))
+    tempfile.tempdir = None
+
+
+# --- in the processes that start them ---
+
+
+class Serving:
+    """Has limen and the tests of a part imported, and forks from there a process for each change of a function."""
+
+    def __init__(self, files: Sequence[Path], mutants: Sequence[Mutant]) -> None:
+        self.files, self.mutants, self.failures = files, mutants, Failures()
+        self.tests: dict[str, Passed] = {}
+        self.outcomes: list[Outcome] = []
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """The tests as they are, which must pass, then with each change."""
+        session.config.pluginmanager.register(self.failures)
+        found, said = forked(lambda _: self._record(session.items), within=1500)
+        if found is None or found["failed"]:
+            raise pytest.UsageError(f"{said}\nwithout any change there fail: {found and found['failed']}")
+        self.tests = {name: Passed(**test) for name, test in found["tests"].items()}
+        for mutant in self.mutants:
+            self.outcomes.append(self._try(session.items, mutant))
+            say(mutant, self.outcomes[-1])
+        return True
+
+    def _record(self, items: Sequence[pytest.Item]) -> dict[str, Any]:
+        recording = Recording(self.files)
+        for item, following in zip_longest(items, items[1:]):
+            recording.run(item, following)
+        tests = {name: asdict(test) for name, test in recording.tests.items()}
+        return {"failed": self.failures.names, "tests": tests}
+
+    def _try(self, items: Sequence[pytest.Item], mutant: Mutant) -> Outcome:
+        def task(work: Path) -> dict[str, Any]:
+            _alone(work)
+            if not change_functions(mutant):
+                return {"by": "", "tried": False}
+            return {"by": first_failure(chosen_tests(items, mutant, self.tests), self.failures)}
+
+        return outcome(task)
+
+
+class Choosing:
+    """Runs the tests that concern a change, in a process that imports limen with it."""
+
+    def __init__(self, mutant: Mutant, tests: Mapping[str, Passed]) -> None:
+        self.mutant, self.tests, self.failures, self.ran = mutant, tests, Failures(), 0
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """The chosen ones, until one fails."""
+        session.config.pluginmanager.register(self.failures)
+        items = chosen_tests(session.items, self.mutant, self.tests)
+        self.ran = len(items)
+        first_failure(items, self.failures)
+        return True
+
+
+def say(mutant: Mutant, outcome: Outcome) -> None:
+    """A line for what came of a mutant."""
+    state = "killed  " if outcome.by else "survived" if outcome.tried else "no function"
+    os.write(TERMINAL, f"{state} {outcome.seconds:5.1f} s  {mutant.name}\n".encode())
+
+
+def outcome(task: Callable[[Path], dict[str, Any]]) -> Outcome:
+    """Whether a mutant is noticed, which it also is by crashing or by taking too long."""
+    start = time.monotonic()
+    found, said = forked(task, within=9 * BUDGET)
+    seconds = time.monotonic() - start
+    return Outcome(said, seconds) if found is None else Outcome(seconds=seconds, **found)
+
+
+def forked(task: Callable[[Path], dict[str, Any]], within: float) -> tuple[dict[str, Any] | None, str]:
+    """What a task in a process of its own gives, and what it says; no gift if it crashes or takes too many seconds."""
+    work = Path(tempfile.mkdtemp(dir=_scratch()))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setsid()
+            log = os.open(work / "log", os.O_WRONLY | os.O_CREAT)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            limit = int(within) + 1
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+            (work / "found.json").write_text(json.dumps(task(work)), encoding="utf-8")
+            code = 0
+        finally:
+            traceback.print_exc()
+            os._exit(code)
+    ended = _wait(child, time.monotonic() + 20 * within)
+    found, said = work / "found.json", work / "log"
+    given = json.loads(found.read_text(encoding="utf-8")) if ended == 0 else None
+    text = said.read_text(encoding="utf-8", errors="replace") if said.exists() else ""
+    shutil.rmtree(work, ignore_errors=True)
+    return given, text if ended in (0, 1) else ENDS.get(ended, "it crashed")
+
+
+def _wait(child: int, until: float) -> int | None:
+    """How a process ended, nothing if it did not; then it and all that it started are gone."""
+    ended, status = 0, 0
+    while not ended and time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.01)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    if not ended:
+        os.waitpid(child, 0)
+        return None
+    return os.waitstatus_to_exitcode(status)
+
+
+def _scratch() -> Path:
+    """On the file system of the kernels, so that they can be linked."""
+    folder = Path(os.environ["LIMEN_MUTANTS"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _kernels() -> Path:
+    return Path(os.environ["LIMEN_CACHE"])
+
+
+def sources(module: Module) -> list[Path]:
+    """The files of a part."""
+    return [file for pattern in module.sources for file in sorted(SOURCE.glob(pattern))]
+
+
+def chosen(name: str, module: Module) -> list[Mutant]:
+    """The same ones every time, of as many files and kinds as there are."""
+    draw = random.Random(f"{SEED} {name}")
+    order = []
+    for file in sources(module):
+        found = mutants_of(file, ROOT)
+        draw.shuffle(found)
+        seen: Counter[str] = Counter()
+        for mutant in found:
+            order.append((seen[mutant.kind], draw.random(), mutant))
+            seen[mutant.kind] += 1
+    return [mutant for *_, mutant in sorted(order, key=lambda each: each[:2])[: module.count]]
+
+
+def tried(module: Module, mutants: Sequence[Mutant], *, again: bool) -> list[Outcome]:
+    """Try the mutants of a part: in functions that are imported already, or imported anew where they are elsewhere."""
+    files = sources(module)
+    paths = [ROOT / "tests" / test for test in module.tests] + [file for file in files if file.suffix == ".py"]
+
+    def serve(work: Path) -> dict[str, Any]:
+        serving = Serving(files, mutants)
+        code = run_tests(paths, work, serving)
+        tests = {name: asdict(test) for name, test in serving.tests.items()}
+        return {"code": code, "tests": tests, "outcomes": [asdict(one) for one in serving.outcomes]}
+
+    found, said = forked(serve, within=20_000)
+    if found is None or len(found["outcomes"]) < len(mutants):
+        raise SystemExit(f"{said}\nthe tests {module.tests} could not be run.")
+    tests = {name: Passed(**test) for name, test in found["tests"].items()}
+    outcomes = [Outcome(**one) for one in found["outcomes"]]
+    for index, mutant in enumerate(mutants):
+        if not outcomes[index].by and (again or not outcomes[index].tried):
+            outcomes[index] = _tried_anew(mutant, tests)
+            say(mutant, outcomes[index])
+    return outcomes
+
+
+def _tried_anew(mutant: Mutant, tests: Mapping[str, Passed]) -> Outcome:
+    touching = [test.partition("::")[0] for test, passed in tests.items() if mutant.path in passed.lines]
+    every = [test.partition("::")[0] for test in tests]
+    paths = [ROOT / file for file in dict.fromkeys(touching or every)]
+
+    def task(work: Path) -> dict[str, Any]:
+        _alone(work)
+        choosing = Choosing(mutant, tests)
+        if mutant.path.endswith(".h"):
+            _change_header(mutant)
+            code = run_tests(paths, work, choosing)
+        else:
+            finder = Finder(mutant)
+            sys.meta_path.insert(0, finder)
+            code = run_tests(paths, work, choosing, finder)
+        imported = code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+        failed = next(iter(choosing.failures.names), "" if imported else "at import")
+        return {"by": failed or ("" if choosing.ran else "at import")}
+
+    return outcome(task)
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """The page beside the JSON."""
+    lines = [ABOUT.format(count=len(results)), "| module | mutants | killed | survivors |", "| --- | --- | --- | --- |"]
+    names = [*MODULES, "all"]
+    for name in names:
+        mine = [one for one in results if name in (one["module"], "all")]
+        if not mine:
+            lines.append(f"| {name} | not tried yet | – | – |")
+            continue
+        killed = sum(bool(one["by"]) for one in mine)
+        lines.append(f"| {name} | {len(mine)} | {killed} | {len(mine) - killed} |")
+    lines += ["", "## Survivors", "", "| where | change | why it survives |", "| --- | --- | --- |"]
+    for one in results:
+        if not one["by"]:
+            code = f"{one['text'].strip()}".replace("|", "\\|").replace("`", "'")
+            change = f"`{one['old']}` → `{one['new']}` in `{code}`".replace("``", "nothing")
+            lines.append(f"| {one['path'].removeprefix('src/limen/')}:{one['line']} | {change} | {one['why'] or '?'} |")
+    return "\n".join(lines) + "\n"
+
+
+def stored(out: Path | None) -> list[dict[str, Any]]:
+    """What came of an earlier run."""
+    if out is None or not out.exists():
+        return []
+    return list(json.loads(out.read_text(encoding="utf-8")))
+
+
+def key(one: Mapping[str, Any]) -> tuple[str, ...]:
+    """By what a mutant is found again though lines were added above it."""
+    return (one["path"], one["text"].strip(), str(one["column"]), one["old"], one["new"])
+
+
+def main() -> None:
+    """Try the mutants of all parts or of some."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=MODULES, nargs="+", default=[*MODULES], help="some parts of the package")
+    parser.add_argument("--again", action="store_true", help="only what survived in --out")
+    parser.add_argument("--out", type=Path, help="a JSON file; the table is written beside it")
+    given = parser.parse_args()
+    os.environ.update(OMP_NUM_THREADS="1", CI="1")  # one core, and the same examples every time
+    cache = os.path.abspath(os.environ.get("LIMEN_CACHE", ROOT / ".cache" / "kernels"))
+    os.environ.update(LIMEN_CACHE=cache, LIMEN_MUTANTS=f"{cache}-of-mutants")
+    for library in (*HEAVY, *(OF_THE_LAB if {"statistics", "ledger", "metrics"} & {*given.only} else ())):
+        importlib.import_module(library)
+    os.chdir(ROOT)
+    results = {key(one): one for one in stored(given.out)}
+    for name in given.only:
+        mutants = {key(mutant.as_dict()): mutant for mutant in chosen(name, MODULES[name])}
+        before = {k: results.pop(k) for k, one in list(results.items()) if one["module"] == name}
+        results |= {k: before[k] for k in mutants if k in before}
+        if given.again:
+            mutants = {k: mutant for k, mutant in mutants.items() if k in before and not before[k]["by"]}
+        outcomes = tried(MODULES[name], [*mutants.values()], again=given.again) if mutants else []
+        for (k, mutant), outcome in zip(mutants.items(), outcomes, strict=True):
+            why = "" if outcome.by or k not in before else before[k]["why"]
+            results[k] = {"module": name, **mutant.as_dict(), "by": outcome.by, "why": why}
+        if given.out is not None:
+            _write(given.out, [*results.values()])
+
+
+def _write(out: Path, results: Sequence[Mapping[str, Any]]) -> None:
+    ordered = sorted(results, key=lambda one: (list(MODULES).index(one["module"]), one["path"], one["line"]))
+    lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in ordered)
+    out.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    out.with_suffix(".md").write_text(table(ordered), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
