@@ -31,7 +31,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "a run": ("runs/relu-seed0.json", lambda path: StudyFolder(path.parent.parent).read_run("relu", 0)),
     "costs": ("cost.json", lambda path: StudyFolder(path.parent).read_costs()),
     "a recipe": ("own.toml", lambda path: recipe.load(str(path))),
-    "rows": ("runs.csv", lambda path: rows._read_runs(path.parent)),
+    "rows": ("runs.csv", lambda path: rows._read_runs(path.parent, "classification")),
     "weights": ("own.pt", lambda path: load_weights(torch.nn.Linear(1, 1), path)),
     "safetensors": ("own.safetensors", lambda path: load_weights(torch.nn.Linear(1, 1), path)),
     "idx": ("train-images-idx3-ubyte", lambda path: idx.read_idx(path, 3)),

@@ -12,7 +12,6 @@ from helpers_lab import Recorder, experiment_of, tiny
 from limen import memory
 from limen.errors import LimenError, SpecError
 from limen.lab.data import load
-from limen.lab.study import compare as study
 from limen.lab.study.compare import compare
 from limen.lab.study.preparing import probe
 from limen.lab.training import room
@@ -81,7 +80,6 @@ def test_the_limit_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.Mon
         assert memory.physical_bytes() == expected
 
 
-@pytest.mark.usefixtures("brief")
 def test_a_run_without_memory_is_one_failed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     really = training.run
 
@@ -90,7 +88,7 @@ def test_a_run_without_memory_is_one_failed_run(tmp_path: Path, monkeypatch: pyt
             torch.empty(2**60)  # refused at once: no machine has so much
         return really(experiment, activation, *more, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(study.training, "run", scarce)
+    monkeypatch.setattr(training, "run", scarce)
     result = compare(tiny(epochs=1, seeds=(0,), activations=("asau", "relu")), tmp_path, Recorder())
     failed, done = result.runs
     assert (failed.status, done.status) == ("failed", "finished")
@@ -103,7 +101,7 @@ def test_any_other_error_of_a_run_is_no_lack_of_memory(tmp_path: Path, monkeypat
     def broken(*given: object, **named: object) -> object:
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(study.training, "run", broken)
+    monkeypatch.setattr(training, "run", broken)
     with pytest.raises(RuntimeError, match="shapes differ"):
         compare(tiny(epochs=1, seeds=(0,)), tmp_path, Recorder())
     assert issubclass(TooLargeError, LimenError)

@@ -15,7 +15,7 @@ from limen.lab.study.compare import compare
 pytestmark = pytest.mark.slow
 
 ACTIVATIONS = ("relu", "asau", "adact")
-TIMES = {"seconds", "ms_per_step", "ms_ratio"}
+TIMES = {"seconds", "ms_per_step", "ms_ratio", "ms_ratio_low", "ms_ratio_high"}
 
 
 def started(out: Path, *options: str) -> Forked:

@@ -39,7 +39,7 @@ from limen.lab.training.mixtures import LearnOnHeldout
 from limen.selection import mixtures
 
 NAMES = ["relu", "adact", "optimized"]
-TIMES = {"seconds", "ms_per_step", "ms_ratio"}
+TIMES = {"seconds", "ms_per_step", "ms_ratio", "ms_ratio_low", "ms_ratio_high"}
 
 
 @pytest.fixture

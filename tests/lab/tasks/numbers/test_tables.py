@@ -113,7 +113,6 @@ def test_columns_to_leave_out_must_be_there(tmp_path: Path, run: Command) -> Non
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.usefixtures("brief")
 def test_what_is_left_out_belongs_to_the_study(tmp_path: Path, run: Command) -> None:
     path = houses(tmp_path)
     given = ("compare", "--task", "regression", "--data", path, "--target", "price", "--out", tmp_path / "out")

@@ -290,7 +290,7 @@ BROKEN = {
     "no scan": "segmentation-1.nii has no scan",
     "no masks": "no masks among them",
     "other sides": r"segmentation-1.nii has 20×16×4 voxels, but its scan .* has 20×16×5",
-    "truncated": r"volume-1.nii does not read as a NIfTI volume \(3,200 bytes of voxels in 500 bytes\)",
+    "truncated": r"volume-1.nii does not read as a NIfTI volume \(its header promises 3,552 bytes, and there are 500\)",
     "no nifti": "volume-1.nii does not read as a NIfTI volume",
     "shades": r"segmentation-1.nii holds the value 0.5;",
     "negative": r"segmentation-1.nii holds the value -1;",
