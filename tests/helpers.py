@@ -49,6 +49,20 @@ def thoroughly(values: Iterable[Any], usual: Container[Any]) -> list[Any]:
     return [value if value in usual else _thorough(value) for value in values]
 
 
+def with_halves(names: Iterable[str]) -> list[Any]:
+    """Activations with each half type, float16 thorough but for a few: kernels are compiled for each type anew.
+
+    The types differ in how a number is read and written, and there every activation is the same.
+    """
+    return [
+        (name, dtype)
+        if dtype is torch.bfloat16 or name in ("relu", "asau", "ash", "adact")
+        else _thorough((name, dtype))
+        for name in names
+        for dtype in (torch.bfloat16, torch.float16)
+    ]
+
+
 def _thorough(value: Any) -> Any:
     values = value if isinstance(value, tuple) else (value,)
     return pytest.param(*values, marks=pytest.mark.thorough)

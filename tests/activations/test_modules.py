@@ -400,7 +400,7 @@ def test_logits_of_another_number_are_an_error(logits, x):
 
 
 @pytest.fixture
-def trained(self):
+def trained():
     mixture = limen.AdAct(("relu", "silu", "mish"))
     torch.nn.init.normal_(mixture.logits)
     mixture.drop_(["relu"])

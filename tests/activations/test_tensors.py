@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from helpers import ALL, BUILT_IN, ELEMENTWISE, KEEPING_SHAPE, OF_SAMPLES, activation, sample_input
+from helpers import ALL, BUILT_IN, ELEMENTWISE, KEEPING_SHAPE, OF_SAMPLES, activation, sample_input, with_halves
 
 import limen
 
-HALF = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+HALF = pytest.mark.parametrize(("name", "dtype"), with_halves(KEEPING_SHAPE), ids=str)
 
 
 def reference_half(name: str, x: torch.Tensor) -> torch.Tensor:
@@ -21,7 +21,6 @@ def reference_half(name: str, x: torch.Tensor) -> torch.Tensor:
 
 
 @HALF
-@pytest.mark.parametrize("name", KEEPING_SHAPE)
 def test_half_error_is_below_twice_torchs_own(name, dtype):
     x = torch.linspace(-10, 10, 2001).to(dtype)[None]
     exact = activation(name, dtype=torch.float64)(x.double())
@@ -33,7 +32,6 @@ def test_half_error_is_below_twice_torchs_own(name, dtype):
 
 
 @HALF
-@pytest.mark.parametrize("name", KEEPING_SHAPE)
 def test_half_parameters_learn_too(name, dtype):
     module = activation(name, dtype=dtype)
     x = torch.randn(3, 5, dtype=dtype, requires_grad=True)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from helpers import (
     COMPILED,
-    DTYPES,
     LAYOUTS,
     LEARNING,
     activation,
@@ -16,6 +15,7 @@ from helpers import (
     gradients,
     perturbed,
     sample_input,
+    with_halves,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,10 +44,9 @@ def test_the_result_is_laid_out_as_the_input(name, layout):
         assert output.stride() == x.stride() or not find(name).elementwise
 
 
-@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
 @pytest.mark.parametrize("channels", [1, 5])
-@pytest.mark.parametrize("name", COMPILED)
-def test_half_types(name, channels, dtype):
+@pytest.mark.parametrize(("name", "dtype"), with_halves(COMPILED), ids=str)
+def test_half_types(name, dtype, channels):
     module = perturbed(name, num_parameters=channels)
     x, g = dense((3, 5, 67)).to(dtype), torch.randn(3, 5, 67).to(dtype)
     assert_as_good_as_plain(module, x, g)

@@ -138,13 +138,13 @@ def test_noting_the_test_accuracy_changes_no_run(tmp_path: Path):
     "options",
     [
         pytest.param({"temperature": (1.0, 0.05)}, marks=pytest.mark.thorough),
-        {"entropy": (0.0, 1.0)},
+        pytest.param({"entropy": (0.0, 1.0)}, marks=pytest.mark.thorough),
         pytest.param({"sampling": "gumbel"}, marks=pytest.mark.thorough),
         {"sampling": "gumbel_straight_through", "temperature": (2.0, 0.5)},
         pytest.param({"sampling": "straight_through"}, marks=pytest.mark.thorough),
-        {"weights_from": 0.3},
+        pytest.param({"weights_from": 0.3}, marks=pytest.mark.thorough),
         {"drop_below": 0.3333},
-        {"rule": "grouped"},
+        pytest.param({"rule": "grouped"}, marks=pytest.mark.thorough),
     ],
     ids=str,
 )

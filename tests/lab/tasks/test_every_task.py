@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import thoroughly
 from helpers_lab import Recorder, data_of, experiment_of, stored, tiny
 from helpers_tasks import made
 
@@ -48,7 +49,8 @@ def test_every_task_runs_under_every_protocol(name: str, protocol: str, tmp_path
     assert run.layers
 
 
-@pytest.mark.parametrize("name", tasks.names())
+# Those of classification are many and large; tests/lab/networks builds each of them, too.
+@pytest.mark.parametrize("name", thoroughly(tasks.names(), usual=set(tasks.names()) - {"classification"}))
 def test_networks_give_what_the_task_asks_for_and_depend_on_the_seed_alone(name: str, tmp_path: Path) -> None:
     task = tasks.find(name)
     data = data_of(settings(name, tmp_path))

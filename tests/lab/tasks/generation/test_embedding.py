@@ -8,8 +8,9 @@ import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-from limen.lab.tasks.generation import frechet
-from limen.lab.tasks.generation.frechet import Embedding, SmallFID, learn_embedding
+from limen.lab.tasks.generation import embedding as embedding_module
+from limen.lab.tasks.generation.embedding import Embedding, learn_embedding
+from limen.lab.tasks.generation.frechet import SmallFID
 
 
 def halved(images: np.ndarray) -> np.ndarray:
@@ -30,7 +31,7 @@ def halved(images: np.ndarray) -> np.ndarray:
 def untrained(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """What the turns would be learned from."""
     seen: list[Tensor] = []
-    monkeypatch.setattr(frechet, "_learn_turns", lambda embedding, head, squares: seen.append(squares))
+    monkeypatch.setattr(embedding_module, "_learn_turns", lambda embedding, head, squares: seen.append(squares))
     return seen
 
 
@@ -49,7 +50,7 @@ def test_every_image_counts_and_a_feature_has_mean_0_and_deviation_1(untrained: 
 def test_more_images_than_are_needed_are_thinned_out_evenly(
     untrained: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frechet, "IMAGES", 3)
+    monkeypatch.setattr(embedding_module, "IMAGES", 3)
     learn_embedding(torch.arange(9, dtype=torch.uint8).reshape(9, 1, 1, 1).expand(-1, -1, 32, 32))
     assert [round(float(square[0, 0, 0] * 127.5 + 127.5)) for square in untrained[0]] == [0, 4, 8]
 
