@@ -50,7 +50,7 @@ SOURCE = ROOT / "src" / "limen"
 HEAVY = ("torch", "torch.distributed", "sympy", "scipy.stats", "hypothesis")
 OF_THE_LAB = ("sklearn.metrics", "torchmetrics", "lightning", "pydantic", "matplotlib.pyplot", "transformers", "typer")
 """Imported once, since their import takes seconds."""
-QUICK = "not slow and not triton and not gpu"
+QUICK = "not slow and not thorough and not triton and not gpu"
 LONG = ("compile", "export", "graph_break", "ddp", "process", "planted", "import_loads", "no_text_does", "torch_alone")
 """In the names of tests that take long."""
 LONGEST = 3.0
