@@ -29,6 +29,7 @@ def _as_python_starts() -> None:
     yield
     signal.signal(signal.SIGINT, before)
     atexit.unregister(interrupting._end_at_once)
+    interrupting._pressed.clear()
 
 
 class Finalised:
@@ -110,3 +111,10 @@ def test_ctrl_c_while_python_ends() -> None:
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "done", f"{SENTENCE}\n")
+
+
+def test_a_command_knows_nothing_of_the_one_before(run: Command) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell, where nothing is noticed
+    interrupting._pressed.set()
+    assert run("claims", "--help").code == 0
+    assert run("report", "none").code == 2

@@ -29,11 +29,11 @@ def noticed() -> Iterator[None]:
 
     Where something else listens to Ctrl-C, or it is ignored as in the background of a shell, that stays so.
     """
+    _pressed.clear()
     of_python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if not of_python or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _pressed.clear()
     hook = sys.unraisablehook
     signal.signal(signal.SIGINT, _note)
     sys.unraisablehook = lambda found: None if found.exc_type is KeyboardInterrupt else hook(found)
