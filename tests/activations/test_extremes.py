@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import COMPILED, ELEMENTWISE, OF_SAMPLES
+from helpers import COMPILED, ELEMENTWISE, OF_SAMPLES, thoroughly
 
 import limen
 
@@ -32,6 +32,10 @@ BEYOND = (
 """Those in which a parameter times x, or a candidate, leaves the type before x does."""
 HALF = [pytest.param(dtype, marks=pytest.mark.slow) for dtype in (torch.bfloat16, torch.float16)]
 TYPES = pytest.mark.parametrize("dtype", [torch.float32, *HALF], ids=str)
+SETTINGS_OF_SINGLE = thoroughly(
+    [(spec, torch.float32) for spec in SETTINGS],
+    usual=[(spec, torch.float32) for spec in SETTINGS if ":" not in spec or spec in BEYOND],
+)
 SETTINGS_OF_HALF = [
     pytest.param(spec, dtype, marks=pytest.mark.thorough)
     for spec in SETTINGS
@@ -67,7 +71,7 @@ def assert_right(got: list[torch.Tensor], want: list[torch.Tensor], x: torch.Ten
 
 
 @BACKENDS
-@pytest.mark.parametrize(("spec", "dtype"), [*((spec, torch.float32) for spec in SETTINGS), *SETTINGS_OF_HALF], ids=str)
+@pytest.mark.parametrize(("spec", "dtype"), [*SETTINGS_OF_SINGLE, *SETTINGS_OF_HALF], ids=str)
 def test_elementwise(spec, dtype, backend):
     if backend == "plain" and "tanh" in spec and dtype != torch.float16:
         pytest.skip("on torch's operators its slope is NaN from 2e19")

@@ -267,7 +267,11 @@ class TestConstruction:
         assert describe("bent").formula == "x*tanh(k*x)"
 
 
-@pytest.mark.parametrize("name", KEEPING_SHAPE)
+TRACED = ("relu", "rrelu", "asau", "apalu", "ash", "top_percentile", "adact")
+"""One of each kind: fixed, noisy, learned, in pieces, of samples, by selection, a mixture."""
+
+
+@pytest.mark.parametrize("name", thoroughly(KEEPING_SHAPE, usual=TRACED))
 def test_compiles_without_a_graph_break(name):
     torch._dynamo.reset()
     module = activation(name)
@@ -283,7 +287,7 @@ def test_compiles_without_a_graph_break(name):
     torch.testing.assert_close(gradient, x.grad)
 
 
-@pytest.mark.parametrize("name", KEEPING_SHAPE)
+@pytest.mark.parametrize("name", thoroughly(KEEPING_SHAPE, usual=TRACED))
 def test_exports(name):
     module = activation(name)
     x = torch.randn(2, 4)

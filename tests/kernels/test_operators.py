@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import COMPILED, LAYOUTS, LEARNING, activation, perturbed
+from helpers import COMPILED, LAYOUTS, LEARNING, activation, perturbed, thoroughly
 
 import limen
 from limen.kernels import operators
@@ -28,7 +28,7 @@ def backward_arguments(module: limen.Activation, x: torch.Tensor) -> tuple[objec
     return key, torch.randn_like(x), x.detach(), values, channel_dim, statistics, seed, [True] * len(values)
 
 
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("name", thoroughly(COMPILED, usual=("relu", "asau", "ash", "rrelu", "adact")))
 def test_opcheck(name):
     module, x = perturbed(name, num_parameters=3), torch.randn(4, 3, 5, requires_grad=True)
     torch.library.opcheck(torch.ops.limen.forward.default, arguments(module, x))

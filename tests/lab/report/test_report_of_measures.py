@@ -16,8 +16,6 @@ from limen.lab.study.result import report
 from limen.lab.study.store import StudyFolder
 from limen.lab.tasks import registry
 
-pytestmark = pytest.mark.drawn
-
 
 @pytest.fixture(params=[True, False], ids=["gelu-lower", "gelu-higher"])
 def gelu_is_lower(request: pytest.FixtureRequest) -> bool:

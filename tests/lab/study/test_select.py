@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import thoroughly
 from helpers_lab import (
     TINY_OPTIONS,
     Command,
@@ -223,7 +224,7 @@ HARDEST = {
 
 
 @pytest.mark.parametrize("options", [pytest.param({}, id="as the paper", marks=pytest.mark.thorough), HARDEST])
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", thoroughly(registry.names(), usual=("classification", "regression", "generation")))
 def test_every_task_can_be_searched(name: str, options: dict[str, object], tmp_path: Path):
     task = registry.find(name)
     (tmp_path / "data").mkdir()

@@ -322,6 +322,7 @@ def test_every_activation_of_the_ssd_is_reached_and_its_boxes_cover_the_image() 
         assert other(torch.zeros(2, *size)).shape[::2] == (2, 10)
 
 
+@pytest.mark.thorough
 def test_a_study_of_boxes_from_files_to_report(run: Command, tmp_path: Path) -> None:
     voc(tmp_path / "data", 40)
     options = ("--task", "detection", "--data", tmp_path / "data", "--activations", "relu,asau", "--seeds", "1")

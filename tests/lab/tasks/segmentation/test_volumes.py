@@ -340,6 +340,7 @@ def test_without_nibabel_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch, 
         load_masks(str(tmp_path), **READ)
 
 
+@pytest.mark.thorough
 def test_a_study_of_scans(nibabel, monkeypatch, capsys, tmp_path: Path) -> None:
     pytest.importorskip("monai.losses")
     run: Command = command(monkeypatch, capsys)
