@@ -74,6 +74,20 @@ def test_merging_keeps_the_value(built: tuple[Graph, int], x: float, noise: floa
     assert value(merged, same, inputs) == pytest.approx(want, rel=1e-9, abs=1e-6, nan_ok=True)
 
 
+@pytest.mark.parametrize("own", [1, 2])
+def test_exponentials_in_a_branch_that_excludes_itself_come_to_an_end(own: int) -> None:
+    graph = Graph()
+    x, a, b = (graph.input(name) for name in ("x", "a", "b"))
+    holds = graph.add("gt", x, graph.constant(0))
+    never = [graph.add("exp_neg", graph.add("abs", of)) for of in (a, b)[:own]]
+    for exponential in never:
+        within = graph.add("select", holds, x, exponential)
+        x = graph.add("select", holds, within, graph.add("add", x, a))
+    inputs = {"x": -0.5, "a": 2.0, "b": 3.0}
+    merged, (same,) = merge_branches(graph, [x], ("x",))
+    assert value(merged, same, inputs) == pytest.approx(value(graph, x, inputs))
+
+
 @given(graphs(), st.data(), st.one_of(numbers, st.just(0.0), st.just(math.nan)), numbers, numbers, numbers)
 def test_factored_sums_are_combinations_of_their_bases(
     built: tuple[Graph, int], data: st.DataObject, x: float, noise: float, a: float, b: float

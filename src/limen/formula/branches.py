@@ -177,11 +177,12 @@ _EXPONENTIALS = frozenset({"exp_neg", "expm1_neg"})
 
 def _share_exponentials(graph: Graph, outputs: list[int]) -> tuple[Graph, list[int]]:
     """Give two exponentials one selected argument where each is needed in one branch of the same condition only."""
-    pair = _exclusive_arguments(graph, outputs)
-    while pair is not None:
-        condition, when, otherwise = pair
-        graph, outputs = _with_argument(graph, outputs, condition, when, otherwise)
+    # Each step leaves one argument fewer; where branches exclude themselves, which never run, a step may leave as many.
+    for _ in range(sum(node.op in _EXPONENTIALS for node in graph.nodes)):
         pair = _exclusive_arguments(graph, outputs)
+        if pair is None:
+            break
+        graph, outputs = _with_argument(graph, outputs, *pair)
     return graph, outputs
 
 
@@ -197,7 +198,7 @@ def _exclusive_arguments(graph: Graph, outputs: list[int]) -> tuple[int, int, in
     for when, holding in arguments.items():
         for condition, holds in holding:
             for otherwise, failing in arguments.items():
-                if holds and (condition, False) in failing:
+                if holds and when != otherwise and (condition, False) in failing:
                     needed = set(graph.live([condition, when, otherwise]))
                     if not any(i in needed for i in range(len(graph.nodes)) if graph.nodes[i].op in _EXPONENTIALS):
                         return condition, when, otherwise
