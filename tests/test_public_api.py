@@ -37,6 +37,25 @@ def test_parts_that_can_use_a_library_do_not_load_it():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
+COMMANDS = """
+import sys
+from limen import cli
+for words in (["list"], ["report", "none"], ["compare", "--data", "digist"], ["select", "--data", "digist"]):
+    sys.argv = ["limen", *words]
+    try:
+        cli.main()
+    except SystemExit:
+        print(sorted({"lightning", "torchmetrics", "matplotlib", "scipy.stats"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_commands_wait_for_no_library_before_they_come_to_it(tmp_path):
+    done = subprocess.run([sys.executable, "-c", COMMANDS], capture_output=True, text=True, check=True, cwd=tmp_path)
+    said = done.stderr.splitlines()
+    assert [line for line in said if not line.startswith("limen: ")] == ["[]"] * 4
+    assert sum("digist" in line for line in said) == 2
+
+
 def test_nothing_but_values_is_without_a_docstring():
     plain = {path for path, item in NAMED.items() if not (isinstance(item, type) or inspect.isroutine(item))}
     assert plain == VALUES

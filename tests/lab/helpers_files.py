@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from PIL import Image
+
+from limen.errors import DataError, LimenError
 
 Members = dict[str, bytes]
 
@@ -18,6 +23,23 @@ def png(value: int = 0, *, mode: str = "L", size: tuple[int, int] = (6, 4), **op
     colour: int | tuple[int, ...] = value if mode in ("L", "P", "1") else (value,) * len(mode)
     Image.new(mode, size, colour).save(file, "PNG", **options)
     return file.getvalue()
+
+
+def refused(read: Callable[[], object], kind: type[LimenError] = DataError, memory: float = 60e6) -> str:
+    """The sentence with which input is refused, and that little was taken before it was said."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(kind) as caught:
+            read()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    text = str(caught.value)
+    assert text.endswith(".")
+    assert "\n" not in text
+    assert len(text) < 800
+    assert peak < memory
+    return text
 
 
 def write_folder(path: Path, members: Members) -> Path:

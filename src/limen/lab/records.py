@@ -305,7 +305,7 @@ class RunRecord(Record):
 
 
 TORCHS_RELU = "torch.nn.ReLU"
-"""What is timed beside a study's activations: the network as it was built."""
+"""What is timed beside a study's activations, of which ``relu`` is limen's own: the network with torch's."""
 
 
 def failed_run(activation: str, seed: int, failure: str) -> RunRecord:

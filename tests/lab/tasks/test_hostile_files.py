@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers_files import png, write_folder
+from helpers_files import png, refused, write_folder
 
 from limen import memory
-from limen.errors import DataError, LimenError
 from limen.lab.data.division import Division
 from limen.lab.data.json_text import parsed_json
 from limen.lab.tasks.detection import annotations, voc
@@ -23,22 +21,6 @@ from limen.memory import TooLargeError
 DIVISION = Division()
 OBJECT = "<object><name>a</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>3</ymax></bndbox></object>"
 BOX = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 3, 2]}
-
-
-def refused(read: Callable[[], object], kind: type[LimenError] = DataError, memory: float = 60e6) -> str:
-    tracemalloc.start()
-    try:
-        with pytest.raises(kind) as caught:
-            read()
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    text = str(caught.value)
-    assert text.endswith(".")
-    assert "\n" not in text
-    assert len(text) < 800
-    assert peak < memory
-    return text
 
 
 def boxes(root: Path, xml: str | bytes = "", **coco_parts: object) -> Callable[[], object]:

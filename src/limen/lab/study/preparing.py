@@ -12,7 +12,6 @@ from limen.errors import StudyError
 from limen.lab.settings import StudySettings
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
-from limen.lab.training.room import require_step
 from limen.lab.training.task import ANY, Task
 
 
@@ -23,7 +22,9 @@ def prepare(task: Task, settings: StudySettings) -> Experiment:
 
 def probe(experiment: Experiment) -> list[str]:
     """Build the network once and run two examples through it; return the activations that a swap cannot reach."""
-    from limen.lab.training import run as training  # with Lightning, which takes seconds to import
+    # With Lightning, which takes seconds to import.
+    from limen.lab.training import run as training
+    from limen.lab.training.room import require_step
 
     task, data, settings = experiment.task, experiment.data, experiment.settings
     network, report = training.build(experiment, settings.baseline, seed=0)

@@ -31,8 +31,9 @@ def train_missing(
     settings = experiment.settings
     # Seeds outermost: an interrupted study has every activation for the seeds it has.
     wanted = [(activation, seed) for seed in settings.seeds for activation in settings.activations]
-    folder.read_runs(study.settings)  # what cannot be used is said before anything is trained
-    missing = [pair for pair in wanted if folder.read_run(*pair) is None]
+    # All of them: what cannot be used is said before anything is trained.
+    done = {(run.activation, run.seed) for run in folder.read_runs(study.settings)}
+    missing = [pair for pair in wanted if pair not in done]
     notes = [f"not replaced, because it is called as a function: {call}" for call in unreached]
     listener.found(study)
     listener.planned(len(wanted), len(wanted) - len(missing), notes)

@@ -199,6 +199,9 @@ class StudyFolder:
         Raises:
             StudyError: if it cannot be read, or is another run's, or another study's.
         """
+        return self._read_run(activation, seed, self.read_study())
+
+    def _read_run(self, activation: str, seed: int, study: Study | None) -> RunRecord | None:
         path = self.run_path(activation, seed)
         if not path.exists():
             return None
@@ -208,7 +211,7 @@ class StudyFolder:
                 f"{path} holds a run of {run.activation!r} with seed {run.seed}, and by its name it must be of "
                 f"{activation!r} with seed {seed}; delete it to make it anew."
             )
-        self._check_belongs(path, run.origin)
+        _check_belongs(path, run.origin, study)
         if run.plan is not None:
             _check_plan(path, run.plan)
         return run
@@ -219,8 +222,9 @@ class StudyFolder:
         Raises:
             StudyError: as :meth:`read_run`, and if a finished run has not the metrics of the task.
         """
+        study = self.read_study()
         pairs = [(activation, seed) for activation in settings.activations for seed in settings.seeds]
-        found = {pair: run for pair in pairs if (run := self.read_run(*pair)) is not None}
+        found = {pair: run for pair in pairs if (run := self._read_run(*pair, study)) is not None}
         for pair, run in found.items():
             check_metrics(run, settings.task, str(self.run_path(*pair)), "delete it to make it anew")
         return tuple(found.values())
@@ -240,22 +244,12 @@ class StudyFolder:
         if not path.exists():
             return ()
         found = _parsed(path, _Costs)
-        self._check_belongs(path, found.origin)
+        _check_belongs(path, found.origin, self.read_study())
         return found.rows
 
     def write_costs(self, rows: Iterable[CostRow], origin: Origin | None = None) -> None:
         """Keep the measured costs."""
         write_atomically(self.path / "cost.json", as_json(_Costs(rows=tuple(rows), origin=origin).model_dump_json()))
-
-    def _check_belongs(self, path: Path, origin: Origin | None) -> None:
-        """Raise where what a file holds was made for another study than that of this folder."""
-        study = self.read_study() if origin is not None else None
-        other = study.other_than(origin) if study is not None else ""
-        if other:
-            raise StudyError(
-                f"{path} belongs to another study ({other}); put the study.json back that it was made with, or delete "
-                f"{path.name} to make it anew."
-            )
 
     def write_tables(self, runs: Iterable[RunRecord], summary: Iterable[SummaryRow]) -> None:
         """``runs.csv`` and ``summary.csv``."""
@@ -364,6 +358,16 @@ def _grown(known: Study, study: Study) -> Study:
         "asked": asked,
     }
     return study.model_copy(update=grown)
+
+
+def _check_belongs(path: Path, origin: Origin | None, study: Study | None) -> None:
+    """Raise where what a file holds was made for another study than that of its folder."""
+    other = study.other_than(origin) if study is not None else ""
+    if other:
+        raise StudyError(
+            f"{path} belongs to another study ({other}); put the study.json back that it was made with, or delete "
+            f"{path.name} to make it anew."
+        )
 
 
 def _check_plan(path: Path, plan: Mapping[str, Any]) -> None:

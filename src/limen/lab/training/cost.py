@@ -18,7 +18,6 @@ from limen.training import param_groups
 
 ROUNDS = 20
 WARM_UP = 3
-"""The name of its row, beside ``relu``, which is limen's own."""
 _TIMED_AGAINST = "the reference"
 
 
