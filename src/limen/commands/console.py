@@ -31,6 +31,8 @@ SHORT = {
     "not tested: needs 2 seeds": "needs 2 seeds",
 }
 """Verdicts as the table has room for them in 80 columns."""
+LONGEST_WORD = max(len(word) for verdict in SHORT.values() for word in verdict.split())
+"""Characters, none of which may be cut off beside wide intervals."""
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -108,7 +110,8 @@ def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str, costs
     table.add_column("activation", overflow="fold")
     for heading in (measure.column, f"minus {escape(baseline)}", "p\n(Holm)", "verdict", "time ×", "MB"):
         left = heading == "verdict"
-        table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
+        width = LONGEST_WORD if left else None
+        table.add_column(heading, justify="left" if left else "right", no_wrap=not left, min_width=width)
     for row in rows:
         style = STYLES.get(row.verdict, "dim")
         apart = Interval(row.difference, row.difference_low, row.difference_high)
@@ -123,14 +126,14 @@ def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str, costs
         )
     for cost in costs:
         if cost.activation == TORCHS_RELU:
-            name, times = TORCHS_RELU.replace(".ReLU", ".\nReLU"), _times(cost.ratio, cost.ratio_low, cost.ratio_high)
+            name, times = TORCHS_RELU.replace("torch.", "torch.\n"), _times(cost.ratio, cost.ratio_low, cost.ratio_high)
             table.add_row(name, "", "", "", "[dim]timed only[/]", times, fixed(cost.peak_memory_mb, 1))
     return table
 
 
 def _times(ratio: float, low: float, high: float) -> str:
-    """A ratio of times with its quartiles below it, written as narrow as the table must be."""
-    return "\n".join([fixed(ratio), *([f"{fixed(low)}–{fixed(high)}"] if math.isfinite(low) else [])])
+    """A ratio of times with its quartiles below it, one a line: beside wide intervals there is room for no more."""
+    return "\n".join([fixed(ratio), *([f"{fixed(low)}–", fixed(high)] if math.isfinite(low) else [])])
 
 
 def mean(found: Interval, measure: Metric) -> str:

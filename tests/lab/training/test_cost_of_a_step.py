@@ -84,9 +84,26 @@ def test_tables_show_the_reference_and_the_spread() -> None:
     console.print(summary_table(study.summary, study.metric, "a title", study.costs))
     shown = console.export_text()
     assert max(map(len, shown.splitlines())) <= 80
-    assert "0.90–1.20" in shown
-    assert "torch.nn." in shown
-    assert "0.97–1.04" in shown
+    for quartile in ("0.90–", "1.20", "0.97–", "1.04", "nn.ReLU"):
+        assert f" {quartile} " in shown
+
+
+def test_the_widest_table_cuts_nothing_off() -> None:
+    study = synthetic(("relu", "adact"))
+    wide = {"mean": 0.93, "low": 0.4011, "high": 1.0, "difference": 0.1, "difference_low": -1.0, "difference_high": 1.0}
+    costly = {"p_holm": 0.5, "peak_memory_mb": 234.5, "ms_ratio": 11.0, "ms_ratio_low": 10.5, "ms_ratio_high": 12.5}
+    verdicts = ("baseline", "no detectable difference")
+    rows = [
+        row.model_copy(update={**wide, **costly, "verdict": verdict})
+        for row, verdict in zip(study.summary, verdicts, strict=True)
+    ]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(summary_table(rows, study.metric, "a title", [reference()]))
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
+    for whole_word in ("baseline", "detectable", "-100.00 to +100.00", "40.11 to 100.00", "10.50–", "12.50", "234.5"):
+        assert whole_word in shown
 
 
 def test_what_was_not_timed_is_a_dash() -> None:
