@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ SHORT = {
 }
 """Verdicts as the table has room for them in 80 columns."""
 LONGEST_WORD = max(len(word) for verdict in SHORT.values() for word in verdict.split())
-"""Characters, none of which may be cut off beside wide intervals."""
+"""Characters: where verdicts are folded, so that beside wide intervals nothing is cut off."""
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -109,9 +110,7 @@ def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str, costs
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("activation", overflow="fold")
     for heading in (measure.column, f"minus {escape(baseline)}", "p\n(Holm)", "verdict", "time ×", "MB"):
-        left = heading == "verdict"
-        width = LONGEST_WORD if left else None
-        table.add_column(heading, justify="left" if left else "right", no_wrap=not left, min_width=width)
+        table.add_column(heading, justify="left" if heading == "verdict" else "right", no_wrap=True)
     for row in rows:
         style = STYLES.get(row.verdict, "dim")
         apart = Interval(row.difference, row.difference_low, row.difference_high)
@@ -120,13 +119,13 @@ def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str, costs
             _folded(mean(Interval(row.mean, row.low, row.high), measure)),
             "" if row.verdict == "baseline" else _folded(difference(apart, measure, beside=row.mean)),
             fixed(row.p_holm, 3),
-            f"[{style}]{SHORT.get(row.verdict, row.verdict)}[/]",
+            f"[{style}]{textwrap.fill(SHORT.get(row.verdict, row.verdict), LONGEST_WORD)}[/]",
             _times(row.ms_ratio, row.ms_ratio_low, row.ms_ratio_high),
             fixed(row.peak_memory_mb, 1),
         )
     for cost in costs:
         if cost.activation == TORCHS_RELU:
-            name, times = TORCHS_RELU.replace("torch.", "torch.\n"), _times(cost.ratio, cost.ratio_low, cost.ratio_high)
+            name, times = TORCHS_RELU.replace(".", ".\n"), _times(cost.ratio, cost.ratio_low, cost.ratio_high)
             table.add_row(name, "", "", "", "[dim]timed only[/]", times, fixed(cost.peak_memory_mb, 1))
     return table
 
