@@ -99,24 +99,9 @@ MODULES = {
         45,
     ),
     "activations": Module(
-        ("activations/*.py",),
-        (
-            *("activations/test_vectors.py", "activations/test_limits.py", "activations/test_masks.py"),
-            *("activations/test_tensors.py", "activations/test_registry.py", "selection/test_search.py"),
-        ),
-        30,
+        ("activations/*.py",), ("activations", "selection/test_search.py", "adapters/test_names.py"), 30
     ),
-    "surgery": Module(
-        ("surgery/*.py",),
-        (
-            *("surgery/test_swapping.py", "surgery/test_making.py", "surgery/test_flow.py", "surgery/test_idle.py"),
-            *("surgery/test_hooks.py", "surgery/test_shared.py", "surgery/test_states.py", "surgery/test_source.py"),
-            *("surgery/test_named_sites.py", "surgery/test_known_functions.py", "surgery/test_unreached.py"),
-            *("surgery/test_nasty.py", "surgery/test_copies.py", "surgery/test_causal.py", "surgery/test_proof.py"),
-            *("surgery/test_what_goes_on.py", "surgery/test_care.py", "surgery/test_exclusive_branches.py"),
-        ),
-        40,
-    ),
+    "surgery": Module(("surgery/*.py",), ("surgery",), 40),
     "selection": Module(("selection/*.py",), ("selection",), 45),
     "statistics": Module(("lab/statistics.py",), ("lab/test_statistics.py",), 25),
     "ledger": Module(

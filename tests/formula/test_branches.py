@@ -38,6 +38,7 @@ _OPERATIONS = {
     "expm1_neg": lambda a: math.expm1(-a),
     "gt": lambda a, b: float(a > b),
     "ge": lambda a, b: float(a >= b),
+    "or": lambda a, b: float(bool(a) or bool(b)),
     "select": lambda c, a, b: a if c else b,
 }
 
@@ -72,6 +73,28 @@ def test_merging_keeps_the_value(built: tuple[Graph, int], x: float, noise: floa
     want = value(graph, output, inputs)
     merged, (same,) = merge_branches(graph, [output], ("x", "noise"))
     assert value(merged, same, inputs) == pytest.approx(want, rel=1e-9, abs=1e-6, nan_ok=True)
+
+
+def test_constant_branches_of_opposite_conditions_stay_apart_for_nan() -> None:
+    graph = Graph()
+    x = graph.input("x")
+    zero, two, three, five, seven = map(graph.constant, (0, 2, 3, 5, 7))
+    above = graph.add("select", graph.add("gt", x, zero), two, three)
+    below = graph.add("select", graph.add("ge", zero, x), five, seven)
+    merged, (same,) = merge_branches(graph, [graph.add("add", above, below)], ("x",))
+    assert [value(merged, same, {"x": x}) for x in (1.0, -1.0, math.nan)] == [9.0, 8.0, 10.0]
+
+
+def test_an_exponential_in_a_condition_is_needed_whatever_else_holds() -> None:
+    graph = Graph()
+    x, a, b = (graph.input(name) for name in ("x", "a", "b"))
+    holds = graph.add("gt", x, graph.constant(0))
+    beside = graph.add("gt", graph.add("exp_neg", graph.add("abs", a)), graph.constant(0.25))
+    within = graph.add("select", holds, graph.constant(0), graph.add("exp_neg", graph.add("abs", b)))
+    output = graph.add("select", graph.add("or", holds, beside), within, graph.constant(9))
+    merged, (same,) = merge_branches(graph, [output], ("x", "a", "b"))
+    for inputs in ({"x": -1.0, "a": 0.5, "b": 3.0}, {"x": -1.0, "a": 3.0, "b": 0.5}, {"x": 1.0, "a": 0.5, "b": 3.0}):
+        assert value(merged, same, inputs) == pytest.approx(value(graph, output, inputs))
 
 
 @pytest.mark.parametrize("own", [1, 2])

@@ -38,7 +38,7 @@ FORMULAS = {
     "sign": (lambda x, k: k * f.sign(x) * x**2, ANY),
     "both sigmoids": (lambda x, k: f.sigmoid(k * x) - f.sigmoid(-k * x), ANY),
     "mish of a mixture": (lambda x, k: x * f.tanh(f.softplus(k * x)) + f.sigmoid(k * x), ANY),
-    "tanh of softplus": (lambda x, k: f.tanh(k * f.softplus(x)), ANY),
+    "tanh of softplus": (lambda x, k: f.tanh(k * f.softplus(x, 2.5)), ANY),
     "sin and cos": (lambda x, k: f.sin(k * x) * f.cos(x), SMALL),
     "step": (lambda x, k: x * f.step(x - k), ANY),
     "maximum": (lambda x, k: f.maximum(x, k * x), ANY),

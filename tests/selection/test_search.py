@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import limen
+from limen.activations import weighting
 from limen.errors import PlanError, SpecError
 from limen.selection import (
     HeldoutWeights,
@@ -98,6 +99,15 @@ def test_gumbel_draws_in_training_only():
         sample_(made, "dice")
     sample_(made, "none")
     assert torch.equal(made(x), made(x))
+
+
+def test_gumbel_noise_is_minus_the_logarithm_of_minus_the_logarithm_of_what_is_drawn(monkeypatch):
+    drawn = torch.tensor([0.0, 0.5, 1 - 2**-24])
+    monkeypatch.setattr(weighting, "noise_like", lambda *_: drawn)
+    middle = drawn.double() + 2**-25
+    noise = weighting._gumbel(torch.zeros(3))
+    assert noise.isfinite().all()
+    assert torch.allclose(noise.double(), -(-middle.log()).log(), rtol=1e-6)
 
 
 def test_entropy_and_its_gradient():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import collections
 import inspect
+import sys
 import tarfile
 import typing
 import zipfile
@@ -15,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from limen.surgery.scope import _loaded
 from limen.surgery.source import NoSourceError, read, redecorated, remake, undecorated
 
 MODULES = (
@@ -74,3 +76,31 @@ def test_a_source_that_changed_is_refused(tmp_path, monkeypatch):
     file.write_text("def f(x):\n    return x + 2\n")
     with pytest.raises(NoSourceError, match="not the code that runs"):
         read(changing.f)
+
+
+def test_code_is_compiled_as_its_own_file_says(tmp_path, monkeypatch):
+    """Not as ours does, which leave annotations unevaluated."""
+    (tmp_path / "evaluating.py").write_text("def f(x: int) -> int:\n    return x + 1\n")
+    (tmp_path / "leaving.py").write_text(
+        "from __future__ import annotations\n\ndef f(x: int) -> int:\n    return x + 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import evaluating
+    import leaving
+
+    assert remake(read(evaluating.f), read(evaluating.f).node).__annotations__["x"] is int
+    assert remake(read(leaving.f), read(leaving.f).node).__annotations__["x"] == "int"
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "found"),
+    [
+        ("limen.errors", "", "limen.errors"),
+        (".errors", "limen", "limen.errors"),
+        ("..errors", "limen.surgery", "limen.errors"),
+        (".", "limen.surgery", "limen.surgery"),
+        ("..", "limen.surgery", "limen"),
+    ],
+)
+def test_imports_within_functions_name_modules_as_python_does(module, package, found):
+    assert _loaded(module, "", package) is sys.modules[found]

@@ -149,12 +149,9 @@ class _Merging:
         return self._added(parts)
 
     def _total(self, terms: Terms) -> int:
-        constant = self.rebuilt.constant(1)
         return self._added(
             [
-                self._added(coefficients)
-                if basis == constant
-                else self.rebuilt.add("mul", self._added(coefficients), basis)
+                self.rebuilt.add("mul", self._added(coefficients), basis)  # which for the basis 1 adds no node
                 for basis, coefficients in terms.items()
             ]
         )

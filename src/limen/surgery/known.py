@@ -142,7 +142,7 @@ def is_in_place(name: str, values: Sequence[Any], named: Mapping[str, Any]) -> b
     if name.endswith("_"):
         return True
     base = name.rstrip("_")
-    after = len(_SIGNATURES[base][1]) + (1 if base == "rrelu" else 0) if base in _SIGNATURES else 99
+    after = len(_SIGNATURES[base][1]) + (1 if base == "rrelu" else 0) if base in _SIGNATURES else len(values)
     inplace = named.get("inplace", values[after] if len(values) > after else False)
     return bool(inplace) and base not in ("gelu", "softplus", "softmax", "log_softmax")
 
