@@ -4,7 +4,7 @@
     python tests/mutants.py --only selection
     python tests/mutants.py --again --out docs/results/mutants.json
 
-By hand, not in CI: a second or two a mutant on an idle core, and as long as the tests of each part before. torch, limen
+By hand, not in CI: a few seconds a mutant on an idle core, and as long as the tests of each part before. torch, limen
 and the tests of a part are imported once; each mutant is a process forked from there, in which the functions of the
 changed file have the code of the change. What is changed outside functions, and with ``--again`` all that survived in
 ``--out`` before, is imported anew. It runs the tests that pass over the changed line first, the quickest of them first,
@@ -53,9 +53,9 @@ OF_THE_LAB = ("sklearn.metrics", "torchmetrics", "lightning", "pydantic", "matpl
 QUICK = "not slow and not thorough and not triton and not gpu"
 LONG = ("compile", "export", "graph_break", "ddp", "process", "planted", "import_loads", "no_text_does", "torch_alone")
 """In the names of tests that take long."""
-LONGEST = 3.0
+LONGEST = 8.0
 """Seconds of a test; a longer one is left out."""
-BUDGET = 4.0
+BUDGET = 12.0
 """Seconds of all tests that a mutant is given, if none of them fails; those that pass over its line count half."""
 ENDS = {None: "it waited for ever", -signal.SIGKILL: "it took too long", -signal.SIGXCPU: "it took too long"}
 SEED = 20

@@ -27,7 +27,9 @@ from helpers_building import (
     works,
 )
 
+from limen.kernels.bound import BoundFormula
 from limen.kernels.c import build, cache
+from limen.kernels.c.calls import _file_name
 from limen.kernels.c.build import NoCompilerError, cache_folder, cache_size, cache_trouble, clear_cache, load
 
 pytestmark = needs_gcc
@@ -102,6 +104,15 @@ def test_works_after_a_fork_while_another_thread_compiles(tmp_path, monkeypatch)
     assert in_child(works) is True
     thread.join()
     assert in_child(lambda: works() and works(SOURCE + "// another", "test")) is True
+
+
+def test_a_library_is_named_after_the_end_of_its_formulas_name():
+    def bent(x):
+        return x
+
+    name = _file_name(BoundFormula(bent), "float32")
+    assert name.endswith("_its_formulas_name__locals__bent-float32")
+    assert len(name) == 40 + len("-float32")
 
 
 def test_names_are_made_safe(folder):

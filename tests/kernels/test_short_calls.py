@@ -12,7 +12,7 @@ import torch
 from helpers import COMPILED, DTYPES, LEARNING, activation, perturbed
 
 import limen
-from limen.kernels.c import short_calls
+from limen.kernels.c import run, short_calls
 from limen.kernels.c.calls import run_forward, short_functions
 from limen.kernels.call import Call, Prepared, prepare
 
@@ -99,6 +99,18 @@ def test_what_it_is_not_for():
     for reason, (x, tensors) in inputs.items():
         for call in calls(plain):
             assert call(x, tensors, None) is None, reason
+
+
+@pytest.mark.parametrize(("elements", "short"), [(5, True), (32_767, True), (32_768, False), (40_000, False)])
+def test_few_elements_are_all_that_it_is_tried_on(elements, short, monkeypatch):
+    module = limen.ASAU()
+    bound = module._bound[True]
+    module(torch.randn(3))  # after which there is a short call
+    tried = []
+    calls = {torch.float32: lambda *given: tried.append(given)}
+    monkeypatch.setattr(type(bound), "short_calls", property(lambda self: calls), raising=False)
+    run.forward(bound, torch.randn(elements), [tensor.detach() for tensor in module.tensors()], 1, None)
+    assert len(tried) == short
 
 
 @pytest.mark.parametrize("elements", [5, 40_000])
