@@ -29,8 +29,8 @@ from helpers_building import (
 
 from limen.kernels.bound import BoundFormula
 from limen.kernels.c import build, cache
-from limen.kernels.c.calls import _file_name
 from limen.kernels.c.build import NoCompilerError, cache_folder, cache_size, cache_trouble, clear_cache, load
+from limen.kernels.c.calls import _file_name
 
 pytestmark = needs_gcc
 
