@@ -86,6 +86,7 @@ MODULES = {
         (
             *("kernels/test_layouts.py", "kernels/test_dispatch.py", "kernels/test_choice.py", "kernels/test_noise.py"),
             *("kernels/test_graph_seeds.py", "kernels/test_lazy_tensors.py", "kernels/test_c_kernels.py"),
+            *("kernels/test_short_calls.py", "kernels/test_operators.py", "kernels/test_around_kernels.py"),
         ),
         30,
     ),
