@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.fx import Proxy
 
 from limen.beside.making import made, one_pass_of
 from limen.errors import LimenError, ShapeError, SpecError
-from limen.kernels import dispatch
+from limen.kernels import choice, dispatch, operators
 from limen.kernels.bound import BoundFormula, shared
 from limen.kernels.several import APART, FIRST, SECOND, Several, apart
 
@@ -44,6 +45,20 @@ def gated(bound: BoundFormula) -> BoundFormula:
     """The bound formula of a gate times another input."""
     fixed = bound.parameters, bound.constants, bound.noise, bound.plain_only, bound.weights
     return shared(BoundFormula(GatedFormula(bound.function), *fixed, (UP,)))
+
+
+def compiled_key(bound: BoundFormula, x: Tensor) -> str:
+    """Under which key a program that is being compiled runs the gated kernel; empty where it cannot."""
+    return _key(bound, x.device.type, choice.program.name) if dispatch.may_compile(x) else ""
+
+
+def _key(bound: BoundFormula, device: str, within: Any) -> str:
+    """Asked once, when the program is compiled."""
+    return dispatch.kernel_key(gated(bound), device, within)
+
+
+# What torch.compiler.assume_constant_result does; calling it would import torch._dynamo with every limen.
+_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 class GLU(nn.Module):
@@ -113,10 +128,16 @@ class GLU(nn.Module):
         inputs = self._inputs(gate, up)
         packed = APART if not self.packed else FIRST if self.gate_first else SECOND
         called = None if mask is not None or gate.is_nested else one_pass_of(self.activation)
+        key = ""
+        if called is not None and is_compiling():
+            key = compiled_key(called[0], inputs[0])
+            called = called if key else None
         if called is None:
             x, u = apart(inputs, packed)
             return (self.activation(x) if mask is None else self.activation(x, mask)) * u
         bound, tensors, channel_dim = called
+        if key:
+            return operators.evaluate_several(key, inputs, packed, tensors, channel_dim, bool(bound.noise))
         return dispatch.evaluate_several(Several(gated(bound), inputs, packed, tensors, channel_dim))
 
     def _inputs(self, gate: Tensor, up: Tensor | None) -> tuple[Tensor, ...]:

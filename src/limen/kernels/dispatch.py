@@ -112,11 +112,9 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
 
 
 def evaluate_several(call: Several) -> Tensor:
-    """Run a formula of several inputs, all of one shape, type and device, with its tensors."""
+    """Run a formula of several inputs, all of one shape, type and device, with its tensors; not within a program."""
     (x, *_), bound = call.inputs, call.bound
     call = call._replace(parameters=spread(bound, call.parameters))
-    if is_compiling():
-        return _several_compiling(call)
     chosen = choice.chosen() if choice.blocks else "auto"
     machine = _machine_for(call, chosen)
     if machine is not None:
@@ -139,13 +137,9 @@ def _machine_for(call: Several, chosen: Backend) -> several.Machine | None:
     return triton_run if may and _TRITON.has(call.bound) else None
 
 
-def _several_compiling(call: Several) -> Tensor:
-    x = call.inputs[0]
-    if not torch.compiler.is_exporting() and x.dtype in _COMPILED_TYPES:
-        key: str = _kernel_key(call.bound, x.device.type, choice.program.name)
-        if key:
-            return operators.evaluate_several(key, call)
-    return several.by_formula(call)
+def may_compile(x: Tensor) -> bool:
+    """Whether a kernel may be one step of the program that is being compiled."""
+    return not torch.compiler.is_exporting() and x.dtype in _COMPILED_TYPES
 
 
 def _by_sample(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
@@ -191,14 +185,14 @@ def _is_for_triton(x: Tensor, chosen: Backend) -> bool:
 
 def _evaluate_compiling(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
     """Inside ``torch.compile`` the kernel is one opaque operator; an exported program sees the plain formula."""
-    if not torch.compiler.is_exporting() and x.dtype in _COMPILED_TYPES:
-        key: str = _kernel_key(bound, x.device.type, choice.program.name)
+    if may_compile(x):
+        key: str = kernel_key(bound, x.device.type, choice.program.name)
         if key:
             return operators.evaluate(key, x, spread(bound, parameters), channel_dim, bool(bound.noise))
     return plain.evaluate(bound, x, parameters, channel_dim)
 
 
-def _kernel_key(bound: BoundFormula, device: str, within: Backend | None) -> str:
+def kernel_key(bound: BoundFormula, device: str, within: Backend | None) -> str:
     """The formula's key if its kernel may be used on such a device; asked once, when the program is compiled.
 
     ``within`` is what a block in the program chose.
@@ -215,7 +209,7 @@ def _kernel_key(bound: BoundFormula, device: str, within: Backend | None) -> str
 
 
 # What torch.compiler.assume_constant_result does; calling it would import torch._dynamo with every limen.
-_kernel_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
+kernel_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def is_eager(x: Tensor) -> bool:

@@ -156,10 +156,12 @@ def _differentiate_again(ctx: Any, outer: list[Tensor | None]) -> tuple[Any, ...
     return None, by_g, by_x, rest, None, None, None, None
 
 
-def evaluate_several(key: str, call: Several) -> Tensor:
+def evaluate_several(
+    key: str, inputs: Sequence[Tensor], packed: int, parameters: Sequence[Tensor], channel_dim: int, noisy: bool
+) -> Tensor:
     """Run the kernel of a formula of several inputs as one operator."""
-    seed = seed_in_graph(call.inputs[0].device) if call.bound.noise else None
-    given = list(call.inputs), call.packed, list(call.parameters), call.channel_dim, seed
+    seed = seed_in_graph(inputs[0].device) if noisy else None
+    given = list(inputs), packed, list(parameters), channel_dim, seed
     result: Tensor = torch.ops.limen.forward_several(key, *given)[0]
     return result
 

@@ -248,14 +248,26 @@ def _backward_lane(body: Body) -> str:
 
 _WITHIN = f"const int within = outer < threads && rows * inner >= {WITHIN};"
 _SAMPLES = PARALLEL.replace("if (threads > 1)", "if (threads > 1 && !within)")
-_SPANS = PARALLEL.replace("if (threads > 1)", "if (within)")
+_FEW = 32
+"""Spans of a sample whose sums stand on the stack: to ask for memory takes as long as hundreds of elements."""
 _PLACE = """const int64_t row = k / across, at = k % across * SPAN, r = s * rows + row;
       const int64_t c = r / every % channels, first = r * inner + at, from = r * pitch + at;
       const int64_t here = smaller(SPAN, inner - at);"""
 
 
+def _over_spans(lines: str, count: str = "spans", name: str = "k") -> str:
+    """A loop over the spans of one sample, which the threads share where there are fewer samples than threads."""
+    loop = f"for (int64_t {name} = 0; {name} < {count}; {name}++) {{\n{lines}\n}}"
+    return f"if (within) {{\n{PARALLEL}\n{loop}\n}} else {loop}"
+
+
 def _forward_sample(body: Body) -> str:
     """The statistics of each sample, span by span of its rows, then its results while it is in the cache."""
+    moments = _over_spans("""const int64_t at = k % across * SPAN;
+      const T *from = x + (s * rows + k / across) * pitch + at;
+      moments_of_span(from, smaller(SPAN, inner - at), found + 2 * k, found + 2 * k + 1);""")
+    results = _over_spans(f"""{_PLACE}
+      span({_inputs(body, " + from")}, y + first, here, first, seed, c{body.passed}, own[0], own[1]);""")
     return f"""{header("moments.h")}
 {_signature(body, False)} {{
   {body.unpacked}
@@ -265,24 +277,16 @@ def _forward_sample(body: Body) -> str:
   int failed = 0;
   {_SAMPLES} reduction(|:failed)
   for (int64_t s = 0; s < outer; s++) {{
-    double *found = malloc((size_t)spans * 2 * sizeof(double));
+    double few[{2 * _FEW}], *found = spans <= {_FEW} ? few : malloc((size_t)spans * 2 * sizeof(double));
     if (!found) {{ failed = 1; continue; }}
-    {_SPANS}
-    for (int64_t k = 0; k < spans; k++) {{
-      const int64_t at = k % across * SPAN;
-      moments_of_span(x + (s * rows + k / across) * pitch + at, smaller(SPAN, inner - at), found + 2 * k, found + 2 * k + 1);
-    }}
+    {moments}
     moments all = {{0, 0, 0}};
     for (int64_t k = 0; k < spans; k++)
       join(&all, smaller(SPAN, inner - k % across * SPAN), found[2 * k], found[2 * k + 1]);
-    free(found);
+    if (found != few) free(found);
     float *own = statistics + 2 * s;
     finish(&all, own);
-    {_SPANS}
-    for (int64_t k = 0; k < spans; k++) {{
-      {_PLACE}
-      span({_inputs(body, " + from")}, y + first, here, first, seed, c{body.passed}, own[0], own[1]);
-    }}
+    {results}
   }}
   return failed;
 }}
@@ -292,6 +296,17 @@ def _forward_sample(body: Body) -> str:
 def _backward_sample(body: Body) -> str:
     """As in ``samples``: g·∂f/∂x and all sums first, then what mean and deviation hand on to every element."""
     sums = body.count - 2
+    slopes = _over_spans(f"""{_PLACE}
+        const int64_t to = r * pitch_out + at;
+        for (int j = 0; j < {body.count}; j++) chunks[k * {body.count} + j] = 0;
+        span(g + first, {_inputs(body, " + from")}, slopes + row * inner + at, {_gradients(body, " + to")},
+             chunks + k * {body.count}, here, first, seed, c{body.passed}, mean, deviation);""")
+    results = _over_spans("""const T *restrict from = x + (s * rows + row) * pitch;
+        const float *restrict slope = slopes + row * inner;
+        T *restrict to = gx + (s * rows + row) * pitch_out;
+        #pragma omp simd
+        for (int64_t i = 0; i < inner; i++) to[i] = STORE(slope[i] + level + tilt * (LOAD(from[i]) - mean));""",
+        "rows", "row")  # fmt: skip
     return f"""
 {_signature(body, True)} {{
   {body.unpacked}
@@ -308,14 +323,7 @@ def _backward_sample(body: Body) -> str:
     if (!slopes || !chunks) {{ free(slopes); free(chunks); failed = 1; continue; }}
     for (int64_t s = b * each; s < smaller(outer, (b + 1) * each); s++) {{
       const float mean = statistics[2 * s], deviation = statistics[2 * s + 1];
-      {_SPANS}
-      for (int64_t k = 0; k < spans; k++) {{
-        {_PLACE}
-        const int64_t to = r * pitch_out + at;
-        for (int j = 0; j < {body.count}; j++) chunks[k * {body.count} + j] = 0;
-        span(g + first, {_inputs(body, " + from")}, slopes + row * inner + at, {_gradients(body, " + to")},
-             chunks + k * {body.count}, here, first, seed, c{body.passed}, mean, deviation);
-      }}
+      {slopes}
       double by_mean = 0, by_deviation = 0;
       for (int64_t k = 0; k < spans; k++) {{
         const int64_t c = (s * rows + k / across) / every % channels;
@@ -325,14 +333,7 @@ def _backward_sample(body: Body) -> str:
       }}
       const float level = (float)(by_mean / (double)size);
       const float tilt = deviation == 0 ? 0 : (float)(by_deviation / ((double)size * (double)deviation));
-      {_SPANS}
-      for (int64_t row = 0; row < rows; row++) {{
-        const T *restrict from = x + (s * rows + row) * pitch;
-        const float *restrict slope = slopes + row * inner;
-        T *restrict to = gx + (s * rows + row) * pitch_out;
-        #pragma omp simd
-        for (int64_t i = 0; i < inner; i++) to[i] = STORE(slope[i] + level + tilt * (LOAD(from[i]) - mean));
-      }}
+      {results}
     }}
     free(slopes);
     free(chunks);
