@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.fx import Proxy
 
-from limen.beside.making import made, one_pass_of
+from limen.beside.making import Called, made, one_pass_of
 from limen.errors import LimenError, ShapeError, SpecError
 from limen.kernels import choice, dispatch, operators
 from limen.kernels.bound import BoundFormula, shared
@@ -47,9 +47,17 @@ def gated(bound: BoundFormula) -> BoundFormula:
     return shared(BoundFormula(GatedFormula(bound.function), *fixed, (UP,)))
 
 
-def compiled_key(bound: BoundFormula, x: Tensor) -> str:
-    """Under which key a program that is being compiled runs the gated kernel; empty where it cannot."""
-    return _key(bound, x.device.type, choice.program.name) if dispatch.may_compile(x) else ""
+def evaluate(called: Called, inputs: Sequence[Tensor], packed: int) -> Tensor:
+    """The gate that is called so, times the other input."""
+    bound, tensors, channel_dim = called
+    if not is_compiling():
+        return dispatch.evaluate_several(Several(gated(bound), inputs, packed, tensors, channel_dim))
+    if dispatch.may_compile(inputs[0]):
+        key: str = _key(bound, inputs[0].device.type, choice.program.name)
+        if key:
+            return operators.evaluate_several(key, inputs, packed, tensors, channel_dim, bool(bound.noise))
+    x, up = apart(inputs, packed)
+    return dispatch.evaluate(bound, x, tensors, channel_dim) * up
 
 
 def _key(bound: BoundFormula, device: str, within: Any) -> str:
@@ -125,30 +133,12 @@ class GLU(nn.Module):
         given: Any = gate
         if type(given) is Proxy:
             return self._as_one_step(given, up, mask)
-        inputs = self._inputs(gate, up)
-        packed = APART if not self.packed else FIRST if self.gate_first else SECOND
+        inputs, packed = both_of(gate, up, self.packed, self.gate_first)
         called = None if mask is not None or gate.is_nested else one_pass_of(self.activation)
-        key = ""
-        if called is not None and is_compiling():
-            key = compiled_key(called[0], inputs[0])
-            called = called if key else None
-        if called is None:
-            x, u = apart(inputs, packed)
-            return (self.activation(x) if mask is None else self.activation(x, mask)) * u
-        bound, tensors, channel_dim = called
-        if key:
-            return operators.evaluate_several(key, inputs, packed, tensors, channel_dim, bool(bound.noise))
-        return dispatch.evaluate_several(Several(gated(bound), inputs, packed, tensors, channel_dim))
-
-    def _inputs(self, gate: Tensor, up: Tensor | None) -> tuple[Tensor, ...]:
-        """What is given, checked, in one type."""
-        if self.packed:
-            if up is not None:
-                raise SpecError("GLU(packed=True) takes one tensor that holds gate and up, and two were given.")
-            return (_halved(gate),)
-        if up is None:
-            raise SpecError("GLU takes two tensors, gate and up; for one that holds both make it with packed=True.")
-        return paired(gate, up)
+        if called is not None:
+            return evaluate(called, inputs, packed)
+        x, u = apart(inputs, packed)
+        return (self.activation(x) if mask is None else self.activation(x, mask)) * u
 
     def _as_one_step(self, gate: Any, up: Any, mask: Any) -> Tensor:
         """What torch.fx sees of it: one step, as of an activation."""
@@ -166,6 +156,24 @@ class GLU(nn.Module):
         """
         parts = ["packed=True"] if self.packed else []
         return ", ".join(parts if self.gate_first else [*parts, "gate_first=False"])
+
+
+def both_of(
+    gate: Tensor, up: Tensor | None, packed: bool, gate_first: bool = True
+) -> tuple[tuple[Tensor, ...], int]:
+    """The inputs of a kernel, checked and in one type, and how they are given.
+
+    Raises:
+        SpecError: for one tensor too many or too few.
+        ShapeError: for shapes that do not fit.
+    """
+    if packed:
+        if up is not None:
+            raise SpecError("GLU(packed=True) takes one tensor that holds gate and up, and two were given.")
+        return (_halved(gate),), FIRST if gate_first else SECOND
+    if up is None:
+        raise SpecError("GLU takes two tensors, gate and up; for one that holds both make it with packed=True.")
+    return paired(gate, up), APART
 
 
 def _halved(both: Tensor) -> Tensor:
