@@ -39,6 +39,7 @@ FLOORS = (
     ("kernels.autograd",),
     ("kernels.several",),
     ("kernels.c", "kernels.triton"),
+    ("kernels.normed",),
     ("kernels.operators",),
     ("kernels.dispatch",),
     ("activations",),

@@ -144,7 +144,8 @@ def run_backward_several(
 _NO_MEMORY = "no memory for the partial sums over {} elements."
 
 
-def _threads(elements: int) -> int:
+def threads_for(elements: int) -> int:
+    """How many threads share so many elements."""
     return 1 if elements < SERIAL_BELOW or _forked else torch.get_num_threads()
 
 
@@ -178,7 +179,7 @@ def _call(
         *given.plan.sizes,
         *pitches,
         None if given.seed is None else given.seed.data_ptr(),
-        _threads(elements),
+        threads_for(elements),
         (ctypes.c_void_p * len(values))(*places[len(tensors) :]),
     )
     if failed:
