@@ -14,16 +14,24 @@ from torch.nn import functional as F
 
 from limen.beside.making import Called, made, one_pass_of
 from limen.errors import SpecError
+from limen.formula import Context, mean, sqrt, std
 from limen.kernels import choice, dispatch, normed, plain
 from limen.kernels.bound import BoundFormula, shared
 from limen.kernels.c import normed as c_normed
 from limen.kernels.errors import NoKernelError
-from limen.kernels.layout import is_plain
-from limen.kernels.normed import MEAN, SCALE, SHIFT, Norm
+from limen.kernels.layout import Plan, is_plain
+from limen.kernels.normed import MEAN, SCALE, SHIFT, Norm, Sampled
+from limen.kernels.precision import at_least_float32
 from limen.kernels.weights import spread
 
 BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 """The norms whose statistics are of the channels of a batch."""
+CONTEXT, EPS = "context of norm", "eps of norm"
+"""What the constants of a norm's part of a formula are called."""
+CACHED = 2**17
+"""Elements of a channel that stay in the second cache between the passes over it."""
+LEAST_ROW = 16
+"""Neighbouring elements of one channel from which a norm of groups is walked at once."""
 NORMS = (*BATCH, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.SyncBatchNorm)
 
 
@@ -44,6 +52,31 @@ class NormedFormula:
 
     def __hash__(self) -> int:
         return hash((NormedFormula, self.activation))
+
+
+class SampledFormula(NormedFormula):
+    """f((x − mean)/√(deviation² + ε)·s + b), whose statistics are taken of the input."""
+
+    def __call__(self, x: Any, **arguments: Any) -> Any:
+        """The activation of what is normalised by its own statistics."""
+        context, eps = arguments.pop(CONTEXT), arguments.pop(EPS)
+        scale, shift = arguments.pop(SCALE), arguments.pop(SHIFT)
+        z = (x - mean(x, context)) / sqrt(std(x, context) ** 2 + eps) * scale + shift
+        return self.activation(z, **arguments)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SampledFormula) and self.activation == other.activation
+
+    def __hash__(self) -> int:
+        return hash((SampledFormula, self.activation))
+
+
+@functools.lru_cache(maxsize=4096)
+def with_statistics(bound: BoundFormula, eps: float) -> BoundFormula:
+    """The bound formula of an activation after a norm that takes its statistics at once."""
+    constants = (*bound.constants, (CONTEXT, Context("sample")), (EPS, eps))
+    names = (SCALE, SHIFT, *bound.parameters)
+    return shared(BoundFormula(SampledFormula(bound.function), names, constants, plain_only=bound.plain_only))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -105,7 +138,7 @@ class NormAct(nn.Module):
         called = self._in_one(x)
         if called is not None:
             try:
-                return self._batch(x, called)
+                return self._groups(x, called) if type(self.norm) is nn.GroupNorm else self._batch(x, called)
             except NoKernelError:
                 pass
         result: Tensor = self.activation(self.norm(x))
@@ -114,7 +147,7 @@ class NormAct(nn.Module):
     def _in_one(self, x: Tensor) -> Called | None:
         """How the activation is called where both are one step; None where they are two."""
         norm: Any = self.norm
-        if type(norm) not in BATCH or is_compiling() or not _unwatched(norm) or not _suits(x, norm.num_features):
+        if is_compiling() or not _unwatched(norm) or not _walks(norm, x):
             return None
         called = one_pass_of(self.activation)
         if called is None:
@@ -126,26 +159,63 @@ class NormAct(nn.Module):
             return None
         if not all(map(_is_ready, (*tensors, *norm.parameters(), *norm.buffers()))):
             return None
-        return (with_norm(bound), tensors, 1) if not dispatch.why_no_kernel(with_norm(bound)) else None
+        return (bound, tensors, 1) if not dispatch.why_no_kernel(with_norm(bound)) else None
 
     def _batch(self, x: Tensor, called: Called) -> Tensor:
         """A batch norm and the activation, by kernels."""
         norm: Any = self.norm
         norm._check_input_dim(x)
-        bound, own, _ = called
+        alone, own, _ = called
         learning = norm.training or norm.running_mean is None
+        count = x.numel() // x.shape[1]
+        if learning and x.is_contiguous() and count <= CACHED and count >= LEAST_ROW * len(x):
+            return self._channels(x, called)
+        bound = with_norm(alone)
         if learning:
-            mean, variance = c_normed.moments_of_channels(*normed.plan_channels(x.detach()))
+            centre, variance = c_normed.moments_of_channels(*normed.plan_channels(x.detach()))
         else:
-            mean, variance = norm.running_mean.float(), norm.running_var.float()
-            mean = mean.clone() if mean is norm.running_mean else mean
+            centre, variance = norm.running_mean.to(torch.float32, copy=True), norm.running_var.float()
         inverse = (variance + norm.eps).rsqrt()
-        affine = () if norm.weight is None else (norm.weight, norm.bias)
+        affine = _affine(norm)
         settled = Norm(bound, norm.eps, learning, _plainly(bound, learning, norm.eps, len(affine)))
-        result: Tensor = normed.record(settled, x, mean, inverse, affine, own)
+        result: Tensor = normed.record(settled, x, centre, inverse, affine, own)
         if learning:
-            _track(norm, mean, variance, x.numel() // x.shape[1])
+            _track(norm, centre, variance, count)
         return result
+
+    def _channels(self, x: Tensor, called: Called) -> Tensor:
+        """A batch norm of channels that stay in the cache, and the activation: one visit to each."""
+        norm: Any = self.norm
+        bound, own, _ = called
+        samples, channels = x.shape[:2]
+        plan = Plan("channel", channels, channels, x.numel() // (samples * channels), samples, 1)
+
+        def plainly(x: Tensor, *tensors: Tensor) -> Tensor:
+            weight, bias = tensors[:2] if norm.affine else (None, None)
+            z = F.batch_norm(at_least_float32(x), None, None, weight, bias, True, 0.0, norm.eps)
+            return plain.evaluate(bound, z, tensors[2 if norm.affine else 0 :], 1).to(x.dtype)
+
+        y, statistics = normed.record_sampled(
+            Sampled(with_statistics(bound, norm.eps), plan, plainly), x, _affine(norm), own
+        )
+        _track(norm, statistics[:, 0], statistics[:, 1].square(), len(x) * plan.inner)
+        return y
+
+    def _groups(self, x: Tensor, called: Called) -> Tensor:
+        """A norm of groups of channels and the activation: one visit to each group of each sample."""
+        norm: Any = self.norm
+        bound, own, _ = called
+        samples, channels = x.shape[:2]
+        inner, groups = x.numel() // (samples * channels), norm.num_groups
+        plan = Plan("sample", samples * groups, channels, inner, channels // groups, 1)
+
+        def plainly(x: Tensor, *tensors: Tensor) -> Tensor:
+            weight, bias = tensors[:2] if norm.affine else (None, None)
+            z = F.group_norm(at_least_float32(x), groups, weight, bias, norm.eps)
+            return plain.evaluate(bound, z, tensors[2 if norm.affine else 0 :], 1).to(x.dtype)
+
+        settled = Sampled(with_statistics(bound, norm.eps), plan, plainly)
+        return normed.record_sampled(settled, x, _affine(norm), own)[0]
 
     def extra_repr(self) -> str:
         """Nothing beside norm and activation.
@@ -161,6 +231,18 @@ def _unwatched(module: nn.Module) -> bool:
     """Whether no hook wants to see what the module gives."""
     hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
     return not any(hooks)
+
+
+def _affine(norm: Any) -> tuple[Tensor, ...]:
+    """Weight and bias, or nothing."""
+    return () if norm.weight is None else (norm.weight, norm.bias)
+
+
+def _walks(norm: Any, x: Tensor) -> bool:
+    """Whether norm and activation are one step for such an input."""
+    if type(norm) is nn.GroupNorm:
+        return x.is_contiguous() and _suits(x, norm.num_channels) and x[0, 0].numel() >= LEAST_ROW
+    return type(norm) in BATCH and _suits(x, norm.num_features)
 
 
 def _suits(x: Tensor, channels: int) -> bool:

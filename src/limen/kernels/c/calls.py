@@ -35,9 +35,8 @@ def forward_function(bound: BoundFormula, dtype: str, layout: str) -> Any:
         UntraceableError: if the formula has no expression.
     """
     derivation, beside = derive(bound, ()), len(bound.beside)
-    printer = c_several if beside else c_source
+    printer, sizes = _printer(bound, layout)
     source = printer.forward_source(bound, derivation, dtype, layout)
-    sizes = MORE_SIZES if beside else SIZES
     return _loaded(source, _file_name(bound, dtype, layout, "forward"), "forward", 2 + beside, sizes)
 
 
@@ -65,10 +64,14 @@ def short_functions(bound: BoundFormula, dtype: torch.dtype) -> tuple[Any, Any]:
 def backward_function(bound: BoundFormula, dtype: str, layout: str, wanted: tuple[str, ...]) -> Any:
     """The compiled backward kernel, for the gradients of the input and of the wanted parameters."""
     derivation, beside = derive(bound, wanted), len(bound.beside)
-    printer = c_several if beside else c_source
+    printer, sizes = _printer(bound, layout)
     source = printer.backward_source(bound, derivation, dtype, layout)
-    sizes = MORE_SIZES if beside else SIZES
     return _loaded(source, _file_name(bound, dtype, layout, "backward"), "backward", 4 + 2 * beside, sizes)
+
+
+def _printer(bound: BoundFormula, layout: str) -> tuple[Any, int]:
+    """The module that prints a kernel, and how many sizes that takes."""
+    return (c_several, MORE_SIZES) if bound.beside or layout == "channel" else (c_source, SIZES)
 
 
 def _loaded(source: str, name: str, part: str, tensors: int, sizes: int) -> Any:
@@ -122,9 +125,16 @@ def run_forward_several(given: Prepared) -> tuple[Tensor, Tensor | None]:
     plan, x = given.plan, given.x
     function = forward_function(given.bound, DTYPES[x.dtype], plan.layout)
     y = torch.empty_like(x)
-    statistics = torch.empty(plan.outer, 2, dtype=torch.float32, device="cpu") if plan.layout == "sample" else None
+    sampled = plan.layout in c_several.SAMPLED
+    statistics = torch.empty(plan.outer, 2, dtype=torch.float32, device="cpu") if sampled else None
     _call(function, (x, *given.beside, y), statistics, given, (given.pitch, 0))
     return y, statistics
+
+
+def run_forward_into(given: Prepared, y: Tensor) -> None:
+    """:func:`run_forward_several` of a formula without statistics, into a tensor, which may be one of the inputs."""
+    function = forward_function(given.bound, DTYPES[y.dtype], given.plan.layout)
+    _call(function, (given.x, *given.beside, y), None, given, (given.pitch, 0))
 
 
 def run_backward_several(

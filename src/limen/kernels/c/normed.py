@@ -166,8 +166,8 @@ def _tilted(x: Any, **arguments: Any) -> Any:
 _TILTED = BoundFormula(_tilted, ("mean", "level", "tilt"), beside=("d",))
 
 
-def add_tilt(gx: Tensor, x: Tensor, plan: Plan, mean: Tensor, level: Tensor, tilt: Tensor) -> Tensor:
-    """A gradient with what mean and deviation of each channel hand on to its elements."""
+def add_tilt_(gx: Tensor, x: Tensor, plan: Plan, mean: Tensor, level: Tensor, tilt: Tensor) -> None:
+    """Add to a gradient, in place, what mean and deviation of each channel hand on to its elements."""
     pitch = plan.channels if plan.layout == "lane" else plan.inner
     given = Prepared(_TILTED, x, [mean, level, tilt], plan, None, (gx,), pitch)
-    return calls.run_forward_several(given)[0]
+    calls.run_forward_into(given, gx)

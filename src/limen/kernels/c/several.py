@@ -21,6 +21,8 @@ _SIZES = (
     "int64_t pitch_out, const int64_t *seeds, int threads, const float *const *parameters"
 )
 _STATISTICS = ", const float mean_, const float std_"
+SAMPLED = ("sample", "channel")
+"""The layouts with statistics: of samples, each of neighbouring rows; of channels, each of a row of every sample."""
 
 
 def names_beside(bound: BoundFormula) -> tuple[str, ...]:
@@ -44,18 +46,18 @@ def backward_source(bound: BoundFormula, derivation: Derivation, dtype: str, lay
     else:
         sums = factored_sums(derivation.backward, others, {"x", *bound.noise, *bound.beside})
     beside = names_beside(bound)
-    assert derivation.factor is not None
-    outputs = [derivation.factor, slope, *derivation.beside, *sums.bases]
+    factor = [] if derivation.factor is None else [derivation.factor]
+    outputs = [*factor, slope, *derivation.beside, *sums.bases]
     body = Body(bound, dtype, layout, sums.graph, outputs, ("x", "g", *beside))
     body.sums = sums
-    target = "slope_" if layout == "sample" else "gx"
+    target = "slope_" if layout in SAMPLED else "gx"
     body.targets = (target, *(f"g{name}" for name in beside))
-    whole = "{}[{}] = {};" if layout == "sample" else "{}[{}] = STORE({});"
+    whole = "{}[{}] = {};" if layout in SAMPLED else "{}[{}] = STORE({});"
 
     def finish(results: list[str], at: str, lane: str) -> list[str]:
-        upstream, factor, slope, *others = results
-        by_beside, others = others[: len(beside)], others[len(beside) :]
-        scaled = f"({upstream} * {factor})"
+        upstream, *others = results
+        scaled = f"({upstream} * {others.pop(0)})" if factor else upstream
+        slope, by_beside, others = others[0], others[1 : len(beside) + 1], others[len(beside) + 1 :]
         return [
             whole.format(target, body.place(target, at), f"{scaled} * {slope}"),
             *(f"g{u}[{body.place(f'g{u}', at)}] = STORE({upstream} * {by});" for u, by in zip(beside, by_beside, strict=True)),
@@ -78,14 +80,14 @@ def _inputs(body: Body, place: str, given: str = "") -> str:
 
 
 def _gradients(body: Body, place: str, given: str = "") -> str:
-    """The same of the gradients of inputs beside x."""
-    return ", ".join(f"{given}{name}{place}" for name in body.targets[1:])
+    """The gradients of inputs beside x, after that of x."""
+    return "".join(f", {given}{name}{place}" for name in body.targets[1:])
 
 
 def _signature(body: Body, backward: bool) -> str:
     inputs = _inputs(body, "", "const T *")
     if backward:
-        tensors = f"const T *g, {inputs}, T *gx, {_gradients(body, '', 'T *')}, float *grads"
+        tensors = f"const T *g, {inputs}, T *gx{_gradients(body, '', 'T *')}, float *grads"
     else:
         tensors = f"{inputs}, T *y"
     return f"EXPORT int {'backward' if backward else 'forward'}({tensors}, {_SIZES})"
@@ -95,7 +97,7 @@ def _forward_span(body: Body) -> str:
     return f"""
 static inline void span(
     {_inputs(body, "", "const T *restrict ")}, T *restrict y, {_extent(body, False)}, uint64_t place, uint32_t seed,
-    int64_t c{body.pointers}{_STATISTICS if body.layout == "sample" else ""}) {{
+    int64_t c{body.pointers}{_STATISTICS if body.layout in SAMPLED else ""}) {{
   {body.before}
   {body.loops()}
 }}
@@ -111,12 +113,12 @@ def _backward_span(body: Body) -> str:
     elif accumulators:
         declare = f"float {', '.join(f'{a}[LANES] = {{0}}' for a in accumulators)};"
         store = "\n".join(_gathered(body, accumulators))
-    out = "float *restrict slope_" if body.layout == "sample" else "T *restrict gx"
+    out = "float *restrict slope_" if body.layout in SAMPLED else "T *restrict gx"
     return f"""
 static inline void span(
-    const T *restrict g, {_inputs(body, "", "const T *restrict ")}, {out}, {_gradients(body, "", "T *restrict ")},
+    const T *restrict g, {_inputs(body, "", "const T *restrict ")}, {out}{_gradients(body, "", "T *restrict ")},
     {"float" if lane else "double"} *restrict sums, {_extent(body, True)},
-    uint64_t place, uint32_t seed, int64_t c{body.pointers}{_STATISTICS if body.layout == "sample" else ""}) {{
+    uint64_t place, uint32_t seed, int64_t c{body.pointers}{_STATISTICS if body.layout in SAMPLED else ""}) {{
   {body.before}
   {declare}
   {body.loops()}
@@ -194,7 +196,7 @@ def _backward_shared(body: Body) -> str:
   {PARALLEL}
   for (int64_t b = 0; b < blocks; b++) {{
     const int64_t at = b * SPAN;
-    span(g + at, {_inputs(body, " + at")}, gx + at, {_gradients(body, " + at")}, partial + b * {body.count},
+    span(g + at, {_inputs(body, " + at")}, gx + at{_gradients(body, " + at")}, partial + b * {body.count},
          smaller(SPAN, inner - at), at, seed, 0{body.passed});
   }}
   {join(body.count)}
@@ -217,7 +219,7 @@ def _backward_row(body: Body) -> str:
       const int64_t c = row % channels;
       for (int64_t at = 0; at < inner; at += SPAN) {{
         const int64_t first = row * inner + at, from = row * pitch + at, to = row * pitch_out + at;
-        span(g + first, {_inputs(body, " + from")}, gx + to, {_gradients(body, " + to")},
+        span(g + first, {_inputs(body, " + from")}, gx + to{_gradients(body, " + to")},
              partial + b * sums + c * {body.count}, smaller(SPAN, inner - at), first, seed, c{body.passed});
       }}
     }}
@@ -238,7 +240,7 @@ def _backward_lane(body: Body) -> str:
   {PARALLEL}
   for (int64_t b = 0; b < blocks; b++) {{
     const int64_t row = b * each, first = row * channels, from = row * pitch, to = row * pitch_out;
-    span(g + first, {_inputs(body, " + from")}, gx + to, {_gradients(body, " + to")}, partial + b * sums,
+    span(g + first, {_inputs(body, " + from")}, gx + to{_gradients(body, " + to")}, partial + b * sums,
          smaller(each, outer - row), channels, pitch, pitch_out, first, seed, 0{body.passed});
   }}
   {join(body.count, by_sum=True)}
@@ -250,7 +252,15 @@ _WITHIN = f"const int within = outer < threads && rows * inner >= {WITHIN};"
 _SAMPLES = PARALLEL.replace("if (threads > 1)", "if (threads > 1 && !within)")
 _FEW = 32
 """Spans of a sample whose sums stand on the stack: to ask for memory takes as long as hundreds of elements."""
-_PLACE = """const int64_t row = k / across, at = k % across * SPAN, r = s * rows + row;
+
+
+def _row(body: Body, row: str) -> str:
+    """Which of all rows is one of those of a sample, or of a channel."""
+    return f"s * rows + {row}" if body.layout == "sample" else f"({row}) * outer + s"
+
+
+def _place(body: Body) -> str:
+    return f"""const int64_t row = k / across, at = k % across * SPAN, r = {_row(body, "row")};
       const int64_t c = r / every % channels, first = r * inner + at, from = r * pitch + at;
       const int64_t here = smaller(SPAN, inner - at);"""
 
@@ -263,10 +273,10 @@ def _over_spans(lines: str, count: str = "spans", name: str = "k") -> str:
 
 def _forward_sample(body: Body) -> str:
     """The statistics of each sample, span by span of its rows, then its results while it is in the cache."""
-    moments = _over_spans("""const int64_t at = k % across * SPAN;
-      const T *from = x + (s * rows + k / across) * pitch + at;
+    moments = _over_spans(f"""const int64_t at = k % across * SPAN;
+      const T *from = x + ({_row(body, "k / across")}) * pitch + at;
       moments_of_span(from, smaller(SPAN, inner - at), found + 2 * k, found + 2 * k + 1);""")
-    results = _over_spans(f"""{_PLACE}
+    results = _over_spans(f"""{_place(body)}
       span({_inputs(body, " + from")}, y + first, here, first, seed, c{body.passed}, own[0], own[1]);""")
     return f"""{header("moments.h")}
 {_signature(body, False)} {{
@@ -296,14 +306,14 @@ def _forward_sample(body: Body) -> str:
 def _backward_sample(body: Body) -> str:
     """As in ``samples``: g·∂f/∂x and all sums first, then what mean and deviation hand on to every element."""
     sums = body.count - 2
-    slopes = _over_spans(f"""{_PLACE}
+    slopes = _over_spans(f"""{_place(body)}
         const int64_t to = r * pitch_out + at;
         for (int j = 0; j < {body.count}; j++) chunks[k * {body.count} + j] = 0;
-        span(g + first, {_inputs(body, " + from")}, slopes + row * inner + at, {_gradients(body, " + to")},
+        span(g + first, {_inputs(body, " + from")}, slopes + row * inner + at{_gradients(body, " + to")},
              chunks + k * {body.count}, here, first, seed, c{body.passed}, mean, deviation);""")
-    results = _over_spans("""const T *restrict from = x + (s * rows + row) * pitch;
+    results = _over_spans(f"""const T *restrict from = x + ({_row(body, "row")}) * pitch;
         const float *restrict slope = slopes + row * inner;
-        T *restrict to = gx + (s * rows + row) * pitch_out;
+        T *restrict to = gx + ({_row(body, "row")}) * pitch_out;
         #pragma omp simd
         for (int64_t i = 0; i < inner; i++) to[i] = STORE(slope[i] + level + tilt * (LOAD(from[i]) - mean));""",
         "rows", "row")  # fmt: skip
@@ -326,7 +336,7 @@ def _backward_sample(body: Body) -> str:
       {slopes}
       double by_mean = 0, by_deviation = 0;
       for (int64_t k = 0; k < spans; k++) {{
-        const int64_t c = (s * rows + k / across) / every % channels;
+        const int64_t c = ({_row(body, "k / across")}) / every % channels;
         by_mean += chunks[k * {body.count}];
         by_deviation += chunks[k * {body.count} + 1];
         for (int64_t j = 0; j < {sums}; j++) partial[b * sums + c * {sums} + j] += chunks[k * {body.count} + 2 + j];
@@ -346,7 +356,9 @@ def _backward_sample(body: Body) -> str:
 
 _FORWARD: dict[str, Callable[[Body], str]] = {
     "shared": _forward_shared, "row": _forward_row, "lane": _forward_lane, "sample": _forward_sample,
+    "channel": _forward_sample,
 }  # fmt: skip
 _BACKWARD: dict[str, Callable[[Body], str]] = {
     "shared": _backward_shared, "row": _backward_row, "lane": _backward_lane, "sample": _backward_sample,
+    "channel": _backward_sample,
 }  # fmt: skip
