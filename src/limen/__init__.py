@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from limen import inspect as inspect
     from limen import selection as selection
     from limen.activations import *  # noqa: F403
+    from limen.beside import *  # noqa: F403
     from limen.errors import *  # noqa: F403
     from limen.initialization import *  # noqa: F403
     from limen.kernels.dispatch import *  # noqa: F403
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 _HOMES = (
     "limen.errors",
     "limen.activations",
+    "limen.beside",
     "limen.initialization",
     "limen.kernels.dispatch",
     "limen.surgery",

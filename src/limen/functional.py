@@ -22,10 +22,12 @@ from limen.activations.documenting import documented_function
 from limen.activations.fields import Noise, Param, bind
 from limen.activations.mixture import PAPER_CANDIDATES, AdAct
 from limen.activations.registry import find, name_of, names
+from limen.beside.glu import both_of, evaluate
 from limen.errors import ShapeError, SpecError
 from limen.kernels import dispatch
-from limen.kernels.bound import shared
+from limen.kernels.bound import BoundFormula, shared
 from limen.kernels.precision import working_dtype
+from limen.kernels.several import apart
 
 
 def adact(
@@ -93,26 +95,135 @@ def _derive(cls: type[Activation]) -> Callable[..., Tensor]:
     name, signature = name_of(cls), _signature(cls)
 
     def function(*positional: Any, **named: Any) -> Tensor:
-        try:
-            call = signature.bind(*positional, **named)
-        except TypeError as error:
-            raise SpecError(f"limen.functional.{name}{signature}: {error}.") from None
-        call.apply_defaults()
-        given = dict(call.arguments)
-        x, channel_dim, training = given.pop("x"), given.pop("channel_dim"), given.pop("training", False)
-        tensors, values = [], {}
-        for key, field in cls.fields.items():
-            if isinstance(field, Param):
-                tensors.append(_as_parameter(given[key], x))
-            else:
-                values[key] = field.check(name, key, given[key]) if field.settable else training
-        bound = bind(cls.formula, cls.fields, values, channel_dim, cls.plain_only)
-        return dispatch.evaluate(shared(bound), x, tensors, channel_dim)
+        return dispatch.evaluate(*_call_of(cls, name, signature, positional, named))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = documented_function(cls, name)
     function.__signature__ = signature  # type: ignore[attr-defined]
     return function
+
+
+def _call_of(
+    cls: type[Activation], name: str, signature: inspect.Signature, positional: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[BoundFormula, Tensor, list[Tensor], int]:
+    """A call of a function as the bound formula, the input, the tensors and the channel axis."""
+    try:
+        call = signature.bind(*positional, **named)
+    except TypeError as error:
+        raise SpecError(f"limen.functional.{name}{signature}: {error}.") from None
+    call.apply_defaults()
+    given = dict(call.arguments)
+    x, channel_dim, training = given.pop("x"), given.pop("channel_dim"), given.pop("training", False)
+    tensors, values = [], {}
+    for key, field in cls.fields.items():
+        if isinstance(field, Param):
+            tensors.append(_as_parameter(given[key], x))
+        else:
+            values[key] = field.check(name, key, given[key]) if field.settable else training
+    return shared(bind(cls.formula, cls.fields, values, channel_dim, cls.plain_only)), x, tensors, channel_dim
+
+
+def glu(gate: Tensor, up: Tensor | None = None, activation: str = "silu", **values: Any) -> Tensor:
+    """activation(gate)·up in one pass, as :class:`limen.GLU`.
+
+    Args:
+        gate: any shape, float64, float32, bfloat16 or float16; where ``up`` is not given, both: the gate is the first
+            half of its last axis.
+        up: the gate's shape.
+        activation: a registered name that keeps its input's shape; of a mixture make a :class:`limen.GLU`.
+        **values: what that activation's own function takes beside its input, by name; what is left out is as declared.
+
+    Returns:
+        A tensor of the gate's shape, or of half of it, and of the common type.
+
+    Raises:
+        SpecError: for an activation or an argument that does not exist, or a value that is not allowed.
+        ShapeError: for tensors whose shapes do not fit.
+        DtypeError: for inputs of another type.
+
+    >>> import torch
+    >>> glu(torch.tensor([-1.0, 2.0]), torch.tensor([3.0, 0.5]), "leaky_relu", negative_slope=0.1)
+    tensor([-0.3000,  1.0000])
+    """
+    cls = find(activation)
+    if not cls.keeps_shape or issubclass(cls, AdAct):
+        raise SpecError(f"limen.functional.glu does not take {activation!r} as a gate; make a limen.GLU of it.")
+    inputs, packed = both_of(gate, up, up is None)
+    x = apart(inputs, packed)[0]
+    bound, _, tensors, channel_dim = _call_of(cls, activation, _signature(cls), (x,), values)
+    return evaluate((bound, tuple(tensors), channel_dim), inputs, packed)
+
+
+def swiglu(gate: Tensor, up: Tensor | None = None) -> Tensor:
+    """SiLU(gate)·up in one pass: SwiGLU, as language models have it.
+
+    Args:
+        gate: any shape, float64, float32, bfloat16 or float16; where ``up`` is not given, both: the gate is the first
+            half of its last axis.
+        up: the gate's shape.
+
+    Returns:
+        A tensor of the gate's shape, or of half of it, and of the common type.
+
+    Raises:
+        ShapeError: for tensors whose shapes do not fit.
+        DtypeError: for inputs of another type.
+
+    >>> import torch
+    >>> swiglu(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
+    tensor([0.0000, 1.4621])
+    """
+    return glu(gate, up, "silu")
+
+
+def geglu(gate: Tensor, up: Tensor | None = None, approximate: str = "none") -> Tensor:
+    """GELU(gate)·up in one pass: GeGLU.
+
+    Args:
+        gate: any shape, float64, float32, bfloat16 or float16; where ``up`` is not given, both: the gate is the first
+            half of its last axis.
+        up: the gate's shape.
+        approximate: ``none`` or ``tanh``, as torch's GELU takes it.
+
+    Returns:
+        A tensor of the gate's shape, or of half of it, and of the common type.
+
+    Raises:
+        SpecError: for another ``approximate``.
+        ShapeError: for tensors whose shapes do not fit.
+        DtypeError: for inputs of another type.
+
+    >>> import torch
+    >>> geglu(torch.tensor([0.0, 1.0, 1.0, 2.0]))
+    tensor([0.0000, 1.6827])
+    """
+    return glu(gate, up, "gelu", approximate=approximate)
+
+
+def reglu(gate: Tensor, up: Tensor | None = None) -> Tensor:
+    """ReLU(gate)·up in one pass: ReGLU.
+
+    Args:
+        gate: any shape, float64, float32, bfloat16 or float16; where ``up`` is not given, both: the gate is the first
+            half of its last axis.
+        up: the gate's shape.
+
+    Returns:
+        A tensor of the gate's shape, or of half of it, and of the common type.
+
+    Raises:
+        ShapeError: for tensors whose shapes do not fit.
+        DtypeError: for inputs of another type.
+
+    >>> import torch
+    >>> reglu(torch.tensor([3.0, 1.0]), torch.tensor([1.0, 2.0]))
+    tensor([3., 2.])
+    """
+    return glu(gate, up, "relu")
+
+
+_GATED = ("geglu", "glu", "reglu", "swiglu")
+"""The functions of two tensors."""
 
 
 def _signature(cls: type[Activation]) -> inspect.Signature:
@@ -134,4 +245,4 @@ def __getattr__(name: str) -> Callable[..., Tensor]:
 
 
 def __dir__() -> list[str]:
-    return sorted(names())
+    return sorted([*names(), *_GATED])

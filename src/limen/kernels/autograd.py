@@ -82,7 +82,7 @@ class _Recorded(torch.autograd.Function):
         if strides is not None:  # a hook on saved tensors may have laid it out anew
             x = counted_as(x, strides)
         call = Call(bound, x, parameters, channel_dim, seed)
-        if torch.is_grad_enabled() or not _is_ordinary(g):
+        if torch.is_grad_enabled() or not is_ordinary(g):
             return None, None, None, None, *by_plain(call, g, [wants_x, *wanted])
         gx, by_parameter = backward(machine, call, g, statistics, wanted)
         return None, None, None, None, gx if wants_x else None, *by_parameter
@@ -92,7 +92,7 @@ class _Recorded(torch.autograd.Function):
 _apply: Any = super(torch.autograd.Function, _Recorded).apply
 
 
-def _is_ordinary(g: Tensor) -> bool:
+def is_ordinary(g: Tensor) -> bool:
     """Whether a gradient lies in memory, and is not a batch of them that stands for one."""
     return torch._C._functorch.peek_interpreter_stack() is None and type(g) in ORDINARY and has_memory(g)
 
@@ -105,7 +105,7 @@ def forward(run: Callable[[Prepared], tuple[Tensor, Tensor | None]], call: Call)
             y, statistics = run(given)
             return y if given.x is call.x else laid_out_as(call.x, y), statistics
     except NoKernelError as error:
-        _say_once(call.bound, error)
+        say_once(call.bound, error)
     return _laid_out(call.x, _by_formula(call)), None
 
 
@@ -127,10 +127,10 @@ def backward(
         return _laid_out(call.x, gx_plain), rest
     gx, sums = found
     if weights is None:
-        return gx, _by_parameter(sums, parameters, wanted)
+        return gx, shaped_sums(sums, parameters, wanted)
     by_weight, sums = torch.split_with_sizes(sums, (len(names) - sum(wanted[1:]), sum(wanted[1:])))
     of_logits = as_parameter(gradient_of_logits(by_weight, weights), parameters[0]) if wanted[0] else None
-    return gx, [of_logits, *_by_parameter(sums, parameters[1:], wanted[1:])]
+    return gx, [of_logits, *shaped_sums(sums, parameters[1:], wanted[1:])]
 
 
 def _laid_out(x: Tensor, result: Tensor) -> Tensor:
@@ -151,11 +151,11 @@ def _by_kernel(
         gx, sums = machine.run_backward(given, g, statistics, wanted)
         return gx if given.x is call.x else laid_out_as(call.x, gx), sums
     except NoKernelError as error:
-        _say_once(call.bound, error)
+        say_once(call.bound, error)
         return None
 
 
-def _by_parameter(sums: Tensor, parameters: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+def shaped_sums(sums: Tensor, parameters: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
     """The gradients of the wanted parameters, one row of the sums each."""
     rows = iter(sums.unbind())
     return [as_parameter(next(rows), p) if want else None for p, want in zip(parameters, wanted, strict=True)]
@@ -219,8 +219,8 @@ def _walked(call: Call) -> Tensor:
 _said: set[str] = set()
 
 
-def _say_once(bound: BoundFormula, error: NoKernelError) -> None:
-    """Kernels can be compiled, but not this one or not any more."""
+def say_once(bound: BoundFormula, error: NoKernelError) -> None:
+    """Warn that kernels can be compiled, but not this one or not any more."""
     if bound.name not in _said:
         _said.add(bound.name)
         warnings.warn(f"{bound.name} runs on torch's operators, without a kernel: {error}", stacklevel=5)

@@ -26,23 +26,28 @@ class BoundFormula:
     """Why this formula is known to have no kernel; empty if it may have one."""
     weights: int = 0
     """How many of the first parameters are the softmax of one tensor of logits, which may stand in their place."""
+    beside: tuple[str, ...] = ()
+    """The tensors that the formula takes beside x, each of its shape: other inputs than parameters."""
     short_calls: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     """By element type, the call for few elements: kept here to be found without hashing the formula."""
     contexts: frozenset[Context] = field(init=False, compare=False, repr=False)
     """The contexts over which the formula takes statistics."""
 
     def __post_init__(self) -> None:
-        identity = (self.function, self.parameters, self.constants, self.noise, self.plain_only, self.weights)
         # Asked for in every call, and a frozen dataclass would work them out each time.
-        object.__setattr__(self, "_hash", hash(identity))
+        object.__setattr__(self, "_hash", hash(self._identity))
         object.__setattr__(self, "contexts", frozenset(v for _, v in self.constants if isinstance(v, Context)))
 
     def __deepcopy__(self, memo: Any) -> BoundFormula:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        identity = self.function, self.parameters, self.constants, self.noise, self.plain_only, self.weights
-        return BoundFormula, identity
+        return BoundFormula, self._identity
+
+    @property
+    def _identity(self) -> tuple[Any, ...]:
+        fixed = self.function, self.parameters, self.constants, self.noise, self.plain_only, self.weights
+        return (*fixed, self.beside)
 
     def __hash__(self) -> int:
         value: int = self._hash  # type: ignore[attr-defined]  # set once, past the frozen dataclass
@@ -99,6 +104,10 @@ class Derivation:
     backward: Graph
     slopes: tuple[tuple[str, int], ...]
     """The node in ``backward`` of the derivative by ``x``, ``MEAN``, ``STD`` and each wanted parameter."""
+    beside: tuple[int, ...] = ()
+    """The node in ``backward`` of the derivative by each input beside x."""
+    factor: int | None = None
+    """The node in ``backward`` by which ``slopes`` are still to be multiplied: what only inputs beside x make up."""
 
 
 @functools.cache
@@ -115,7 +124,7 @@ def derive(bound: BoundFormula, wanted: tuple[str, ...]) -> Derivation:
         raise symbolic.UntraceableError(bound.plain_only)
     if len(bound.contexts) > 1:
         raise symbolic.UntraceableError("it takes statistics over several contexts at once")
-    traced = symbolic.trace(bound.function, dict(bound.constants), (*bound.parameters, *bound.noise))
+    traced = symbolic.trace(bound.function, dict(bound.constants), (*bound.parameters, *bound.noise, *bound.beside))
     x = symbolic.symbol("x")
     statistics = {symbolic.mean(x): symbolic.symbol(MEAN), symbolic.std(x): symbolic.symbol(STD)}
     used = traced.has(symbolic.mean, symbolic.std)
@@ -126,7 +135,40 @@ def derive(bound: BoundFormula, wanted: tuple[str, ...]) -> Derivation:
         raise symbolic.UntraceableError(
             "it takes statistics without a context among its arguments, or a context in vain"
         )
+    if bound.beside:
+        return _derived_beside(bound, expression, used, wanted)
     forward, (value,) = lower([expression], bound.noise)
     by = ("x", *((MEAN, STD) if used else ()), *wanted)
     backward, nodes = lower([expression.diff(symbolic.symbol(name)) for name in by], bound.noise)
     return Derivation(forward, value, bool(used), backward, tuple(zip(by, nodes, strict=True)))
+
+
+def _derived_beside(bound: BoundFormula, expression: Any, used: bool, wanted: tuple[str, ...]) -> Derivation:
+    """The same for a formula of several inputs, of which those beside x leave the rest as a factor where they can.
+
+    So a gate f(x)·u is differentiated as f is alone, and is one multiplication more.
+    """
+    from limen.formula import symbolic
+    from limen.formula.stable import lower
+
+    own = [symbolic.symbol(name) for name in ("x", *_uniform(bound, used))]
+    taken, rest = expression.as_independent(*own, as_Add=False)
+    varying = (*bound.noise, *bound.beside)
+    forward, (factor, alone) = lower([taken, rest], varying)
+    by = ("x", *((MEAN, STD) if used else ()), *wanted)
+    slopes = [rest.diff(symbolic.symbol(name)) for name in by]
+    partial = [(taken.diff(u), rest.diff(u)) for u in map(symbolic.symbol, bound.beside)]
+    backward, nodes = lower([*slopes, taken, rest, *(part for pair in partial for part in pair)], varying)
+    scale, value, *parts = nodes[len(by) :]
+    beside = []
+    for (of_factor, of_rest), of in zip(partial, zip(parts[::2], parts[1::2], strict=True), strict=True):
+        terms = [backward.add("mul", one, other) for part, one, other in
+                 ((of_factor, value, of[0]), (of_rest, scale, of[1])) if part != 0]  # fmt: skip
+        beside.append(functools.reduce(functools.partial(backward.add, "add"), terms, backward.constant(0)))
+    whole = forward.add("mul", alone, factor)
+    return Derivation(forward, whole, used, backward, tuple(zip(by, nodes, strict=False)), tuple(beside), scale)
+
+
+def _uniform(bound: BoundFormula, used: bool) -> tuple[str, ...]:
+    """What a formula takes that is no input beside x: parameters, noise, statistics."""
+    return (*bound.parameters, *bound.noise, *((MEAN, STD) if used else ()))

@@ -25,6 +25,8 @@ class Call(NamedTuple):
     channel_dim: int
     seed: Tensor | None
     """Of the noise; None for formulas without."""
+    beside: Sequence[Tensor] = ()
+    """The inputs beside x."""
 
 
 class Prepared(NamedTuple):
@@ -35,6 +37,10 @@ class Prepared(NamedTuple):
     values: Sequence[Tensor]
     plan: Plan
     seed: Tensor | None
+    beside: Sequence[Tensor] = ()
+    """Laid out as ``x``."""
+    pitch: int = 0
+    """Where there are inputs beside x: how far apart the rows of the plan begin in them."""
 
 
 def drawn(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Call:

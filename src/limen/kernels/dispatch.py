@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
 from limen.errors import LimenError, SpecError, suggest
-from limen.kernels import autograd, choice, operators, plain
+from limen.kernels import autograd, choice, operators, plain, several
 from limen.kernels.autograd import requires_grad
 from limen.kernels.bound import INTERPRETED, BoundFormula, derive, key_of
 from limen.kernels.c import build as c_build
@@ -26,7 +26,9 @@ from limen.kernels.c import run as c_run
 from limen.kernels.call import drawn
 from limen.kernels.choice import Backend
 from limen.kernels.layout import ORDINARY, is_plain, rejoined
+from limen.kernels.noise import new_seed
 from limen.kernels.precision import HALF_TYPES
+from limen.kernels.several import Several
 from limen.kernels.triton import build as triton_build
 from limen.kernels.triton import run as triton_run
 from limen.kernels.weights import spread
@@ -109,6 +111,37 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
     return plain.evaluate(bound, x, parameters, channel_dim)
 
 
+def evaluate_several(call: Several) -> Tensor:
+    """Run a formula of several inputs, all of one shape, type and device, with its tensors; not within a program."""
+    (x, *_), bound = call.inputs, call.bound
+    call = call._replace(parameters=spread(bound, call.parameters))
+    chosen = choice.chosen() if choice.blocks else "auto"
+    machine = _machine_for(call, chosen)
+    if machine is not None:
+        if torch.is_grad_enabled() and requires_grad(x, (*call.inputs, *call.parameters)):
+            return several.record(machine, call)
+        return several.forward(machine, call._replace(seed=new_seed(x.device) if bound.noise else None))[0]
+    if chosen in ("c", "triton") and x.numel() > 0:
+        raise LimenError(_why_not_c(bound, x) if chosen == "c" else _why_not_triton(bound, x))
+    return several.by_formula(call)
+
+
+def _machine_for(call: Several, chosen: Backend) -> several.Machine | None:
+    """Whose kernels compute a call here and now; None where the plain formula does."""
+    x = call.inputs[0]
+    if chosen == "plain" or x.dtype not in _COMPILED_TYPES or not all(map(is_eager, call.inputs)):
+        return None
+    if x.is_cpu and chosen != "triton":
+        return c_run if _C.has(call.bound) and (chosen == "auto" or is_plain(x)) else None
+    may = chosen != "c" and _is_for_triton(x, chosen) and all(map(is_plain, call.inputs))
+    return triton_run if may and _TRITON.has(call.bound) else None
+
+
+def may_compile(x: Tensor) -> bool:
+    """Whether a kernel may be one step of the program that is being compiled."""
+    return not torch.compiler.is_exporting() and x.dtype in _COMPILED_TYPES
+
+
 def _by_sample(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
     """A jagged batch, each sample by itself, as a batch of one."""
     samples = [evaluate(bound, sample.unsqueeze(0), parameters, channel_dim).squeeze(0) for sample in x.unbind()]
@@ -152,14 +185,14 @@ def _is_for_triton(x: Tensor, chosen: Backend) -> bool:
 
 def _evaluate_compiling(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int) -> Tensor:
     """Inside ``torch.compile`` the kernel is one opaque operator; an exported program sees the plain formula."""
-    if not torch.compiler.is_exporting() and x.dtype in _COMPILED_TYPES:
-        key: str = _kernel_key(bound, x.device.type, choice.program.name)
+    if may_compile(x):
+        key: str = kernel_key(bound, x.device.type, choice.program.name)
         if key:
             return operators.evaluate(key, x, spread(bound, parameters), channel_dim, bool(bound.noise))
     return plain.evaluate(bound, x, parameters, channel_dim)
 
 
-def _kernel_key(bound: BoundFormula, device: str, within: Backend | None) -> str:
+def kernel_key(bound: BoundFormula, device: str, within: Backend | None) -> str:
     """The formula's key if its kernel may be used on such a device; asked once, when the program is compiled.
 
     ``within`` is what a block in the program chose.
@@ -176,7 +209,7 @@ def _kernel_key(bound: BoundFormula, device: str, within: Backend | None) -> str
 
 
 # What torch.compiler.assume_constant_result does; calling it would import torch._dynamo with every limen.
-_kernel_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
+kernel_key._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def is_eager(x: Tensor) -> bool:

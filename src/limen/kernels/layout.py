@@ -125,6 +125,43 @@ def planned(
     return x, plan_samples(x, channels, channel_dim, axes)
 
 
+def are_alike(x: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape are laid out in the same way, whatever the strides of axes of one place."""
+    if x.stride() == other.stride():
+        return True
+    return all(a == b for a, b, size in zip(x.stride(), other.stride(), x.shape, strict=True) if size > 1)
+
+
+def pitch_of(x: Tensor) -> int:
+    """How far apart the rows of an input begin whose last axis is one piece of memory; 0 where that is not so.
+
+    >>> pitch_of(torch.empty(4, 3, 10)[..., :5])
+    10
+    """
+    if x.ndim < 2 or x.stride(-1) != 1:
+        return 0
+    pitch = expected = 0
+    for size, stride in zip(reversed(x.shape[:-1]), reversed(x.stride()[:-1]), strict=True):
+        if size > 1:
+            if pitch and stride != expected:
+                return 0
+            pitch = pitch or stride
+            expected = stride * size
+    return pitch if pitch >= x.shape[-1] else 0
+
+
+def plan_rows(dense: Plan, length: int) -> Plan | None:
+    """The plan of rows that lie apart, from that of the same rows without gaps; None if it crosses them."""
+    if dense.layout == "shared":
+        return Plan("row", dense.inner // length, 1, length)
+    if dense.layout == "lane":
+        return dense if dense.channels == length else None
+    if dense.layout == "row" or dense.inner % length:
+        return dense if dense.inner == length else None
+    times = dense.inner // length
+    return dense._replace(inner=length, rows=dense.rows * times, every=dense.every * times)
+
+
 def counted_as(x: Tensor, strides: tuple[int, ...]) -> Tensor:
     """The input in a layout in which noise counts its elements as it did when it had these strides."""
     if x.stride() == strides:

@@ -25,6 +25,7 @@ def evaluate(
     parameters: Sequence[Tensor],
     channel_dim: int,
     seed: Tensor | None = None,
+    beside: Sequence[Tensor] = (),
     walked: Tensor | None = None,
     mask: Tensor | None = None,
 ) -> Tensor:
@@ -39,6 +40,8 @@ def evaluate(
         arguments |= {name: v._replace(mask=mask) for name, v in bound.constants if isinstance(v, Context)}
     for name, parameter in zip(bound.parameters, spread(bound, parameters), strict=True):
         arguments[name] = broadcast(parameter, x, channel_dim).to(work)
+    for name, tensor in zip(bound.beside, beside, strict=True):
+        arguments[name] = tensor.to(work)
     if bound.noise and seed is None:
         seed = seed_like(x)
     for stream, name in enumerate(bound.noise):

@@ -35,8 +35,10 @@ class Body:
         self.in_place = dtype == "float32"
         self.graph, self.outputs, self.tensors = graph, outputs, tensors
         self.sums = FactoredSums(graph, (), ())
-        self.target = ""
-        """The array that is written."""
+        self.beside = {name: f"u{index}" for index, name in enumerate(bound.beside)}
+        """What the inputs beside x are called."""
+        self.targets: tuple[str, ...] = ()
+        """The arrays that are written."""
         self.finish: Callable[[list[str], str, str], list[str]] = lambda results, at, lane: []
         """From the upstream gradient, where there is one, and the results: what is stored and summed at a place."""
 
@@ -83,7 +85,8 @@ class Body:
         ``lane`` is its channel where every place in a row has its own parameters, else its place in a vector.
         """
         names = {"x": f"x{tag}_", **self.uniform_names}
-        lines = [f"const float {tensor}{tag}_ = LOAD({tensor}[{at}]);" for tensor in self.tensors]
+        names |= {name: f"{tensor}{tag}_" for name, tensor in self.beside.items()}
+        lines = [f"const float {tensor}{tag}_ = LOAD({tensor}[{self.place(tensor, at)}]);" for tensor in self.tensors]
         for index, name in enumerate(self.parameters):
             if name in self.used and self.layout == "lane":
                 names[name] = f"p{index}{tag}_"
@@ -97,6 +100,12 @@ class Body:
         statements, results = arithmetic(self.graph, self.outputs, names, tag)
         upstream = [f"g{tag}_"] if "g" in self.tensors else []
         return [*lines, *statements, *self.finish([*upstream, *results], at, lane)]
+
+    def place(self, tensor: str, at: str) -> str:
+        """Where an element lies in a tensor: inputs of which there are several may have rows that lie apart."""
+        if not self.beside or tensor in ("g", "y"):
+            return at
+        return at.replace("* n", "* pitch_out" if tensor in self.targets else "* pitch")
 
     def loops(self) -> str:
         """The loops over the elements of a span. The inner ones are over ``j``, a place in a vector."""
@@ -144,8 +153,11 @@ class Body:
 
     def _ahead(self, at: str, elements: str) -> str:
         """Ask for the memory that comes after so many elements at a place, of all tensors read and written."""
-        tensors = (*self.tensors, self.target)
-        return "\n".join(f"AHEAD({tensor} + {at}, {elements}, {int(tensor == self.target)});" for tensor in tensors)
+        tensors = (*self.tensors, *self.targets)
+        return "\n".join(
+            f"AHEAD({tensor} + {self.place(tensor, at)}, {elements}, {int(tensor in self.targets)});"
+            for tensor in tensors
+        )
 
     @property
     def unpacked(self) -> str:

@@ -13,11 +13,16 @@ from torch import Tensor
 
 from limen.kernels.bound import BoundFormula, derive
 from limen.kernels.c import build
+from limen.kernels.c import several as c_several
 from limen.kernels.c import source as c_source
 from limen.kernels.call import Prepared
 
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
+SIZES = 5
+"""Those of a plan."""
+MORE_SIZES = 7
+"""And how far apart rows begin, in several inputs and in their gradients."""
 SERIAL_BELOW = 32768
 """Elements under which one thread is faster than waking others; torch's own limit."""
 
@@ -29,9 +34,10 @@ def forward_function(bound: BoundFormula, dtype: str, layout: str) -> Any:
     Raises:
         UntraceableError: if the formula has no expression.
     """
-    derivation = derive(bound, ())
-    source = c_source.forward_source(bound, derivation, dtype, layout)
-    return _loaded(source, _file_name(bound, dtype, layout, "forward"), "forward", tensors=2)
+    derivation, beside = derive(bound, ()), len(bound.beside)
+    printer, sizes = _printer(bound, layout)
+    source = printer.forward_source(bound, derivation, dtype, layout)
+    return _loaded(source, _file_name(bound, dtype, layout, "forward"), "forward", 2 + beside, sizes)
 
 
 @functools.cache
@@ -57,19 +63,25 @@ def short_functions(bound: BoundFormula, dtype: torch.dtype) -> tuple[Any, Any]:
 @functools.cache
 def backward_function(bound: BoundFormula, dtype: str, layout: str, wanted: tuple[str, ...]) -> Any:
     """The compiled backward kernel, for the gradients of the input and of the wanted parameters."""
-    derivation = derive(bound, wanted)
-    source = c_source.backward_source(bound, derivation, dtype, layout)
-    return _loaded(source, _file_name(bound, dtype, layout, "backward"), "backward", tensors=4)
+    derivation, beside = derive(bound, wanted), len(bound.beside)
+    printer, sizes = _printer(bound, layout)
+    source = printer.backward_source(bound, derivation, dtype, layout)
+    return _loaded(source, _file_name(bound, dtype, layout, "backward"), "backward", 4 + 2 * beside, sizes)
 
 
-def _loaded(source: str, name: str, part: str, tensors: int) -> Any:
+def _printer(bound: BoundFormula, layout: str) -> tuple[Any, int]:
+    """The module that prints a kernel, and how many sizes that takes."""
+    return (c_several, MORE_SIZES) if bound.beside or layout == "channel" else (c_source, SIZES)
+
+
+def _loaded(source: str, name: str, part: str, tensors: int, sizes: int) -> Any:
     """The function, or what raises where it cannot be built: to print the source again for that takes milliseconds."""
     try:
         function = getattr(build.load(source, name), part)
     except build.NoCompilerError as error:
         return functools.partial(_raise, str(error))
     pointer, whole = ctypes.c_void_p, ctypes.c_int64
-    function.argtypes = [pointer] * (tensors + 1) + [whole] * 5 + [pointer, ctypes.c_int, pointer]
+    function.argtypes = [pointer] * (tensors + 1) + [whole] * sizes + [pointer, ctypes.c_int, pointer]
     function.restype = ctypes.c_int
     return function
 
@@ -108,10 +120,42 @@ def run_backward(
     return gx, grads
 
 
+def run_forward_several(given: Prepared) -> tuple[Tensor, Tensor | None]:
+    """:func:`run_forward` of a formula of several inputs: the result lies densely."""
+    plan, x = given.plan, given.x
+    function = forward_function(given.bound, DTYPES[x.dtype], plan.layout)
+    y = torch.empty_like(x)
+    sampled = plan.layout in c_several.SAMPLED
+    statistics = torch.empty(plan.outer, 2, dtype=torch.float32, device="cpu") if sampled else None
+    _call(function, (x, *given.beside, y), statistics, given, (given.pitch, 0))
+    return y, statistics
+
+
+def run_forward_into(given: Prepared, y: Tensor) -> None:
+    """:func:`run_forward_several` of a formula without statistics, into a tensor, which may be one of the inputs."""
+    function = forward_function(given.bound, DTYPES[y.dtype], given.plan.layout)
+    _call(function, (given.x, *given.beside, y), None, given, (given.pitch, 0))
+
+
+def run_backward_several(
+    given: Prepared, g: Tensor, statistics: Tensor | None, wanted: tuple[str, ...], into: Sequence[Tensor], pitch: int
+) -> Tensor:
+    """The gradients of the wanted parameters as (wanted, channels) in float32; those of all inputs go ``into`` tensors.
+
+    ``g`` lies densely, ``into`` in rows that begin ``pitch`` apart.
+    """
+    plan, x = given.plan, given.x
+    function = backward_function(given.bound, DTYPES[x.dtype], plan.layout, wanted)
+    grads = torch.empty((len(wanted), plan.channels), dtype=torch.float32, device="cpu")
+    _call(function, (g, x, *given.beside, *into, grads), statistics, given, (given.pitch, pitch))
+    return grads
+
+
 _NO_MEMORY = "no memory for the partial sums over {} elements."
 
 
-def _threads(elements: int) -> int:
+def threads_for(elements: int) -> int:
+    """How many threads share so many elements."""
     return 1 if elements < SERIAL_BELOW or _forked else torch.get_num_threads()
 
 
@@ -128,7 +172,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
 
 
-def _call(function: Any, tensors: Sequence[Tensor], statistics: Tensor | None, given: Prepared) -> None:
+def _call(
+    function: Any,
+    tensors: Sequence[Tensor],
+    statistics: Tensor | None,
+    given: Prepared,
+    pitches: tuple[int, ...] = (),
+) -> None:
     values, elements = given.values, given.x.numel()
     places = [tensor.data_ptr() for tensor in (*tensors, *values)]
     if not all(places) and not all(tensor.data_ptr() or not tensor.numel() for tensor in (*tensors, *values)):
@@ -137,8 +187,9 @@ def _call(function: Any, tensors: Sequence[Tensor], statistics: Tensor | None, g
         *places[: len(tensors)],
         None if statistics is None else statistics.data_ptr(),
         *given.plan.sizes,
+        *pitches,
         None if given.seed is None else given.seed.data_ptr(),
-        _threads(elements),
+        threads_for(elements),
         (ctypes.c_void_p * len(values))(*places[len(tensors) :]),
     )
     if failed:

@@ -10,11 +10,11 @@ from torch import Tensor
 from limen.kernels import autograd
 from limen.kernels.bound import BoundFormula
 from limen.kernels.c import calls, short_calls
-from limen.kernels.c.calls import SERIAL_BELOW, run_backward
+from limen.kernels.c.calls import SERIAL_BELOW, run_backward, run_backward_several, run_forward_several
 from limen.kernels.call import Call, Prepared
 from limen.kernels.weights import spread
 
-__all__ = ["forward", "generally", "run_backward"]
+__all__ = ["forward", "generally", "run_backward", "run_backward_several", "run_forward_several"]
 
 
 def forward(

@@ -32,7 +32,7 @@ LAYOUTS = ("shared", "row", "lane", "sample")
 def forward_source(bound: BoundFormula, derivation: Derivation, dtype: str, layout: str) -> str:
     """The C source with one function, ``forward``."""
     body = Body(bound, dtype, layout, derivation.forward, [derivation.value], ("x",))
-    body.target = "y"
+    body.targets = ("y",)
     body.finish = lambda results, at, lane: [f"y[{at}] = STORE({results[0]});"]
     return "\n".join([preamble(dtype), _forward_span(body), _FORWARD[layout](body)])
 
@@ -46,7 +46,7 @@ def backward_source(bound: BoundFormula, derivation: Derivation, dtype: str, lay
         sums = factored_sums(derivation.backward, others, {"x", *bound.noise})
     body = Body(bound, dtype, layout, sums.graph, [slope, *sums.bases], ("x", "g"))
     body.sums = sums
-    body.target = "slope_" if layout == "sample" else "gx"
+    body.targets = ("slope_" if layout == "sample" else "gx",)
     target = "slope_[{}] = {}" if layout == "sample" else "gx[{}] = STORE({})"
 
     def finish(results: list[str], at: str, lane: str) -> list[str]:

@@ -40,6 +40,10 @@ class Backward:
     g: Tensor
     gx: Tensor
     """The gradient of the input goes here."""
+    beside: tuple[Tensor, ...]
+    """Those of the inputs beside it go here."""
+    pitches: tuple[int, ...]
+    """How far apart rows begin in inputs, of which there are several, and in their gradients; else nothing."""
     partial: Tensor
     """What each program sums, or what is summed of each row or part of one, goes here."""
     statistics: Tensor | None
@@ -58,9 +62,11 @@ def forward_calls(given: Prepared, y: Tensor, statistics: Tensor | None, device:
     if statistics is None:
         shape = launch.elementwise(plan, device, x.element_size(), backward=False)
         sizes, constants = _elementwise_sizes(x, plan, shape)
-        return [KernelCall(kernels.forward, (x, y, *_inputs(given), *sizes), constants, shape.programs, shape.warps)]
+        pitches = (given.pitch, 0) if given.beside else ()
+        arguments = (x, *given.beside, y, *pitches, *_inputs(given), *sizes)
+        return [KernelCall(kernels.forward, arguments, constants, shape.programs, shape.warps)]
     sizes, constants = _sample_sizes(x, plan)
-    arguments = (x, y, statistics, *_inputs(given), *sizes)
+    arguments = (x, *given.beside, y, statistics, *_inputs(given), *sizes)
     visit = launch.one_visit(plan, device, x.element_size(), backward=False)
     if visit is not None:
         return [_visit(kernels.forward, arguments, constants, plan, visit)]
@@ -74,7 +80,8 @@ def backward_calls(back: Backward, shape: Launch) -> list[KernelCall]:
     """The gradient of an input without samples, and each program's sums."""
     given = back.given
     sizes, constants = _elementwise_sizes(given.x, given.plan, shape)
-    arguments = (back.g, given.x, back.gx, back.partial, *_inputs(given), *sizes)
+    tensors = back.g, given.x, *given.beside, back.gx, *back.beside, back.partial
+    arguments = (*tensors, *back.pitches, *_inputs(given), *sizes)
     return [KernelCall(back.kernels.backward, arguments, constants, shape.programs, shape.warps)]
 
 
@@ -82,7 +89,8 @@ def visit_calls(back: Backward, shape: Launch) -> list[KernelCall]:
     """The gradient of samples that a program holds, and each row's sums."""
     given = back.given
     sizes, constants = _sample_sizes(given.x, given.plan)
-    arguments = (back.g, given.x, back.gx, back.statistics, back.partial, *_inputs(given), *sizes)
+    tensors = back.g, given.x, *given.beside, back.gx, *back.beside, back.statistics, back.partial
+    arguments = (*tensors, *_inputs(given), *sizes)
     return [_visit(back.kernels.backward, arguments, constants, given.plan, shape)]
 
 
@@ -95,14 +103,15 @@ def spread_calls(back: Backward, shape: Launch) -> tuple[KernelCall, Callable[[T
     inputs = _inputs(given)
     sums = KernelCall(
         kernels.row_sums,
-        (back.g, x, back.partial, back.statistics, *inputs, *sizes),
+        (back.g, x, *given.beside, back.partial, back.statistics, *inputs, *sizes),
         {**constants, "PARTS": shape.parts, "FOLD": _fold(x, shape.cols)},
         ceil_div(plan.outer * plan.rows, shape.rows) * shape.parts,
         shape.warps,
     )
 
     def result(pulls: Tensor) -> KernelCall:
-        arguments = (back.g, x, back.gx, back.statistics, pulls, *inputs, *sizes)
+        tensors = back.g, x, *given.beside, back.gx, *back.beside, back.statistics, pulls
+        arguments = (*tensors, *inputs, *sizes)
         return KernelCall(kernels.backward_rows, arguments, constants, shape.programs, shape.warps)
 
     return sums, result

@@ -45,29 +45,73 @@ def run_backward(
 
     ``g`` is laid out as ``x``.
     """
+    gx = torch.empty_like(given.x)
+    return gx, _backward_into(given, g, statistics, wanted, (gx,), ())
+
+
+def run_forward_several(given: Prepared) -> tuple[Tensor, Tensor | None]:
+    """The same as forward, of a prepared call of a formula of several inputs; the result lies densely."""
+    return _run_forward(_without_gaps(given))
+
+
+def run_backward_several(
+    given: Prepared, g: Tensor, statistics: Tensor | None, wanted: tuple[str, ...], into: Sequence[Tensor], pitch: int
+) -> Tensor:
+    """The gradients of the wanted parameters; those of all inputs go ``into`` tensors, whose rows begin ``pitch`` apart."""
+    if statistics is None or pitch == given.plan.inner:
+        ready = _without_gaps(given)
+        return _backward_into(ready, g, statistics, wanted, into, (ready.pitch, pitch))
+    dense = [torch.empty_like(given.x) for _ in into]
+    ready = _without_gaps(given)
+    sums = _backward_into(ready, g, statistics, wanted, dense, (ready.pitch, ready.plan.inner))
+    for place, gradient in zip(into, dense, strict=True):
+        place.copy_(gradient)
+    return sums
+
+
+def _without_gaps(given: Prepared) -> Prepared:
+    """The call with samples that are each one piece of memory, as the kernels of samples take them."""
+    plan = given.plan
+    if plan.layout != "sample" or given.pitch == plan.inner:
+        return given
+    x, *beside = (tensor.contiguous() for tensor in (given.x, *given.beside))
+    return given._replace(x=x, beside=beside, pitch=plan.inner)
+
+
+def _backward_into(
+    given: Prepared,
+    g: Tensor,
+    statistics: Tensor | None,
+    wanted: tuple[str, ...],
+    into: Sequence[Tensor],
+    pitches: tuple[int, ...],
+) -> Tensor:
+    """The gradients of the wanted parameters; that of the input goes into the first tensor, others beside it after."""
     x, plan, device = given.x, given.plan, device_of(given.x)
+    gx, *beside = into
 
     def writing(*partial: int) -> Backward:
-        return Backward(given, g, torch.empty_like(x), x.new_empty(partial, dtype=torch.float32), statistics, wanted)
+        sums = x.new_empty(partial, dtype=torch.float32)
+        return Backward(given, g, gx, tuple(beside), pitches, sums, statistics, wanted)
 
     if statistics is None:
         shape = launch.elementwise(plan, device, x.element_size(), backward=True)
         back = writing(*_partial_shape(plan, shape, len(wanted)))
         _run(x, backward_calls(back, shape))
-        return back.gx, _by_channel(back.partial, plan)
+        return _by_channel(back.partial, plan)
     all_rows = plan.outer * plan.rows
     visit = launch.one_visit(plan, device, x.element_size(), backward=True)
     if visit is not None:
         back = writing(all_rows, 1, len(wanted))
         _run(x, visit_calls(back, visit))
-        return back.gx, _of_rows(back.partial, plan)
+        return _of_rows(back.partial, plan)
     shape = launch.spread(plan, device, x.element_size(), backward=True)
     back = writing(all_rows, shape.parts, 2 + len(wanted))
     sums_call, result_call = spread_calls(back, shape)
     _run(x, [sums_call])
     pulls = back.partial[:, :, :2].reshape(plan.outer, -1, 2).sum(1)
     _run(x, [result_call(pulls)])
-    return back.gx, _of_rows(back.partial[:, :, 2:], plan)
+    return _of_rows(back.partial[:, :, 2:], plan)
 
 
 def _partial_shape(plan: Plan, shape: Launch, sums: int) -> tuple[int, ...]:

@@ -47,6 +47,7 @@ def forward_source(bound: BoundFormula, derivation: Derivation) -> str:
     body = forward_body(bound, derivation)
     visit = [
         _LOAD_X,
+        *body.load_beside(),
         "first_ = tl.load(x + head, mask=head_mask, other=0.0).to(tl.float32)",
         "mean_, std_ = moments_of_tile(x_, first_, mask, size, WHOLE)",
         "where_stored = statistics + sample.to(tl.int64) * 2",
@@ -55,10 +56,10 @@ def forward_source(bound: BoundFormula, derivation: Derivation) -> str:
         f"y_ = {body.call}",
         _STORE_Y,
     ]
-    tile = [_LOAD_X, *_load_statistics("statistics"), f"y_ = {body.call}", _STORE_Y]
+    tile = [_LOAD_X, *body.load_beside(), *_load_statistics("statistics"), f"y_ = {body.call}", _STORE_Y]
     kernels = [
-        _one_visit(body, "forward(x, y, statistics, ", visit),
-        _in_tiles(body, "forward_rows(x, y, statistics, ", tile),
+        _one_visit(body, f"forward({body.head('x', 'y')}statistics, ", visit),
+        _in_tiles(body, f"forward_rows({body.head('x', 'y')}statistics, ", tile),
     ]
     return "\n\n".join([PREAMBLE, body.function, *kernels])
 
@@ -66,35 +67,41 @@ def forward_source(bound: BoundFormula, derivation: Derivation) -> str:
 def backward_source(bound: BoundFormula, derivation: Derivation) -> str:
     """The source with the kernels ``backward``, ``row_sums`` and ``backward_rows``."""
     body = backward_body(bound, derivation)
-    results = "slope_, by_mean_, by_std_" + "".join(f", s{k}_" for k in list(body.sums)[STATISTICS:])
+    results = "slope_, by_mean_, by_std_" + "".join(f", s{k}_" for k in list(body.sums)[STATISTICS:]) + body.slopes
+    up = body.upstream
+    store = [_STORE_GX[0], _STORE_GX[1].replace("g_ *", f"{up} *"), *_STORE_GX[2:], *body.store_beside()]
     visit = [
         _LOAD_X,
+        *body.load_beside(),
         _LOAD_G,
         "where_stored = statistics + sample.to(tl.int64) * 2",
         "mean_ = tl.load(where_stored, mask=head_mask, other=0.0)",
         "std_ = tl.load(where_stored + 1, mask=head_mask, other=0.0)",
         f"{results} = {body.call}",
-        "by_mean_ = total(tl.where(mask, g_ * by_mean_, 0.0), WHOLE)",
-        "by_std_ = total(tl.where(mask, g_ * by_std_, 0.0), WHOLE)",
-        *_STORE_GX,
+        *body.scaled(),
+        f"by_mean_ = total(tl.where(mask, {up} * by_mean_, 0.0), WHOLE)",
+        f"by_std_ = total(tl.where(mask, {up} * by_std_, 0.0), WHOLE)",
+        *store,
     ]
     for k in list(body.sums)[STATISTICS:]:
         at = f"partial + row.to(tl.int64) * {len(body.sums) - STATISTICS} + {k - STATISTICS}"
-        visit.append(f"tl.store({at}, tl.sum(tl.where(mask, g_ * s{k}_, 0.0), axis=1), mask=row_mask)")
+        visit.append(f"tl.store({at}, tl.sum(tl.where(mask, {up} * s{k}_, 0.0), axis=1), mask=row_mask)")
     tile = [
         _LOAD_X,
+        *body.load_beside(),
         _LOAD_G,
         *_load_statistics("statistics"),
         f"{results} = {body.call}",
+        *body.scaled(),
         "where_stored = pulls + sample.to(tl.int64) * 2",
         "by_mean_ = tl.load(where_stored, mask=row_mask, other=0.0)[:, None]",
         "by_std_ = tl.load(where_stored + 1, mask=row_mask, other=0.0)[:, None]",
-        *_STORE_GX,
+        *store,
     ]
     kernels = [
-        _one_visit(body, "backward(g, x, gx, statistics, partial, ", visit),
+        _one_visit(body, f"backward(g, {body.head('x', 'gx', 'statistics')}partial, ", visit),
         _row_sums(body),
-        _in_tiles(body, "backward_rows(g, x, gx, statistics, pulls, ", tile),
+        _in_tiles(body, f"backward_rows(g, {body.head('x', 'gx', 'statistics')}pulls, ", tile),
     ]
     return "\n\n".join([PREAMBLE, body.function, *kernels])
 
@@ -166,16 +173,17 @@ def {head}{body.pointers}{_VISIT} ROWS: tl.constexpr, COLS: tl.constexpr):
 def _row_sums(body: Body) -> str:
     """Program b·PARTS + p takes every ``PARTS``-th block of columns of the b-th block of rows from the p-th on."""
     place = ["place = at"] if body.noise() else []
-    results = "slope_" + "".join(f", s{k}_" for k in body.sums)
+    results = "slope_" + "".join(f", s{k}_" for k in body.sums) + body.slopes
     begin = [*_rows_of_block(body), *body.seeds(), *_load_statistics("statistics")]
     begin += [f"a{k} = tl.zeros([ROWS, COLS // FOLD], tl.float32)" for k in body.sums]
     fold = "tl.sum(tl.reshape({}, [ROWS, COLS // FOLD, FOLD]), axis=2)"
-    lines = [_LOAD_X, _LOAD_G, *place, *body.noise(), f"{results} = {body.call}"]
-    lines += [f"a{k} += {fold.format(f'tl.where(mask, g_ * s{k}_, 0.0)')}" for k in body.sums]
+    loads = [_LOAD_X, *body.load_beside(), _LOAD_G]
+    lines = [*loads, *place, *body.noise(), f"{results} = {body.call}", *body.scaled()]
+    lines += [f"a{k} += {fold.format(f'tl.where(mask, {body.upstream} * s{k}_, 0.0)')}" for k in body.sums]
     at = f"partial + (row.to(tl.int64) * PARTS + part) * {len(body.sums)}"
     end = [f"tl.store({at} + {k}, tl.sum(a{k}, axis=1), mask=row_mask)" for k in body.sums]
     return f"""@triton.jit
-def row_sums(g, x, partial, statistics, {body.pointers}{_VISIT}
+def row_sums(g, {body.head("x", "partial")}statistics, {body.pointers}{_VISIT}
         PARTS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, FOLD: tl.constexpr):
     inner = extent(inner_in_units, INNER_UNIT, WIDE)
     row = tl.program_id(0) // PARTS * ROWS + tl.arange(0, ROWS)

@@ -57,6 +57,41 @@ class Body:
         return range(max(0, self.results - 1))
 
     @property
+    def beside(self) -> tuple[str, ...]:
+        """What the inputs beside x are called, as their pointers."""
+        return tuple(f"u{index}" for index in range(len(self.bound.beside)))
+
+    @property
+    def upstream(self) -> str:
+        """What the slopes are multiplied by."""
+        return "h_" if self.beside else "g_"
+
+    @property
+    def slopes(self) -> str:
+        """What the results of ``slopes`` that follow those of sums are called."""
+        return "".join(f", g{name}_" for name in self.beside) + (", factor_" if self.beside else "")
+
+    def load_beside(self, at: str = "at") -> list[str]:
+        """The inputs beside x, as a tile."""
+        return [f"{name}_ = tl.load({name} + {at}, mask=mask, other=0.0).to(tl.float32)" for name in self.beside]
+
+    def store_beside(self, at: str = "at") -> list[str]:
+        """The gradients of the inputs beside x."""
+        return [
+            f"tl.store(g{name} + {at}, rounded(g_ * g{name}_, g{name}.dtype.element_ty), mask=mask)"
+            for name in self.beside
+        ]
+
+    def scaled(self) -> list[str]:
+        """The upstream gradient times what only inputs beside x make up."""
+        return ["h_ = g_ * factor_"] if self.beside else []
+
+    def head(self, before: str, *after: str) -> str:
+        """The tensors of a kernel: inputs beside x after ``before``, their gradients after the first of ``after``."""
+        gradients = [f"g{name}" for name in self.beside] if len(after) > 1 else []
+        return ", ".join([before, *self.beside, after[0], *gradients, *after[1:], ""])
+
+    @property
     def pointers(self) -> str:
         """The parameters, and the seed of the noise, as a kernel takes them."""
         names = [f"p{index}" for index in range(len(self.bound.parameters))] + (["seed"] if self.bound.noise else [])
@@ -101,8 +136,9 @@ def forward_body(bound: BoundFormula, derivation: Derivation) -> Body:
 def backward_body(bound: BoundFormula, derivation: Derivation) -> Body:
     """``slopes``: the derivatives for a tile, by x first."""
     nodes = [node for _, node in derivation.slopes]
-    used = derivation.backward.inputs(nodes)
-    statements, results = arithmetic(derivation.backward, nodes, _local_names(bound))
+    others = [] if derivation.factor is None else [*derivation.beside, derivation.factor]
+    used = derivation.backward.inputs([*nodes, *others])
+    statements, results = arithmetic(derivation.backward, [*nodes, *others], _local_names(bound))
     return _body(bound, "slopes", used, statements, ", ".join(results), len(nodes))
 
 
@@ -118,6 +154,7 @@ def _local_names(bound: BoundFormula) -> dict[str, str]:
         "x": "x_",
         **{name: f"p{index}_" for index, name in enumerate(bound.parameters)},
         **{name: f"noise{stream}_" for stream, name in enumerate(bound.noise)},
+        **{name: f"u{index}_" for index, name in enumerate(bound.beside)},
         MEAN: "mean_",
         STD: "std_",
     }
@@ -131,25 +168,52 @@ def indented(lines: list[str], by: int) -> str:
 def forward_source(bound: BoundFormula, derivation: Derivation, layout: str) -> str:
     """The source with one kernel, ``forward``, for a layout without statistics."""
     body = forward_body(bound, derivation)
-    tile = ["x_ = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)", *body.noise(), f"y_ = {body.call}"]
+    place = "src" if body.beside else "at"
+    tile = [
+        *_rows_apart(body, layout, "src", "pitch"),
+        f"x_ = tl.load(x + {place}, mask=mask, other=0.0).to(tl.float32)",
+        *body.load_beside(place),
+        *body.noise(),
+        f"y_ = {body.call}",
+    ]
     store = "tl.store(y + at, rounded(y_, y.dtype.element_ty), mask=mask)"
-    return _source(body, layout, "forward(x, y, ", [*tile, store], [])
+    return _source(body, layout, f"forward({body.head('x', 'y')}{_pitches(body)}", [*tile, store], [])
 
 
 def backward_source(bound: BoundFormula, derivation: Derivation, layout: str) -> str:
     """The source with one kernel, ``backward``, for the derivatives that were derived."""
     body = backward_body(bound, derivation)
     slopes = "".join(f", s{k}_" for k in body.sums)
+    place, into = ("src", "dst") if body.beside else ("at", "at")
     tile = [
-        "x_ = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)",
+        *_rows_apart(body, layout, "src", "pitch"),
+        *_rows_apart(body, layout, "dst", "pitch_out"),
+        f"x_ = tl.load(x + {place}, mask=mask, other=0.0).to(tl.float32)",
+        *body.load_beside(place),
         "g_ = tl.load(g + at, mask=mask, other=0.0).to(tl.float32)",
         *body.noise(),
-        f"slope_{slopes} = {body.call}",
-        "tl.store(gx + at, rounded(g_ * slope_, gx.dtype.element_ty), mask=mask)",
+        f"slope_{slopes}{body.slopes} = {body.call}",
+        *body.scaled(),
+        f"tl.store(gx + {into}, rounded({body.upstream} * slope_, gx.dtype.element_ty), mask=mask)",
+        *body.store_beside(into),
     ]
     # Where the mask fails g is 0, but a slope there may be infinite.
-    sums = [f"a{k} += {_FOLD[layout].format(f'tl.where(mask, g_ * s{k}_, 0.0)')}" for k in body.sums]
-    return _source(body, layout, "backward(g, x, gx, partial, ", tile, sums)
+    sums = [f"a{k} += {_FOLD[layout].format(f'tl.where(mask, {body.upstream} * s{k}_, 0.0)')}" for k in body.sums]
+    head = f"backward(g, {body.head('x', 'gx', 'partial')}{_pitches(body)}"
+    return _source(body, layout, head, tile, sums)
+
+
+def _pitches(body: Body) -> str:
+    """How far apart rows begin in inputs, of which there are several, and in their gradients."""
+    return "pitch, pitch_out, " if body.beside else ""
+
+
+def _rows_apart(body: Body, layout: str, name: str, pitch: str) -> list[str]:
+    """The places of a tile in inputs whose rows may lie apart, as those of the halves of one tensor do."""
+    if not body.beside:
+        return []
+    rows = {"row": f"((rows.to(tl.int64) * channels + c) * {pitch})", "lane": f"(rows.to(tl.int64) * {pitch})"}
+    return [f"{name} = {rows[layout]}[:, None] + cols[None, :]" if layout in rows else f"{name} = at"]
 
 
 # Eight sums for every element of a tile would fill the registers: neighbours that one thread holds are added first.

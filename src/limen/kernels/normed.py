@@ -1,0 +1,198 @@
+"""A batch norm and an activation as one recorded step. Kept: the norm's input, its statistics, the parameters."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from limen.kernels.autograd import is_ordinary
+from limen.kernels.bound import BoundFormula
+from limen.kernels.c import calls, normed
+from limen.kernels.call import Prepared
+from limen.kernels.layout import Plan, are_alike, as_parameter, is_dense, laid_out_as, plan_elementwise, values_of
+
+MEAN, SCALE, SHIFT = "mean of norm", "scale of norm", "shift of norm"
+"""What the norm's part of a formula is called; no parameter can have such names."""
+
+
+class Norm(NamedTuple):
+    """What of a norm is fixed for one call."""
+
+    bound: BoundFormula
+    """The formula of (x − MEAN)·SCALE + SHIFT, with the activation's parameters after these."""
+    eps: float
+    learning: bool
+    """Whether the statistics are the batch's own."""
+    plainly: Callable[..., Tensor]
+    """The same on torch's operators, of the recorded tensors."""
+
+
+def plan_channels(x: Tensor) -> tuple[Tensor, Plan]:
+    """The input without gaps, and how its channels, on axis 1, are walked."""
+    x = x if is_dense(x) else x.clone()
+    plan = plan_elementwise(x, x.shape[1], 1)
+    return x, Plan("row", 1, 1, x.numel()) if plan.layout == "shared" else plan
+
+
+def record(norm: Norm, x: Tensor, mean: Tensor, inverse: Tensor, affine: Sequence[Tensor], own: Sequence[Tensor]) -> Any:
+    """The result, recorded where a tensor requires a gradient.
+
+    ``affine`` are weight and bias, or nothing; ``own`` the activation's parameters.
+    """
+    return _Recorded.apply(norm, len(affine), x, mean, inverse, *affine, *own)
+
+
+class _Recorded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, norm: Norm, affine: int, x: Tensor, mean: Tensor, inverse: Tensor, *tensors: Tensor) -> Tensor:
+        given = _prepared(norm, x, mean, inverse, tensors[:affine], tensors[affine:])
+        y = calls.run_forward(given)[0]
+        ctx.settled = norm, affine
+        ctx.save_for_backward(x, mean, inverse, *tensors)
+        return laid_out_as(x, y)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        """By kernels, or by torch's operators where the gradient is differentiated."""
+        (g,) = gradients
+        norm, affine = ctx.settled
+        x, mean, inverse, *tensors = ctx.saved_tensors
+        wanted = (ctx.needs_input_grad[2], *ctx.needs_input_grad[5:])
+        if torch.is_grad_enabled() or not is_ordinary(g):
+            gx, *rest = _by_plain(functools.partial(norm.plainly, mean, inverse), g, [x, *tensors], wanted)
+        else:
+            gx, *rest = _by_kernels(norm, g, x, mean, inverse, tensors[:affine], tensors[affine:], wanted[1 + affine :])
+        found = [gradient if want else None for gradient, want in zip([gx, *rest], wanted, strict=True)]
+        return None, None, found[0], None, None, *found[1:]
+
+
+def _prepared(
+    norm: Norm, x: Tensor, mean: Tensor, inverse: Tensor, affine: Sequence[Tensor], own: Sequence[Tensor]
+) -> Prepared:
+    walked, plan = plan_channels(x)
+    weight, bias = affine or (torch.ones_like(mean), torch.zeros_like(mean))
+    values = values_of(x, [mean, inverse * weight.detach(), bias, *own], plan.channels)
+    assert values is not None  # asked of all tensors before
+    return Prepared(norm.bound, walked, values, plan, None)
+
+
+def _by_kernels(
+    norm: Norm,
+    g: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    inverse: Tensor,
+    affine: Sequence[Tensor],
+    own: Sequence[Tensor],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    given = _prepared(norm, x, mean, inverse, affine, own)
+    like = given.x
+    if not are_alike(g, like) or g.is_neg():
+        g = torch.empty_like(like).copy_(g)
+    names = [name for name, want in zip(norm.bound.parameters[3:], wanted, strict=True) if want]
+    gx, sums = calls.run_backward(given, g, None, (SCALE, SHIFT, *names))
+    by_scale, by_shift, *rows = sums.unbind()
+    if norm.learning:
+        scale, count = given.values[1], x.numel() // x.shape[1]
+        level = by_shift * scale / -count
+        tilt = by_scale * inverse * inverse * scale / -count
+        normed.add_tilt_(gx, like, given.plan, mean, level, tilt)
+    found = iter(rows)
+    of_own = [as_parameter(next(found), p) if want else None for p, want in zip(own, wanted, strict=True)]
+    of_affine = [as_parameter(of, p) for of, p in zip((by_scale * inverse, by_shift), affine, strict=False)]
+    return [laid_out_as(x, gx), *of_affine, *of_own]
+
+
+def _by_plain(
+    plainly: Callable[..., Tensor], g: Tensor, tensors: list[Tensor], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """The gradients by autograd on torch's operators, themselves differentiable."""
+    recording = torch.is_grad_enabled()
+    with torch.enable_grad():
+        leaves = [tensor.view_as(tensor) for tensor in tensors]
+        if not recording:
+            leaves = [leaf.detach().requires_grad_(want) for leaf, want in zip(leaves, wanted, strict=True)]
+        asked = [index for index, want in enumerate(wanted) if want]
+        y = plainly(*leaves)
+        found = torch.autograd.grad(y, [leaves[i] for i in asked], g, create_graph=recording, allow_unused=True)
+    results: list[Tensor | None] = [None] * len(leaves)
+    for index, gradient in zip(asked, found, strict=True):
+        results[index] = gradient
+    return results
+
+
+class Sampled(NamedTuple):
+    """What of a norm by statistics of pieces of its input, each walked at once, is fixed for one call."""
+
+    bound: BoundFormula
+    """The formula with statistics, of SCALE, SHIFT and the activation's parameters."""
+    plan: Plan
+    plainly: Callable[..., Tensor]
+    """The same on torch's operators, of the recorded tensors."""
+
+
+def record_sampled(norm: Sampled, x: Tensor, affine: Sequence[Tensor], own: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The result, recorded, and mean and deviation of each piece; ``x`` is contiguous."""
+    y, statistics = _RecordedSampled.apply(norm, len(affine), x, *affine, *own)
+    return y, statistics
+
+
+class _RecordedSampled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, norm: Sampled, affine: int, x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        given = _prepared_sampled(norm, x, tensors[:affine], tensors[affine:])
+        run = calls.run_forward_several if norm.plan.layout == "channel" else calls.run_forward
+        y, statistics = run(given)
+        assert statistics is not None
+        ctx.settled = norm, affine
+        ctx.save_for_backward(x, statistics, *tensors)
+        ctx.mark_non_differentiable(statistics)
+        return y, statistics
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        """By kernels, or by torch's operators where the gradient is differentiated."""
+        g = gradients[0]
+        norm, affine = ctx.settled
+        x, statistics, *tensors = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[2:]
+        if torch.is_grad_enabled() or not is_ordinary(g):
+            found = _by_plain(norm.plainly, g, [x, *tensors], wanted)
+        else:
+            found = _by_sampled(norm, g, x, statistics, tensors[:affine], tensors[affine:], wanted[1 + affine :])
+        return None, None, *(gradient if want else None for gradient, want in zip(found, wanted, strict=True))
+
+
+def _prepared_sampled(norm: Sampled, x: Tensor, affine: Sequence[Tensor], own: Sequence[Tensor]) -> Prepared:
+    channels = norm.plan.channels
+    weight, bias = affine or (torch.ones(channels, device="cpu"), torch.zeros(channels, device="cpu"))
+    values = values_of(x, [weight, bias, *own], channels)
+    assert values is not None  # asked of all tensors before
+    return Prepared(norm.bound, x.contiguous(), values, norm.plan, None, (), norm.plan.inner)
+
+
+def _by_sampled(
+    norm: Sampled,
+    g: Tensor,
+    x: Tensor,
+    statistics: Tensor,
+    affine: Sequence[Tensor],
+    own: Sequence[Tensor],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    given, g = _prepared_sampled(norm, x, affine, own), g.contiguous().resolve_neg()
+    of_affine = (SCALE, SHIFT) if affine else ()
+    names = (*of_affine, *(name for name, want in zip(norm.bound.parameters[2:], wanted, strict=True) if want))
+    if norm.plan.layout == "channel":
+        gx = torch.empty_like(given.x)
+        sums = calls.run_backward_several(given, g, statistics, names, (gx,), norm.plan.inner)
+    else:
+        gx, sums = calls.run_backward(given, g, statistics, names)
+    rows = iter(sums.unbind())
+    by_affine = [as_parameter(next(rows), p) for p in affine]
+    return [gx, *by_affine, *(as_parameter(next(rows), p) if want else None for p, want in zip(own, wanted, strict=True))]
