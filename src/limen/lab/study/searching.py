@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import lightning as L
 import torch
 from torch import nn
 
@@ -26,7 +25,7 @@ from limen.lab.training import cost, notes
 from limen.lab.training import run as training
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
-from limen.lab.training.mixtures import DropHopeless, LearnOnHeldout, MixtureSchedule, Trajectories
+from limen.lab.training.followers import DropHopeless, Follower, LearnOnHeldout, MixtureSchedule, Trajectories
 from limen.selection import Plan, apply_, bake_, geometric, linear, mixtures, sample_, select
 from limen.surgery import SwapReport, swap_
 
@@ -59,8 +58,8 @@ class Selection:
         experiment, weights_from = self._divided()
         trajectories, noted = Trajectories(), notes.extra(experiment)
 
-        def callbacks(network: nn.Module) -> Sequence[L.Callback]:
-            return [trajectories, *self._optional(weights_from, network, seed), *noted.callbacks(network)]
+        def followers(network: nn.Module) -> Sequence[Follower]:
+            return [trajectories, *self._optional(weights_from, network, seed), *noted.followers(network)]
 
         def conclude(network: nn.Module, measure: Callable[[nn.Module], dict[str, float]]) -> dict[str, Any]:
             plan = select(network, rule=self.settings.rule)
@@ -73,7 +72,7 @@ class Selection:
             metrics = {**found["metrics"], **{f"baked_{name}": value for name, value in usable.items()}}
             return {**found, "plan": plan.as_dict(), "weights": tuple(trajectories.rows), "metrics": metrics}
 
-        extra = training.Extra(callbacks, conclude)
+        extra = training.Extra(followers, conclude)
         run = training.run(experiment, SEARCHED, seed, listener, furnish=self._mix, extra=extra)
         measure = experiment.task.measure
         compared = (measure.on_test, f"baked_{measure.on_test}")
@@ -101,10 +100,10 @@ class Selection:
         kept, taken = order[count:].sort().values, order[:count].sort().values
         return self.experiment.training_on(train.take(kept)), train.take(taken)
 
-    def _optional(self, weights_from: Samples | None, network: nn.Module, seed: int) -> list[L.Callback]:
+    def _optional(self, weights_from: Samples | None, network: nn.Module, seed: int) -> list[Follower]:
         """What goes beyond the paper, as far as it was asked for."""
         settings = self.settings
-        found: list[L.Callback] = []
+        found: list[Follower] = []
         temperature = geometric(*settings.temperature) if settings.temperature else None
         entropy = linear(*settings.entropy) if any(settings.entropy) else None
         if temperature or entropy:
@@ -113,9 +112,9 @@ class Selection:
         if weights_from is not None:
             rate = settings.activation_lr or settings.learning_rate
             parts = self.experiment.task.objectives(network)
-            for name, (part, loss) in ((str(n), one) for n, one in enumerate(parts) if mixtures(one[0])):
+            for part, loss in (one for one in parts if mixtures(one[0])):
                 batches = Batches(weights_from, settings.batch_size, seed=seed, device=settings.device)
-                found.append(LearnOnHeldout(part, batches, loss, rate, entropy=entropy, name=name))
+                found.append(LearnOnHeldout(part, batches, loss, rate, entropy=entropy))
         if settings.drop_below is not None:
             found.append(DropHopeless(settings.drop_below))
         return found

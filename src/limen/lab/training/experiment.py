@@ -26,6 +26,11 @@ class Experiment(Generic[D]):
         assert split is not None
         return split
 
+    def training(self, seed: int) -> Batches:
+        """Batches of the training split, shuffled by ``seed``, on the study's device."""
+        settings = self.settings
+        return Batches(self.data.train, settings.batch_size, seed=seed, device=settings.device)
+
     def evaluated(self, split: Samples) -> Batches:
         """Batches of a split in its own order, on the study's device."""
         return Batches(split, self.settings.eval_batch_size, device=self.settings.device)

@@ -6,25 +6,25 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import lightning as L
 import torch
 from torch import nn
 
 from limen.inspect import Watch, statistics, watch
-from limen.inspect.watching import depth_ratio
+from limen.inspect.watching import Step, depth_ratio
 from limen.lab.data import evenly
 from limen.lab.metric import GRADIENT_DEPTH_RATIO, NORMALITY, PERCENTILE_AGREEMENT
 from limen.lab.numerals import stored, stored_fields
 from limen.lab.records import GradientRow, SiteRow
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
+from limen.lab.training.followers import Follower
 from limen.lab.training.run import Extra
 
 OBSERVED = 500
 """Held-out examples whose way through the network is described."""
 
 
-class Gradients(L.Callback):
+class Gradients(Follower):
     """Notes the norm of the loss's gradient at every site: its geometric mean over the steps of each epoch."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -32,24 +32,30 @@ class Gradients(L.Callback):
         self.rows: list[GradientRow] = []
         self._noted = 0
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def begin(self, network: nn.Module) -> None:
         """Begin to watch."""
         self.seen.__enter__()
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def after_epoch(self, network: nn.Module, epoch: int) -> None:
         """The means of this epoch."""
         for path, values in self.seen.gradients().items():
             mean = geometric_mean(values[self._noted :])
-            self.rows.append(GradientRow(epoch=trainer.current_epoch + 1, path=path, gradient=stored(mean)))
+            self.rows.append(GradientRow(epoch=epoch, path=path, gradient=stored(mean)))
         self._noted = len(next(iter(self.seen.gradients().values())))
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def end(self) -> None:
         """Stop watching."""
         self.seen.__exit__(None, None, None)
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Stop watching."""
-        self.seen.__exit__(None, None, None)
+    def state_dict(self) -> dict[str, Any]:
+        """What was noted, and every step's norms, of which the last number is made."""
+        return {"rows": [row.model_dump() for row in self.rows], "steps": [vars(step) for step in self.seen.steps]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Note further."""
+        self.rows = [GradientRow(**row) for row in state["rows"]]
+        self.seen.steps = [Step(**step) for step in state["steps"]]
+        self._noted = len(self.seen.steps) // len(self.seen.sites)
 
     def metrics(self) -> dict[str, float]:
         """How much of the gradient at the last site arrives at the first: the geometric mean over all steps."""
@@ -73,7 +79,7 @@ def extra(experiment: Experiment) -> Extra:
     observe = experiment.settings.observe
     current: list[Gradients] = []
 
-    def callbacks(network: nn.Module) -> Sequence[L.Callback]:
+    def followers(network: nn.Module) -> Sequence[Follower]:
         current[:] = [Gradients(network)] if "gradients" in observe else []
         return current
 
@@ -87,7 +93,7 @@ def extra(experiment: Experiment) -> Extra:
             found["metrics"] |= input_metrics(sites)
         return found
 
-    return Extra(callbacks, conclude)
+    return Extra(followers, conclude)
 
 
 def site_rows(network: nn.Module, experiment: Experiment) -> tuple[SiteRow, ...]:
