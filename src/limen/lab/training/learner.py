@@ -24,8 +24,8 @@ class Taught(NamedTuple):
     """What came of one batch."""
 
     loss: Tensor
-    count: int
-    """Examples that the loss is the mean of."""
+    examples: int
+    """So many that the loss is the mean of."""
     answered: tuple[Tensor, Tensor] | None
     """What is scored of a training batch, and its truth."""
 
@@ -51,16 +51,19 @@ class Learner(ABC):
     def make_optimisers(self) -> list[torch.optim.Optimizer]:
         """The optimisers of all parameters that learn."""
 
+    @abstractmethod
     def begin(self) -> None:
         """Draw what is drawn once a run; the seed has been set."""
 
+    @abstractmethod
     def random_state(self) -> object:
         """What its own random numbers go on from; None where it has none."""
-        return None
 
+    @abstractmethod
     def continue_from(self, random_state: object) -> None:
         """Undo :meth:`random_state`."""
 
+    @abstractmethod
     def settle(self) -> None:
         """Give the network what it must know before it is measured."""
 

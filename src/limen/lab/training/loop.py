@@ -78,7 +78,8 @@ class Loop:
         finally:
             for follower in self.followers:
                 follower.end()
-        return "" if self.best.state else f"no epoch could be chosen: {self.best.measure.on_heldout} was never a finite number."
+        chosen = bool(self.best.state)
+        return "" if chosen else f"no epoch could be chosen: {self.best.measure.on_heldout} was never a finite number."
 
     def median_ms(self) -> float:
         """The median step, in milliseconds."""
@@ -115,7 +116,7 @@ class Loop:
         start = self._now()
         taught = self.learner.step(batch, index)
         self.seconds.append(self._now() - start)
-        losses.add(taught.loss, taught.count)
+        losses.add(taught.loss, taught.examples)
         if taught.answered:
             self.learner.score(*taught.answered)
         self.done += not self.learner.by_batch

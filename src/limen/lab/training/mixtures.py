@@ -1,7 +1,7 @@
 """Lightning callbacks for a search by mixtures: schedules, dropping, weights learned on held-out batches.
 
-Each works with any LightningModule whose model has mixtures, and none changes anything unless it is added. The lab's own
-runs have the same without Lightning, in :mod:`.followers`.
+Each works with any LightningModule whose model has mixtures, and none changes anything unless it is added. The lab's
+own runs have the same without Lightning, in :mod:`.followers`.
 """
 
 from __future__ import annotations

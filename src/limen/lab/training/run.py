@@ -65,6 +65,28 @@ def build(experiment: Experiment, activation: str | Furnish, seed: int) -> tuple
     return network, report
 
 
+def prepared(
+    experiment: Experiment,
+    activation: str,
+    seed: int,
+    listener: Callable[[EpochRow], None] = lambda row: None,
+    *,
+    furnish: Furnish | None = None,
+    extra: Extra = Extra(),  # immutable
+) -> Loop:
+    """The training of a run, before its first step; the random numbers begin anew."""
+    task, data, settings = experiment.task, experiment.data, experiment.settings
+    network, _ = build(experiment, furnish or settings.spec(activation), seed)
+    task.begin(network.to(settings.device), data, settings)
+    followers = extra.followers(network)  # after what a network drops before it is trained
+    learner = task.learner(network, data, settings) or Supervised(network, task, data, settings)
+    loop = Loop(learner, experiment, seed, followers, listener)
+    if settings.protocol == "both":
+        loop.test_score = lambda: score_on_test(network, experiment)
+    torch.manual_seed(seed)
+    return loop
+
+
 def run(
     experiment: Experiment,
     activation: str,
@@ -80,13 +102,8 @@ def run(
     """
     start = time.perf_counter()
     task, data, settings = experiment.task, experiment.data, experiment.settings
-    network, _ = build(experiment, furnish or settings.spec(activation), seed)
-    task.begin(network.to(settings.device), data, settings)
-    followers = extra.followers(network)  # after what a network drops before it is trained
-    learner = task.learner(network, data, settings) or Supervised(network, task, data, settings)
-    loop = Loop(learner, experiment, seed, followers, listener)
-    loop.test_score = (lambda: score_on_test(network, experiment)) if settings.protocol == "both" else None
-    torch.manual_seed(seed)
+    loop = prepared(experiment, activation, seed, listener, furnish=furnish, extra=extra)
+    learner, network = loop.learner, loop.network
     failure = loop.run()
     common: dict[str, Any] = {
         "activation": activation,

@@ -56,6 +56,16 @@ class Supervised(Learner):
         self.engine = engine
         self.module, self.optimisers = engine.prepare(self.module, self.optimisers)
 
+    def begin(self) -> None:
+        """Nothing is drawn."""
+
+    def random_state(self) -> object:
+        """It has none of its own."""
+        return None
+
+    def continue_from(self, random_state: object) -> None:
+        """There is none to go on with."""
+
     def measures(self, network: nn.Module) -> None:
         """As it is, on the device it is on."""
         self.network, self.module = network, WithLoss(network, self.task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic
 
 from torch import Tensor, nn
 from typing_extensions import TypeVar
@@ -15,10 +15,8 @@ from limen.lab.data import Data
 from limen.lab.metric import Metric
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
+from limen.lab.training.learner import Learner
 from limen.lab.training.meter import Meter
-
-if TYPE_CHECKING:
-    from limen.lab.training.supervised import Supervised
 
 D = TypeVar("D", bound=Data[Any], default=Any)
 """The data of a task."""
@@ -74,7 +72,7 @@ class Task(ABC, Generic[D]):
     def settle(self, network: nn.Module, data: D, settings: StudySettings) -> None:
         """What the network must know before it is measured, after every epoch; kept in its buffers."""
 
-    def learner(self, network: nn.Module, data: D, settings: StudySettings) -> Supervised | None:
+    def learner(self, network: nn.Module, data: D, settings: StudySettings) -> Learner | None:
         """How it is trained where that is not one loss by Adam; None: :class:`.supervised.Supervised`."""
         return None
 

@@ -25,8 +25,8 @@ from limen.lab.tasks.anomaly.folders import find_anomalies, read_anomalies
 from limen.lab.tasks.anomaly.network import AnomalyNetwork
 from limen.lab.tasks.anomaly.padim import PaDiM
 from limen.lab.tasks.anomaly.picture import pictures
-from limen.lab.training.batches import Batches
 from limen.lab.tasks.anomaly.training import OneClass
+from limen.lab.training.batches import Batches
 from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
 

@@ -26,9 +26,7 @@ class SmallFID(Meter):
     embedding is copied, because a metric that goes to a device takes it along.
     """
 
-    state = tuple(
-        f"{kind}_features_{what}" for kind in ("real", "fake") for what in ("sum", "cov_sum", "num_samples")
-    )
+    state = tuple(f"{kind}_features_{what}" for kind in ("real", "fake") for what in ("sum", "cov_sum", "num_samples"))
 
     def __init__(self, embedding: nn.Module) -> None:
         self.distance = FrechetInceptionDistance(

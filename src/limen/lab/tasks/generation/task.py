@@ -20,8 +20,8 @@ from limen.lab.tasks.generation.embedding import FEATURES, learn_embedding
 from limen.lab.tasks.generation.grid import grid
 from limen.lab.tasks.generation.losses import discriminator_loss, generator_loss
 from limen.lab.tasks.generation.pictures import FEWEST, LATENT, PictureData, load_pictures, with_noise
-from limen.lab.training.batches import Batches
 from limen.lab.tasks.generation.training import Adversarial
+from limen.lab.training.batches import Batches
 from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
 
