@@ -24,6 +24,7 @@ from limen.lab.tasks.numbers.regression import DNN
 from limen.lab.training import cost, experiment
 from limen.lab.training import run as train
 from limen.lab.training.batches import Batches
+from limen.lab.training.engine import Engine
 from limen.lab.training.loop import Best, Loop
 
 
@@ -351,7 +352,7 @@ def test_the_paper_protocol_is_noted_in_the_report(tmp_path: Path) -> None:
 )
 def test_the_best_epoch_and_its_weights_are_kept(epochs: list[tuple[float, float]], best: int) -> None:
     network = torch.nn.Linear(1, 1)
-    keeper = Best(ACCURACY)
+    keeper = Best(ACCURACY, Engine())
     for index, (accuracy, loss) in enumerate(epochs):
         torch.nn.init.constant_(network.weight, index + 1)
         keeper.compare(network, index + 1, {"val_accuracy": accuracy, "val_loss": loss})

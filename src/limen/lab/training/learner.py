@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from limen.lab.training import processes
 from limen.lab.training.engine import Engine
 
 
@@ -35,17 +36,25 @@ class Learner(ABC):
 
     by_batch: ClassVar[bool] = False
     """Whether progress counts batches, because a batch is more than one step."""
+    optimisers: list[torch.optim.Optimizer]
     divisible: ClassVar[bool] = False
     """Whether several processes can share a batch, and several batches a step."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        self.optimisers = self.make_optimisers()
         self.engine = Engine()
         self.before_step: Callable[[], None] = lambda: None
         """Called between the gradients and the optimiser."""
         self.share, self.first, self.last = 1.0, True, True
         """Of an optimiser's step: this batch's part, and whether it is its first, and its last."""
+
+    @abstractmethod
+    def use(self, engine: Engine) -> None:
+        """Compute by this engine from now on, with new optimisers."""
+
+    @abstractmethod
+    def compile(self) -> None:
+        """Have torch.compile translate what a step computes."""
 
     @abstractmethod
     def make_optimisers(self) -> list[torch.optim.Optimizer]:
@@ -114,6 +123,12 @@ class Mean:
         single = own if own.dtype in (torch.float32, torch.float64) else own.float()
         self.total = single * count if self.total is None else self.total + single * count
         self.count += count
+
+    def pool(self) -> None:
+        """Take in what the other processes have, where there are several."""
+        if self.total is not None and processes.count() > 1:
+            self.total = processes.summed(self.total)
+            self.count = int(processes.summed(torch.tensor(self.count, device=self.total.device)))
 
     def value(self) -> float:
         """The mean; NaN of nothing."""

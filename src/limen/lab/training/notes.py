@@ -74,26 +74,35 @@ def geometric_mean(values: Sequence[float]) -> float:
     return 10 ** (math.fsum(logs) / len(logs)) if logs else math.nan
 
 
-def extra(experiment: Experiment) -> Extra:
-    """What the runs of a study note beside their scores, by its setting ``observe``."""
-    observe = experiment.settings.observe
-    current: list[Gradients] = []
+class Notes(Extra):
+    """What a run notes beside its scores, by the study's setting ``observe``."""
 
-    def followers(network: nn.Module) -> Sequence[Follower]:
-        current[:] = [Gradients(network)] if "gradients" in observe else []
-        return current
+    def __init__(self, observe: Sequence[str]) -> None:
+        self.observe = observe
+        self._current: list[Gradients] = []
 
-    def conclude(network: nn.Module, test: Callable[[nn.Module], dict[str, float]]) -> dict[str, Any]:
+    def followers(self, network: nn.Module) -> Sequence[Follower]:
+        """What watches the gradients."""
+        self._current = [Gradients(network)] if "gradients" in self.observe else []
+        return self._current
+
+    def conclude(
+        self, experiment: Experiment, network: nn.Module, test: Callable[[nn.Module], dict[str, float]]
+    ) -> dict[str, Any]:
+        """What was seen of gradients and inputs."""
         found: dict[str, Any] = {"metrics": {}}
-        for gradients in current:
+        for gradients in self._current:
             found["gradients"] = tuple(gradients.rows)
             found["metrics"] |= gradients.metrics()
-        if "inputs" in observe:
+        if "inputs" in self.observe:
             found["sites"] = sites = site_rows(network, experiment)
             found["metrics"] |= input_metrics(sites)
         return found
 
-    return Extra(followers, conclude)
+
+def extra(experiment: Experiment) -> Extra:
+    """What the runs of a study note beside their scores."""
+    return Notes(experiment.settings.observe)
 
 
 def site_rows(network: nn.Module, experiment: Experiment) -> tuple[SiteRow, ...]:

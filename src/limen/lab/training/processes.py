@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import torch
 from torch import Tensor, distributed
 
 
@@ -32,7 +35,10 @@ def joined(values: list[Tensor]) -> list[Tensor]:
     return [value for each in found for value in each]
 
 
-def told(what: object) -> object:
+T = TypeVar("T")
+
+
+def told(what: T) -> T:
     """What the first process says."""
     if not _several():
         return what
@@ -43,3 +49,23 @@ def told(what: object) -> object:
 
 def _several() -> bool:
     return distributed.is_available() and distributed.is_initialized()
+
+
+def meet() -> None:
+    """Wait for the others that torchrun has started."""
+    if not _several():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def leave() -> None:
+    """Part in order."""
+    if _several():
+        distributed.destroy_process_group()
+
+
+def gathered(what: object) -> list[object]:
+    """What each of them has, in their order."""
+    found: list[object] = [what] * count()
+    if _several():
+        distributed.all_gather_object(found, what)
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,10 +13,14 @@ from limen.errors import StudyError
 from limen.lab.data import evenly
 from limen.lab.metric import Metric
 from limen.lab.records import EpochRow, RunRecord
+from limen.lab.training import processes, together
 from limen.lab.training.batches import Batches
+from limen.lab.training.checkpoint import Checkpoints
+from limen.lab.training.devices import engine_of, require_divisible
 from limen.lab.training.experiment import Experiment
 from limen.lab.training.followers import Follower
 from limen.lab.training.learner import Learner
+from limen.lab.training.loggers import telling
 from limen.lab.training.loop import Loop
 from limen.lab.training.memory import peak_memory
 from limen.lab.training.shapes import layer_shapes
@@ -25,18 +28,27 @@ from limen.lab.training.supervised import Supervised
 from limen.surgery import SwapReport, swap_
 from limen.training import activation_parameters
 
+OTHER_PROCESS = 1_000_003
+"""From one process's seed to the next one's: what is drawn for one part of a batch is not drawn for another."""
 Furnish = Callable[[nn.Module], SwapReport]
 """Gives a network its activations."""
 
 
-@dataclass(frozen=True)
 class Extra:
-    """What a study adds to an ordinary run."""
+    """What a study adds to an ordinary run; here nothing. Other processes can be sent it before a run."""
 
-    followers: Callable[[nn.Module], Sequence[Follower]] = lambda network: ()
-    """Made for the network before its optimiser is."""
-    conclude: Callable[[nn.Module, Callable[[nn.Module], dict[str, float]]], dict[str, Any]] = lambda *_: {}
-    """From the tested network and a function that tests another: further fields of the record."""
+    def followers(self, network: nn.Module) -> Sequence[Follower]:
+        """Made for the network before its optimiser is."""
+        return ()
+
+    def conclude(
+        self, experiment: Experiment, network: nn.Module, measure: Callable[[nn.Module], dict[str, float]]
+    ) -> dict[str, Any]:
+        """From the tested network and a function that tests another: further fields of the record."""
+        return {}
+
+
+NOTHING = Extra()
 
 
 def bare(experiment: Experiment, seed: int) -> nn.Module:
@@ -72,7 +84,7 @@ def prepared(
     listener: Callable[[EpochRow], None] = lambda row: None,
     *,
     furnish: Furnish | None = None,
-    extra: Extra = Extra(),  # immutable
+    extra: Extra = NOTHING,
 ) -> Loop:
     """The training of a run, before its first step; the random numbers begin anew."""
     task, data, settings = experiment.task, experiment.data, experiment.settings
@@ -80,10 +92,16 @@ def prepared(
     task.begin(network.to(settings.device), data, settings)
     followers = extra.followers(network)  # after what a network drops before it is trained
     learner = task.learner(network, data, settings) or Supervised(network, task, data, settings)
+    require_divisible(settings, learner)
+    engine = engine_of(settings)
+    if engine is not None:
+        learner.use(engine)
+    if settings.compile:
+        learner.compile()
     loop = Loop(learner, experiment, seed, followers, listener)
     if settings.protocol == "both":
         loop.test_score = lambda: score_on_test(network, experiment)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + processes.rank() * OTHER_PROCESS)
     return loop
 
 
@@ -94,17 +112,34 @@ def run(
     listener: Callable[[EpochRow], None] = lambda row: None,
     *,
     furnish: Furnish | None = None,
-    extra: Extra = Extra(),  # immutable
+    extra: Extra = NOTHING,
 ) -> RunRecord:
     """Train and test; a loss that is not finite gives a record with status ``failed``.
 
-    ``activation`` names the run; ``furnish`` gives the network its activations where that is more than a swap.
+    ``activation`` names the run; ``furnish`` gives the network its activations where that is more than a swap. Several
+    devices are several processes, each of which does this; they are made here where this is not one of them.
     """
+    if experiment.settings.devices > 1 and not together.joined():
+        return together.run(_of_one_process, experiment, listener, (activation, seed, furnish, extra))
+    return _of_one_process(experiment, listener, activation, seed, furnish, extra)
+
+
+def _of_one_process(
+    experiment: Experiment,
+    listener: Callable[[EpochRow], None],
+    activation: str,
+    seed: int,
+    furnish: Furnish | None,
+    extra: Extra,
+) -> RunRecord:
     start = time.perf_counter()
     task, data, settings = experiment.task, experiment.data, experiment.settings
     loop = prepared(experiment, activation, seed, listener, furnish=furnish, extra=extra)
-    learner, network = loop.learner, loop.network
-    failure = loop.run()
+    checkpoints = Checkpoints(experiment, activation, seed)
+    with telling(experiment, activation, seed) as told:
+        loop.told = told
+        failure = loop.run(checkpoints)
+    learner, network = loop.learner, _whole(loop, experiment, furnish or settings.spec(activation), seed)
     common: dict[str, Any] = {
         "activation": activation,
         "seed": seed,
@@ -115,32 +150,40 @@ def run(
         "activation_parameters": sum(p.numel() for p in activation_parameters(network)),
     }
 
-    def failed(failure: str) -> RunRecord:
-        seconds = time.perf_counter() - start
-        return RunRecord(status="failed", failure=failure, seconds=seconds, peak_memory_mb=float("nan"), **common)
+    def ended(**what: Any) -> RunRecord:
+        checkpoints.remove()
+        return RunRecord(seconds=loop.before + time.perf_counter() - start, **common, **what)
 
     if failure:
-        return failed(failure)
+        return ended(status="failed", failure=failure, peak_memory_mb=float("nan"))
     network.load_state_dict(loop.best.state)
     metrics = _test(learner, experiment)
     if settings.protocol == "both":
         metrics |= _best_test_epoch(loop.rows, task.measure)
-    further = extra.conclude(network, lambda other: _test_other(learner, other, experiment))
+    further = extra.conclude(experiment, network, lambda other: _test_other(learner, other, experiment))
     metrics |= further.pop("metrics", {})
     metrics |= {task.metric(name).of_reference: value for name, value in task.reference_metrics(data).items()}
     if refused := task.refused(metrics):
-        return failed(f"tested with the weights of epoch {loop.best.epoch}, {refused}.")
-    return RunRecord(
+        why = f"tested with the weights of epoch {loop.best.epoch}, {refused}."
+        return ended(status="failed", failure=why, peak_memory_mb=float("nan"))
+    return ended(
         status="finished",
         best_epoch=loop.best.epoch,
         metrics=metrics,
         layers=layer_shapes(network, _observed(experiment)),
         shown=task.show(network, data, settings),
         peak_memory_mb=step_memory(network, experiment) / 1e6,
-        seconds=time.perf_counter() - start,
-        **common,
         **further,
     )
+
+
+def _whole(loop: Loop, experiment: Experiment, activation: str | Furnish, seed: int) -> nn.Module:
+    """The trained network on one device, from now on measured as it is."""
+    network = loop.network
+    if loop.learner.engine.sharded:
+        network = build(experiment, activation, seed)[0].to(experiment.settings.device)
+    loop.learner.measures(network)
+    return network
 
 
 def step_memory(network: nn.Module, experiment: Experiment) -> int:

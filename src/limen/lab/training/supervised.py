@@ -27,8 +27,13 @@ class WithLoss(nn.Module):
 
     def forward(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and outputs."""
-        outputs = self.network(inputs)
+        outputs = _whole(self.network(inputs))
         return self.task.loss(outputs, targets), outputs
+
+
+def _whole(outputs: Tensor) -> Tensor:
+    """In single precision, whatever mixed precision has made of it: sums over a batch want more than eight bits."""
+    return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
 
 class Supervised(Learner):
@@ -40,6 +45,7 @@ class Supervised(Learner):
         self.task, self.data, self.settings = task, data, settings
         super().__init__(network)
         self.module: nn.Module = WithLoss(network, task)
+        self.optimisers = self.make_optimisers()
         self.training_meter: Meter = task.train_meter(data).to(settings.device)
         self.meters = {name: meter.to(settings.device) for name, meter in task.meters(data).items()}
 
@@ -52,9 +58,9 @@ class Supervised(Learner):
         return [torch.optim.AdamW(groups)]
 
     def use(self, engine: Engine) -> None:
-        """Compute by this engine from now on."""
+        """Compute by this engine from now on, with new optimisers."""
         self.engine = engine
-        self.module, self.optimisers = engine.prepare(self.module, self.optimisers)
+        self.module, self.optimisers = engine.prepare(self.module, self.make_optimisers)
 
     def begin(self) -> None:
         """Nothing is drawn."""
@@ -69,6 +75,10 @@ class Supervised(Learner):
     def measures(self, network: nn.Module) -> None:
         """As it is, on the device it is on."""
         self.network, self.module = network, WithLoss(network, self.task)
+
+    def compile(self) -> None:
+        """Network and loss as one."""
+        self.module.compile()
 
     def settle(self) -> None:
         """What the task has to tell it."""
@@ -133,6 +143,10 @@ class ByObjective(Supervised):
             loss = self.task.objective(self.network, inputs, targets)
         self.descend(self.optimisers[0], loss)
         return Taught(loss, len(inputs), None)
+
+    def compile(self) -> None:
+        """The network."""
+        self.network.compile()
 
     def train_score(self) -> float:
         """None."""

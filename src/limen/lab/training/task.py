@@ -42,6 +42,8 @@ class Task(ABC, Generic[D]):
     """Settings where the user gives none; ``network`` at least, and ``learning_rate`` where 1e-3 is not it."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Settings that not every task has, and this one does."""
+    divisible: ClassVar[bool] = True
+    """Whether a batch can be shared among devices, and several be one step: a loss is a mean over examples."""
     observed: ClassVar[int] = 500
     """Held-out examples over which the learned shapes are described."""
     train_score: ClassVar[Metric | None] = None

@@ -55,6 +55,7 @@ class Anomaly(Task[AnomalyData]):
     }
     defaults: ClassVar[Mapping[str, Any]] = {"network": "deep-svdd", "batch_size": 64, "eval_batch_size": 64}
     options = frozenset({"image_size", "grey", "channels_last", "normal_class", "orientation"})
+    divisible = False
     observed = 64
 
     def load(self, settings: StudySettings) -> AnomalyData:

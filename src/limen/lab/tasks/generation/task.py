@@ -47,6 +47,7 @@ class Generation(Task[PictureData]):
         "learning_rate": 2e-4,
     }
     options = frozenset({"image_size", "grey", "channels_last"})
+    divisible = False
     observed = 100
     reference = "training images"
 

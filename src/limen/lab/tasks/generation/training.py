@@ -49,6 +49,11 @@ class Adversarial(Supervised):
             for part in parts
         ]
 
+    def compile(self) -> None:
+        """Both networks."""
+        for part in ("discriminator", "generator"):
+            self.network.get_submodule(part).compile()
+
     def begin(self) -> None:
         """The run's seed gives the noise's."""
         self.random.manual_seed(int(torch.randint(2**62, ())))
