@@ -34,7 +34,7 @@ class FabricEngine(Engine):
     """As the settings say; in several processes each of them makes its own."""
 
     def __init__(self, settings: StudySettings) -> None:
-        logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+        logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
         kind = torch.device(settings.device).type
         self.sharded = settings.devices > 1 and settings.strategy == "fsdp"
         here = int(os.environ.get("LOCAL_WORLD_SIZE", settings.devices))

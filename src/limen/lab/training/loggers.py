@@ -19,7 +19,7 @@ from limen.lab.training.experiment import Experiment
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
-PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow", "mlflow_skinny"), "wandb": ("wandb",)}
+PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",), "wandb": ("wandb",)}
 """Any of which serves."""
 FOLDER = "logs"
 """In the study's."""
@@ -73,7 +73,7 @@ def _logger(kind: str, experiment: Experiment, name: str) -> Logger:
     # Lightning takes seconds to import.
     from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
     place = (experiment.place or Path()) / FOLDER
     place.mkdir(parents=True, exist_ok=True)
     study = f"{experiment.settings.data}-{experiment.settings.network}".replace("/", "-")

@@ -41,7 +41,7 @@ def first() -> bool:
 def run(work: Work, experiment: Experiment, listener: Callable[[EpochRow], None], given: tuple[Any, ...]) -> RunRecord:
     """Do the work in as many new processes as there are to be devices; what the first of them comes to."""
     start: Any = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    start.set_forkserver_preload(["limen.lab.training.run"])
+    start.set_forkserver_preload(["limen.lab.training.run", "limen.lab.training.fabric"])
     count, port = experiment.settings.devices, _free_port()
     threads = max(1, torch.get_num_threads() // count)
     here, there = start.Pipe(duplex=False)
