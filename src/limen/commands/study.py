@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from limen.lab.option import options
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.study.result import Result
 from limen.lab.tasks import registry
+from limen.lab.training import together
 from limen.lab.training.task import Task
 
 
@@ -27,9 +30,20 @@ def run(
     settings = validated(kind, given, task)
     prefix = "select-" if kind is SelectSettings else ""
     out = out or Path("runs") / f"{prefix}{folder_name(settings.data, settings.network)}"
-    with ProgressListener(task, settings) as listener:
-        result = study(settings, out, listener, command=command_line())
-    show(result, as_json)
+    with _said_once():
+        with ProgressListener(task, settings) as listener:
+            result = study(settings, out, listener, command=command_line())
+        show(result, as_json)
+
+
+@contextmanager
+def _said_once() -> Iterator[None]:
+    """Of several processes of torchrun the first alone says how it goes; what goes wrong each does."""
+    if together.first():
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def validated(kind: type[StudySettings], given: Mapping[str, Any], task: Task) -> StudySettings:

@@ -165,6 +165,30 @@ class StudyFields(Declarations):
         ),
     ] = ()
     device: Annotated[str, Option("cpu, cuda, cuda:1, mps, or auto.", read=as_device, default="auto")] = "cpu"
+    devices: Annotated[int, Ge(1), Le(10**4), Option("Devices that train each run together, a process each.")] = 1
+    """They share every batch, so that more of them change how sums are rounded and nothing else."""
+    strategy: Annotated[
+        Literal["auto", "ddp", "fsdp"],
+        Option("How they do it: ddp, each with all weights; fsdp, each with a part. Default: auto, which is ddp."),
+    ] = "auto"
+    precision: Annotated[
+        Literal["32", "bf16-mixed", "16-mixed"], Option("32, bf16-mixed, or on a GPU 16-mixed; weights stay 32.")
+    ] = "32"
+    accumulate: Annotated[int, Ge(1), Le(10**6), Option("Batches whose gradients are averaged in one step.")] = 1
+    compile: Annotated[bool, Option("Translate each run's network by torch.compile.")] = False
+    checkpoint_every: Annotated[
+        Count | None, Option("Epochs after which a run is kept, to go on from when it is interrupted.")
+    ] = None
+    log: Annotated[
+        tuple[Literal["tensorboard", "mlflow", "wandb"], ...],
+        Option(
+            "Log each run to tensorboard, mlflow or wandb as well.",
+            given=str,
+            read=as_specs,
+            write=of_specs,
+            default="",
+        ),
+    ] = ()
 
 
 class SelectFields(StudyFields):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from limen.lab.fields import Ends, SelectFields, StudyFields
 
-EXTENDABLE = frozenset({"activations", "seeds", "device", "data_dir"})
+EXTENDABLE = frozenset({"activations", "seeds", "device", "data_dir", "checkpoint_every", "log"})
 """Settings that may differ when a study is resumed: they add runs or say where to run, and change no run."""
 
 

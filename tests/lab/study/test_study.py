@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-import signal
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,10 +21,11 @@ from limen.lab.settings import StudySettings
 from limen.lab.study.compare import compare
 from limen.lab.study.result import Result, report
 from limen.lab.tasks.numbers.regression import DNN
-from limen.lab.training import cost, datamodule, experiment, supervised
+from limen.lab.training import cost, experiment
 from limen.lab.training import run as train
 from limen.lab.training.batches import Batches
-from limen.lab.training.datamodule import StudyData
+from limen.lab.training.engine import Engine
+from limen.lab.training.loop import Best, Loop
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -290,7 +289,7 @@ def passes(protocol: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[tuple[s
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     Spying.names = {len(split): name for name, split in splits.items() if split is not None}
     Spying.passes = []
-    for module in (train, datamodule, experiment):
+    for module in (train, experiment):
         monkeypatch.setattr(module, "Batches", Spying)
     return Spying.passes, train.run(experiment_of(settings, data), "asau", 0)
 
@@ -310,13 +309,12 @@ def test_honest_trains_with_batches_that_do_not_hold_the_test_set(monkeypatch: p
     settings = tiny(epochs=1)
     data = data_of(settings)
 
-    def fit(trainer: Any, module: Any, datamodule: StudyData) -> None:
-        learned, watched = datamodule.train_dataloader(), datamodule.val_dataloader()
-        assert torch.equal(learned.targets, data.train.labels)
-        assert torch.equal(watched.targets, data.validation.labels)
+    def fit(loop: Loop) -> None:
+        assert torch.equal(loop.batches.targets, data.train.labels)
+        assert torch.equal(loop.heldout.targets, data.validation.labels)
         raise StudyError("seen enough")
 
-    monkeypatch.setattr(train.L.Trainer, "fit", fit)
+    monkeypatch.setattr(Loop, "run", fit)
     with pytest.raises(StudyError, match="seen enough"):
         train.run(experiment_of(settings, data), "relu", 0)
 
@@ -354,11 +352,10 @@ def test_the_paper_protocol_is_noted_in_the_report(tmp_path: Path) -> None:
 )
 def test_the_best_epoch_and_its_weights_are_kept(epochs: list[tuple[float, float]], best: int) -> None:
     network = torch.nn.Linear(1, 1)
-    keeper = train.BestWeights(network, ACCURACY)
+    keeper = Best(ACCURACY, Engine())
     for index, (accuracy, loss) in enumerate(epochs):
         torch.nn.init.constant_(network.weight, index + 1)
-        measured = {"val_accuracy": torch.tensor(accuracy), "val_loss": torch.tensor(loss)}
-        keeper.on_validation_epoch_end(SimpleNamespace(current_epoch=index, callback_metrics=measured), keeper)
+        keeper.compare(network, index + 1, {"val_accuracy": accuracy, "val_loss": loss})
     torch.nn.init.constant_(network.weight, 99)
     assert keeper.epoch == best
     assert keeper.state["weight"].item() == best
@@ -366,12 +363,15 @@ def test_the_best_epoch_and_its_weights_are_kept(epochs: list[tuple[float, float
 
 @pytest.mark.parametrize("protocol", ["honest", "paper"])
 def test_the_weights_of_the_best_epoch_are_tested(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ruin_the_last_epoch(module: supervised.Supervised) -> None:
-        if module.current_epoch == 2:
-            for parameter in module.network.parameters():
-                torch.nn.init.zeros_(parameter)
+    train_epoch = Loop._epoch
 
-    monkeypatch.setattr(supervised.Supervised, "on_train_epoch_start", ruin_the_last_epoch)
+    def ruin_the_last_epoch(loop: Loop, epoch: int) -> None:
+        if epoch == 3:
+            for parameter in loop.network.parameters():
+                torch.nn.init.zeros_(parameter)
+        train_epoch(loop, epoch)
+
+    monkeypatch.setattr(Loop, "_epoch", ruin_the_last_epoch)
     settings = tiny(protocol=protocol, epochs=3)
     run = train.run(experiment_of(settings), "relu", 0)
     assert run.best_epoch in (1, 2)
@@ -385,14 +385,6 @@ def test_the_weights_of_the_best_epoch_are_tested(protocol: str, monkeypatch: py
 # --- interruptions ---
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Lightning ignores Ctrl-C after the first; the tests that follow may not."""
-    before = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 class Interrupting(Recorder):
     """Ctrl-C in the third run's first epoch."""
 
@@ -401,7 +393,6 @@ class Interrupting(Recorder):
             raise KeyboardInterrupt
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_training_keeps_what_is_done(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         compare(tiny(), tmp_path, Interrupting())
@@ -415,12 +406,11 @@ def test_ctrl_c_while_training_keeps_what_is_done(tmp_path: Path) -> None:
     assert listener.started == [("relu", 1), ("asau", 1)]
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_testing_is_ctrl_c_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(supervised.Supervised, "test_step", interrupt)
+    monkeypatch.setattr(train, "_test", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train.run(experiment_of(tiny(epochs=1), data_of(tiny())), "relu", 0)
 

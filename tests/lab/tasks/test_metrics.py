@@ -11,8 +11,6 @@ import pytest
 import torch
 from sklearn import metrics as known
 from torch import Tensor
-from torchmetrics import Metric as Meter
-from torchmetrics import MetricCollection
 
 from limen.lab.data import ImageData, Split
 from limen.lab.tasks import registry as tasks
@@ -23,6 +21,7 @@ from limen.lab.tasks.detection.boxes import NOTHING, ignored
 from limen.lab.tasks.numbers.data import NumberData, NumberSplit
 from limen.lab.tasks.segmentation.masks import BINARY, IGNORED, MaskData, MaskSplit
 from limen.lab.training.guesses import GuessAccuracy
+from limen.lab.training.meter import Meter
 
 MIXED = [0, 1] * 5
 POOR = {
@@ -160,13 +159,14 @@ def _first_all_right(name: str) -> tuple[dict[str, Meter], list[tuple[Tensor, Te
 
 
 @pytest.mark.parametrize("name", ["classification", "sequence", "segmentation", "regression", "anomaly"])
-def test_metrics_together_are_what_each_is_alone(name: str) -> None:
+def test_a_meter_that_begins_again_is_as_new(name: str) -> None:
     meters, batches = _first_all_right(name)
-    together = MetricCollection(dict(meters))
-    for batch in batches:
-        together.update(*batch)
-    found = {key: float(value) for key, value in together.compute().items()}
-    assert found == pytest.approx(computed(_first_all_right(name)[0], *batches))
+    used = computed(meters, *batches)
+    for meter in meters.values():
+        meter.reset()
+    assert computed(meters, batches[0]) == computed(_first_all_right(name)[0], batches[0]) != used
+    for meter in meters.values():
+        assert not set(vars(meter)) - {*meter.state, "device", "classes", "score", "first", "stride"}
 
 
 @pytest.mark.parametrize("level", [0.0, 3e3, 1e6])

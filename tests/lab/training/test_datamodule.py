@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+
 import lightning as L
 import torch
 from helpers_lab import data_of, experiment_of, tiny
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from limen.lab.tasks import registry as tasks
 from limen.lab.training import run as train
 from limen.lab.training.batches import Batches
 from limen.lab.training.datamodule import StudyData
-from limen.lab.training.supervised import Supervised
+from limen.training import param_groups
 
 
 def same(one: Batches, other: Batches) -> bool:
@@ -26,6 +29,24 @@ def test_the_batches_are_those_of_the_splits() -> None:
     assert not same(module.train_dataloader(), Batches(data.train, settings.batch_size, seed=4))
     assert same(module.val_dataloader(), Batches(data.validation, settings.eval_batch_size))
     assert same(module.test_dataloader(), Batches(data.test, settings.eval_batch_size))
+
+
+class Own(L.LightningModule):
+    """Whatever somebody has."""
+
+    def __init__(self, network: nn.Module, lr: float) -> None:
+        super().__init__()
+        self.network, self.lr = network, lr
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(param_groups(self.network, self.lr))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        images, labels = batch
+        return F.cross_entropy(self.network(images), labels)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+        self.log("test_loss", self.training_step(batch, index), batch_size=len(batch[0]))
 
 
 def test_where_the_test_set_chooses_it_is_held_out() -> None:
@@ -46,9 +67,12 @@ def test_a_trainer_of_ones_own_trains_as_a_study_does() -> None:
         "enable_model_summary": False,
     }
     trainer = L.Trainer(accelerator="cpu", max_epochs=1, num_sanity_val_steps=0, **quiet)
-    module = Supervised(network, tasks.find("classification"), data_of(settings), settings)
+    module = Own(network, settings.learning_rate)
     torch.manual_seed(2)
-    with train._lightning():
+    with warnings.catch_warnings():
+        for advice in (".*treespec.*", ".*num_workers.*", ".*many workers.*", ".*logging interval.*",
+                       ".*validation_step.*"):  # fmt: skip
+            warnings.filterwarnings("ignore", advice)
         trainer.fit(module, datamodule=batches)
         found = trainer.test(module, datamodule=batches, verbose=False)[0]
     assert found["test_loss"] == record.metrics["test_loss"]

@@ -131,13 +131,13 @@ def test_a_run_repeats_exactly(activation: str) -> None:
 
 def test_two_activations_see_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[Tensor]] = {}
-    step = supervised.Supervised.training_step
+    step = supervised.Supervised.step
 
     def spying(self, batch, index):
         seen[activation].append(batch[0].clone())
         return step(self, batch, index)
 
-    monkeypatch.setattr(supervised.Supervised, "training_step", spying)
+    monkeypatch.setattr(supervised.Supervised, "step", spying)
     settings = tiny(epochs=2)
     for activation in ("relu", "adact"):
         seen[activation] = []
@@ -188,13 +188,13 @@ def test_what_an_activation_draws_when_it_is_made_moves_nothing_else(monkeypatch
             return x
 
     states = []
-    step = supervised.Supervised.training_step
+    step = supervised.Supervised.step
 
     def spying(self: Any, batch: Any, index: int) -> Tensor:
         states.append(torch.get_rng_state())
         return step(self, batch, index)
 
-    monkeypatch.setattr(supervised.Supervised, "training_step", spying)
+    monkeypatch.setattr(supervised.Supervised, "step", spying)
     settings = tiny(epochs=1, batch_size=1000)
     for activation in ("relu", "drawing"):
         train.run(experiment_of(settings), activation, 0)

@@ -8,6 +8,7 @@ from limen.lab import networks
 from limen.lab.option import as_device
 from limen.lab.settings import StudySettings
 from limen.lab.tasks import registry
+from limen.lab.training import devices, loggers
 from limen.lab.training.task import Task
 
 
@@ -31,4 +32,6 @@ def check(task: Task, settings: StudySettings) -> None:
 def check_task(task: Task, settings: StudySettings) -> None:
     """Raise for an option or a network that the task does not have."""
     registry.check_options(task, settings)
+    devices.check(settings, divisible=task.divisible)
+    loggers.require(settings.log)
     networks.find(settings.network, task.networks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from limen.lab.study.preparing import environment, prepare, probe
 from limen.lab.study.result import Result, conclude, formulas
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.tasks import registry
+from limen.lab.training import together
 from limen.lab.training.experiment import Experiment
 from limen.lab.training.task import Task
 
@@ -34,9 +36,23 @@ def conduct(
     """Run or continue the study that ``settings`` describe in the folder ``out``, after ``check`` found no fault."""
     task = registry.find(settings.task)
     check(task, settings)
-    experiment = prepare(task, settings)
+    with together.folder_of(out, settings.devices) as place:
+        experiment = together.on_own_device(replace(prepare(task, settings), place=place))
+        return _conducted(train, experiment, StudyFolder(place), listener, command=command, recipe=recipe, quick=quick)
+
+
+def _conducted(
+    train: Train,
+    experiment: Experiment,
+    folder: StudyFolder,
+    listener: Listener,
+    *,
+    command: str,
+    recipe: str,
+    quick: bool,
+) -> Result:
+    settings = experiment.settings
     unreached = probe(experiment)
-    folder = StudyFolder(out)
     with folder.lock():
         study = folder.open(
             settings,
@@ -48,4 +64,4 @@ def conduct(
             formulas=formulas(settings),
         )
         train(experiment, study, folder, listener, unreached)
-        return conclude(task, folder, study)
+        return conclude(experiment.task, folder, study)

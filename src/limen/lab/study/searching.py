@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import lightning as L
 import torch
 from torch import nn
 
@@ -26,7 +25,8 @@ from limen.lab.training import cost, notes
 from limen.lab.training import run as training
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
-from limen.lab.training.mixtures import DropHopeless, LearnOnHeldout, MixtureSchedule, Trajectories
+from limen.lab.training.followers import DropHopeless, Follower, LearnOnHeldout, MixtureSchedule, Trajectories
+from limen.lab.training.task import Task
 from limen.selection import Plan, apply_, bake_, geometric, linear, mixtures, sample_, select
 from limen.surgery import SwapReport, swap_
 
@@ -57,23 +57,7 @@ class Selection:
     def _search(self, seed: int, listener: Callable[[EpochRow], None]) -> RunRecord:
         """Train with mixtures; the record holds how the weights went, the plan, and the discretisation gap."""
         experiment, weights_from = self._divided()
-        trajectories, noted = Trajectories(), notes.extra(experiment)
-
-        def callbacks(network: nn.Module) -> Sequence[L.Callback]:
-            return [trajectories, *self._optional(weights_from, network, seed), *noted.callbacks(network)]
-
-        def conclude(network: nn.Module, measure: Callable[[nn.Module], dict[str, float]]) -> dict[str, Any]:
-            plan = select(network, rule=self.settings.rule)
-            baked = copy.deepcopy(network)
-            bake_(baked, plan)
-            experiment.task.settle(baked, experiment.data, experiment.settings)
-            found, tested = noted.conclude(network, measure), measure(baked)
-            # Without its mixtures a network may give no finite number, of which then there is nothing to note.
-            usable = {} if experiment.task.refused(tested) else tested
-            metrics = {**found["metrics"], **{f"baked_{name}": value for name, value in usable.items()}}
-            return {**found, "plan": plan.as_dict(), "weights": tuple(trajectories.rows), "metrics": metrics}
-
-        extra = training.Extra(callbacks, conclude)
+        extra = _Searching(self.settings, seed, weights_from, experiment.task)
         run = training.run(experiment, SEARCHED, seed, listener, furnish=self._mix, extra=extra)
         measure = experiment.task.measure
         compared = (measure.on_test, f"baked_{measure.on_test}")
@@ -83,11 +67,9 @@ class Selection:
         gap = trained - baked  # above 0 wherever baking made it worse
         return run.model_copy(update={"metrics": {**run.metrics, GAP: gap}})
 
-    def _mix(self, network: nn.Module) -> SwapReport:
-        report = swap_(network, lambda: AdAct(self.settings.candidates))
-        if self.settings.sampling != "none":
-            sample_(network, self.settings.sampling)
-        return report
+    @property
+    def _mix(self) -> training.Furnish:
+        return partial(_mix, self.settings)
 
     def _divided(self) -> tuple[Experiment, Samples | None]:
         """The experiment of the network's weights, and what the mixtures' weights learn from if not from the same."""
@@ -100,25 +82,6 @@ class Selection:
             raise StudyError(f"--weights-from {part} of {len(order)} training examples leaves none for one side.")
         kept, taken = order[count:].sort().values, order[:count].sort().values
         return self.experiment.training_on(train.take(kept)), train.take(taken)
-
-    def _optional(self, weights_from: Samples | None, network: nn.Module, seed: int) -> list[L.Callback]:
-        """What goes beyond the paper, as far as it was asked for."""
-        settings = self.settings
-        found: list[L.Callback] = []
-        temperature = geometric(*settings.temperature) if settings.temperature else None
-        entropy = linear(*settings.entropy) if any(settings.entropy) else None
-        if temperature or entropy:
-            # What learns from held-out examples has its entropy in that loss.
-            found.append(MixtureSchedule(temperature, entropy if weights_from is None else None))
-        if weights_from is not None:
-            rate = settings.activation_lr or settings.learning_rate
-            parts = self.experiment.task.objectives(network)
-            for name, (part, loss) in ((str(n), one) for n, one in enumerate(parts) if mixtures(one[0])):
-                batches = Batches(weights_from, settings.batch_size, seed=seed, device=settings.device)
-                found.append(LearnOnHeldout(part, batches, loss, rate, entropy=entropy, name=name))
-        if settings.drop_below is not None:
-            found.append(DropHopeless(settings.drop_below))
-        return found
 
     def _optimized(self, search: RunRecord | None, seed: int, listener: Callable[[EpochRow], None]) -> RunRecord:
         """Train from scratch the network that this seed's search chose."""
@@ -135,6 +98,58 @@ class Selection:
             extra=notes.extra(self.experiment),
         )
         return run.model_copy(update={"plan": search.plan})
+
+
+class _Searching(training.Extra):
+    """How a search is steered as far as that was asked for, and what it comes to."""
+
+    def __init__(self, settings: SelectSettings, seed: int, weights_from: Samples | None, task: Task) -> None:
+        self.settings, self.seed, self.weights_from, self.task = settings, seed, weights_from, task
+        self.trajectories, self.noted = Trajectories(), notes.Notes(settings.observe)
+
+    def followers(self, network: nn.Module) -> Sequence[Follower]:
+        """The weights' way first, then what steers them."""
+        return [self.trajectories, *self._optional(network), *self.noted.followers(network)]
+
+    def conclude(
+        self, experiment: Experiment, network: nn.Module, measure: Callable[[nn.Module], dict[str, float]]
+    ) -> dict[str, Any]:
+        """The plan, and what the network is without its mixtures."""
+        plan = select(network, rule=self.settings.rule)
+        baked = copy.deepcopy(network)
+        bake_(baked, plan)
+        experiment.task.settle(baked, experiment.data, experiment.settings)
+        found, tested = self.noted.conclude(experiment, network, measure), measure(baked)
+        # Without its mixtures a network may give no finite number, of which then there is nothing to note.
+        usable = {} if experiment.task.refused(tested) else tested
+        metrics = {**found["metrics"], **{f"baked_{name}": value for name, value in usable.items()}}
+        return {**found, "plan": plan.as_dict(), "weights": tuple(self.trajectories.rows), "metrics": metrics}
+
+    def _optional(self, network: nn.Module) -> list[Follower]:
+        """What goes beyond the paper, as far as it was asked for."""
+        settings, weights_from = self.settings, self.weights_from
+        found: list[Follower] = []
+        temperature = geometric(*settings.temperature) if settings.temperature else None
+        entropy = linear(*settings.entropy) if any(settings.entropy) else None
+        if temperature or entropy:
+            # What learns from held-out examples has its entropy in that loss.
+            found.append(MixtureSchedule(temperature, entropy if weights_from is None else None))
+        if weights_from is not None:
+            rate = settings.activation_lr or settings.learning_rate
+            parts = self.task.objectives(network)
+            for part, loss in (one for one in parts if mixtures(one[0])):
+                batches = Batches(weights_from, settings.batch_size, seed=self.seed, device=settings.device)
+                found.append(LearnOnHeldout(part, batches, loss, rate, entropy=entropy))
+        if settings.drop_below is not None:
+            found.append(DropHopeless(settings.drop_below))
+        return found
+
+
+def _mix(settings: SelectSettings, network: nn.Module) -> SwapReport:
+    report = swap_(network, lambda: AdAct(settings.candidates))
+    if settings.sampling != "none":
+        sample_(network, settings.sampling)
+    return report
 
 
 def _apply(plan: Plan, network: nn.Module) -> SwapReport:

@@ -14,6 +14,7 @@ class Batches:
     """Batches of a split as its network takes them, shuffled anew in each epoch by ``seed`` alone.
 
     A last batch of a single example is left out of a shuffled pass, because batch normalisation has no variance there.
+    Where several processes share a batch, each takes its ``part``: which of how many.
 
     >>> from limen.lab.data import Split
     >>> split = Split(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.arange(5))
@@ -23,11 +24,20 @@ class Batches:
     2
     """
 
-    def __init__(self, split: Samples, batch_size: int, *, seed: int | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        split: Samples,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        device: str = "cpu",
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
         self.inputs, self.targets = (tensor.to(device) for tensor in split.tensors)
         self.batch = split.batch
         self.batch_size = batch_size
         self.seed = seed
+        self.part = part
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -39,7 +49,20 @@ class Batches:
         order = self._order()
         for index in range(len(self)):
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+            if self.part[1] > 1:
+                # Where there are fewer examples than processes some take one that counts nothing.
+                mine = chosen[self.part[0] :: self.part[1]]
+                chosen = mine if len(mine) else chosen[:1]
             yield self.batch(self.inputs[chosen], self.targets[chosen])
+
+    def size(self, index: int) -> int:
+        """Examples of a batch, of all processes."""
+        return min(self.batch_size, len(self.targets) - index * self.batch_size)
+
+    def own(self, index: int) -> int:
+        """Examples of a batch that are this process's."""
+        which, of = self.part
+        return len(range(which, self.size(index), of))
 
     def _order(self) -> Tensor:
         if self.seed is None:

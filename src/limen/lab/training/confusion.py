@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric as Meter
+
+from limen.lab.training.meter import Meter
 
 Counts = NDArray[np.float64]
 """(classes, classes): row the true class, column the answered one."""
@@ -32,15 +33,16 @@ def confusion(answers: Tensor, truth: Tensor, classes: int) -> Tensor:
 class ConfusionScore(Meter):
     """A score of all that was seen: of classes, or of logits (N, C, …), whose largest is the answer."""
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
+    state = ("counts",)
     counts: Tensor
 
     def __init__(self, classes: int, score: Callable[[Counts], float]) -> None:
-        super().__init__()
         self.classes, self.score = classes, score
-        self.add_state("counts", default=torch.zeros(classes, classes, dtype=torch.long), dist_reduce_fx="sum")
+        super().__init__()
+
+    def reset(self) -> None:
+        """Nothing was taken for anything."""
+        self.counts = torch.zeros(self.classes, self.classes, dtype=torch.long, device=self.device)
 
     def update(self, answers: Tensor, truth: Tensor) -> None:
         """Count; there may be none."""
@@ -49,7 +51,7 @@ class ConfusionScore(Meter):
 
     def compute(self) -> Tensor:
         """The score."""
-        return torch.tensor(self.score(self.counts.cpu().numpy().astype(np.float64)), device=self.counts.device)
+        return torch.tensor(self.score(self.counts.cpu().numpy().astype(np.float64)), device=self.device)
 
 
 def mcc(counts: Counts) -> float:

@@ -32,8 +32,7 @@ class StudyData(L.LightningDataModule):
 
     def train_dataloader(self) -> Batches:
         """Shuffled batches."""
-        settings = self.experiment.settings
-        return Batches(self.experiment.data.train, settings.batch_size, seed=self.seed, device=settings.device)
+        return self.experiment.training(self.seed)
 
     def val_dataloader(self) -> Batches:
         """What chooses the epoch, in order."""

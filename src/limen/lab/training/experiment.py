@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Generic
 
 from limen.lab.data import Samples
 from limen.lab.settings import StudySettings
+from limen.lab.training import processes
 from limen.lab.training.batches import Batches
 from limen.lab.training.task import D, Task
 
@@ -18,6 +20,8 @@ class Experiment(Generic[D]):
     task: Task[D]
     data: D
     settings: StudySettings
+    place: Path | None = None
+    """The folder of the study, where runs keep what they go on from; None: nowhere."""
 
     @property
     def heldout(self) -> Samples:
@@ -25,6 +29,11 @@ class Experiment(Generic[D]):
         split: Samples | None = self.data.tested if self.settings.test_chooses else self.data.validation
         assert split is not None
         return split
+
+    def training(self, seed: int) -> Batches:
+        """Batches of the training split, shuffled by ``seed``, on the study's device."""
+        settings, part = self.settings, (processes.rank(), processes.count())
+        return Batches(self.data.train, settings.batch_size, seed=seed, device=settings.device, part=part)
 
     def evaluated(self, split: Samples) -> Batches:
         """Batches of a split in its own order, on the study's device."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric as Meter
+
+from limen.lab.training.meter import Meter
 
 
 class GuessAccuracy(Meter):
@@ -19,17 +20,17 @@ class GuessAccuracy(Meter):
     0.5
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
+    state = ("places",)
     places: Tensor
+    """How often the class was at each place, and behind them all."""
 
     def __init__(self, first: int = 1) -> None:
-        super().__init__()
         self.first = first
-        # How often the class was at each place, and behind them all. A MetricCollection takes metrics whose states are
-        # equal after the first batch for one; states of different lengths never are.
-        self.add_state("places", default=torch.zeros(first + 1, dtype=torch.long), dist_reduce_fx="sum")
+        super().__init__()
+
+    def reset(self) -> None:
+        """No example yet."""
+        self.places = torch.zeros(self.first + 1, dtype=torch.long, device=self.device)
 
     def update(self, logits: Tensor, truth: Tensor) -> None:
         """Find the place of the true class among the guesses."""

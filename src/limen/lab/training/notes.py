@@ -6,25 +6,25 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import lightning as L
 import torch
 from torch import nn
 
 from limen.inspect import Watch, statistics, watch
-from limen.inspect.watching import depth_ratio
+from limen.inspect.watching import Step, depth_ratio
 from limen.lab.data import evenly
 from limen.lab.metric import GRADIENT_DEPTH_RATIO, NORMALITY, PERCENTILE_AGREEMENT
 from limen.lab.numerals import stored, stored_fields
 from limen.lab.records import GradientRow, SiteRow
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
+from limen.lab.training.followers import Follower
 from limen.lab.training.run import Extra
 
 OBSERVED = 500
 """Held-out examples whose way through the network is described."""
 
 
-class Gradients(L.Callback):
+class Gradients(Follower):
     """Notes the norm of the loss's gradient at every site: its geometric mean over the steps of each epoch."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -32,24 +32,30 @@ class Gradients(L.Callback):
         self.rows: list[GradientRow] = []
         self._noted = 0
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def begin(self, network: nn.Module) -> None:
         """Begin to watch."""
         self.seen.__enter__()
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def after_epoch(self, network: nn.Module, epoch: int) -> None:
         """The means of this epoch."""
         for path, values in self.seen.gradients().items():
             mean = geometric_mean(values[self._noted :])
-            self.rows.append(GradientRow(epoch=trainer.current_epoch + 1, path=path, gradient=stored(mean)))
+            self.rows.append(GradientRow(epoch=epoch, path=path, gradient=stored(mean)))
         self._noted = len(next(iter(self.seen.gradients().values())))
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def end(self) -> None:
         """Stop watching."""
         self.seen.__exit__(None, None, None)
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Stop watching."""
-        self.seen.__exit__(None, None, None)
+    def state_dict(self) -> dict[str, Any]:
+        """What was noted, and every step's norms, of which the last number is made."""
+        return {"rows": [row.model_dump() for row in self.rows], "steps": [vars(step) for step in self.seen.steps]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Note further."""
+        self.rows = [GradientRow(**row) for row in state["rows"]]
+        self.seen.steps = [Step(**step) for step in state["steps"]]
+        self._noted = len(self.seen.steps) // len(self.seen.sites)
 
     def metrics(self) -> dict[str, float]:
         """How much of the gradient at the last site arrives at the first: the geometric mean over all steps."""
@@ -68,26 +74,35 @@ def geometric_mean(values: Sequence[float]) -> float:
     return 10 ** (math.fsum(logs) / len(logs)) if logs else math.nan
 
 
-def extra(experiment: Experiment) -> Extra:
-    """What the runs of a study note beside their scores, by its setting ``observe``."""
-    observe = experiment.settings.observe
-    current: list[Gradients] = []
+class Notes(Extra):
+    """What a run notes beside its scores, by the study's setting ``observe``."""
 
-    def callbacks(network: nn.Module) -> Sequence[L.Callback]:
-        current[:] = [Gradients(network)] if "gradients" in observe else []
-        return current
+    def __init__(self, observe: Sequence[str]) -> None:
+        self.observe = observe
+        self._current: list[Gradients] = []
 
-    def conclude(network: nn.Module, test: Callable[[nn.Module], dict[str, float]]) -> dict[str, Any]:
+    def followers(self, network: nn.Module) -> Sequence[Follower]:
+        """What watches the gradients."""
+        self._current = [Gradients(network)] if "gradients" in self.observe else []
+        return self._current
+
+    def conclude(
+        self, experiment: Experiment, network: nn.Module, test: Callable[[nn.Module], dict[str, float]]
+    ) -> dict[str, Any]:
+        """What was seen of gradients and inputs."""
         found: dict[str, Any] = {"metrics": {}}
-        for gradients in current:
+        for gradients in self._current:
             found["gradients"] = tuple(gradients.rows)
             found["metrics"] |= gradients.metrics()
-        if "inputs" in observe:
+        if "inputs" in self.observe:
             found["sites"] = sites = site_rows(network, experiment)
             found["metrics"] |= input_metrics(sites)
         return found
 
-    return Extra(callbacks, conclude)
+
+def extra(experiment: Experiment) -> Extra:
+    """What the runs of a study note beside their scores."""
+    return Notes(experiment.settings.observe)
 
 
 def site_rows(network: nn.Module, experiment: Experiment) -> tuple[SiteRow, ...]:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import lightning as L
 import torch
 from torch import nn
 
@@ -18,28 +13,42 @@ from limen.errors import StudyError
 from limen.lab.data import evenly
 from limen.lab.metric import Metric
 from limen.lab.records import EpochRow, RunRecord
-from limen.lab.settings import StudySettings
+from limen.lab.training import processes, together
 from limen.lab.training.batches import Batches
-from limen.lab.training.datamodule import StudyData
+from limen.lab.training.checkpoint import Checkpoints
+from limen.lab.training.devices import engine_of, require_divisible
 from limen.lab.training.experiment import Experiment
+from limen.lab.training.followers import Follower
+from limen.lab.training.learner import Learner
+from limen.lab.training.loggers import telling
+from limen.lab.training.loop import Loop
 from limen.lab.training.memory import peak_memory
 from limen.lab.training.shapes import layer_shapes
-from limen.lab.training.supervised import BestWeights, Epochs, NonFiniteLossError, StepTimes, Supervised
+from limen.lab.training.supervised import Supervised
 from limen.surgery import SwapReport, swap_
 from limen.training import activation_parameters
 
+OTHER_PROCESS = 1_000_003
+"""From one process's seed to the next one's: what is drawn for one part of a batch is not drawn for another."""
 Furnish = Callable[[nn.Module], SwapReport]
 """Gives a network its activations."""
 
 
-@dataclass(frozen=True)
 class Extra:
-    """What a study adds to an ordinary run."""
+    """What a study adds to an ordinary run; here nothing. Other processes can be sent it before a run."""
 
-    callbacks: Callable[[nn.Module], Sequence[L.Callback]] = lambda network: ()
-    """Made for the network before its optimiser is."""
-    conclude: Callable[[nn.Module, Callable[[nn.Module], dict[str, float]]], dict[str, Any]] = lambda *_: {}
-    """From the tested network and a function that tests another: further fields of the record."""
+    def followers(self, network: nn.Module) -> Sequence[Follower]:
+        """Made for the network before its optimiser is."""
+        return ()
+
+    def conclude(
+        self, experiment: Experiment, network: nn.Module, measure: Callable[[nn.Module], dict[str, float]]
+    ) -> dict[str, Any]:
+        """From the tested network and a function that tests another: further fields of the record."""
+        return {}
+
+
+NOTHING = Extra()
 
 
 def bare(experiment: Experiment, seed: int) -> nn.Module:
@@ -68,6 +77,34 @@ def build(experiment: Experiment, activation: str | Furnish, seed: int) -> tuple
     return network, report
 
 
+def prepared(
+    experiment: Experiment,
+    activation: str,
+    seed: int,
+    listener: Callable[[EpochRow], None] = lambda row: None,
+    *,
+    furnish: Furnish | None = None,
+    extra: Extra = NOTHING,
+) -> Loop:
+    """The training of a run, before its first step; the random numbers begin anew."""
+    task, data, settings = experiment.task, experiment.data, experiment.settings
+    network, _ = build(experiment, furnish or settings.spec(activation), seed)
+    task.begin(network.to(settings.device), data, settings)
+    followers = extra.followers(network)  # after what a network drops before it is trained
+    learner = task.learner(network, data, settings) or Supervised(network, task, data, settings)
+    require_divisible(settings, learner)
+    engine = engine_of(settings)
+    if engine is not None:
+        learner.use(engine)
+    if settings.compile:
+        learner.compile()
+    loop = Loop(learner, experiment, seed, followers, listener)
+    if settings.protocol == "both":
+        loop.test_score = lambda: score_on_test(network, experiment)
+    torch.manual_seed(seed + processes.rank() * OTHER_PROCESS)
+    return loop
+
+
 def run(
     experiment: Experiment,
     activation: str,
@@ -75,71 +112,78 @@ def run(
     listener: Callable[[EpochRow], None] = lambda row: None,
     *,
     furnish: Furnish | None = None,
-    extra: Extra = Extra(),  # immutable
+    extra: Extra = NOTHING,
 ) -> RunRecord:
     """Train and test; a loss that is not finite gives a record with status ``failed``.
 
-    ``activation`` names the run; ``furnish`` gives the network its activations where that is more than a swap.
+    ``activation`` names the run; ``furnish`` gives the network its activations where that is more than a swap. Several
+    devices are several processes, each of which does this; they are made here where this is not one of them.
     """
+    if experiment.settings.devices > 1 and not together.joined():
+        return together.run(_of_one_process, experiment, listener, (activation, seed, furnish, extra))
+    return _of_one_process(experiment, listener, activation, seed, furnish, extra)
+
+
+def _of_one_process(
+    experiment: Experiment,
+    listener: Callable[[EpochRow], None],
+    activation: str,
+    seed: int,
+    furnish: Furnish | None,
+    extra: Extra,
+) -> RunRecord:
     start = time.perf_counter()
     task, data, settings = experiment.task, experiment.data, experiment.settings
-    network, _ = build(experiment, furnish or settings.spec(activation), seed)
-    task.begin(network.to(settings.device), data, settings)
-    callbacks = extra.callbacks(network)  # after what a network drops before it is trained
-    module = task.trainer_module(network, data, settings) or Supervised(network, task, data, settings)
-    noted = (lambda: score_on_test(network, experiment)) if settings.protocol == "both" else None
-    best, steps, epochs = (
-        BestWeights(network, task.measure if settings.test_chooses else task.chooses or task.measure),
-        StepTimes(),
-        Epochs(listener, task.measure, noted),
-    )
-    trainer = _trainer(settings, [best, steps, epochs, *callbacks])
-    torch.manual_seed(seed)
-    batches = StudyData(experiment, seed=seed)
-    failure = _fit(trainer, module, batches)
-    if not failure and not best.state:
-        failure = f"no epoch could be chosen: {best.measure.on_heldout} was never a finite number."
-    counts = {
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "activation_parameters": sum(p.numel() for p in activation_parameters(network)),
-    }
+    loop = prepared(experiment, activation, seed, listener, furnish=furnish, extra=extra)
+    checkpoints = Checkpoints(experiment, activation, seed)
+    with telling(experiment, activation, seed) as told:
+        loop.told = told
+        failure = loop.run(checkpoints)
+    learner, network = loop.learner, _whole(loop, experiment, furnish or settings.spec(activation), seed)
     common: dict[str, Any] = {
         "activation": activation,
         "seed": seed,
-        "epochs": len(epochs.rows),
-        "ms_per_step": steps.median_ms(),
-        "curves": tuple(epochs.rows),
-        **counts,
+        "epochs": len(loop.rows),
+        "ms_per_step": loop.median_ms(),
+        "curves": tuple(loop.rows),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "activation_parameters": sum(p.numel() for p in activation_parameters(network)),
     }
 
-    def failed(failure: str) -> RunRecord:
-        seconds = time.perf_counter() - start
-        return RunRecord(status="failed", failure=failure, seconds=seconds, peak_memory_mb=float("nan"), **common)
+    def ended(**what: Any) -> RunRecord:
+        checkpoints.remove()
+        return RunRecord(seconds=loop.before + time.perf_counter() - start, **common, **what)
 
     if failure:
-        return failed(failure)
-    network.load_state_dict(best.state)
-    chosen = best.epoch  # testing validates once more, which BestWeights hears
-    metrics = _test(trainer, module, batches)
-    module.to(settings.device)
+        return ended(status="failed", failure=failure, peak_memory_mb=float("nan"))
+    network.load_state_dict(loop.best.state)
+    metrics = _test(learner, experiment)
     if settings.protocol == "both":
-        metrics |= _best_test_epoch(epochs.rows, task.measure)
-    further = extra.conclude(network, lambda other: _test_other(trainer, module, other, batches))
+        metrics |= _best_test_epoch(loop.rows, task.measure)
+    further = extra.conclude(experiment, network, lambda other: _test_other(learner, other, experiment))
     metrics |= further.pop("metrics", {})
     metrics |= {task.metric(name).of_reference: value for name, value in task.reference_metrics(data).items()}
     if refused := task.refused(metrics):
-        return failed(f"tested with the weights of epoch {chosen}, {refused}.")
-    return RunRecord(
+        why = f"tested with the weights of epoch {loop.best.epoch}, {refused}."
+        return ended(status="failed", failure=why, peak_memory_mb=float("nan"))
+    return ended(
         status="finished",
-        best_epoch=chosen,
+        best_epoch=loop.best.epoch,
         metrics=metrics,
         layers=layer_shapes(network, _observed(experiment)),
         shown=task.show(network, data, settings),
         peak_memory_mb=step_memory(network, experiment) / 1e6,
-        seconds=time.perf_counter() - start,
-        **common,
         **further,
     )
+
+
+def _whole(loop: Loop, experiment: Experiment, activation: str | Furnish, seed: int) -> nn.Module:
+    """The trained network on one device, from now on measured as it is."""
+    network = loop.network
+    if loop.learner.engine.sharded:
+        network = build(experiment, activation, seed)[0].to(experiment.settings.device)
+    loop.learner.measures(network)
+    return network
 
 
 def step_memory(network: nn.Module, experiment: Experiment) -> int:
@@ -156,53 +200,23 @@ def step_memory(network: nn.Module, experiment: Experiment) -> int:
     return peak
 
 
-def _trainer(settings: StudySettings, callbacks: list[L.Callback]) -> L.Trainer:
-    _quiet()
-    device = torch.device(settings.device)
-    return L.Trainer(
-        accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=[device.index or 0] if device.type == "cuda" else 1,
-        max_epochs=settings.epochs,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        barebones=False,
-    )
-
-
-def _fit(trainer: L.Trainer, module: L.LightningModule, batches: StudyData) -> str:
-    """Train; return why it failed, or nothing."""
-    try:
-        with _lightning():
-            trainer.fit(module, datamodule=batches)
-    except NonFiniteLossError as error:
-        return f"{error}."
-    return ""
-
-
-def _test(trainer: L.Trainer, module: L.LightningModule, batches: StudyData) -> dict[str, float]:
+def _test(learner: Learner, experiment: Experiment) -> dict[str, float]:
     """Measures on the held-out examples and, read once, on the test examples."""
     found: dict[str, float] = {}
-    with _lightning():
-        if not batches.experiment.settings.test_chooses:
-            found.update(trainer.validate(module, datamodule=batches, verbose=False)[0])
-        found.update(trainer.test(module, datamodule=batches, verbose=False)[0])
-    return {name: float(value) for name, value in sorted(found.items())}
+    if not experiment.settings.test_chooses:
+        found |= learner.evaluate("val", experiment.evaluated(experiment.heldout))
+    found |= learner.evaluate("test", experiment.evaluated(experiment.data.tested))
+    return dict(sorted(found.items()))
 
 
-def _test_other(
-    trainer: L.Trainer, module: L.LightningModule, other: nn.Module, batches: StudyData
-) -> dict[str, float]:
+def _test_other(learner: Learner, other: nn.Module, experiment: Experiment) -> dict[str, float]:
     """Test another network in the place of the trained one."""
-    network, module.network = module.network, other
+    network = learner.network
+    learner.measures(other.to(experiment.settings.device))
     try:
-        return _test(trainer, module, batches)
+        return _test(learner, experiment)
     finally:
-        module.network = network
-        module.to(batches.experiment.settings.device)
+        learner.measures(network)
 
 
 @torch.no_grad()
@@ -229,26 +243,3 @@ def _observed(experiment: Experiment) -> torch.Tensor:
     count = experiment.task.observed
     inputs, _ = next(iter(Batches(evenly(experiment.heldout, count), count, device=experiment.settings.device)))
     return inputs
-
-
-def _quiet() -> None:
-    """Lightning announces devices and endings for a user who called it; here the study speaks."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
-@contextmanager
-def _lightning() -> Iterator[None]:
-    """Around calls of Lightning: without its advice, and with Ctrl-C as everywhere else."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*treespec.*")  # Lightning 2.6 asks torch 2.13 in the old way
-        # The batches are tensors already on the device: there is nothing for loader workers to do.
-        warnings.filterwarnings("ignore", ".*num_workers.*")
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*training batches.*smaller than the logging interval.*")
-        warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # what is fixed stays so
-        try:
-            yield
-        except SystemExit:
-            # Lightning turns Ctrl-C into SystemExit(1) after its own shutdown.
-            raise KeyboardInterrupt from None

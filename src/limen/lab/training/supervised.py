@@ -1,165 +1,153 @@
-"""A task as Lightning trains it, and the callbacks a study listens with."""
+"""A network that learns from its task's loss, by Adam."""
 
 from __future__ import annotations
 
-import copy
 import math
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
-import lightning as L
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from limen.lab.data import Data
-from limen.lab.metric import Metric
-from limen.lab.records import EpochRow
 from limen.lab.settings import StudySettings
+from limen.lab.training.engine import Engine
+from limen.lab.training.learner import Learner, Mean, Taught, as_measured
+from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
 from limen.training import param_groups
 
 
-class NonFiniteLossError(Exception):
-    """The loss became NaN or infinite, so the run has failed."""
+class WithLoss(nn.Module):
+    """A network with its task's loss: what is computed of a batch, as one module."""
+
+    def __init__(self, network: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.network, self.task = network, task
+
+    def forward(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and outputs."""
+        outputs = _whole(self.network(inputs))
+        return self.task.loss(outputs, targets), outputs
 
 
-def finite(loss: Tensor, module: L.LightningModule, index: int) -> Tensor:
-    """The loss of the batch with this index; one that is not finite ends the run."""
-    if not torch.isfinite(loss):
-        epoch = module.current_epoch + 1
-        raise NonFiniteLossError(f"the loss became {loss.item()} in epoch {epoch}, step {index + 1}")
-    return loss
+def _whole(outputs: Tensor) -> Tensor:
+    """In single precision, whatever mixed precision has made of it: sums over a batch want more than eight bits."""
+    return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
 
-class Supervised(L.LightningModule):
+class Supervised(Learner):
     """A network with its task's loss and metrics, and Adam."""
 
+    divisible: ClassVar[bool] = True
+
     def __init__(self, network: nn.Module, task: Task, data: Data[Any], settings: StudySettings) -> None:
-        super().__init__()
-        self.network, self.task, self.data, self.settings = network, task, data, settings
-        self.learning_rate, self.weight_decay = settings.learning_rate, settings.weight_decay
-        self.activation_lr = settings.activation_lr
-        self.train_score = task.train_meter(data)
-        measures = MetricCollection(dict(task.meters(data)))
-        self.val_measures, self.test_measures = measures.clone(prefix="val_"), measures.clone(prefix="test_")
+        self.task, self.data, self.settings = task, data, settings
+        super().__init__(network)
+        self.module: nn.Module = WithLoss(network, task)
+        self.optimisers = self.make_optimisers()
+        self.training_meter: Meter = task.train_meter(data).to(settings.device)
+        self.meters = {name: meter.to(settings.device) for name, meter in task.meters(data).items()}
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
+    def make_optimisers(self) -> list[torch.optim.Optimizer]:
         """Adam with decoupled weight decay (which at 0 is Adam), never on activation parameters."""
-        groups = param_groups(self.network, self.learning_rate, self.weight_decay, activation_lr=self.activation_lr)
-        return torch.optim.AdamW(groups)
+        settings = self.settings
+        groups = param_groups(
+            self.network, settings.learning_rate, settings.weight_decay, activation_lr=settings.activation_lr
+        )
+        return [torch.optim.AdamW(groups)]
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor | None:
-        """The loss of a batch; one that is not finite ends the run."""
-        inputs, targets = batch
-        outputs = self.network(inputs)
-        loss = finite(self.task.loss(outputs, targets), self, index)
-        self.train_score.update(*self.task.answer(outputs.detach(), targets, self.data))
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(targets))
-        self.log("train_score", self.train_score, on_step=False, on_epoch=True, batch_size=len(targets))
-        return loss
+    def use(self, engine: Engine) -> None:
+        """Compute by this engine from now on, with new optimisers."""
+        self.engine = engine
+        self.module, self.optimisers = engine.prepare(self.module, self.make_optimisers)
 
-    def on_validation_epoch_start(self) -> None:
-        """Give the network what it must know before it is measured."""
+    def begin(self) -> None:
+        """Nothing is drawn."""
+
+    def random_state(self) -> object:
+        """It has none of its own."""
+        return None
+
+    def continue_from(self, random_state: object) -> None:
+        """There is none to go on with."""
+
+    def measures(self, network: nn.Module) -> None:
+        """As it is, on the device it is on."""
+        self.network, self.module = network, WithLoss(network, self.task)
+
+    def compile(self) -> None:
+        """Network and loss as one."""
+        self.module.compile()
+
+    def settle(self) -> None:
+        """What the task has to tell it."""
         self.task.settle(self.network, self.data, self.settings)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """Loss and measures on the held-out examples of an epoch."""
-        self._evaluate(batch, "val", self.val_measures)
-
-    def test_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        """Loss and measures on the test examples."""
-        self._evaluate(batch, "test", self.test_measures)
-
-    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str, measures: MetricCollection) -> None:
+    def step(self, batch: tuple[Tensor, Tensor], index: int) -> Taught:
+        """Down the loss of a batch."""
         inputs, targets = batch
-        outputs = self.network(inputs)
-        measures.update(*self.task.answer(outputs, targets, self.data))
-        self.log(f"{split}_loss", self.task.loss(outputs, targets), on_epoch=True, batch_size=len(targets))
-        self.log_dict(measures, on_epoch=True, batch_size=len(targets))
+        with self.engine.precision():
+            loss, outputs = self.module(inputs, targets)
+        self.descend(self.optimisers[0], loss)
+        return Taught(loss, len(targets), (outputs, targets))
+
+    @torch.no_grad()
+    def score(self, answer: Tensor, truth: Tensor) -> None:
+        """By the task's meter for training."""
+        self.training_meter.update(*self.task.answer(answer.detach(), truth, self.data))
+
+    def train_score(self) -> float:
+        """Of the batches of an epoch."""
+        self.training_meter.pool()
+        found = float(self.training_meter.compute())
+        self.training_meter.reset()
+        return found
+
+    def evaluate(self, split: str, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
+        """Loss and the task's metrics."""
+        losses = Mean()
+        for meter in self.meters.values():
+            meter.reset()
+        with as_measured(self.network), self.engine.precision():
+            if split == "val":
+                self.settle()
+            for batch in batches:
+                self.measure(batch, losses)
+            found = {f"{split}_{name}": float(meter.compute()) for name, meter in self.meters.items()}
+        return found | ({f"{split}_loss": losses.value()} if losses.count else {})
+
+    def measure(self, batch: tuple[Tensor, Tensor], losses: Mean) -> None:
+        """Take a batch into the loss and into :attr:`meters`."""
+        inputs, targets = batch
+        loss, outputs = self.module(inputs, targets)
+        losses.add(loss, len(targets))
+        self.take_in(outputs, targets)
+
+    def take_in(self, outputs: Tensor, targets: Tensor) -> None:
+        """Into :attr:`meters`."""
+        answered = self.task.answer(outputs, targets, self.data)
+        for meter in self.meters.values():
+            meter.update(*answered)
 
 
 class ByObjective(Supervised):
     """Minimises the task's objective, which needs the network and not its outputs; there is no training score."""
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """The objective of a batch; one that is not finite ends the run."""
+    divisible: ClassVar[bool] = False
+
+    def step(self, batch: tuple[Tensor, Tensor], index: int) -> Taught:
+        """Down the objective of a batch."""
         inputs, targets = batch
-        loss = finite(self.task.objective(self.network, inputs, targets), self, index)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(inputs))
-        self.log("train_score", math.nan, on_step=False, on_epoch=True, batch_size=len(inputs))
-        return loss
+        with self.engine.precision():
+            loss = self.task.objective(self.network, inputs, targets)
+        self.descend(self.optimisers[0], loss)
+        return Taught(loss, len(inputs), None)
 
+    def compile(self) -> None:
+        """The network."""
+        self.network.compile()
 
-class BestWeights(L.Callback):
-    """Keeps the weights of the epoch with the best held-out measure; among equals, of the one with the lower loss.
-
-    A small validation split often gives several epochs the same accuracy, and the earliest of them is undertrained.
-    """
-
-    def __init__(self, network: nn.Module, measure: Metric) -> None:
-        self.network, self.measure = network, measure
-        self.epoch = 0
-        self.best = (-math.inf, -math.inf)
-        self.state: dict[str, Any] = {}
-
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Compare with the best so far."""
-        measured = trainer.callback_metrics
-        rank = (self.measure.goodness(float(measured[self.measure.on_heldout])), -float(measured["val_loss"]))
-        if rank > self.best:
-            self.epoch, self.best = trainer.current_epoch + 1, rank
-            self.state = copy.deepcopy(self.network.state_dict())
-
-
-class StepTimes(L.Callback):
-    """Wall time of every training step, in seconds."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self._start = 0.0
-
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
-        """Start the clock."""
-        self._start = _now(pl_module.device)
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
-        """Stop the clock."""
-        self.seconds.append(_now(pl_module.device) - self._start)
-
-    def median_ms(self) -> float:
-        """The median step, in milliseconds."""
-        return 1000 * float(torch.tensor(self.seconds).median()) if self.seconds else float("nan")
-
-
-class Epochs(L.Callback):
-    """Collects a row an epoch and tells a listener about each."""
-
-    def __init__(
-        self, listener: Callable[[EpochRow], None], measure: Metric, test_score: Callable[[], float] | None = None
-    ) -> None:
-        self.rows: list[EpochRow] = []
-        self.listener, self.measure, self.test_score = listener, measure, test_score
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Validation has run by now, so all four numbers are there."""
-        measured = trainer.callback_metrics
-        self.rows.append(
-            EpochRow(
-                epoch=trainer.current_epoch + 1,
-                train_loss=float(measured["train_loss"]),
-                train_score=float(measured["train_score"]),
-                heldout_loss=float(measured["val_loss"]),
-                heldout_score=float(measured[self.measure.on_heldout]),
-                test_score=self.test_score() if self.test_score else None,
-            )
-        )
-        self.listener(self.rows[-1])
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+    def train_score(self) -> float:
+        """None."""
+        return math.nan

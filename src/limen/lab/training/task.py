@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic
+from typing import Any, ClassVar, Generic
 
 from torch import Tensor, nn
 from typing_extensions import TypeVar
@@ -15,10 +15,8 @@ from limen.lab.data import Data
 from limen.lab.metric import Metric
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
-
-if TYPE_CHECKING:
-    import lightning as L
-    from torchmetrics import Metric as Meter
+from limen.lab.training.learner import Learner
+from limen.lab.training.meter import Meter
 
 D = TypeVar("D", bound=Data[Any], default=Any)
 """The data of a task."""
@@ -44,6 +42,8 @@ class Task(ABC, Generic[D]):
     """Settings where the user gives none; ``network`` at least, and ``learning_rate`` where 1e-3 is not it."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Settings that not every task has, and this one does."""
+    divisible: ClassVar[bool] = True
+    """Whether a batch can be shared among devices, and several be one step: a loss is a mean over examples."""
     observed: ClassVar[int] = 500
     """Held-out examples over which the learned shapes are described."""
     train_score: ClassVar[Metric | None] = None
@@ -74,11 +74,8 @@ class Task(ABC, Generic[D]):
     def settle(self, network: nn.Module, data: D, settings: StudySettings) -> None:
         """What the network must know before it is measured, after every epoch; kept in its buffers."""
 
-    def trainer_module(self, network: nn.Module, data: D, settings: StudySettings) -> L.LightningModule | None:
-        """How it is trained where that is not one loss by Adam; None: :class:`.supervised.Supervised`.
-
-        It logs ``train_loss`` and ``train_score`` an epoch, and evaluates as that does.
-        """
+    def learner(self, network: nn.Module, data: D, settings: StudySettings) -> Learner | None:
+        """How it is trained where that is not one loss by Adam; None: :class:`.supervised.Supervised`."""
         return None
 
     @abstractmethod
@@ -97,8 +94,8 @@ class Task(ABC, Generic[D]):
     def meters(self, data: D) -> dict[str, Meter]:
         """What computes :attr:`metrics`, new and by name, as far as the data has them.
 
-        What it is made of is imported here, as in :meth:`trainer_module`: torchmetrics and Lightning take seconds to
-        import, and whoever asks a task for its name, its options or its networks needs neither.
+        What takes long to import is imported here: whoever asks a task for its name, its options or its networks does
+        not need it.
         """
 
     def train_meter(self, data: D) -> Meter:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from scipy.stats import rankdata
 from torch import Tensor
-from torchmetrics import Metric as Meter
-from torchmetrics.utilities import dim_zero_cat
 
 from limen.lab.tasks.anomaly.data import UNKNOWN
+from limen.lab.training.meter import Meter
 
 
 class _ScoreAUROC(Meter):
@@ -17,16 +16,13 @@ class _ScoreAUROC(Meter):
     That is the area, exactly, and asks only for the scores' order: no size of theirs makes ties of what differs.
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
+    state = ("scores", "truth")
     scores: list[Tensor]
     truth: list[Tensor]
 
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("scores", "truth"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
+    def reset(self) -> None:
+        """Keep nothing."""
+        self.scores, self.truth = [], []
 
     def add(self, scores: Tensor, truth: Tensor) -> None:
         """Take in scores and which of them are anomalous."""
@@ -35,7 +31,7 @@ class _ScoreAUROC(Meter):
 
     def compute(self) -> Tensor:
         """NaN where all that was seen is of one kind, such as held-out images, which are all normal, or a score is."""
-        scores, truth = (dim_zero_cat(state).numpy() for state in (self.scores, self.truth))
+        scores, truth = (torch.cat(state).numpy() for state in (self.scores, self.truth))
         anomalous = int(truth.sum())
         pairs = anomalous * (len(truth) - anomalous)
         if not pairs:
@@ -65,8 +61,8 @@ class PixelAUROC(_ScoreAUROC):
     """
 
     def __init__(self, stride: int = 1) -> None:
-        super().__init__()
         self.stride = stride
+        super().__init__()
 
     def update(self, maps: Tensor, masks: Tensor) -> None:
         """Pixels in reading order."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -25,12 +25,10 @@ from limen.lab.tasks.anomaly.folders import find_anomalies, read_anomalies
 from limen.lab.tasks.anomaly.network import AnomalyNetwork
 from limen.lab.tasks.anomaly.padim import PaDiM
 from limen.lab.tasks.anomaly.picture import pictures
+from limen.lab.tasks.anomaly.training import OneClass
 from limen.lab.training.batches import Batches
+from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
-
-if TYPE_CHECKING:
-    import lightning as L
-    from torchmetrics import Metric as Meter
 
 MOST_PIXELS = 4_000_000
 """Of more test pixels than this the pixels' AUROC takes every n-th."""
@@ -57,6 +55,7 @@ class Anomaly(Task[AnomalyData]):
     }
     defaults: ClassVar[Mapping[str, Any]] = {"network": "deep-svdd", "batch_size": 64, "eval_batch_size": 64}
     options = frozenset({"image_size", "grey", "channels_last", "normal_class", "orientation"})
+    divisible = False
     observed = 64
 
     def load(self, settings: StudySettings) -> AnomalyData:
@@ -111,10 +110,8 @@ class Anomaly(Task[AnomalyData]):
         if isinstance(network, AnomalyNetwork):
             network.settle(Batches(data.train, settings.eval_batch_size, device=settings.device))
 
-    def trainer_module(self, network: nn.Module, data: AnomalyData, settings: StudySettings) -> L.LightningModule:
+    def learner(self, network: nn.Module, data: AnomalyData, settings: StudySettings) -> OneClass:
         """The network's own objective, of normal images."""
-        from limen.lab.tasks.anomaly.training import OneClass
-
         return OneClass(network, self, data, settings)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -129,6 +126,7 @@ class Anomaly(Task[AnomalyData]):
 
     def meters(self, data: AnomalyData) -> dict[str, Meter]:
         """AUROC of images, and of pixels where masks are known."""
+        # With scipy.stats, which takes long to import.
         from limen.lab.tasks.anomaly.scores import ImageAUROC, PixelAUROC
 
         stride = math.ceil(data.tested.masks.numel() / MOST_PIXELS)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
-from torchmetrics import MetricCollection
 
+from limen.lab.training.learner import Mean
 from limen.lab.training.supervised import ByObjective
 
 
 class OneClass(ByObjective):
     """Minimises the network's own objective. The held-out loss, which chooses the epoch, is that of normal images."""
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str, measures: MetricCollection) -> None:
+    def measure(self, batch: tuple[Tensor, Tensor], losses: Mean) -> None:
+        """Maps of all images, the loss of the normal ones."""
         images, masks = batch
-        measures.update(*self.task.answer(self.network(images), masks, self.data))
+        self.take_in(self.network(images), masks)
         normal = ~(masks != 0).flatten(1).any(1)
-        named: dict[str, Any] = {"on_epoch": True, "batch_size": int(normal.sum())}
-        if named["batch_size"]:
-            self.log(f"{split}_loss", self.task.objective(self.network, images[normal], masks[normal]), **named)
-        self.log_dict(measures, on_epoch=True, batch_size=len(images))
+        if count := int(normal.sum()):
+            losses.add(self.task.objective(self.network, images[normal], masks[normal]), count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,10 +15,11 @@ from limen.lab.metric import ACCURACY, F1, Metric, fraction
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.classification.attention import attention
+from limen.lab.training import confusion
+from limen.lab.training.confusion import ConfusionScore
+from limen.lab.training.guesses import GuessAccuracy
+from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
-
-if TYPE_CHECKING:
-    from torchmetrics import Metric as Meter
 
 TOP = 5
 """In how many guesses the class may be, for the second accuracy."""
@@ -64,10 +65,6 @@ class Classification(Task[ImageData]):
 
     def meters(self, data: ImageData) -> dict[str, Meter]:
         """Accuracy, in the first five guesses too where there are more classes; Matthews' correlation; macro F1."""
-        from limen.lab.training import confusion
-        from limen.lab.training.confusion import ConfusionScore
-        from limen.lab.training.guesses import GuessAccuracy
-
         count = len(data.classes)
         found: dict[str, Meter] = {"accuracy": GuessAccuracy()}
         if count > TOP:

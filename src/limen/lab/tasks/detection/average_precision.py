@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from limen.lab.tasks.detection import geometry
 from limen.lab.tasks.detection.boxes import NOTHING, ignored
+from limen.lab.training.meter import Meter
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
@@ -66,7 +65,7 @@ def interpolated(verdict: NDArray[np.int8], count: int) -> float:
     return float(np.where(place < len(best), np.append(best, 0.0)[np.minimum(place, len(best))], 0.0).mean())
 
 
-class AveragePrecision(Metric):
+class AveragePrecision(Meter):
     """Mean average precision over classes, at one overlap or over ten of them.
 
     Args:
@@ -82,24 +81,23 @@ class AveragePrecision(Metric):
     1.0
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
+    state = ("scores", "labels", "verdicts", "counts")
     scores: list[Tensor]
     labels: list[Tensor]
     verdicts: list[Tensor]
     counts: Tensor
 
     def __init__(self, classes: int, thresholds: tuple[int, ...] = tuple(range(len(THRESHOLDS)))) -> None:
-        super().__init__()
         self.classes, self.thresholds = classes, thresholds
-        for name in ("scores", "labels", "verdicts"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
-        self.add_state("counts", default=torch.zeros(classes, dtype=torch.long), dist_reduce_fx="sum")
+        super().__init__()
+
+    def reset(self) -> None:
+        """Nothing was seen."""
+        self.scores, self.labels, self.verdicts = [], [], []
+        self.counts = torch.zeros(self.classes, dtype=torch.long, device=self.device)
 
     def update(self, detected: Tensor, objects: Tensor) -> None:
         """Judge the boxes of some images."""
-        device = self.counts.device
         for boxes, truth in zip(detected.detach().cpu(), objects.detach().cpu(), strict=True):
             boxes = boxes[boxes[:, 0] > 0]
             boxes = boxes[boxes[:, 0].argsort(descending=True, stable=True)]
@@ -107,17 +105,15 @@ class AveragePrecision(Metric):
                 mine = boxes[boxes[:, 1] == label]
                 own = truth[(truth[:, 0] == label) | (truth[:, 0] == ignored(label))]
                 self.counts[label] += int((own[:, 0] > NOTHING).sum())
-                self.scores.append(mine[:, 0].to(device))
-                self.labels.append(mine[:, 1].long().to(device))
-                self.verdicts.append(torch.from_numpy(judge(mine[:, 2:], own)).to(device))
+                self.scores.append(mine[:, 0])
+                self.labels.append(mine[:, 1].long())
+                self.verdicts.append(torch.from_numpy(judge(mine[:, 2:], own)))
 
     def by_class(self) -> dict[int, float]:
         """The average precision of every class that has an object."""
         if not self.scores:
             return {}
-        scores, labels, verdicts = (
-            dim_zero_cat(state).cpu().numpy() for state in (self.scores, self.labels, self.verdicts)
-        )
+        scores, labels, verdicts = (torch.cat(state).numpy() for state in (self.scores, self.labels, self.verdicts))
         found = {}
         for label in self.counts.nonzero().flatten().tolist():
             mine = labels == label
@@ -129,4 +125,4 @@ class AveragePrecision(Metric):
     def compute(self) -> Tensor:
         """The mean over classes."""
         found = list(self.by_class().values())
-        return torch.tensor(float(np.mean(found)) if found else 0.0, device=self.counts.device)
+        return torch.tensor(float(np.mean(found)) if found else 0.0, device=self.device)

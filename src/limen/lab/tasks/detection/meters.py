@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric as Meter
 
 from limen.lab.tasks.detection import default_boxes
 from limen.lab.tasks.detection.average_precision import AveragePrecision
+from limen.lab.training.meter import Meter
 
 
 class Precision(AveragePrecision):
@@ -21,23 +21,21 @@ class Precision(AveragePrecision):
 class LabelAccuracy(Meter):
     """How many of the default boxes with an object have its class for the likeliest."""
 
-    higher_is_better = True
-    full_state_update = False
+    state = ("right", "total")
     right: Tensor
     total: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("right", "total"):
-            self.add_state(name, default=torch.tensor(0), dist_reduce_fx="sum")
+    def reset(self) -> None:
+        """No box yet."""
+        self.right, self.total = torch.zeros(2, dtype=torch.long, device=self.device).unbind()
 
     def update(self, outputs: Tensor, objects: Tensor) -> None:
         """Count in a batch."""
         logits, _, defaults = default_boxes.parts(outputs)
         label, _ = default_boxes.assign(defaults, objects)
         positive = label > default_boxes.NO_OBJECT
-        self.right += (logits[positive].argmax(-1) == label[positive]).sum()
-        self.total += positive.sum()
+        self.right = self.right + (logits[positive].argmax(-1) == label[positive]).sum()
+        self.total = self.total + positive.sum()
 
     def compute(self) -> Tensor:
         """The part that is right; 0 where there was none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -15,13 +15,12 @@ from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.detection import default_boxes, libraries
 from limen.lab.tasks.detection.boxes import BoxData, load_boxes
+from limen.lab.tasks.detection.meters import LabelAccuracy, Precision
 from limen.lab.tasks.detection.picture import overlays
 from limen.lab.tasks.detection.ssd import SSD
+from limen.lab.training.meter import Meter
+from limen.lab.training.supervised import ByObjective, Supervised
 from limen.lab.training.task import ANY, Task
-
-if TYPE_CHECKING:
-    import lightning as L
-    from torchmetrics import Metric as Meter
 
 
 class Detection(Task[BoxData]):
@@ -71,23 +70,18 @@ class Detection(Task[BoxData]):
             return network.losses(inputs, targets)
         return super().objective(network, inputs, targets)
 
-    def trainer_module(self, network: nn.Module, data: BoxData, settings: StudySettings) -> L.LightningModule | None:
+    def learner(self, network: nn.Module, data: BoxData, settings: StudySettings) -> Supervised:
         """As any other, unless the network has losses of its own."""
-        from limen.lab.training.supervised import ByObjective
-
-        return ByObjective(network, self, data, settings) if isinstance(network, libraries.FasterRCNN) else None
+        kind = ByObjective if isinstance(network, libraries.FasterRCNN) else Supervised
+        return kind(network, self, data, settings)
 
     def meters(self, data: BoxData) -> dict[str, Meter]:
         """Mean average precision at an overlap of 0.5, and over 0.5, 0.55, …, 0.95."""
-        from limen.lab.tasks.detection.meters import Precision
-
         count = len(data.classes)
         return {"map50": Precision(count, thresholds=(0,)), "map": Precision(count)}
 
     def train_meter(self, data: BoxData) -> Meter:
         """How many default boxes with an object have its class: mAP would suppress and match boxes at every step."""
-        from limen.lab.tasks.detection.meters import LabelAccuracy
-
         return LabelAccuracy()
 
     def show(self, network: nn.Module, data: BoxData, settings: StudySettings) -> Shown:

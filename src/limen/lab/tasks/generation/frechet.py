@@ -10,25 +10,50 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
+from typing_extensions import Self
+
+from limen.lab.training import processes
+from limen.lab.training.meter import Meter
 
 
-class SmallFID(FrechetInceptionDistance):
+class SmallFID(Meter):
     """‖μ − ν‖² + tr(S + T − 2·(S·T)^½) of the embedded images' means μ, ν and covariances S, T. Lower is better.
 
     It takes generated images and as many real ones. Few images make it larger, the same for every activation. The
     embedding is copied, because a metric that goes to a device takes it along.
     """
 
-    def __init__(self, embedding: nn.Module) -> None:
-        super().__init__(feature=copy.deepcopy(embedding), normalize=True)
+    state = tuple(f"{kind}_features_{what}" for kind in ("real", "fake") for what in ("sum", "cov_sum", "num_samples"))
 
-    def update(self, fake: Tensor, real: Tensor) -> None:  # type: ignore[override]  # both at once, as the lab gives them
+    def __init__(self, embedding: nn.Module) -> None:
+        self.distance = FrechetInceptionDistance(
+            feature=copy.deepcopy(embedding), normalize=True, sync_on_compute=False
+        )
+        super().__init__()
+
+    def to(self, device: str | torch.device) -> Self:
+        """Embed on another device."""
+        self.distance.to(device)
+        return super().to(device)
+
+    def reset(self) -> None:
+        """No image yet."""
+        self.distance.reset()
+
+    def pool(self) -> None:
+        """The sums over all processes."""
+        for name in self.state:
+            setattr(self.distance, name, processes.summed(getattr(self.distance, name)))
+
+    def update(self, fake: Tensor, real: Tensor) -> None:
         """Add generated and real images, from −1 to 1."""
-        super().update(fake, real=False)
-        super().update(real, real=True)
+        self.distance.update(fake, real=False)
+        self.distance.update(real, real=True)
 
     def compute(self) -> Tensor:
         """The distance; rounding may leave it just below 0."""
-        return super().compute().clamp(min=0)
+        distance: Tensor = self.distance.compute()
+        return distance.clamp(min=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,12 +20,10 @@ from limen.lab.tasks.generation.embedding import FEATURES, learn_embedding
 from limen.lab.tasks.generation.grid import grid
 from limen.lab.tasks.generation.losses import discriminator_loss, generator_loss
 from limen.lab.tasks.generation.pictures import FEWEST, LATENT, PictureData, load_pictures, with_noise
+from limen.lab.tasks.generation.training import Adversarial
 from limen.lab.training.batches import Batches
+from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
-
-if TYPE_CHECKING:
-    import lightning as L
-    from torchmetrics import Metric as Meter
 
 NOTE = (
     "The distance is FID's formula on a small embedding: "
@@ -49,6 +47,7 @@ class Generation(Task[PictureData]):
         "learning_rate": 2e-4,
     }
     options = frozenset({"image_size", "grey", "channels_last"})
+    divisible = False
     observed = 100
     reference = "training images"
 
@@ -102,10 +101,8 @@ class Generation(Task[PictureData]):
                 )
         return network
 
-    def trainer_module(self, network: nn.Module, data: PictureData, settings: StudySettings) -> L.LightningModule:
+    def learner(self, network: nn.Module, data: PictureData, settings: StudySettings) -> Adversarial:
         """Generator and discriminator in turn."""
-        from limen.lab.tasks.generation.training import Adversarial
-
         return Adversarial(network, self, data, settings)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -132,6 +129,7 @@ class Generation(Task[PictureData]):
 
     def meters(self, data: PictureData) -> dict[str, Meter]:
         """The distance."""
+        # With torchmetrics, which takes seconds to import.
         from limen.lab.tasks.generation.frechet import SmallFID
 
         return {"small_fid": SmallFID(data.embedding)}

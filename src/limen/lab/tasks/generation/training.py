@@ -1,17 +1,19 @@
-"""Training a generator against a discriminator with Lightning, heard by the same callbacks as any other training."""
+"""Training a generator against a discriminator."""
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.generation.losses import discriminator_loss, generator_loss
 from limen.lab.tasks.generation.pictures import LATENT, PictureData
-from limen.lab.training.supervised import Supervised, finite
+from limen.lab.training.learner import Mean, Taught
+from limen.lab.training.supervised import Supervised
 from limen.lab.training.task import Task
 from limen.training import param_groups
 
@@ -25,16 +27,17 @@ class Adversarial(Supervised):
     """A step of the discriminator and one of the generator for every batch, each with an Adam of its own.
 
     The noise of training is drawn anew for every batch from a generator of its own, so that for one seed every
-    activation sees the same, whatever else it draws. The losses logged are the generator's.
+    activation sees the same, whatever else it draws. The losses noted are the generator's.
     """
+
+    by_batch: ClassVar[bool] = True
+    divisible: ClassVar[bool] = False
 
     def __init__(self, network: nn.Module, task: Task[PictureData], data: PictureData, settings: StudySettings) -> None:
         super().__init__(network, task, data, settings)
-        self.automatic_optimization = False
-        self.data: PictureData = data
         self.random = torch.Generator()
 
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+    def make_optimisers(self) -> list[torch.optim.Optimizer]:
         """The discriminator's and the generator's."""
         settings = self.settings
         parts = (self.network.get_submodule(name) for name in ("discriminator", "generator"))
@@ -46,34 +49,58 @@ class Adversarial(Supervised):
             for part in parts
         ]
 
-    def on_fit_start(self) -> None:
+    def compile(self) -> None:
+        """Both networks."""
+        for part in ("discriminator", "generator"):
+            self.network.get_submodule(part).compile()
+
+    def begin(self) -> None:
         """The run's seed gives the noise's."""
         self.random.manual_seed(int(torch.randint(2**62, ())))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
+    def random_state(self) -> Tensor:
+        """Of the noise."""
+        return self.random.get_state()
+
+    def continue_from(self, random_state: object) -> None:
+        """With the noise that is next."""
+        assert isinstance(random_state, Tensor)
+        self.random.set_state(random_state)
+
+    def step(self, batch: tuple[Tensor, Tensor], index: int) -> Taught:
         """One step of each."""
         _, real = batch
-        discriminator, generator = cast("list[torch.optim.Optimizer]", self.optimizers())
-        fake = self.network(torch.randn(len(real), LATENT, generator=self.random).to(real.device))
-        self._step(discriminator, discriminator_loss(self.network, fake.detach(), real), index)
-        self.toggle_optimizer(generator)  # the discriminator's weights need no gradient of this loss
-        loss = generator_loss(self.network, fake)
-        self._step(generator, loss, index)
-        self.untoggle_optimizer(generator)
-        if index % SCORED == 0:
-            self.train_score.update(*self.task.answer(fake.detach(), real, self.data))
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(real))
-        self.log("train_score", self.train_score, on_step=False, on_epoch=True, batch_size=len(real))
+        discriminator, generator = self.optimisers
+        with self.engine.precision():
+            fake = self.network(torch.randn(len(real), LATENT, generator=self.random).to(real.device))
+            loss = discriminator_loss(self.network, fake.detach(), real)
+        self.descend(discriminator, loss)
+        with _fixed(discriminator, generator):
+            with self.engine.precision():
+                loss = generator_loss(self.network, fake)
+            self.descend(generator, loss)
+        return Taught(loss, len(real), (fake, real) if index % SCORED == 0 else None)
 
-    def _step(self, optimiser: torch.optim.Optimizer, loss: Tensor, index: int) -> None:
-        optimiser.zero_grad()
-        self.manual_backward(finite(loss, self, index))
-        optimiser.step()
-
-    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str, measures: MetricCollection) -> None:
+    def measure(self, batch: tuple[Tensor, Tensor], losses: Mean) -> None:
+        """Images from the held-out noise, beside real ones."""
         noise, real = batch
         fake = self.network(noise)
-        measures.update(*self.task.answer(fake, real, self.data))
-        loss = generator_loss(self.network, fake)
-        self.log(f"{split}_loss", loss, on_epoch=True, batch_size=len(real))
-        self.log_dict(measures, on_epoch=True, batch_size=len(real))
+        self.take_in(fake, real)
+        losses.add(generator_loss(self.network, fake), len(real))
+
+
+@contextmanager
+def _fixed(discriminator: torch.optim.Optimizer, generator: torch.optim.Optimizer) -> Iterator[None]:
+    """The discriminator's weights need no gradient of the generator's loss."""
+    kept = {id(parameter) for parameter in _parameters(generator)}
+    fixed = [one for one in _parameters(discriminator) if one.requires_grad and id(one) not in kept]
+    for parameter in fixed:
+        parameter.requires_grad_(False)
+    yield
+    for parameter in fixed:
+        parameter.requires_grad_(True)
+
+
+def _parameters(optimiser: torch.optim.Optimizer) -> Iterator[nn.Parameter]:
+    for group in optimiser.param_groups:
+        yield from group["params"]

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric as Meter
-from torchmetrics.utilities import dim_zero_cat
+
+from limen.lab.training.meter import Meter
 
 Numbers = NDArray[np.float64]
 
@@ -17,16 +17,17 @@ Numbers = NDArray[np.float64]
 class ResidualScore(Meter):
     """A score of predictions and truth, (N,) each, as float64 on the CPU."""
 
-    is_differentiable = False
-    full_state_update = False
+    state = ("predictions", "truth")
     predictions: list[Tensor]
     truth: list[Tensor]
 
     def __init__(self, score: Callable[[Numbers, Numbers], float]) -> None:
-        super().__init__()
         self.score = score
-        for name in ("predictions", "truth"):
-            self.add_state(name, default=[], dist_reduce_fx="cat")
+        super().__init__()
+
+    def reset(self) -> None:
+        """Keep nothing."""
+        self.predictions, self.truth = [], []
 
     def update(self, predictions: Tensor, truth: Tensor) -> None:
         """Take in some."""
@@ -35,7 +36,7 @@ class ResidualScore(Meter):
 
     def compute(self) -> Tensor:
         """The score."""
-        predictions, truth = (dim_zero_cat(state).numpy() for state in (self.predictions, self.truth))
+        predictions, truth = (torch.cat(state).numpy() for state in (self.predictions, self.truth))
         return torch.tensor(self.score(predictions, truth))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,11 @@ from torch.nn import functional as F
 from limen.errors import SpecError
 from limen.lab.metric import NOT_NEGATIVE, Metric
 from limen.lab.settings import StudySettings
+from limen.lab.tasks.numbers import residuals
 from limen.lab.tasks.numbers.data import NumberData
 from limen.lab.training.batches import Batches
+from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
-
-if TYPE_CHECKING:
-    from torchmetrics import Metric as Meter
 
 
 class NumericTask(Task[NumberData]):
@@ -55,8 +54,6 @@ class NumericTask(Task[NumberData]):
 
     def meters(self, data: NumberData) -> dict[str, Meter]:
         """RMSE, MAE, R²."""
-        from limen.lab.tasks.numbers import residuals
-
         scores = {"rmse": residuals.rmse, "mae": residuals.mae, "r2": residuals.r2}
         return {name: residuals.ResidualScore(score) for name, score in scores.items()}
 

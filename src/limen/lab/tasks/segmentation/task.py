@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,9 @@ from limen.lab.tasks.segmentation.masks import IGNORED, MaskData, load_masks
 from limen.lab.tasks.segmentation.networks import NETWORKS
 from limen.lab.tasks.segmentation.networks.monai_part import monai_part
 from limen.lab.tasks.segmentation.picture import overlays
+from limen.lab.training import confusion
+from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
-
-if TYPE_CHECKING:
-    from torchmetrics import Metric as Meter
 
 
 class Segmentation(Task[MaskData]):
@@ -88,8 +87,6 @@ class Segmentation(Task[MaskData]):
 
     def meters(self, data: MaskData) -> dict[str, Meter]:
         """Dice, IoU, mIoU, precision and recall."""
-        from limen.lab.training import confusion
-
         count = len(data.classes)
         scores = {
             "dice": confusion.f1,

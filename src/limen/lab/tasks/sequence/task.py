@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,11 @@ from limen.lab.records import Confusion, Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.sequence.gated import GRU, MOPGRU
 from limen.lab.tasks.sequence.sequences import SequenceData, load_sequences
+from limen.lab.training import confusion
 from limen.lab.training.batches import Batches
+from limen.lab.training.guesses import GuessAccuracy
+from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
-
-if TYPE_CHECKING:
-    from torchmetrics import Metric as Meter
 
 
 class Sequence(Task[SequenceData]):
@@ -59,18 +59,13 @@ class Sequence(Task[SequenceData]):
 
     def meters(self, data: SequenceData) -> dict[str, Meter]:
         """Accuracy and macro F1."""
-        from limen.lab.training import confusion
-        from limen.lab.training.guesses import GuessAccuracy
-
         return {"accuracy": GuessAccuracy(), "f1": confusion.ConfusionScore(len(data.classes), confusion.f1)}
 
     @torch.no_grad()
     def show(self, network: nn.Module, data: SequenceData, settings: StudySettings) -> Shown:
         """Which classes of the test sequences were taken for which."""
-        from limen.lab.training.confusion import confusion
-
         network.eval()
         batches = Batches(data.tested, settings.eval_batch_size, device=settings.device)
         answers, truth = zip(*((network(inputs).argmax(1), labels) for inputs, labels in batches), strict=True)
-        counts = confusion(torch.cat(answers), torch.cat(truth), len(data.classes))
+        counts = confusion.confusion(torch.cat(answers), torch.cat(truth), len(data.classes))
         return Confusion(classes=data.classes, counts=tuple(map(tuple, counts.tolist())))

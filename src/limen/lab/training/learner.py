@@ -1,0 +1,148 @@
+"""How a network learns from batches, and how it is measured; whatever device or devices it does it on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from limen.lab.training import processes
+from limen.lab.training.engine import Engine
+
+
+class NonFiniteLossError(Exception):
+    """The loss became NaN or infinite, so the run has failed."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__(f"the loss became {value}")
+
+
+class Taught(NamedTuple):
+    """What came of one batch."""
+
+    loss: Tensor
+    examples: int
+    """So many that the loss is the mean of."""
+    answered: tuple[Tensor, Tensor] | None
+    """What is scored of a training batch, and its truth."""
+
+
+class Learner(ABC):
+    """A network, the optimisers of its parameters, what a training step is, and what is measured of its answers."""
+
+    by_batch: ClassVar[bool] = False
+    """Whether progress counts batches, because a batch is more than one step."""
+    optimisers: list[torch.optim.Optimizer]
+    divisible: ClassVar[bool] = False
+    """Whether several processes can share a batch, and several batches a step."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.engine = Engine()
+        self.before_step: Callable[[], None] = lambda: None
+        """Called between the gradients and the optimiser."""
+        self.share, self.first, self.last = 1.0, True, True
+        """Of an optimiser's step: this batch's part, and whether it is its first, and its last."""
+
+    @abstractmethod
+    def use(self, engine: Engine) -> None:
+        """Compute by this engine from now on, with new optimisers."""
+
+    @abstractmethod
+    def compile(self) -> None:
+        """Have torch.compile translate what a step computes."""
+
+    @abstractmethod
+    def make_optimisers(self) -> list[torch.optim.Optimizer]:
+        """The optimisers of all parameters that learn."""
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Draw what is drawn once a run; the seed has been set."""
+
+    @abstractmethod
+    def random_state(self) -> object:
+        """What its own random numbers go on from; None where it has none."""
+
+    @abstractmethod
+    def continue_from(self, random_state: object) -> None:
+        """Undo :meth:`random_state`."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Give the network what it must know before it is measured."""
+
+    @abstractmethod
+    def step(self, batch: tuple[Tensor, Tensor], index: int) -> Taught:
+        """Learn from the batch with this index."""
+
+    @abstractmethod
+    def score(self, answer: Tensor, truth: Tensor) -> None:
+        """Take a training batch into the training score."""
+
+    @abstractmethod
+    def train_score(self) -> float:
+        """The training score since the last call, of all processes; NaN where there is none."""
+
+    @abstractmethod
+    def evaluate(self, split: str, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
+        """Loss and measures of a split, by the names they are stored under; the network is left in its mode."""
+
+    @abstractmethod
+    def measures(self, network: nn.Module) -> None:
+        """Measure another network from now on, which learns nothing."""
+
+    def descend(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+        """One step down the loss, which ends the run where it is not finite."""
+        value = loss.item()
+        if self.engine.failed(value):
+            raise NonFiniteLossError(value)
+        if self.first:
+            optimiser.zero_grad()
+        self.engine.backward(loss if self.share == 1 else loss * self.share)
+        if self.last:
+            self.engine.unscale(optimiser)
+            self.before_step()
+            optimiser.step()
+
+
+class Mean:
+    """A mean of losses weighted by how many examples each is of, added up in single precision in their order."""
+
+    def __init__(self) -> None:
+        self.total: Tensor | None = None
+        self.count = 0
+
+    def add(self, loss: Tensor, count: int) -> None:
+        """Take one in."""
+        own = loss.detach()
+        single = own if own.dtype in (torch.float32, torch.float64) else own.float()
+        self.total = single * count if self.total is None else self.total + single * count
+        self.count += count
+
+    def pool(self) -> None:
+        """Take in what the other processes have, where there are several."""
+        if self.total is not None and processes.count() > 1:
+            self.total = processes.summed(self.total)
+            self.count = int(processes.summed(torch.tensor(self.count, device=self.total.device)))
+
+    def value(self) -> float:
+        """The mean; NaN of nothing."""
+        return float("nan") if self.total is None else float(self.total / torch.tensor(self.count))
+
+
+@contextmanager
+def as_measured(network: nn.Module) -> Iterator[None]:
+    """In evaluation mode, without gradients; afterwards each module is in the mode it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
