@@ -26,8 +26,8 @@ def one_of_two(first: Sequence[float], second: Sequence[float]) -> tuple[list[fl
     Here of every activation: "the difference is 0" and "it is the margin or more". Closed testing with Bonferroni's
     local tests (Marcus, Peritz and Gabriel 1976; Shaffer 1986): an intersection holds at most one hypothesis of each
     pair, and the one that is hardest to reject is that with the larger p. So a hypothesis is tested as by Holm among
-    the larger p of all other pairs. The chance of any false rejection, in all pairs together, is what p is held against;
-    two separate corrections by Holm would allow twice as much.
+    the larger p of all other pairs. What an adjusted p is held against is then the chance of any false rejection in all
+    pairs together; two separate corrections by Holm would allow twice as much.
 
     >>> one_of_two([0.01, 0.5], [0.9, 0.02])
     ([0.02, 1.0], [1.0, 0.04])

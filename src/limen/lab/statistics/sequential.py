@@ -2,9 +2,10 @@
 
 Assumption: the differences are drawn independently, and symmetric about a centre c. Where two activations do not
 differ at all, their runs of a seed can be exchanged, so the difference is symmetric about 0 whatever its tails are
-and however few values it has. Given the sizes |d| so far, each sign is then a fair coin. So for any stake b that depends
-on sizes and earlier signs only, the wealth Π (1 + b·sign) is a martingale that starts at 1, and by Ville's inequality it
-ever reaches 1/α with a chance of at most α (Efron 1969; de la Peña 1999; Ramdas, Ruf, Larsson and Koolen 2020).
+and however few values it has. Given the sizes |d| so far, each sign is then a fair coin. So for any stake b that
+depends on sizes and earlier signs only, the wealth Π (1 + b·sign) is a martingale that starts at 1, and by Ville's
+inequality it ever reaches 1/α with a chance of at most α (Efron 1969; de la Peña 1999; Ramdas, Ruf, Larsson and Koolen
+2020).
 
 The stake is tanh(θ·|d|/s), with s the root mean square of the differences so far: for normal differences the
 likelihood ratio of the sign given the size. Wealth is averaged over a few θ, so that no size of the effect must be

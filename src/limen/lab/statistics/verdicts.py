@@ -45,8 +45,9 @@ def decide(comparisons: Sequence[Comparison], margin: float, said: str) -> list[
     """Better, worse, equivalent within the margin or undecided, for each; the margin is in the unit of the values.
 
     Difference by the paired t test, equivalence by two one-sided ones. Of the two null hypotheses of a comparison at
-    most one is true, and :func:`.one_of_two` corrects both for all comparisons together: in at most 5 of 100 studies any
-    verdict of the study is false. ``said`` is the margin as it is written.
+    most one is true, and :func:`.one_of_two` corrects both for all comparisons together: in at most 5 of 100 studies
+    any verdict is false (a three-way partition: Goeman, Solari and Stijnen 2010). ``said`` is the margin as it is
+    written.
     """
 
     def look_once(comparison: Comparison) -> LookedAt:

@@ -7,6 +7,7 @@ from limen.errors import SpecError
 from limen.lab import networks
 from limen.lab.option import as_device
 from limen.lab.settings import StudySettings
+from limen.lab.study.deciding import check_verdicts
 from limen.lab.tasks import registry
 from limen.lab.training.task import Task
 
@@ -31,4 +32,5 @@ def check(task: Task, settings: StudySettings) -> None:
 def check_task(task: Task, settings: StudySettings) -> None:
     """Raise for an option or a network that the task does not have."""
     registry.check_options(task, settings)
+    check_verdicts(task.measure, settings)
     networks.find(settings.network, task.networks)
