@@ -11,6 +11,7 @@ at after every seed from the second on, up to 30.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -259,7 +260,7 @@ def others(random: np.random.Generator) -> list[dict[str, Any]]:
             said = {name: False for name in wrong}
             for n in looks:
                 frame = pandas.DataFrame({"a": base[:n] + row[:n], "b": base[:n]})
-                with warnings.catch_warnings():
+                with warnings.catch_warnings(), contextlib.redirect_stdout(None):
                     warnings.simplefilter("ignore")
                     ranked = autorank.autorank(frame, alpha=ALPHA, verbose=False)
                     left, right = baycomp.two_on_single(base[:n] + row[:n], base[:n], rope=0)
@@ -285,7 +286,7 @@ assumption: differences are independent and symmetric about their centre. Two ac
 exchanged within each seed, so that under "no difference" it holds whatever the tails are and however few values an
 accuracy has. Against a margin it is assumed of the shifted differences. Where differences are skewed, the verdict is
 about their centre, the typical seed, and not about the mean: see the last row of the first table, where one run in
-twenty collapses and the mean difference is nearly 0, while the typical seed is better by 0.4 SD.
+twenty collapses and the mean difference is 0, while the typical seed is better by 0.4 SD.
 """
 
 

@@ -170,6 +170,11 @@ class Metric:
         """
         return difference / 100 if self.unit == PERCENT else difference
 
+    @property
+    def stored_margin(self) -> float | None:
+        """Its own margin as values are stored."""
+        return None if self.margin is None else self.as_stored(self.margin)
+
     def margin_refused(self, margin: float) -> str:
         """Why no difference of the metric is as large as this margin; empty where one may be.
 

@@ -103,11 +103,13 @@ class Plan:
         if fields.text("format") != FORMAT:
             raise PlanError(f"{where} is not a plan: its format is {value['format']!r}, and {FORMAT!r} is read.")
         version = fields.whole("version")
-        if version not in VERSIONS:
-            known = " and ".join(map(str, VERSIONS))
-            raise PlanError(f"{where} has version {version}, and this limen reads versions {known}; update limen.")
         rule = fields.text("rule")
-        rules = [one for number in VERSIONS if number <= version for one in VERSIONS[number]]
+        rules = VERSIONS.get(version, ())
+        if not rules or (rule not in rules and any(rule in others for others in VERSIONS.values())):
+            raise PlanError(
+                f"{where} has version {version}, and this limen reads version 1, and 2 of harvested plans; update "
+                "limen."
+            )
         if rule not in rules:
             raise PlanError(f"{where}: the rule {rule!r} is not one of {', '.join(rules)}.")
         sites = tuple(Choice.from_dict(site, f"{where}, site {n}") for n, site in enumerate(fields.items("sites")))

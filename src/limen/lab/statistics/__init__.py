@@ -7,7 +7,7 @@ from limen.lab.statistics.paired import ROUNDING, Comparison, compare
 from limen.lab.statistics.planning import further_seeds, seeds_for
 from limen.lab.statistics.power import POWER, detectable, power
 from limen.lab.statistics.sequential import LookedAt, always_interval, fewest_seeds, look
-from limen.lab.statistics.verdicts import correct, decide, decide_sequentially, word_of
+from limen.lab.statistics.verdicts import correct, decide, decide_sequentially, or_equivalent, word_of
 
 __all__ = [
     "LEVEL",
@@ -32,6 +32,7 @@ __all__ = [
     "look",
     "of_differences",
     "one_of_two",
+    "or_equivalent",
     "power",
     "seeds_for",
     "tost",

@@ -65,10 +65,16 @@ def detectable(deviation: float, pairs: int, level: float) -> float:
     """
     if pairs < 2 or not deviation > 0:
         return math.nan
+    return deviation * _effect(pairs, level)
+
+
+@functools.lru_cache(maxsize=2048)
+def _effect(pairs: int, level: float) -> float:
+    """The smallest effect with this power; it takes milliseconds, and a study asks for the same after every run."""
     low, high = 0.0, 1.0
     while power(high, pairs, level) < POWER:
         low, high = high, 2 * high
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if power(middle, pairs, level) < POWER else (low, middle)
-    return high * deviation
+    return high

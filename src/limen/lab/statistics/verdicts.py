@@ -12,7 +12,7 @@ from limen.lab.statistics.intervals import LEVEL
 from limen.lab.statistics.paired import Comparison
 from limen.lab.statistics.planning import further_seeds
 from limen.lab.statistics.power import detectable
-from limen.lab.statistics.sequential import LookedAt, always_interval, look
+from limen.lab.statistics.sequential import LookedAt, look
 
 ALPHA = 1 - LEVEL
 
@@ -41,6 +41,23 @@ def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
     ]
 
 
+def or_equivalent(comparisons: Sequence[Comparison], margins: Sequence[float | None]) -> list[Comparison]:
+    """Comparisons that :func:`correct` has judged, those without a difference "equivalent" where they are so.
+
+    Each within its own margin, if it has one. The p values of equivalence are corrected among themselves (Holm), so
+    that what was detected stays as it was: 5 % for any false difference, and 5 % for any false equivalence.
+    """
+    tested = [
+        place for place, margin in enumerate(margins) if margin is not None and not math.isnan(comparisons[place].p)
+    ]
+    adjusted = holm([tost(comparisons[place].differences, margins[place] or 0.0) for place in tested])
+    found = list(comparisons)
+    for place, p in zip(tested, adjusted, strict=True):
+        near = p < ALPHA and found[place].verdict not in ("better", "worse")
+        found[place] = replace(found[place], p_equivalence=p, **({"verdict": "equivalent"} if near else {}))
+    return found
+
+
 def decide(comparisons: Sequence[Comparison], margin: float, said: str) -> list[Comparison]:
     """Better, worse, equivalent within the margin or undecided, for each; the margin is in the unit of the values.
 
@@ -58,12 +75,8 @@ def decide(comparisons: Sequence[Comparison], margin: float, said: str) -> list[
 
 
 def decide_sequentially(comparisons: Sequence[Comparison], margin: float, said: str) -> list[Comparison]:
-    """The same, by what holds at any time: the study may be looked at after every seed, and stopped at any.
-
-    Intervals of differences are those that hold at any time, too.
-    """
-    known = [replace(one, difference=always_interval(one.differences)) for one in comparisons]
-    return _three_way(known, margin, said, lambda one: look(one.differences, margin))
+    """The same, by what holds at any time: the study may be looked at after every seed, and stopped at any."""
+    return _three_way(comparisons, margin, said, lambda one: look(one.differences, margin))
 
 
 def _p_of_difference(comparison: Comparison) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from limen.lab.records import CostRow, RunRecord, SummaryRow
 from limen.lab.settings import StudySettings
-from limen.lab.statistics import Comparison, correct, decide, decide_sequentially
+from limen.lab.statistics import Comparison, always_interval, correct, decide, decide_sequentially
 from limen.lab.training.task import Task
 
 REFERENCE = "reference"
@@ -21,6 +22,10 @@ def summarise(
     measure = task.measure
     by_seed = {name: _metric_by_seed(runs, name, measure.on_test) for name in settings.activations}
     comparisons = compared(task, settings, runs)
+    if settings.max_seeds is not None:
+        comparisons = {
+            name: replace(one, difference=always_interval(one.differences)) for name, one in comparisons.items()
+        }
     cost_of = {row.activation: row for row in costs}
     rows = []
     for name in settings.activations:
