@@ -104,7 +104,7 @@ MODULES = {
     ),
     "surgery": Module(("surgery/*.py",), ("surgery",), 40),
     "selection": Module(("selection/*.py",), ("selection",), 45),
-    "statistics": Module(("lab/statistics.py",), ("lab/test_statistics.py",), 25),
+    "statistics": Module(("lab/statistics/*.py",), ("lab/test_statistics.py", "lab/test_evidence.py"), 30),
     "ledger": Module(
         ("lab/papers/ledger/*.py", "lab/papers/verdicts.py"),
         ("lab/papers/test_claims.py", "lab/papers/test_formula_claims.py", "lab/papers/test_measures.py"),

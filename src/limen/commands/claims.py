@@ -25,7 +25,7 @@ def claims(
     paper: Annotated[str | None, typer.Option(help="Only the claims of this paper: asau, ash, apalu or adact.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge every claim of the four papers by stored rows: confirmed, not detectable, contradicted, or not tested.
+    """Judge every claim of the four papers by stored rows: confirmed, contradicted, equivalent, undecided, not tested.
 
     Nothing is trained. What no stored run tests is listed with the reason.
     """

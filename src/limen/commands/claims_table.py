@@ -12,7 +12,13 @@ from limen.lab.papers.ledger.judging import Entry
 from limen.lab.papers.ledger.page import count
 from limen.lab.report.wording import counted
 
-STYLES = {"confirmed": "green", "contradicted": "red", "not detectable": "yellow", "not tested here": "dim"}
+STYLES = {
+    "confirmed": "green",
+    "contradicted": "red",
+    "equivalent": "cyan",
+    "undecided": "yellow",
+    "not tested here": "dim",
+}
 WIDTH = max(map(len, STYLES))
 
 
@@ -40,7 +46,7 @@ def _lines(entry: Entry) -> Iterator[str]:
     paper = ", ".join(part for part in (entry.as_the_paper, entry.verdict_as_the_paper) if part)
     named = {
         "published": entry.published,
-        "measured": entry.honest,
+        "measured": "; ".join(filter(None, (entry.honest, entry.beside))),
         "as the paper": paper,
         "on": "; ".join(part for part in (entry.scale, of) if part) if entry.honest else "",
         "note" if entry.honest else "why": entry.why,

@@ -10,6 +10,7 @@ import typer
 
 from limen.commands.common import JsonOption, command, share_the_processor
 from limen.commands.options import of_fields
+from limen.errors import SpecError
 from limen.lab.fields import StudyFields
 
 
@@ -20,6 +21,17 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the study; resumed if there. Default: runs/DATA-NETWORK.")
     ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Train nothing: say how many seeds a difference needs, and how long they take."),
+    ] = False,
+    difference: Annotated[
+        float | None,
+        typer.Option(help="With --plan: the difference to find, in the measure's unit. Default: --margin."),
+    ] = None,
+    sd: Annotated[
+        float | None, typer.Option(help="With --plan: the deviation of paired differences, where --out has no pilot.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train every activation with the same seeds and batches, and compare test scores and cost honestly.
@@ -27,6 +39,13 @@ def compare(
     Writes runs.csv, summary.csv and report.html to the folder of the study, and resumes where it stopped.
     """
     share_the_processor()
+    if plan:
+        from limen.commands import planning
+
+        planning.plan(given, out, difference, sd, as_json)
+        return
+    if difference is not None or sd is not None:
+        raise SpecError("--difference and --sd belong to --plan; add it, or leave them out.")
     from limen.commands import study
     from limen.lab.settings import StudySettings
     from limen.lab.study import compare as comparing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -16,8 +16,9 @@ from limen.lab.metric import Metric
 from limen.lab.numerals import fixed, plain
 from limen.lab.records import TORCHS_RELU, CostRow, SummaryRow
 from limen.lab.report.growth import growth
+from limen.lab.report.looking import looked_at
 from limen.lab.report.selection import change_by_baking
-from limen.lab.statistics import Interval
+from limen.lab.statistics import Interval, word_of
 from limen.selection import Plan
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from limen.lab.papers.table import Table as Published
     from limen.lab.study.result import Result
 
-STYLES = {"better": "green", "worse": "red"}
+STYLES = {"better": "green", "worse": "red", "equivalent": "cyan"}
 SHORT = {
     "no detectable difference": "not detectable",
     "not tested: no spread between seeds": "no spread to test",
@@ -36,15 +37,22 @@ LONGEST_WORD = max(len(word) for verdict in SHORT.values() for word in verdict.s
 """Characters: where verdicts are folded, so that beside wide intervals nothing is cut off."""
 
 
+SEES = "sees: the smallest true difference that so many seeds show in 80 of 100 studies."
+
+
 def print_result(result: Result, console: Console) -> None:
     """The summary as a table, then where the rest is."""
     settings, data = result.study.settings, result.study.data
     title = f"{data.name} · {settings.network} · {settings.epochs} epochs"
     console.print(summary_table(result.summary, result.task.measure, title, result.costs))
+    if any(math.isfinite(row.detectable) for row in result.summary):
+        console.print(SEES, highlight=False)
     for note in data.notes:
         console.print(escape(note), highlight=False)
-    if grown := growth(result.study.asked):
+    if grown := growth(result.study.asked, any_time=settings.max_seeds is not None):
         console.print(escape(grown), highlight=False)
+    for notice in looked_at(result.study.asked, settings, result.task.measure, result.runs):
+        console.print(escape(notice), highlight=False)
     if settings.test_chooses:
         console.print("The paper's protocol chooses the epoch on the test set: these numbers are optimistic.")
     for run in result.failed:
@@ -112,12 +120,12 @@ def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str, costs
     for heading in (measure.column, f"minus {escape(baseline)}", "p\n(Holm)", "verdict", "time ×", "MB"):
         table.add_column(heading, justify="left" if heading == "verdict" else "right", no_wrap=True)
     for row in rows:
-        style = STYLES.get(row.verdict, "dim")
+        style = STYLES.get(word_of(row.verdict), "dim")
         apart = Interval(row.difference, row.difference_low, row.difference_high)
         table.add_row(
             escape(row.activation),
             _folded(mean(Interval(row.mean, row.low, row.high), measure)),
-            "" if row.verdict == "baseline" else _folded(difference(apart, measure, beside=row.mean)),
+            "" if row.verdict == "baseline" else "\n".join(_apart(row, apart, measure)),
             fixed(row.p_holm, 3),
             f"[{style}]{textwrap.fill(SHORT.get(row.verdict, row.verdict), LONGEST_WORD)}[/]",
             _times(row.ms_ratio, row.ms_ratio_low, row.ms_ratio_high),
@@ -128,6 +136,13 @@ def summary_table(rows: Sequence[SummaryRow], measure: Metric, title: str, costs
             name, times = TORCHS_RELU.replace(".", ".\n"), _times(cost.ratio, cost.ratio_low, cost.ratio_high)
             table.add_row(name, "", "", "", "[dim]timed only[/]", times, fixed(cost.peak_memory_mb, 1))
     return table
+
+
+def _apart(row: SummaryRow, apart: Interval, measure: Metric) -> Iterator[str]:
+    """A difference with its interval, and how large one must be to be seen."""
+    yield _folded(difference(apart, measure, beside=row.mean))
+    if math.isfinite(row.detectable):
+        yield f"[dim]sees {measure.detectable(row.detectable, beside=row.mean)}[/]"
 
 
 def _times(ratio: float, low: float, high: float) -> str:

@@ -78,12 +78,15 @@ class ProgressListener:
         self.progress.update(self.runs, total=total, completed=done)
         names, times = self.settings.activations, len(self.settings.seeds)
         runs = f"{counted(total, 'run')} of {counted(self.epochs, 'epoch')}: {listed(names)}"
-        self._print(f"[dim]{escape(runs)}, {'each ' * (len(names) > 1)}{counted(times, 'time')}[/]")
+        self._print(f"[dim]{escape(runs)}, {'each ' * (len(names) > 1)}{self._times(times)}[/]")
         for note in notes:
             self._print(f"[yellow]{escape(note)}[/]")
         if done:
             self._print(f"continuing: {done} of {total} runs are done already")
         self.doing = "measuring the cost"
+
+    def _times(self, times: int) -> str:
+        return ("at most " if self.settings.max_seeds is not None else "") + counted(times, "time")
 
     def run_started(self, activation: str, seed: int) -> None:
         """Start the epochs' bar anew."""

@@ -14,8 +14,10 @@ from limen.commands.common import command_line, show
 from limen.commands.options import read
 from limen.commands.progress import ProgressListener
 from limen.errors import SpecError
-from limen.lab.option import options
+from limen.lab.metric import Metric
+from limen.lab.option import AUTO, DEFAULT, MOST_SEEDS, options
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
+from limen.lab.study.deciding import MOST_BY_DEFAULT
 from limen.lab.study.result import Result
 from limen.lab.tasks import registry
 from limen.lab.training import together
@@ -29,7 +31,7 @@ def run(
     task = registry.find(given["task"])
     settings = validated(kind, given, task)
     prefix = "select-" if kind is SelectSettings else ""
-    out = out or Path("runs") / f"{prefix}{folder_name(settings.data, settings.network)}"
+    out = out or default_folder(settings.data, settings.network, prefix)
     with _said_once():
         with ProgressListener(task, settings) as listener:
             result = study(settings, out, listener, command=command_line())
@@ -48,7 +50,7 @@ def _said_once() -> Iterator[None]:
 
 def validated(kind: type[StudySettings], given: Mapping[str, Any], task: Task) -> StudySettings:
     """Settings from options; a value out of range is named as its option."""
-    values = read(kind, given, task.defaults)
+    values = until_decided(read(kind, given, task.defaults), task.measure)
     if kind is SelectSettings:
         values |= {"kind": "select", "activations": (values["baseline"], SEARCHED, OPTIMIZED)}
     elif not values.get("baseline"):
@@ -64,6 +66,29 @@ def validated(kind: type[StudySettings], given: Mapping[str, Any], task: Task) -
         if least:
             raise SpecError(f"{said} must name at least {least}.") from None
         raise SpecError(f"{said} {problem['input']!r} is not possible: {problem['msg'].lower()}.") from None
+
+
+def until_decided(values: dict[str, Any], measure: Metric) -> dict[str, Any]:
+    """With what ``--margin default`` and ``--seeds auto`` stand for."""
+    if values.get("margin") == DEFAULT:
+        values["margin"] = measure.margin
+        if values["margin"] is None:
+            raise SpecError(
+                f"--margin default is not possible: {measure.title} is in the data's own unit, and only who knows "
+                "them can say what does not matter; give a number."
+            )
+    most = values.get("max_seeds")
+    if not values["seeds"]:
+        most = MOST_BY_DEFAULT if most is None else most
+        return {**values, "max_seeds": most, "seeds": tuple(range(max(1, min(most, MOST_SEEDS))))}
+    if most is not None:
+        raise SpecError(f"--max-seeds {most} belongs to --seeds {AUTO}, and a number was given; leave one of them out.")
+    return values
+
+
+def default_folder(data: str, network: str, prefix: str = "") -> Path:
+    """Where a study lies that was given no folder."""
+    return Path("runs") / f"{prefix}{folder_name(data, network)}"
 
 
 def folder_name(data: str, network: str) -> str:

@@ -17,6 +17,7 @@ from limen.lab.option import (
     Option,
     as_device,
     as_ends,
+    as_margin,
     as_names,
     as_range,
     as_seeds,
@@ -118,8 +119,28 @@ class StudyFields(Declarations):
     seeds: Annotated[
         tuple[int, ...],
         MinLen(1),
-        Option("Runs of each activation.", given=int, read=as_seeds, write=of_seeds, default=3),
+        Option(
+            "Runs of each activation; auto: as many as its verdict takes, with --margin.",
+            given=str,
+            read=as_seeds,
+            write=of_seeds,
+            default=3,
+        ),
     ]
+    margin: Annotated[
+        Rate | None,
+        Option(
+            "Differences below it do not matter: points of percents, else the measure's unit; default: its own. "
+            "Verdicts are then better, worse, equivalent, undecided.",
+            given=str,
+            read=as_margin,
+            write="{:g}".format,
+        ),
+    ] = None
+    max_seeds: Annotated[
+        Annotated[int, Ge(1), Le(10_000)] | None, Option("At most so many with --seeds auto. Default: 30.", given=int)
+    ] = None
+    """None: a fixed number of seeds. Else ``seeds`` are those from 0 up to it, of which as many are run as decide."""
     epochs: Annotated[int, Ge(1), Le(10**6), Option("Epochs of each run.")] = 15
     protocol: Annotated[
         Literal["honest", "paper", "both"],
@@ -217,7 +238,13 @@ class SelectFields(StudyFields):
     seeds: Annotated[
         tuple[int, ...],
         MinLen(1),
-        Option("How often the whole search is repeated.", given=int, read=as_seeds, write=of_seeds, default=3),
+        Option(
+            "How often the whole search is repeated; auto: as often as the verdicts take, with --margin.",
+            given=str,
+            read=as_seeds,
+            write=of_seeds,
+            default=3,
+        ),
     ]
     temperature: Annotated[
         Ends | None,

@@ -15,6 +15,10 @@ from limen.lab.numerals import between, fixed, with_span
 from limen.lab.statistics import UNBOUNDED, Bounds, Comparison, Interval
 
 PERCENT = "%"
+NONE = "none"
+"""In the place of a difference, where none can be seen."""
+HALF_A_POINT = 0.5
+"""The margin of what is in percent: about the spread between seeds of the studies stored here."""
 FRACTION: Bounds = (0.0, 1.0)
 NOT_NEGATIVE: Bounds = (0.0, math.inf)
 ROUNDING = 1e-5
@@ -40,6 +44,11 @@ class Metric:
     """How many are shown; None: two of a percentage, of others fewer the larger the value."""
     always: bool = True
     """Whether it has a value on any data; where it has not, NaN is stored."""
+    margin: float | None = None
+    """The difference below which two values count as equal where nobody says another, in the unit of differences.
+
+    None for what is in the data's own unit, such as an RMSE: only who knows the data can say it.
+    """
 
     @property
     def on_heldout(self) -> str:
@@ -145,6 +154,42 @@ class Metric:
         """
         return 100 * value if self.unit == PERCENT else value
 
+    def in_its_unit(self, difference: float) -> float:
+        """A difference as it is shown: in points of what is in percent.
+
+        >>> ACCURACY.in_its_unit(0.005), LOSS.in_its_unit(0.5)
+        (0.5, 0.5)
+        """
+        return self.shown(difference)
+
+    def as_stored(self, difference: float) -> float:
+        """What :meth:`in_its_unit` shows so.
+
+        >>> ACCURACY.as_stored(0.5), LOSS.as_stored(0.5)
+        (0.005, 0.5)
+        """
+        return difference / 100 if self.unit == PERCENT else difference
+
+    @property
+    def stored_margin(self) -> float | None:
+        """Its own margin as values are stored."""
+        return None if self.margin is None else self.as_stored(self.margin)
+
+    def margin_refused(self, margin: float) -> str:
+        """Why no difference of the metric is as large as this margin; empty where one may be.
+
+        >>> ACCURACY.margin_refused(0.5), ACCURACY.margin_refused(100)
+        ('', 'accuracy lies between 0 and 100 %, so that no difference is larger than 100 points')
+        """
+        low, high = (self.shown(bound) for bound in self.bounds)
+        if not margin >= high - low:
+            return ""
+        unit, points = f" {self.unit}".rstrip(), f" {self.difference_unit}".rstrip()
+        return (
+            f"{self.title} lies between {low:g} and {high:g}{unit}, so that no difference is larger than "
+            f"{high - low:g}{points}"
+        )
+
     def value(self, value: float, beside: float = math.nan) -> str:
         """Write a value, in the decimals of one that it stands beside.
 
@@ -160,6 +205,14 @@ class Metric:
         ('97.31 %', '3.200')
         """
         return f"{self.value(value)} {self.unit}".rstrip()
+
+    def detectable(self, size: float, beside: float = math.nan) -> str:
+        """Write the smallest difference that can be seen, given in its unit; none where it is larger than any.
+
+        >>> ACCURACY.detectable(1.93), ACCURACY.detectable(122.4)
+        ('1.93', 'none')
+        """
+        return NONE if self.margin_refused(size) else self.value(self.as_stored(size), beside)
 
     def difference(self, value: float, beside: float = math.nan) -> str:
         """Write a difference with its sign, in the decimals of the value that it stands beside.
@@ -228,7 +281,7 @@ def fraction(name: str, title: str) -> Metric:
     >>> fraction("dice", "Dice").said(0.85)
     '85.00 %'
     """
-    return Metric(name, title, PERCENT, bounds=FRACTION)
+    return Metric(name, title, PERCENT, bounds=FRACTION, margin=HALF_A_POINT)
 
 
 ACCURACY, F1 = fraction("accuracy", "accuracy"), fraction("f1", "F1")

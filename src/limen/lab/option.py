@@ -18,6 +18,10 @@ from limen.errors import SpecError
 
 MOST_SEEDS, LONGEST_EDGE = 10_000, 16_384
 """More runs of one activation, and larger images, than anything here is made for."""
+AUTO = "auto"
+"""In the place of a number of seeds: as many as it takes."""
+DEFAULT = "default"
+"""In the place of a margin: that of the task's measure."""
 NOT_AN_OPTION = "not an option"
 """In the place of an option: the setting follows from others."""
 
@@ -68,17 +72,38 @@ def options(fields: type) -> Mapping[str, Option]:
     return {name: found[name] for name in ordered if name in found}
 
 
-def as_seeds(seeds: int) -> tuple[int, ...]:
-    """So many seeds, from 0 on.
+def as_seeds(seeds: int | str) -> tuple[int, ...]:
+    """So many seeds, from 0 on; none yet for ``auto``.
 
-    >>> as_seeds(3)
-    (0, 1, 2)
+    >>> as_seeds(3), as_seeds("2"), as_seeds("auto")
+    ((0, 1, 2), (0, 1), ())
     """
-    if not 1 <= seeds <= MOST_SEEDS:
+    text = str(seeds).strip()
+    if text == AUTO:
+        return ()
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", text) or not 1 <= int(text) <= MOST_SEEDS:
         raise SpecError(
-            f"--seeds {seeds} is not possible: give the number of runs of each activation, from 1 to {MOST_SEEDS:,}."
+            f"--seeds {seeds} is not possible: give the number of runs of each activation, from 1 to {MOST_SEEDS:,}. "
+            "With --margin, auto runs as many as a verdict takes."
         )
-    return tuple(range(seeds))
+    return tuple(range(int(text)))
+
+
+def as_margin(text: str) -> float | str:
+    """A number, or that the measure's own margin is meant.
+
+    >>> as_margin("0.5"), as_margin("default")
+    (0.5, 'default')
+    """
+    if text.strip() == DEFAULT:
+        return DEFAULT
+    try:
+        return float(text)
+    except ValueError:
+        raise SpecError(
+            f"--margin {text!r} is no number; give the difference that does not matter, in the measure's unit (points "
+            f"of percents), such as 0.5, or {DEFAULT}."
+        ) from None
 
 
 def of_seeds(seeds: Sized) -> str:

@@ -356,7 +356,14 @@ class SummaryRow(Record):
     p_holm: float
     verdict: str
     """``baseline``, ``better``, ``worse``, ``no detectable difference``, ``reference`` for what is no activation but
-    stands beside them (the naive forecast), or why it could not be tested."""
+    stands beside them (the naive forecast), or why it could not be tested. With a margin what it begins with is
+    ``better``, ``worse``, ``equivalent`` or ``undecided``."""
+    detectable: float = math.nan
+    """The smallest true difference that as many pairs show in 80 of 100 studies, in the measure's unit (points)."""
+    margin: float = math.nan
+    """Below which differences do not matter, in the same unit; NaN where none was given."""
+    p_equivalence: float = math.nan
+    """That the difference is as large as the margin or larger, corrected like ``p_holm``."""
     ms_ratio: float
     """Time of a training step relative to ``torch.nn.ReLU``'s, with its quartiles."""
     ms_ratio_low: float

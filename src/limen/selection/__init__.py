@@ -20,6 +20,7 @@ from limen.selection.choose import merge as merge
 from limen.selection.choose import select
 from limen.selection.gap import Gap as Gap
 from limen.selection.gap import discretisation_gap as discretisation_gap
+from limen.selection.harvesting import harvest
 from limen.selection.plan import Plan
 from limen.selection.schedule import cosine as cosine
 from limen.selection.schedule import geometric as geometric
@@ -33,4 +34,4 @@ from limen.selection.search import sample_ as sample_
 from limen.selection.search import set_temperature_ as set_temperature_
 from limen.selection.search import soft_weights as soft_weights
 
-__all__ = ["Plan", "apply_", "bake_", "select"]
+__all__ = ["Plan", "apply_", "bake_", "harvest", "select"]

@@ -15,7 +15,8 @@ from limen.activations.registry import create
 from limen.errors import PlanError, suggest
 from limen.selection.choice import TWO_LINES, Choice
 from limen.selection.choose import select
-from limen.selection.plan import Plan
+from limen.selection.learned import tensors
+from limen.selection.plan import HARVESTED, Plan
 from limen.selection.search import places
 from limen.surgery import Site, SwapReport, swap_
 from limen.surgery.inplace import overwriting, writing_back
@@ -56,6 +57,8 @@ def bake_(model: nn.Module, plan: Plan | None = None) -> SwapReport:
       1: AdAct(silu=0.5, relu=0.5) -> SiLU()
     """
     plan = plan or select(model)
+    if plan.rule == HARVESTED:
+        raise PlanError("a harvested plan chose no candidate to bake; build its values in with limen.apply_.")
     made: dict[int, nn.Module] = {}
     for choice in plan.sites:
         mixture = _mixture_at(model, choice.path)
@@ -66,14 +69,19 @@ def bake_(model: nn.Module, plan: Plan | None = None) -> SwapReport:
     return _replace(model, planned, made)
 
 
-def apply_(model: nn.Module, plan: Plan, *, keep_learned: bool = False, share: Share = "site") -> SwapReport:
+def apply_(
+    model: nn.Module, plan: Plan, *, keep_learned: bool = False, fixed: bool = False, share: Share = "site"
+) -> SwapReport:
     """Give a fresh model the activations of a plan, at their initial values, to train it from scratch.
+
+    Those of a harvested plan (:func:`limen.harvest`) start at the values that were learned, averaged over models.
 
     Args:
         model: with activations where the searched model had mixtures.
         plan: of a model built alike.
         keep_learned: start the activations' own parameters (the slope of PReLU) where the search left them, averaged
-            over seeds.
+            over seeds; of a harvested plan they always do.
+        fixed: build the activations' parameters in as they are, without training them.
         share: as the searched model was swapped; see :func:`limen.swap_`.
 
     Returns:
@@ -91,7 +99,9 @@ def apply_(model: nn.Module, plan: Plan, *, keep_learned: bool = False, share: S
     1 replaced, 0 kept, 0 not reached
       1: ReLU() -> SiLU()
     """
-    wanted = {path: _initial(choice, keep_learned) for path, choice in _sites_of(model, plan, share).items()}
+    keep = keep_learned or plan.rule == HARVESTED
+    sites = _sites_of(model, plan, share)
+    wanted = {path: _initial(choice, keep).requires_grad_(not fixed) for path, choice in sites.items()}
     taken: dict[str, int] = {}
 
     def chosen(path: str, old: nn.Module) -> bool:
@@ -235,7 +245,10 @@ def _without_noise(rrelu: RReLU) -> LeakyReLU:
 
 @torch.no_grad()
 def _take_over(new: Activation, choice: Choice) -> None:
+    kept = {name for seed in choice.seeds for name in seed.parameters}
     parameters = dict(new.named_parameters())
+    # A harvested site holds its fixed values, too.
+    parameters |= {name: value for name, value in tensors(new).items() if f"{choice.winner}.{name}" in kept}
     for name, parameter in parameters.items() if choice.winner != TWO_LINES else ():
         values = choice.learned.get(name)
         if values is None or len(values) != parameter.numel():

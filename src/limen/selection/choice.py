@@ -106,13 +106,13 @@ class Choice:
     @property
     def weights(self) -> dict[str, float]:
         """Each candidate's weight, averaged over seeds."""
-        return {name: _mean([seed.weights[name] for seed in self.seeds]) for name in self.candidates}
+        return {name: mean_of([seed.weights[name] for seed in self.seeds]) for name in self.candidates}
 
     @property
     def slopes(self) -> dict[str, float]:
         """The negative slope of each two-line candidate, averaged over seeds."""
         family = [name for name in self.candidates if all(name in seed.slopes for seed in self.seeds)]
-        return {name: _mean([seed.slopes[name] for seed in self.seeds]) for name in family}
+        return {name: mean_of([seed.slopes[name] for seed in self.seeds]) for name in family}
 
     @property
     def joint_slope(self) -> float:
@@ -163,12 +163,12 @@ class Choice:
     @property
     def margin(self) -> float:
         """The mean margin."""
-        return _mean(self.margins)
+        return mean_of(self.margins)
 
     @property
     def margin_interval(self) -> tuple[float, float] | None:
         """Its 95 % interval over seeds (Student's t); None for one seed."""
-        return _interval(self.margins)
+        return interval_of(self.margins)
 
     @property
     def entropy(self) -> float:
@@ -335,19 +335,21 @@ DERIVED = frozenset(
 """Fields of the stored form that are worked out anew when it is read."""
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean_of(values: Sequence[float]) -> float:
+    """The mean, summed exactly."""
     return math.fsum(values) / len(values)
 
 
 def _mean_lists(lists: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    return tuple(_mean(values) for values in zip(*lists, strict=True))
+    return tuple(mean_of(values) for values in zip(*lists, strict=True))
 
 
-def _interval(values: Sequence[float]) -> tuple[float, float] | None:
+def interval_of(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean over seeds (Student's t); None for one."""
     count = len(values)
     if count < 2:
         return None
-    mean = _mean(values)
+    mean = mean_of(values)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
     reach = (_T_975[count - 2] if count - 2 < len(_T_975) else 1.96) * deviation / math.sqrt(count)
     return mean - reach, mean + reach

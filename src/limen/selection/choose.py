@@ -13,7 +13,7 @@ from limen.activations.spec import spec_of
 from limen.errors import PlanError, SpecError
 from limen.selection.choice import TWO_LINES, Choice, Observation, two_lines
 from limen.selection.families import negative_slope
-from limen.selection.plan import RULES, Plan
+from limen.selection.plan import HARVESTED, RULES, Plan
 from limen.selection.search import places, soft_weights
 
 
@@ -67,6 +67,8 @@ def merge(plans: Iterable[Plan], *, rule: str | None = None) -> Plan:
     plans = list(plans)
     if not plans:
         raise PlanError("there is no plan to merge; give at least one.")
+    if any(plan.rule == HARVESTED for plan in plans):
+        raise PlanError("harvested plans are not merged; harvest all models together: limen.harvest([first, second]).")
     rule = rule or plans[0].rule
     _check_rule(rule)
     if len({tuple((site.path, tuple(site.specs.items())) for site in plan.sites) for plan in plans}) > 1:

@@ -13,12 +13,17 @@ from limen.errors import PlanError
 from limen.reading import read_whole
 from limen.selection.checks import Fields
 from limen.selection.choice import Choice
+from limen.selection.learned import disagreements, line
 
 FORMAT = "limen.plan"
-VERSION = 1
+VERSIONS = {1: ("largest", "grouped"), 2: ("harvested",)}
+"""The rules that came with each version. A plan is written in that of its rule, so that older readers read it."""
 LARGEST = 2**26
 """Bytes of a plan's file."""
-RULES = ("largest", "grouped")
+RULES = VERSIONS[1]
+"""By which a mixture's winner is chosen."""
+HARVESTED = "harvested"
+"""The rule of a plan that holds what activations have learned, and chose nothing."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class Plan:
 
     sites: tuple[Choice, ...]
     rule: str = "largest"
-    """``largest``: the largest single weight, as the paper; ``grouped``: two-line candidates count as one."""
+    """``largest``: the largest single weight, as the paper; ``grouped``: two-line candidates count as one;
+    ``harvested``: no choice, but learned values (:func:`limen.harvest`)."""
 
     @property
     def seeds(self) -> int:
@@ -57,10 +63,15 @@ class Plan:
         >>> limen.select(torch.nn.Sequential(limen.AdAct())).warnings()[-1][:25]
         'One seed cannot tell a ma'
         """
+        if self.rule == HARVESTED:
+            return [w for site in self.sites for w in disagreements(site)]
         one = "One seed cannot tell a margin from noise; select over several networks trained with different seeds."
         return [w for site in self.sites for w in site.warnings()] + ([one] if self.seeds == 1 else [])
 
     def __str__(self) -> str:
+        if self.rule == HARVESTED:
+            head = f"{_counted(len(self.sites), 'site')}, learned by {_counted(self.seeds, 'model')}"
+            return "\n".join([head, *(f"  {line(site)}" for site in self.sites), *self.warnings()])
         how = "the candidate with the largest weight" if self.rule == "largest" else "candidates of one shape grouped"
         lines = [f"{_counted(len(self.sites), 'site')}, {_counted(self.seeds, 'seed')}, {how}"]
         return "\n".join([*lines, *(f"  {site}" for site in self.sites), *self.warnings()])
@@ -72,7 +83,8 @@ class Plan:
         >>> limen.select(torch.nn.Sequential(limen.AdAct())).as_dict()["format"]
         'limen.plan'
         """
-        head = {"format": FORMAT, "version": VERSION, "rule": self.rule, "warnings": self.warnings()}
+        version = next(number for number, rules in VERSIONS.items() if self.rule in rules)
+        head = {"format": FORMAT, "version": version, "rule": self.rule, "warnings": self.warnings()}
         return {**head, "sites": [site.as_dict() for site in self.sites]}
 
     @classmethod
@@ -91,11 +103,15 @@ class Plan:
         if fields.text("format") != FORMAT:
             raise PlanError(f"{where} is not a plan: its format is {value['format']!r}, and {FORMAT!r} is read.")
         version = fields.whole("version")
-        if version != VERSION:
-            raise PlanError(f"{where} has version {version}, and this limen reads version {VERSION}; update limen.")
         rule = fields.text("rule")
-        if rule not in RULES:
-            raise PlanError(f"{where}: the rule {rule!r} is not one of {', '.join(RULES)}.")
+        rules = VERSIONS.get(version, ())
+        if not rules or (rule not in rules and any(rule in others for others in VERSIONS.values())):
+            raise PlanError(
+                f"{where} has version {version}, and this limen reads version 1, and 2 of harvested plans; update "
+                "limen."
+            )
+        if rule not in rules:
+            raise PlanError(f"{where}: the rule {rule!r} is not one of {', '.join(rules)}.")
         sites = tuple(Choice.from_dict(site, f"{where}, site {n}") for n, site in enumerate(fields.items("sites")))
         fields.nothing_else()
         if not sites or len({len(site.seeds) for site in sites}) > 1:

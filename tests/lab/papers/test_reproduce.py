@@ -177,11 +177,11 @@ def test_verdicts_on_orders():
     above, below, unclear = judged([0.010, 0.011, 0.012]), judged([-0.010, -0.011, -0.012]), judged([0.01, -0.02, 0.03])
     assert claims.verdict(0.003, above) == "confirmed"
     assert claims.verdict(0.003, below) == "contradicted"
-    assert claims.verdict(0.003, unclear) == "not detectable"
+    assert claims.verdict(0.003, unclear) == "undecided"
     assert claims.verdict(-0.003, below) == "confirmed"
     assert claims.verdict(-0.003, above) == "contradicted"
     assert claims.verdict(0.0, above) == "contradicted"
-    assert claims.verdict(0.0, unclear) == "not detectable"
+    assert claims.verdict(0.0, unclear) == "undecided"
     assert claims.verdict(0.003, judged([0.01])) == "not tested"
 
 
@@ -199,7 +199,7 @@ def test_verdicts_on_layers(tmp_path: Path):
     assert (first.verdict, second.verdict) == ("confirmed", "confirmed")
     assert "silu (0.510, 3 of 3 seeds)" in first.winner
     first, second = claims.layer_rows(chosen, Plan((tied, tied)))
-    assert first.verdict == "not detectable"
+    assert first.verdict == "undecided"
     other = choice(*({"relu": 0.6 + e, "silu": 0.2 - e, "mish": 0.2} for e in (0.0, 0.01, 0.02)))
     assert [row.verdict for row in claims.layer_rows(chosen, Plan((other, other)))] == ["contradicted"] * 2
     single = choice({"relu": 0.2, "silu": 0.5, "mish": 0.3})

@@ -97,6 +97,7 @@ EXAMPLES: dict[str, Any] = {
     "window": 7, "ignore_label": 3, "foreground": True, "intensity": (-160.0, 240.0), "orientation": "stored",
     "normal_class": "3", "split": "blocks", "data_dir": "sets", "network": "lstm",
     "activations": ("asau", "relu", "ash:z_k=1,alpha=2"), "baseline": "relu", "seeds": (0, 1, 2, 3), "epochs": 3,
+    "margin": 0.5, "max_seeds": 4,
     "protocol": "both", "batch_size": 32, "eval_batch_size": 10, "learning_rate": 1e-05, "activation_lr": 0.2,
     "weight_decay": 0.1, "image_size": (8, 9), "grey": True, "limit_train": 201, "limit_test": 20,
     "validation_fraction": 0.2, "test_fraction": 0.3, "split_seed": 1, "channels_last": True,

@@ -134,7 +134,7 @@ def test_a_newer_version_is_refused(file: str, here: Path, run: Command) -> None
 def test_newer_rows_and_plans_are_refused(here: Path, run: Command) -> None:
     newer(here / "rows/select/plan.json")
     assert (
-        f"rows/select/plan.json has version {VERSION + 1}, and this limen reads version 1"
+        f"rows/select/plan.json has version {VERSION + 1}, and this limen reads version 1, and 2 of harvested plans"
         in run("claims", "rows").sentence
     )
     newer(here / "rows/digits/study.json")

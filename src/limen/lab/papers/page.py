@@ -32,8 +32,9 @@ def _explanation(found: Sequence[Reproduction]) -> list[str]:
         f"is the best test {score} of any epoch, so the test set chooses the epoch; *honest* is the test {score} of "
         "the epoch that held-out training images chose. Both come from the same runs. Intervals are Student's t at 95 "
         "% over seeds, differences are paired by seed and corrected for the number of claims (Holm). **Confirmed** and "
-        "**contradicted** mean that the difference is detected in the published direction or against it; **not "
-        "detectable**, that the interval leaves both open. A layer's lead is that of the candidates named by the paper "
+        "**contradicted** mean that the difference is detected in the published direction or against it; "
+        "**equivalent**, that it is below half a point of what is in percent; **undecided**, that the seeds leave all "
+        "of it open. A layer's lead is that of the candidates named by the paper "
         "over the best of the others."
     )
 

@@ -1,7 +1,8 @@
-"""Published claims against measured runs: confirmed, not detectable, contradicted.
+"""Published claims against measured runs: confirmed, equivalent, undecided, contradicted.
 
 A published order of two networks is held against the paired differences over seeds; what was said about a layer,
-against the mixture's weights over seeds. "Not detectable" means that the interval leaves both open.
+against the mixture's weights over seeds. "Equivalent": they differ by less than the metric's margin. "Undecided": the
+seeds leave all of it open.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from limen.lab.metric import LEAD, Metric
 from limen.lab.numerals import fixed, plain
 from limen.lab.papers.recipe import Recipe
 from limen.lab.records import RunRecord
-from limen.lab.statistics import Comparison, Interval, correct
+from limen.lab.statistics import LEVEL, Comparison, Interval, correct, detectable, or_equivalent
 from limen.selection import Choice, Plan
 
 
@@ -54,6 +57,8 @@ class LayerRow:
     winner: str
     margin: str
     verdict: str
+    detectable: float = math.nan
+    """The smallest lead that so many seeds show in 80 of 100 studies."""
 
 
 def number_rows(recipe: Recipe, runs: Sequence[RunRecord]) -> list[NumberRow]:
@@ -93,7 +98,8 @@ def _differences(
     """By how much each pair differs in what is stored by a name, as text too; corrected together."""
     values = {network: by_seed(runs, network, name) for pair in pairs for network in pair}
     means = {network: measure.interval([*found.values()]).mean for network, found in values.items()}
-    found = correct([measure.compare(values[one], values[other]) for one, other in pairs])
+    compared = correct([measure.compare(values[one], values[other]) for one, other in pairs])
+    found = or_equivalent(compared, [measure.stored_margin] * len(pairs))
     texts = (plain(measure.mean_difference(c.difference, means[one])) for (one, _), c in zip(pairs, found, strict=True))
     return list(zip(texts, found, strict=True))
 
@@ -102,8 +108,10 @@ def verdict(ahead: float, found: Comparison) -> str:
     """Whether a measured difference bears out how much better a network is published to be (0: as good)."""
     if found.pairs < 2 or math.isnan(found.p):  # without a spread over seeds, or not finite
         return "not tested"
+    if found.verdict == "equivalent":
+        return "confirmed" if ahead == 0 else "equivalent"
     if found.verdict not in ("better", "worse"):
-        return "not detectable"
+        return "undecided"
     if ahead == 0:
         return "contradicted"
     return "confirmed" if (found.verdict == "better") == (ahead > 0) else "contradicted"
@@ -120,11 +128,14 @@ def layer_rows(recipe: Recipe, plan: Plan | None) -> list[LayerRow]:
             continue
         choice = plan.sites[index]
         named = row["candidates"].split("|")
-        found = LEAD.difference_interval(_leads(choice, named, least=row["claim"] == "least"))
+        leads = _leads(choice, named, least=row["claim"] == "least")
+        found = LEAD.difference_interval(leads)
         winner = f"{choice.winner} ({fixed(choice.share, 3)}, {round(choice.agreement * len(choice.seeds))} of "
         margin = plain(LEAD.mean_difference(found))
         winner += f"{len(choice.seeds)} seeds)"
-        rows.append(LayerRow(row["layer"], row["claim"], row["words"], winner, margin, lead_verdict(found)))
+        rows.append(
+            LayerRow(row["layer"], row["claim"], row["words"], winner, margin, lead_verdict(found), could_see(leads))
+        )
     return rows
 
 
@@ -143,7 +154,12 @@ def lead_verdict(found: Interval) -> str:
         return "not tested"
     if found.low > 0:
         return "confirmed"
-    return "contradicted" if found.high < 0 else "not detectable"
+    return "contradicted" if found.high < 0 else "undecided"
+
+
+def could_see(values: Sequence[float]) -> float:
+    """The smallest mean above 0 that so many values show in 80 of 100 studies, tested alone."""
+    return detectable(float(np.std(values, ddof=1)), len(values), 1 - LEVEL) if len(values) > 1 else math.nan
 
 
 def by_seed(runs: Sequence[RunRecord], network: str, metric: str) -> Mapping[int, float]:

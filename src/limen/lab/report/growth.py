@@ -8,8 +8,10 @@ from limen.lab.records import Asked
 from limen.lab.report.wording import listed
 
 
-def growth(asked: Sequence[Asked]) -> str:
+def growth(asked: Sequence[Asked], *, any_time: bool = False) -> str:
     """When a study was asked for what; empty where all of it was asked for at once.
+
+    ``any_time``: more seeds change nothing of what its verdicts are worth, though more activations do.
 
     >>> began = Asked(when="2026-11-28T10:12:35+00:00", activations=("relu", "ash"), seeds=(0, 1, 2))
     >>> growth([began])
@@ -23,9 +25,12 @@ def growth(asked: Sequence[Asked]) -> str:
     began, *later = asked
     when = f"on {_moment(began.when)}" if began.when else "before its dates were noted"
     parts = [f"It began {when} with {_what(began)}", *(f"on {_moment(one.when)} {_added(one)}" for one in later)]
+    told = f"This study grew. {'; '.join(parts)}."
+    if any_time and not any(one.activations for one in later):
+        return told
     return (
-        f"This study grew. {'; '.join(parts)}. Where more is asked for because of results that were seen, differences "
-        "that are none are found more often than the p values say."
+        f"{told} Where more is asked for because of results that were seen, differences that are none are found more "
+        "often than the p values say."
     )
 
 

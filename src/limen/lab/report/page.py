@@ -19,6 +19,7 @@ from limen.lab.report.figures.curves import curves
 from limen.lab.report.figures.examples import examples
 from limen.lab.report.figures.palette import Look, looks
 from limen.lab.report.figures.shapes import shape
+from limen.lab.report.method import method
 from limen.lab.report.selection import selection
 from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_table, sites, weight_table
 from limen.lab.report.wording import counted
@@ -63,6 +64,7 @@ def render(study: Contents) -> str:
         css=Markup((HERE / "style.css").read_text(encoding="utf-8")),
         verdict=verdict.paragraph(study),
         notices=verdict.notices(study),
+        method=method(study.settings, study.metric),
         facts=tables.facts(study),
         metric=study.metric,
         summary=tables.summary_lines(study),

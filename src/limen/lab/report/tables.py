@@ -9,6 +9,7 @@ from limen.lab.numerals import MISSING, between, fixed, probability, significant
 from limen.lab.records import TORCHS_RELU, CostRow, SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.wording import counted
+from limen.lab.statistics import word_of
 from limen.lab.tasks.registry import hidden_options
 
 BADGES = {
@@ -16,9 +17,11 @@ BADGES = {
     "better": ("better", "▲"),
     "worse": ("worse", "▼"),
     "no detectable difference": ("same", "≈"),
+    "equivalent": ("same", "≈"),
+    "undecided": ("open", "…"),
     "reference": ("reference", "·"),
 }
-"""CSS class and sign of each verdict; any other verdict is a reason why there was no test."""
+"""CSS class and sign of each verdict, by what it begins with; any other verdict is a reason why there was no test."""
 CLASSES_SHOWN = 20
 
 
@@ -32,6 +35,7 @@ class SummaryLine:
     difference: str
     difference_interval: str
     p: str
+    detectable: str
     verdict: str
     badge: str
     sign: str
@@ -51,7 +55,7 @@ def summary_lines(study: Contents) -> list[SummaryLine]:
 
 
 def _summary_line(row: SummaryRow, metric: Metric) -> SummaryLine:
-    badge, sign = BADGES.get(row.verdict, ("untested", "?"))
+    badge, sign = BADGES.get(word_of(row.verdict), ("untested", "?"))
     is_baseline = badge == "baseline"
     trained = badge != "reference"
     return SummaryLine(
@@ -63,6 +67,7 @@ def _summary_line(row: SummaryRow, metric: Metric) -> SummaryLine:
         if is_baseline
         else metric.difference_span(row.difference_low, row.difference_high, beside=row.mean),
         p=MISSING if is_baseline else probability(row.p_holm),
+        detectable=metric.detectable(row.detectable, beside=row.mean),
         verdict=row.verdict,
         badge=badge,
         sign=sign,
@@ -78,7 +83,9 @@ def _summary_line(row: SummaryRow, metric: Metric) -> SummaryLine:
 
 def _reference_line(row: CostRow) -> SummaryLine:
     """What the times are relative to; nothing was trained with it."""
-    nothing = dict.fromkeys(("mean", "interval", "difference", "difference_interval", "p", "runs"), MISSING)
+    nothing = dict.fromkeys(
+        ("mean", "interval", "difference", "difference_interval", "p", "detectable", "runs"), MISSING
+    )
     return SummaryLine(
         activation=row.activation,
         verdict="timed only",
@@ -132,7 +139,7 @@ def facts(study: Contents) -> list[str]:
     return [
         *(data.description or _images(study)),
         f"{whole(data.train)} training, {whole(data.validation)} validation, {whole(data.test)} test",
-        counted(len(settings.seeds), "seed"),
+        f"{'up to ' * (settings.max_seeds is not None)}{counted(len(settings.seeds), 'seed')}",
         counted(settings.epochs, "epoch"),
     ]
 

@@ -7,14 +7,18 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from limen.lab.metric import Metric
+from limen.lab.metric import NONE, Metric
 from limen.lab.numerals import MISSING, fixed, probability, whole
 from limen.lab.records import TORCHS_RELU, SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.growth import growth
+from limen.lab.report.looking import looked_at
 from limen.lab.report.wording import counted, listed
+from limen.lab.statistics import word_of
 
-TESTED = ("better", "worse", "no detectable difference")
+NOT_FOUND = "no detectable difference"
+DECIDED = ("better", "worse")
+TESTED = (*DECIDED, NOT_FOUND, "equivalent", "undecided")
 
 
 def paragraph(study: Contents) -> Markup:
@@ -22,7 +26,8 @@ def paragraph(study: Contents) -> Markup:
     if not any(math.isfinite(row.mean) for row in study.summary):
         nothing = "Every run failed; there is no result to compare." if study.runs else "Nothing was run yet."
         return Markup(nothing)
-    parts = (_opening, _differences, _undecided, _untested, _reference, _cost, _failures)
+    parts = (_opening, _differences, _not_found, _equivalent, _undecided, _could_see, _untested, _reference, _cost)
+    parts = (*parts, _failures)
     return Markup(" ").join(sentence for part in parts for sentence in part(study))
 
 
@@ -35,8 +40,9 @@ def notices(study: Contents) -> list[str]:
             f"Scaled down. This is the quick form of the recipe {study.recipe}: it shows that everything runs, and its "
             "numbers are not to be compared with the published ones."
         )
-    if grown := growth(study.asked):
+    if grown := growth(study.asked, any_time=settings.max_seeds is not None):
         found.append(grown)
+    found += looked_at(study.asked, settings, study.metric, study.runs)
     if settings.test_chooses:
         found.append(
             "The test set chose the epoch. Under the paper’s protocol every run reports its best epoch as judged "
@@ -78,20 +84,23 @@ def _opening(study: Contents) -> list[Markup]:
     if len(study.settings.seeds) == 1:
         single = "With one seed nothing can be tested: every number is a single draw, and any difference may be luck."
         return [Markup(single)]
-    if others and all(row.verdict == TESTED[2] for row in others):
+    if others and all(row.verdict == NOT_FOUND for row in others):
         none = Markup("Over {}, no activation differs detectably from {} in {}.")
         return [none.format(_seeds(study), _baseline(study), study.metric.tested)]
     return []
 
 
 def _seeds(study: Contents) -> str:
+    if study.settings.max_seeds is not None:
+        return f"up to {counted(max(row.runs for row in study.summary), 'seed')}"
     return counted(len(study.settings.seeds), "seed")
 
 
 def _differences(study: Contents) -> list[Markup]:
     """One sentence for each activation that is detectably better or worse, the best first."""
     goodness = study.metric.goodness
-    decided = sorted(_rows(study, lambda row: row.verdict in TESTED[:2]), key=lambda row: -goodness(row.difference))
+    found = _rows(study, lambda row: word_of(row.verdict) in DECIDED)
+    decided = sorted(found, key=lambda row: -goodness(row.difference))
     sentences = [_difference(row, study.metric) for row in decided]
     if sentences:
         sentences[0] = Markup("Over {}, {}").format(_seeds(study), sentences[0])
@@ -103,7 +112,7 @@ def _difference(row: SummaryRow, metric: Metric) -> Markup:
     size = f"{metric.value(abs(row.difference), beside=row.mean)} {metric.difference_unit}".rstrip()
     return Markup("{} is <strong>{}</strong> than {} by {} of {} ({}Holm-corrected p {}).").format(
         _name(row.activation),
-        row.verdict,
+        word_of(row.verdict),
         _name(row.baseline),
         size,
         metric.tested,
@@ -120,18 +129,75 @@ def _interval(row: SummaryRow, metric: Metric) -> str:
     return "" if span == MISSING else f"95\N{NO-BREAK SPACE}% interval {span}, "
 
 
-def _undecided(study: Contents) -> list[Markup]:
-    rows = _rows(study, lambda row: row.verdict == TESTED[2])
+def _not_found(study: Contents) -> list[Markup]:
+    rows = _rows(study, lambda row: row.verdict == NOT_FOUND)
     if not rows or len(rows) == len(_rows(study, lambda row: True)):
         return []
     return [Markup("No detectable difference from {} for {}.").format(_baseline(study), _names(rows))]
+
+
+def _equivalent(study: Contents) -> list[Markup]:
+    rows = _rows(study, lambda row: word_of(row.verdict) == "equivalent")
+    if not rows:
+        return []
+    return [Markup("Equivalent to {} within {}: {}.").format(_baseline(study), _margin(study), _names(rows))]
+
+
+def _undecided(study: Contents) -> list[Markup]:
+    """What has no verdict yet, each with what it would take."""
+    rows = _rows(study, lambda row: word_of(row.verdict) == "undecided")
+    if not rows:
+        return []
+    each = [
+        Markup("{} ({})").format(_name(row.activation), row.verdict.removeprefix("undecided").strip(" :()"))
+        for row in rows
+    ]
+    return [Markup("Undecided against {}: {}.").format(_baseline(study), Markup(listed(each)))]
+
+
+def _margin(study: Contents) -> str:
+    margin = study.settings.margin
+    return f"{margin:g} {study.metric.difference_unit}".rstrip() if margin is not None else MISSING
+
+
+def _could_see(study: Contents) -> list[Markup]:
+    """How large a difference must be for so many seeds to show it, where none was shown."""
+    open_rows = _rows(study, lambda row: word_of(row.verdict) in (NOT_FOUND, "undecided"))
+    metric = study.metric
+    rows = [row for row in open_rows if math.isfinite(row.detectable)]
+    if not rows:
+        return []
+    sizes = [Markup("{} ({})").format(_size(row, metric), _name(row.activation)) for row in rows]
+    text = Markup("{} show a difference in 80 of 100 studies from {} on").format(_as_many(rows), Markup(listed(sizes)))
+    blind = [row for row in rows if row.detectable > row.margin]
+    if blind:
+        text += Markup(": more than the {} that matter, so smaller ones could not have been seen").format(
+            _margin(study)
+        )
+    return [text + "."]
+
+
+def _size(row: SummaryRow, metric: Metric) -> str:
+    size = metric.detectable(row.detectable, beside=row.mean)
+    return f"{size} {metric.difference_unit}".rstrip() if size != NONE else "none"
+
+
+def _as_many(rows: Sequence[SummaryRow]) -> str:
+    """How many seeds the rows have, as a subject.
+
+    >>> from types import SimpleNamespace
+    >>> _as_many([SimpleNamespace(runs=3)]), _as_many([SimpleNamespace(runs=3), SimpleNamespace(runs=12)])
+    ('3 seeds', '3 to 12 seeds')
+    """
+    fewest, most = min(row.runs for row in rows), max(row.runs for row in rows)
+    return counted(most, "seed") if fewest == most else f"{fewest} to {counted(most, 'seed')}"
 
 
 def _untested(study: Contents) -> list[Markup]:
     """Activations without a test, by reason; a study of one seed has said so already."""
     if len(study.settings.seeds) == 1:
         return []
-    rows = _rows(study, lambda row: row.verdict not in TESTED)
+    rows = _rows(study, lambda row: word_of(row.verdict) not in TESTED)
     reasons = dict.fromkeys(row.verdict for row in rows)
     return [
         Markup("Not tested: {} ({}).").format(_names([row for row in rows if row.verdict == reason]), reason)

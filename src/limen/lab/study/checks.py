@@ -7,6 +7,7 @@ from limen.errors import SpecError
 from limen.lab import networks
 from limen.lab.option import as_device
 from limen.lab.settings import StudySettings
+from limen.lab.study.deciding import check_verdicts
 from limen.lab.tasks import registry
 from limen.lab.training import devices, loggers
 from limen.lab.training.task import Task
@@ -34,4 +35,5 @@ def check_task(task: Task, settings: StudySettings) -> None:
     registry.check_options(task, settings)
     devices.check(settings, divisible=task.divisible)
     loggers.require(settings.log)
+    check_verdicts(task.measure, settings)
     networks.find(settings.network, task.networks)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from limen.lab.fields import SelectFields, StudyFields
-from limen.lab.option import Option, of_seeds, options
+from limen.lab.option import AUTO, Option, of_seeds, options
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.study.store import Study
 from limen.lab.tasks import registry
@@ -46,7 +46,7 @@ def _words(settings: StudySettings, name: str, option: Option) -> Iterator[str]:
     if isinstance(value, bool):
         yield flag
         return
-    text = option.write(value)
+    text = AUTO if name == "seeds" and settings.max_seeds is not None else option.write(value)
     yield from (f"{flag}={text}",) if text.startswith("-") else (flag, text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from limen.lab.records import CostRow, EpochRow, Origin, RunRecord, failed_run
+from limen.lab.study.deciding import Deciding, wanted
 from limen.lab.study.listener import Listener
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.summary import summarise
@@ -13,6 +14,8 @@ from limen.memory import is_out_of_memory
 
 NO_MEMORY = "there was not enough memory"
 """How the failure of such a run begins."""
+FIXED = {"max_seeds": None}
+"""As if every seed were wanted."""
 LONGEST_REASON = 200
 """Characters."""
 Runner = Callable[[str, int, Callable[[EpochRow], None]], RunRecord]
@@ -29,20 +32,21 @@ def train_missing(
 ) -> None:
     """Train every run that the folder does not have; each is stored when it ends."""
     settings = experiment.settings
-    # Seeds outermost: an interrupted study has every activation for the seeds it has.
-    wanted = [(activation, seed) for seed in settings.seeds for activation in settings.activations]
     # All of them: what cannot be used is said before anything is trained.
-    done = {(run.activation, run.seed) for run in folder.read_runs(study.settings)}
-    missing = [pair for pair in wanted if pair not in done]
+    done = folder.read_runs(study.settings)
+    total = len(settings.activations) * len(settings.seeds)
+    agenda = Deciding(experiment.task, settings, [*done])
     notes = [f"not replaced, because it is called as a function: {call}" for call in unreached]
     listener.found(study)
-    listener.planned(len(wanted), len(wanted) - len(missing), notes)
-    for activation, seed in missing:
+    listener.planned(total, total - len(wanted(experiment.task, settings.model_copy(update=FIXED), done)), notes)
+    while (pair := agenda.next()) is not None:
+        activation, seed = pair
         listener.run_started(activation, seed)
         run = _run(run_one, activation, seed, listener).model_copy(update={"origin": study.origin})
         folder.write_run(run)
         runs = folder.read_runs(study.settings)
         folder.write_tables(runs, summarise(experiment.task, study.settings, runs, folder.read_costs()))
+        agenda.ended(run)
         listener.run_ended(run)
 
 

@@ -345,6 +345,9 @@ def _grown(known: Study, study: Study) -> Study:
     union = {
         "activations": tuple(dict.fromkeys([*before.activations, *now.activations])),
         "seeds": tuple(sorted({*before.seeds, *now.seeds})),
+        # What may be looked at after every seed stays so.
+        "margin": before.margin if now.margin is None else now.margin,
+        "max_seeds": max((most for most in (before.max_seeds, now.max_seeds) if most is not None), default=None),
     }
     activations = [name for name in now.activations if name not in before.activations]
     seeds = [seed for seed in now.seeds if seed not in before.seeds]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from limen.lab.records import CostRow, RunRecord, SummaryRow
 from limen.lab.settings import StudySettings
-from limen.lab.statistics import correct
+from limen.lab.statistics import Comparison, always_interval, correct, decide, decide_sequentially
 from limen.lab.training.task import Task
 
 REFERENCE = "reference"
@@ -20,9 +21,11 @@ def summarise(
     """One row an activation: mean and interval, paired difference to the baseline, corrected p, verdict, cost."""
     measure = task.measure
     by_seed = {name: _metric_by_seed(runs, name, measure.on_test) for name in settings.activations}
-    others = [name for name in settings.activations if name != settings.baseline]
-    compared = correct([measure.compare(by_seed[name], by_seed[settings.baseline]) for name in others])
-    comparisons = dict(zip(others, compared, strict=True))
+    comparisons = compared(task, settings, runs)
+    if settings.max_seeds is not None:
+        comparisons = {
+            name: replace(one, difference=always_interval(one.differences)) for name, one in comparisons.items()
+        }
     cost_of = {row.activation: row for row in costs}
     rows = []
     for name in settings.activations:
@@ -44,6 +47,9 @@ def summarise(
                 p=comparison.p if comparison else math.nan,
                 p_holm=comparison.p_holm if comparison else math.nan,
                 verdict=comparison.verdict if comparison else "baseline",
+                detectable=measure.in_its_unit(comparison.detectable) if comparison else math.nan,
+                margin=math.nan if settings.margin is None or not comparison else settings.margin,
+                p_equivalence=comparison.p_equivalence if comparison else math.nan,
                 ms_ratio=price.ratio if price else math.nan,
                 ms_ratio_low=price.ratio_low if price else math.nan,
                 ms_ratio_high=price.ratio_high if price else math.nan,
@@ -54,6 +60,31 @@ def summarise(
         )
     baseline = measure.interval([*by_seed[settings.baseline].values()]).mean
     return (*rows, *_reference_rows(task, settings.baseline, runs, baseline))
+
+
+def compared(task: Task, settings: StudySettings, runs: Sequence[RunRecord]) -> dict[str, Comparison]:
+    """Each activation but the baseline against it, judged as the settings ask."""
+    measure = task.measure
+    others = [name for name in settings.activations if name != settings.baseline]
+    by_seed = {name: _metric_by_seed(runs, name, measure.on_test) for name in settings.activations}
+    if settings.max_seeds is not None:
+        by_seed |= {name: _in_order(settings, runs, name, by_seed[name]) for name in others}
+    found = [measure.compare(by_seed[name], by_seed[settings.baseline]) for name in others]
+    if settings.margin is None:
+        return dict(zip(others, correct(found), strict=True))
+    judge = decide if settings.max_seeds is None else decide_sequentially
+    judged = judge(found, measure.as_stored(settings.margin), f"{settings.margin:g}")
+    return dict(zip(others, judged, strict=True))
+
+
+def _in_order(
+    settings: StudySettings, runs: Sequence[RunRecord], activation: str, by_seed: Mapping[int, float]
+) -> dict[int, float]:
+    """The values of seeds before the first whose runs are to come, so that the order in which runs end has no say."""
+    done = {(run.activation, run.seed) for run in runs}
+    pending = (seed for seed in settings.seeds if not {(activation, seed), (settings.baseline, seed)} <= done)
+    end = next(pending, math.inf)
+    return {seed: value for seed, value in by_seed.items() if seed < end}
 
 
 def _reference_rows(task: Task, baseline: str, runs: Sequence[RunRecord], mean: float) -> list[SummaryRow]:

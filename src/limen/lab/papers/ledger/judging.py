@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from limen.errors import StudyError
-from limen.lab.metric import WEIGHT, Metric
+from limen.lab.metric import LEAD, NONE, WEIGHT, Metric
 from limen.lab.numerals import plain
 from limen.lab.papers import recipe as recipes
 from limen.lab.papers import verdicts as published
@@ -20,8 +20,9 @@ from limen.lab.report.wording import listed
 from limen.lab.statistics import Interval
 from limen.lab.study.rows import Rows
 
-CONFIRMED, OPEN, CONTRADICTED, NOT_TESTED = "confirmed", "not detectable", "contradicted", "not tested here"
-VERDICTS = (CONFIRMED, OPEN, CONTRADICTED, NOT_TESTED)
+CONFIRMED, EQUIVALENT, OPEN = "confirmed", "equivalent", "undecided"
+CONTRADICTED, NOT_TESTED = "contradicted", "not tested here"
+VERDICTS = (CONFIRMED, EQUIVALENT, OPEN, CONTRADICTED, NOT_TESTED)
 BETTER = 1.0
 """By how much a network is expected to be better where the paper gives a direction and no number."""
 
@@ -41,6 +42,8 @@ class Entry:
     """The same measured as the papers measure, by the best test epoch; empty where it is not noted."""
     verdict_as_the_paper: str = ""
     why: str = ""
+    beside: str = ""
+    """What belongs to the verdict: within what it is equivalent, or what could have been seen where it is undecided."""
 
     def as_dict(self) -> dict[str, Any]:
         """The flat form for programs."""
@@ -138,7 +141,28 @@ def _order(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str
         "as_the_paper": _said(paper),
         "verdict_as_the_paper": paper_verdict if any(one.found.pairs for one in paper) else "",
         "why": _joined(_not_run(claim, missing, some=bool(tested)), _no_test(flat)),
+        "beside": _beside(verdict, honest),
     }
+
+
+def _beside(verdict: str, measured: Sequence[Measured]) -> str:
+    """The margin of an equivalence, or the least that could have been seen of what is open."""
+    metric = measured[0].pair.metric
+    if verdict == EQUIVALENT:
+        return f"within {metric.margin:g} {metric.difference_unit}".rstrip()
+    if verdict != OPEN:
+        return ""
+    still_open = [one for one in measured if one.found.verdict not in ("better", "worse", "equivalent")]
+    return _could_see(metric, [one.found.detectable for one in still_open], beside=measured[0].one.mean)
+
+
+def _could_see(metric: Metric, sizes: Sequence[float], beside: float = math.nan) -> str:
+    """The smallest difference that so many seeds show, of several the largest; empty where none is known."""
+    known = [size for size in sizes if math.isfinite(size)]
+    if not known:
+        return ""
+    size = metric.detectable(metric.in_its_unit(max(known)), beside)
+    return f"could have seen {size} {metric.difference_unit}".rstrip() if size != NONE else "could have seen nothing"
 
 
 def _not_run(claim: Claim, missing: Sequence[str], *, some: bool) -> str:
@@ -155,7 +179,7 @@ def _no_test(flat: Sequence[str]) -> str:
 
 def _together(claim: Claim, recipe: Recipe, measured: Sequence[Measured]) -> str:
     single = [published.verdict(_expected(claim, one.pair.other, recipe), one.found) for one in measured]
-    for verdict in (CONTRADICTED, "not tested", OPEN):
+    for verdict in (CONTRADICTED, "not tested", OPEN, EQUIVALENT):
         if verdict in single:
             return NOT_TESTED if verdict == "not tested" else verdict
     return CONFIRMED
@@ -198,9 +222,11 @@ def _value(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str
         "as_the_paper": metric.mean(paper),
         "verdict_as_the_paper": _reaches(paper, claim, metric, len(noted)),
     }
+    verdict = _reaches(honest, claim, metric, len(values))
     return {
         "honest": metric.mean(honest) if values else "",
-        "verdict": _reaches(honest, claim, metric, len(values)),
+        "verdict": verdict,
+        "beside": _could_see(metric, [published.could_see(values)], honest.mean) if verdict == OPEN else "",
         "seeds": len(values),
         "why": "" if len(values) > 1 else f"fewer than 2 seeds of {claim.one} are stored",
         **(found_paper if noted else {}),
@@ -219,7 +245,8 @@ def _reaches(found: Interval, claim: Claim, metric: Metric, seeds: int) -> str:
 def _layer(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str, Any]:
     for row in published.layer_rows(recipe, measurements.rows.plan):
         if int(row.layer) in claim.layers and row.claim == claim.extreme:
-            return _lead(f"largest {row.winner}; lead of the named {row.margin}", row.verdict, measurements)
+            text = f"largest {row.winner}; lead of the named {row.margin}"
+            return _lead(text, row.verdict, LEAD, row.detectable, measurements)
     return {"why": "no weights are stored"}
 
 
@@ -239,10 +266,11 @@ def _share(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str
     farthest, word = (min, "least") if above else (max, "largest")
     seeds = range(len(sites[0].seeds))
     weights = [farthest(s.seeds[seed].weights[name] for s in sites for name in claim.candidates) for seed in seeds]
-    found = WEIGHT.difference_interval([(value - equal) if above else (equal - value) for value in weights])
+    ahead = [(value - equal) if above else (equal - value) for value in weights]
+    found = WEIGHT.difference_interval(ahead)
     share = WEIGHT.mean(WEIGHT.interval(weights))
     text = f"the {word} of them weighs {share}, an equal share is {WEIGHT.value(equal)}"
-    return _lead(text, published.lead_verdict(found), measurements)
+    return _lead(text, published.lead_verdict(found), WEIGHT, published.could_see(ahead), measurements)
 
 
 def _depth(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str, Any]:
@@ -252,11 +280,11 @@ def _depth(claim: Claim, recipe: Recipe, measurements: Measurements) -> dict[str
         return {"why": "no weights are stored"}
     first, last = sites[0], sites[-1]
     (name,) = claim.candidates
-    rise = WEIGHT.difference_interval(
-        [b.weights[name] - a.weights[name] for a, b in zip(first.seeds, last.seeds, strict=True)]
-    )
+    rises = [b.weights[name] - a.weights[name] for a, b in zip(first.seeds, last.seeds, strict=True)]
+    rise = WEIGHT.difference_interval(rises)
     ends = f"{name} from {WEIGHT.value(first.weights[name])} to {WEIGHT.value(last.weights[name])}"
-    return _lead(f"{ends}: {plain(WEIGHT.mean_difference(rise))}", published.lead_verdict(rise), measurements)
+    text = f"{ends}: {plain(WEIGHT.mean_difference(rise))}"
+    return _lead(text, published.lead_verdict(rise), WEIGHT, published.could_see(rises), measurements)
 
 
 def _sites(claim: Claim, measurements: Measurements) -> list[Any]:
@@ -265,12 +293,13 @@ def _sites(claim: Claim, measurements: Measurements) -> list[Any]:
     return [sites[layer - 1] for layer in claim.layers] if sites and max(claim.layers) <= len(sites) else []
 
 
-def _lead(text: str, verdict: str, measurements: Measurements) -> dict[str, Any]:
+def _lead(text: str, verdict: str, metric: Metric, detectable: float, measurements: Measurements) -> dict[str, Any]:
     tested = verdict != "not tested"
     plan = measurements.rows.plan
     return {
         "honest": text,
         "verdict": verdict if tested else NOT_TESTED,
+        "beside": _could_see(metric, [detectable]) if verdict == OPEN else "",
         "seeds": plan.seeds if plan else 0,
         "why": "" if tested else "fewer than 2 seeds are stored",
     }

@@ -13,7 +13,7 @@ from limen.lab.numerals import plain
 from limen.lab.papers.ledger.claim import Claim
 from limen.lab.papers.verdicts import by_seed
 from limen.lab.records import RunRecord
-from limen.lab.statistics import Comparison, Interval, correct
+from limen.lab.statistics import Comparison, Interval, correct, or_equivalent
 from limen.lab.study.rows import Rows
 
 
@@ -88,7 +88,8 @@ class Measurements:
     def _measured(self, stored: Callable[[Metric], str]) -> Mapping[Pair, Measured]:
         pairs = list(dict.fromkeys(pair for claim in self.claims for pair in self.pairs(claim)))
         values = {pair: self._values(pair, stored(pair.metric)) for pair in pairs}
-        found = correct([pair.metric.compare(one, other) for pair, (one, other) in values.items()])
+        compared = correct([pair.metric.compare(one, other) for pair, (one, other) in values.items()])
+        found = or_equivalent(compared, [pair.metric.stored_margin for pair in pairs])
         means = ([pair.metric.interval([*of.values()]) for of in values[pair]] for pair in pairs)
         return {pair: Measured(pair, one, *both) for pair, one, both in zip(pairs, found, means, strict=True)}
 

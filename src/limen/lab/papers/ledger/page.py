@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from limen.lab.papers.ledger.claim import Ledger
-from limen.lab.papers.ledger.judging import VERDICTS, Entry
+from limen.lab.papers.ledger.judging import EQUIVALENT, VERDICTS, Entry
 from limen.lab.report.growth import growth
 from limen.lab.report.markdown import paragraph, table
 from limen.lab.report.wording import counted
@@ -17,14 +17,17 @@ EXPLANATION = """\
 Every claim of the four papers that we know of, what tests it here, and what the stored rows say. Made by `limen claims
 --markdown`; the rows lie in [rows/](rows/), written by `limen report DIR --store docs/results/rows`.
 
-**Confirmed** and **contradicted** mean that a difference is detected in the claimed direction or against it; **not
-detectable**, that the interval leaves both open; **not tested here** says why. A claim is tested on the data that are
-here, seldom the paper's own, at the scale that its row names; a verdict holds for that scale.
+**Confirmed** and **contradicted** mean that a difference is detected in the claimed direction or against it;
+**equivalent**, that there is none as large as the margin named beside it (half a point of what is in percent);
+**undecided**, that the seeds leave all of it open, with the smallest difference that they show in 80 of 100 studies,
+after the correction; **not tested here** says why. A claim is tested on the data that are here, seldom the paper's own,
+at the scale that its row names; a verdict holds for that scale.
 
 Numbers are means over seeds with 95 % intervals (Student's t); differences are paired by seed, and the p values of all
-comparisons that the claims of one recipe need are corrected together (Holm). *Honest*: the test score of the epoch that
-held-out examples chose. *As the paper*: the best test score of any epoch, so that the test set chooses. Weights of
-layers are judged by their intervals, one layer at a time. Accuracies and other fractions are in percent and points.
+comparisons that the claims of one recipe need are corrected together (Holm), and those of their equivalence (two
+one-sided tests) among themselves. *Honest*: the test score of the epoch that held-out examples chose. *As the paper*:
+the best test score of any epoch, so that the test set chooses. Weights of layers are judged by their intervals, one
+layer at a time. Accuracies and other fractions are in percent and points.
 
 Claims about epochs compare after how many of them two networks first have the held-out loss that both reach. Claims
 about a formula are computed, without data, whenever this page is made; they are counted apart.
@@ -71,9 +74,16 @@ def _row(entry: Entry) -> tuple[str, ...]:
     by = "the formula" if claim.kind == "formula" else f"`{claim.recipe}`" if claim.recipe else ""
     seeds = counted(entry.seeds, "seed") if entry.seeds else ""
     tested = "; ".join(part for part in (by, entry.scale, seeds) if part)
-    verdict = f"**{entry.verdict}**" + (f": {entry.why}" if entry.why else "")
+    verdict = f"**{entry.verdict}**{_after(entry)}" + (f": {entry.why}" if entry.why else "")
     said = f'<a id="{claim.id}"></a>{claim.words} ({claim.source})'
     return said, entry.published, tested, entry.honest, verdict, entry.as_the_paper, entry.verdict_as_the_paper
+
+
+def _after(entry: Entry) -> str:
+    """What belongs to the verdict, behind it."""
+    if not entry.beside:
+        return ""
+    return f" {entry.beside}" if entry.verdict == EQUIVALENT else f", {entry.beside}"
 
 
 def _studies(entries: Sequence[Entry], studies: Sequence[Rows]) -> list[str]:
