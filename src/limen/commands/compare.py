@@ -29,6 +29,8 @@ def compare(
     share_the_processor()
     from limen.commands import study
     from limen.lab.settings import StudySettings
-    from limen.lab.study import compare as comparing
 
-    study.run(comparing.compare, StudySettings, given, out, as_json)
+    settings = study.checked(StudySettings, given)
+    from limen.lab.study import compare as comparing  # with torch
+
+    study.run(comparing.compare, settings, out, as_json)

@@ -30,6 +30,8 @@ def select(
     share_the_processor()
     from limen.commands import study
     from limen.lab.settings import SelectSettings
-    from limen.lab.study import select as selecting
 
-    study.run(selecting.select, SelectSettings, given, out, as_json)
+    settings = study.checked(SelectSettings, given)
+    from limen.lab.study import select as selecting  # with torch
+
+    study.run(selecting.select, settings, out, as_json)

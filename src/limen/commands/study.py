@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from limen.commands.common import command_line, show
 from limen.commands.options import read
-from limen.commands.progress import ProgressListener
 from limen.errors import SpecError
+from limen.lab.declaration import Declaration
 from limen.lab.option import options
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
-from limen.lab.study.result import Result
-from limen.lab.tasks import registry
-from limen.lab.training.task import Task
+from limen.lab.study.foreseeing import foresee
+from limen.lab.tasks import declared
+
+if TYPE_CHECKING:
+    from limen.lab.study.result import Result
 
 
-def run(
-    study: Callable[..., Result], kind: type[StudySettings], given: Mapping[str, Any], out: Path | None, as_json: bool
-) -> None:
-    """Run a study with the options that were given, and print what it came to."""
-    task = registry.find(given["task"])
-    settings = validated(kind, given, task)
+def checked(kind: type[StudySettings], given: Mapping[str, Any]) -> StudySettings:
+    """Settings from options; what is mistyped is said before torch is imported, which only the device needs."""
+    task = declared.find(given["task"])
+    foresee(task, validated(kind, {**given, "device": "cpu"}, task))
+    return validated(kind, given, task)
+
+
+def run(study: Callable[..., Result], settings: StudySettings, out: Path | None, as_json: bool) -> None:
+    """Run a study, and print what it came to."""
+    from limen.commands.progress import ProgressListener
+
+    task, kind = declared.find(settings.task), type(settings)
     prefix = "select-" if kind is SelectSettings else ""
     out = out or Path("runs") / f"{prefix}{folder_name(settings.data, settings.network)}"
     with ProgressListener(task, settings) as listener:
@@ -32,7 +40,7 @@ def run(
     show(result, as_json)
 
 
-def validated(kind: type[StudySettings], given: Mapping[str, Any], task: Task) -> StudySettings:
+def validated(kind: type[StudySettings], given: Mapping[str, Any], task: Declaration) -> StudySettings:
     """Settings from options; a value out of range is named as its option."""
     values = read(kind, given, task.defaults)
     if kind is SelectSettings:

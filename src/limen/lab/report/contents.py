@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from limen.lab.declaration import Declaration
 from limen.lab.metric import Metric
 from limen.lab.records import Asked, CostRow, DataFacts, RunRecord, SummaryRow
 from limen.lab.settings import StudySettings
-from limen.lab.training.task import Task
 from limen.selection import Plan
 
 
@@ -15,7 +15,7 @@ from limen.selection import Plan
 class Contents:
     """Everything the page shows. Every tuple may be empty, and any number may be NaN."""
 
-    task: Task
+    task: Declaration
     settings: StudySettings
     data: DataFacts
     environment: dict[str, str]

@@ -9,7 +9,7 @@ from limen.lab.numerals import MISSING, between, fixed, probability, significant
 from limen.lab.records import TORCHS_RELU, CostRow, SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.wording import counted
-from limen.lab.tasks.registry import hidden_options
+from limen.lab.tasks.declared import hidden_options
 
 BADGES = {
     "baseline": ("baseline", "—"),

@@ -27,6 +27,7 @@ from typing_extensions import Self
 from limen.errors import PlanError, StudyError
 from limen.lab.records import Asked, CostRow, DataFacts, Origin, Record, RunRecord, SummaryRow
 from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
+from limen.lab.tasks import declared
 from limen.reading import read_whole
 from limen.selection import Plan
 
@@ -273,9 +274,7 @@ def check_metrics(run: RunRecord, task: str, where: str, remedy: str) -> None:
     Raises:
         StudyError: naming where it stands.
     """
-    from limen.lab.tasks import registry  # all tasks, which who only writes a file does not wait for
-
-    refused = registry.find(task).refused(run.metrics) if run.status == "finished" else ""
+    refused = declared.find(task).refused(run.metrics) if run.status == "finished" else ""
     if refused:
         raise StudyError(f"{where} cannot be used: of a finished run {refused}; {remedy}.")
 

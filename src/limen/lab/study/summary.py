@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from limen.lab.declaration import Declaration
 from limen.lab.records import CostRow, RunRecord, SummaryRow
 from limen.lab.settings import StudySettings
 from limen.lab.statistics import correct
-from limen.lab.training.task import Task
 
 REFERENCE = "reference"
 """The verdict of a row that is no activation."""
 
 
 def summarise(
-    task: Task, settings: StudySettings, runs: Sequence[RunRecord], costs: Sequence[CostRow]
+    task: Declaration, settings: StudySettings, runs: Sequence[RunRecord], costs: Sequence[CostRow]
 ) -> tuple[SummaryRow, ...]:
     """One row an activation: mean and interval, paired difference to the baseline, corrected p, verdict, cost."""
     measure = task.measure
@@ -56,7 +56,7 @@ def summarise(
     return (*rows, *_reference_rows(task, settings.baseline, runs, baseline))
 
 
-def _reference_rows(task: Task, baseline: str, runs: Sequence[RunRecord], mean: float) -> list[SummaryRow]:
+def _reference_rows(task: Declaration, baseline: str, runs: Sequence[RunRecord], mean: float) -> list[SummaryRow]:
     """What needs no network, beside the activations; it is the same in every run, and takes part in no test."""
     name = task.measure.of_reference
     value = next((run.metrics[name] for run in runs if name in run.metrics), None)

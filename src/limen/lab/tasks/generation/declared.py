@@ -1,0 +1,26 @@
+"""Generation, as far as it is known without torch."""
+
+from __future__ import annotations
+
+from limen.lab.declaration import Declaration
+from limen.lab.metric import NOT_NEGATIVE, Metric
+from limen.lab.networks.catalogue import Catalogue
+
+HERE = "limen.lab.tasks.generation"
+
+
+class Generation(Declaration):
+    """Two networks against each other; the distance of generated from real images decides, and lower is better."""
+
+    name = "generation"
+    about = "images like those of a folder, an archive, or a built-in set"
+    measure = Metric("small_fid", "small FID", higher_is_better=False, bounds=NOT_NEGATIVE)
+    metrics = (measure,)
+    networks = Catalogue(
+        {
+            "dcgan": f"{HERE}.dcgan:DCGAN",
+        }
+    )
+    options = frozenset({"image_size", "grey", "channels_last"})
+    observed = 100
+    reference = "training images"
