@@ -7,11 +7,12 @@ from importlib import import_module
 from typing import Any
 
 
-def attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a package whose names lie in these of its modules.
+def attributes(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a package whose names lie in these of its modules.
 
-    >>> attributes("limen", {"suggest": "errors"})("suggest")("asua", ["asau"])
-    "Did you mean 'asau'?"
+    >>> getter, names = attributes("limen", {"suggest": "errors"})
+    >>> getter("suggest")("asua", ["asau"]), names()
+    ("Did you mean 'asau'?", ['suggest'])
     """
 
     def find(name: str) -> Any:
@@ -19,4 +20,4 @@ def attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(f"{package}.{homes[name]}"), name)
 
-    return find
+    return find, lambda: sorted(homes)

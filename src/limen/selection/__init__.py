@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from limen.selection.search import set_temperature_ as set_temperature_
     from limen.selection.search import soft_weights as soft_weights
 else:
-    __getattr__ = attributes(
+    __getattr__, __dir__ = attributes(
         __name__,
         {
             **dict.fromkeys(("apply_", "bake_"), "bake"),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from limen.lab.data.named import names
     from limen.lab.data.source import load
 else:
-    __getattr__ = attributes(
+    __getattr__, __dir__ = attributes(
         __name__,
         {
             **dict.fromkeys(("Data", "Progress", "Samples", "evenly", "fingerprint"), "base"),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from limen.lab.networks.factory import build, construct, described, find
     from limen.lab.networks.layers import ImageShape
 else:
-    __getattr__ = attributes(
+    __getattr__, __dir__ = attributes(
         __name__,
         {
             "NETWORKS": "catalogue",

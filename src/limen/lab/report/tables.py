@@ -20,6 +20,8 @@ BADGES = {
 }
 """CSS class and sign of each verdict; any other verdict is a reason why there was no test."""
 CLASSES_SHOWN = 20
+MOST_LISTED = 100
+"""Seeds or activations of the settings that are listed."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,8 @@ def _setting(value: object) -> str:
         return MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list) and len(value) > MOST_LISTED:
+        return f"{value[0]}, {value[1]}, … {value[-1]} ({whole(len(value))})"
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return str(value)

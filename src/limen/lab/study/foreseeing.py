@@ -12,10 +12,10 @@ from limen.lab.tasks import declared
 
 def foresee(task: Declaration, settings: StudySettings) -> None:
     """Raise for a name of an activation, of a network or of data that does not exist, and for an option too many."""
-    searching = isinstance(settings, SelectSettings)
-    specs = (*settings.candidates, settings.baseline) if searching else settings.activations
-    check_specs(specs)
-    if not searching:
+    if isinstance(settings, SelectSettings):
+        check_specs((*settings.candidates, settings.baseline))
+    else:
+        check_specs(settings.activations)
         check_list(settings)
     check_task(task, settings)
     task.look(settings)

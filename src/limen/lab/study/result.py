@@ -15,6 +15,7 @@ from limen.lab.records import CostRow, RunRecord, SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.study.command import whole_command
+from limen.lab.study.condensing import Condensed
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.summary import summarise
 from limen.lab.tasks import declared
@@ -45,7 +46,8 @@ def conclude(task: Declaration, folder: StudyFolder, study: Study) -> Result:
     """Summarise what is stored, and write the tables and the report."""
     from limen.lab.report.page import render  # with Matplotlib, which takes a second to import
 
-    runs, costs = folder.read_runs(study.settings), folder.read_costs()
+    kept = Condensed(folder.count_runs(), len(study.settings.activations))
+    runs, costs = folder.read_runs(study.settings, kept), folder.read_costs()
     summary = summarise(task, study.settings, runs, costs)
     folder.write_tables(runs, summary)
     plan = searched_plan(runs)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from limen.lab.records import CostRow, EpochRow, Origin, RunRecord, failed_run
+from limen.lab.study.condensing import bare
 from limen.lab.study.listener import Listener
 from limen.lab.study.store import Study, StudyFolder
-from limen.lab.study.summary import summarise
+from limen.lab.study.tables import Tables
 from limen.lab.training.experiment import Experiment
 from limen.memory import is_out_of_memory
 
@@ -32,18 +33,19 @@ def train_missing(
     # Seeds outermost: an interrupted study has every activation for the seeds it has.
     wanted = [(activation, seed) for seed in settings.seeds for activation in settings.activations]
     # All of them: what cannot be used is said before anything is trained.
-    done = {(run.activation, run.seed) for run in folder.read_runs(study.settings)}
+    stored = folder.read_runs(study.settings, bare)
+    done = {(run.activation, run.seed) for run in stored}
     missing = [pair for pair in wanted if pair not in done]
     notes = [f"not replaced, because it is called as a function: {call}" for call in unreached]
     listener.found(study)
     listener.planned(len(wanted), len(wanted) - len(missing), notes)
-    for activation, seed in missing:
-        listener.run_started(activation, seed)
-        run = _run(run_one, activation, seed, listener).model_copy(update={"origin": study.origin})
-        folder.write_run(run)
-        runs = folder.read_runs(study.settings)
-        folder.write_tables(runs, summarise(experiment.task, study.settings, runs, folder.read_costs()))
-        listener.run_ended(run)
+    with Tables(experiment.task, study, folder, stored) as tables:
+        for activation, seed in missing:
+            listener.run_started(activation, seed)
+            run = _run(run_one, activation, seed, listener).model_copy(update={"origin": study.origin})
+            folder.write_run(run)
+            tables.add(run)
+            listener.run_ended(run)
 
 
 def keep_costs(folder: StudyFolder, measure: Callable[[], Iterable[CostRow]], origin: Origin) -> None:

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,9 +68,11 @@ class Study(BaseModel):
             named = ", ".join(settings.activations)
             raise ValueError(f"the baseline {settings.baseline!r} is not among the activations {named}")
         for what, given in (("activation", settings.activations), ("seed", settings.seeds)):
-            twice = next((one for one in given if given.count(one) > 1), None)
-            if twice is not None:
-                raise ValueError(f"the {what} {twice!r} is named twice")
+            seen: set[str | int] = set()
+            for one in given:
+                if one in seen:
+                    raise ValueError(f"the {what} {one!r} is named twice")
+                seen.add(one)
         return self
 
     @property
@@ -81,15 +83,19 @@ class Study(BaseModel):
 
     def other_than(self, origin: Origin | None) -> str:
         """How it differs from the study that something was made for; empty where it does not."""
-        if origin is None:
-            return ""
-        mine = self.origin
-        for name, value in origin.settings.items():
-            if name in mine.settings and mine.settings[name] != value:
-                return f"{name.replace('_', ' ')} {value!r}, where study.json says {mine.settings[name]!r}"
-        if origin.fingerprint != mine.fingerprint:
-            return f"data of fingerprint {origin.fingerprint[:12]}, where study.json says {mine.fingerprint[:12]}"
+        return _difference(self.origin, self.origin if origin is None else origin)
+
+
+def _difference(mine: Origin, origin: Origin) -> str:
+    """How the study that something was made for differs from mine; empty where it does not."""
+    if mine == origin:
         return ""
+    for name, value in origin.settings.items():
+        if name in mine.settings and mine.settings[name] != value:
+            return f"{name.replace('_', ' ')} {value!r}, where study.json says {mine.settings[name]!r}"
+    if origin.fingerprint != mine.fingerprint:
+        return f"data of fingerprint {origin.fingerprint[:12]}, where study.json says {mine.fingerprint[:12]}"
+    return ""
 
 
 class _Costs(Record):
@@ -200,9 +206,10 @@ class StudyFolder:
         Raises:
             StudyError: if it cannot be read, or is another run's, or another study's.
         """
-        return self._read_run(activation, seed, self.read_study())
+        study = self.read_study()
+        return self._read_run(activation, seed, study.origin if study else None)
 
-    def _read_run(self, activation: str, seed: int, study: Study | None) -> RunRecord | None:
+    def _read_run(self, activation: str, seed: int, mine: Origin | None) -> RunRecord | None:
         path = self.run_path(activation, seed)
         if not path.exists():
             return None
@@ -212,23 +219,38 @@ class StudyFolder:
                 f"{path} holds a run of {run.activation!r} with seed {run.seed}, and by its name it must be of "
                 f"{activation!r} with seed {seed}; delete it to make it anew."
             )
-        _check_belongs(path, run.origin, study)
+        _check_belongs(path, run.origin, mine)
         if run.plan is not None:
             _check_plan(path, run.plan)
         return run
 
-    def read_runs(self, settings: StudySettings) -> tuple[RunRecord, ...]:
+    def read_runs(
+        self, settings: StudySettings, keep: Callable[[RunRecord], RunRecord] = lambda run: run
+    ) -> tuple[RunRecord, ...]:
         """All runs that are done, by activation in the order of the settings and then by seed.
+
+        Args:
+            settings: whose activations and seeds.
+            keep: what of each is kept, where all of many would fill the memory; every one is checked whole before.
 
         Raises:
             StudyError: as :meth:`read_run`, and if a finished run has not the metrics of the task.
         """
         study = self.read_study()
-        pairs = [(activation, seed) for activation in settings.activations for seed in settings.seeds]
-        found = {pair: run for pair in pairs if (run := self._read_run(*pair, study)) is not None}
-        for pair, run in found.items():
-            check_metrics(run, settings.task, str(self.run_path(*pair)), "delete it to make it anew")
-        return tuple(found.values())
+        mine, found = study.origin if study else None, []
+        for activation in settings.activations:
+            for seed in settings.seeds:
+                run = self._read_run(activation, seed, mine)
+                if run is not None:
+                    where = str(self.run_path(activation, seed))
+                    check_metrics(run, settings.task, where, "delete it to make it anew")
+                    found.append(keep(run))
+        return tuple(found)
+
+    def count_runs(self) -> int:
+        """How many records there are, none of them looked into."""
+        home = self.path / "runs"
+        return sum(name.endswith(".json") for name in os.listdir(home)) if home.is_dir() else 0
 
     def write_run(self, run: RunRecord) -> None:
         """Keep a run; once this returns it is never trained again."""
@@ -245,7 +267,8 @@ class StudyFolder:
         if not path.exists():
             return ()
         found = _parsed(path, _Costs)
-        _check_belongs(path, found.origin, self.read_study())
+        study = self.read_study()
+        _check_belongs(path, found.origin, study.origin if study else None)
         return found.rows
 
     def write_costs(self, rows: Iterable[CostRow], origin: Origin | None = None) -> None:
@@ -285,8 +308,9 @@ def as_json(model: str, indent: int | None = 1) -> str:
     >>> as_json('{"seed":3}', indent=None)
     '{"version":3,"seed":3}'
     """
-    held = {"version": VERSION, **json.loads(model)}
-    return json.dumps(held, indent=indent, separators=(",", ":") if indent is None else None, ensure_ascii=False)
+    if indent is None:  # as it is: reading and writing it again takes ten times as long
+        return f'{{"version":{VERSION},{model[1:]}'
+    return json.dumps({"version": VERSION, **json.loads(model)}, indent=indent, ensure_ascii=False)
 
 
 def run_row(run: RunRecord) -> dict[str, Any]:
@@ -359,9 +383,9 @@ def _grown(known: Study, study: Study) -> Study:
     return study.model_copy(update=grown)
 
 
-def _check_belongs(path: Path, origin: Origin | None, study: Study | None) -> None:
+def _check_belongs(path: Path, origin: Origin | None, mine: Origin | None) -> None:
     """Raise where what a file holds was made for another study than that of its folder."""
-    other = study.other_than(origin) if study is not None else ""
+    other = _difference(mine, origin) if mine is not None and origin is not None else ""
     if other:
         raise StudyError(
             f"{path} belongs to another study ({other}); put the study.json back that it was made with, or delete "

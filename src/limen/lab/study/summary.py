@@ -19,14 +19,19 @@ def summarise(
 ) -> tuple[SummaryRow, ...]:
     """One row an activation: mean and interval, paired difference to the baseline, corrected p, verdict, cost."""
     measure = task.measure
-    by_seed = {name: _metric_by_seed(runs, name, measure.on_test) for name in settings.activations}
+    of_activation: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        of_activation.setdefault(run.activation, []).append(run)
+    by_seed = {
+        name: _metric_by_seed(of_activation.get(name, ()), name, measure.on_test) for name in settings.activations
+    }
     others = [name for name in settings.activations if name != settings.baseline]
     compared = correct([measure.compare(by_seed[name], by_seed[settings.baseline]) for name in others])
     comparisons = dict(zip(others, compared, strict=True))
     cost_of = {row.activation: row for row in costs}
     rows = []
     for name in settings.activations:
-        mine = [run for run in runs if run.activation == name]
+        mine = of_activation.get(name, [])
         found, comparison, price = measure.interval([*by_seed[name].values()]), comparisons.get(name), cost_of.get(name)
         rows.append(
             SummaryRow(

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from limen.lab.papers.ledger.claim import Claim, Ledger, Paper, load
     from limen.lab.papers.ledger.judging import NOT_TESTED, VERDICTS, Entry, judge
 else:
-    __getattr__ = attributes(
+    __getattr__, __dir__ = attributes(
         __name__,
         {
             **dict.fromkeys(("Claim", "Ledger", "Paper", "load"), "claim"),

@@ -37,30 +37,34 @@ def curves(study: Contents) -> list[Picture]:
         (f"Training {trained.axis}", trained, lambda row: trained.shown(row.train_score)),
         (f"{heldout} {measure.axis}", measure, lambda row: measure.shown(row.heldout_score)),
     )
-    return [
-        Picture(_panel(title, f"curve{index}-", metric, lines), title)
-        for index, (title, metric, read) in enumerate(panels)
-        if (lines := _lines(study, read))
-    ]
-
-
-def _lines(study: Contents, read: Callable[[EpochRow], float]) -> list[Line]:
     styles = looks(study.activations, study.settings.baseline)
-    found = ((styles[name], *_table(study.finished(name), read)) for name in study.activations)
-    return [line for line in found if np.isfinite(line[2]).any()]
+    tables = {name: _tables(study.finished(name), [read for *_, read in panels]) for name in study.drawn}
+    pictures = []
+    for index, (title, metric, _) in enumerate(panels):
+        lines = [(styles[name], *table[index]) for name, table in tables.items()]
+        lines = [line for line in lines if np.isfinite(line[2]).any()]
+        if lines:
+            pictures.append(Picture(_panel(title, f"curve{index}-", metric, lines), title))
+    return pictures
 
 
-def _table(runs: Sequence[RunRecord], read: Callable[[EpochRow], float]) -> tuple[Values, Values]:
-    """Line the runs up by epoch; an epoch that a run does not have is NaN."""
-    epochs = sorted({row.epoch for run in runs for row in run.curves})
+def _tables(runs: Sequence[RunRecord], reads: Sequence[Callable[[EpochRow], float]]) -> list[tuple[Values, Values]]:
+    """Line the runs up by epoch, once for each panel; an epoch that a run does not have is NaN."""
+    rows = [[*run.curves] for run in runs]
+    epochs = sorted({row.epoch for of_run in rows for row in of_run})
     column = {epoch: index for index, epoch in enumerate(epochs)}
-    values = np.full((len(runs), len(epochs)), math.nan)
-    for seed, run in enumerate(runs):
-        for row in run.curves:
-            value = read(row)
-            values[seed, column[row.epoch]] = value if math.isfinite(value) else math.nan
+    values = np.full((len(reads), len(runs), len(epochs)), math.nan)
+    for seed, of_run in enumerate(rows):
+        for row in of_run:
+            values[:, seed, column[row.epoch]] = [read(row) for read in reads]
+    values[~np.isfinite(values)] = math.nan
+    return [_known(np.array(epochs), panel) for panel in values]
+
+
+def _known(epochs: Values, values: Values) -> tuple[Values, Values]:
+    """The epochs of which any run has a number."""
     kept = np.isfinite(values).any(axis=0)
-    return np.array(epochs)[kept], values[:, kept]
+    return epochs[kept], values[:, kept]
 
 
 def _panel(title: str, prefix: str, metric: Metric, lines: Sequence[Line]) -> Markup:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from limen.lab.declaration import Declaration
 from limen.lab.metric import NOT_NEGATIVE, Metric
 from limen.lab.networks.catalogue import Catalogue
@@ -21,6 +24,12 @@ class Generation(Declaration):
             "dcgan": f"{HERE}.dcgan:DCGAN",
         }
     )
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "network": "dcgan",
+        "batch_size": 64,
+        "eval_batch_size": 250,
+        "learning_rate": 2e-4,
+    }
     options = frozenset({"image_size", "grey", "channels_last"})
     observed = 100
     reference = "training images"
