@@ -31,7 +31,10 @@ def select(
     from limen.commands import study
     from limen.lab.settings import SelectSettings
 
-    settings = study.checked(SelectSettings, given)
-    from limen.lab.study import select as selecting  # with torch
+    study.run(_study, SelectSettings, given, out, as_json)
 
-    study.run(selecting.select, settings, out, as_json)
+
+def _study(*given: Any, **named: Any) -> Any:
+    from limen.lab.study.select import select  # with torch, after what is mistyped was said
+
+    return select(*given, **named)

@@ -21,20 +21,18 @@ if TYPE_CHECKING:
     from limen.lab.study.result import Result
 
 
-def checked(kind: type[StudySettings], given: Mapping[str, Any]) -> StudySettings:
-    """Settings from options; what is mistyped is said before torch is imported, which only the device needs."""
+def run(
+    study: Callable[..., Result], kind: type[StudySettings], given: Mapping[str, Any], out: Path | None, as_json: bool
+) -> None:
+    """Run a study with the options that were given, and print what it came to."""
     task = declared.find(given["task"])
+    # What is mistyped is said before torch is imported, which only the device needs.
     foresee(task, validated(kind, {**given, "device": "cpu"}, task))
-    return validated(kind, given, task)
-
-
-def run(study: Callable[..., Result], settings: StudySettings, out: Path | None, as_json: bool) -> None:
-    """Run a study, and print what it came to."""
-    from limen.commands.progress import ProgressListener
-
-    task, kind = declared.find(settings.task), type(settings)
+    settings = validated(kind, given, task)
     prefix = "select-" if kind is SelectSettings else ""
     out = out or Path("runs") / f"{prefix}{folder_name(settings.data, settings.network)}"
+    from limen.commands.progress import ProgressListener
+
     with ProgressListener(task, settings) as listener:
         result = study(settings, out, listener, command=command_line())
     show(result, as_json)

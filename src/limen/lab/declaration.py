@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from limen.lab import metric
@@ -61,6 +62,10 @@ class Declaration:
         """
         return metric.find(name, (*self.metrics, *metric.OF_EVERY_TASK), f"the task {self.name}")
 
+    @cached_property
+    def _stored(self) -> Mapping[str, Metric]:
+        return {name: of for of in (*self.metrics, *metric.OF_EVERY_TASK) for name in of.stored_as}
+
     def refused(self, metrics: Mapping[str, float]) -> str:
         """Why a finished run cannot have these metrics; empty where it can.
 
@@ -69,6 +74,6 @@ class Declaration:
         decides = self.measure.on_test
         if not math.isfinite(metrics.get(decides, math.nan)):
             return f"{decides} is {metrics[decides]}" if decides in metrics else f"{decides} is missing"
-        known = {name: of for of in (*self.metrics, *metric.OF_EVERY_TASK) for name in of.stored_as}
+        known = self._stored
         found = ((name, known[name].refused(value)) for name, value in metrics.items() if name in known)
         return next((f"{name} {why}" for name, why in found if why), "")

@@ -26,7 +26,7 @@ from limen.lab.report.wording import counted
 HERE = Path(__file__).parent
 MOST_FAILURES = 50
 """Failed runs in the table of them."""
-MOST_PANELS_OF_MANY = 20
+MOST_PANELS_OF_MANY = 12
 """Layers drawn of all activations together where there are many runs; each takes a tenth of a second."""
 MOST_PANELS = 24
 """Layers drawn of one activation, evenly over the depth; a panel is some 15 kB, and a network may have 163 layers."""

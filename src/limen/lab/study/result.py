@@ -12,10 +12,10 @@ from limen.catalogue import entries
 from limen.errors import SpecError, StudyError
 from limen.lab.declaration import Declaration
 from limen.lab.records import CostRow, RunRecord, SummaryRow
+from limen.lab.report.condensing import Condensed
 from limen.lab.report.contents import Contents
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.study.command import whole_command
-from limen.lab.study.condensing import Condensed
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.summary import summarise
 from limen.lab.tasks import declared

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from limen.lab.records import CostRow, EpochRow, Origin, RunRecord, failed_run
-from limen.lab.study.condensing import bare
+from limen.lab.report.condensing import bare
 from limen.lab.study.listener import Listener
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.tables import Tables

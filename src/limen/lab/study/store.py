@@ -16,6 +16,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +41,8 @@ LARGEST_RECORD = 2**28
 VERSION = 3
 """Of the files in JSON. From 3 on runs and costs say which study they belong to, and from 2 on each file its version;
 earlier ones are read as they are."""
+
+_BEGINNING = f'{{"version":{VERSION},'.encode()
 
 NO_COLUMNS = frozenset({"metrics", "curves", "layers", "weights", "gradients", "sites", "plan", "shown", "origin"})
 """What a run's row leaves out; each metric has a column of its own."""
@@ -195,10 +198,7 @@ class StudyFolder:
 
     def run_path(self, activation: str, seed: int) -> Path:
         """Where a run's record lies; a spec that is no file name gets a hash as well."""
-        slug = re.sub(r"[^a-z0-9_]+", "-", activation.lower()).strip("-")[:60]
-        if slug != activation:
-            slug += "-" + hashlib.sha256(activation.encode()).hexdigest()[:8]
-        return self.path / "runs" / f"{slug}-seed{seed}.json"
+        return self.path / "runs" / f"{_slug(activation)}-seed{seed}.json"
 
     def read_run(self, activation: str, seed: int) -> RunRecord | None:
         """The record of a run that is done, finished or failed; None where it is still to do.
@@ -207,13 +207,13 @@ class StudyFolder:
             StudyError: if it cannot be read, or is another run's, or another study's.
         """
         study = self.read_study()
-        return self._read_run(activation, seed, study.origin if study else None)
-
-    def _read_run(self, activation: str, seed: int, mine: Origin | None) -> RunRecord | None:
         path = self.run_path(activation, seed)
+        return self._read_run(path, activation, seed, study.origin if study else None)
+
+    def _read_run(self, path: Path, activation: str, seed: int, mine: Origin | None) -> RunRecord | None:
         if not path.exists():
             return None
-        run = _parsed(path, RunRecord)
+        run = _parsed_at_once(path, RunRecord) or _parsed(path, RunRecord)
         if (run.activation, run.seed) != (activation, seed):
             raise StudyError(
                 f"{path} holds a run of {run.activation!r} with seed {run.seed}, and by its name it must be of "
@@ -240,10 +240,10 @@ class StudyFolder:
         mine, found = study.origin if study else None, []
         for activation in settings.activations:
             for seed in settings.seeds:
-                run = self._read_run(activation, seed, mine)
+                path = self.run_path(activation, seed)
+                run = self._read_run(path, activation, seed, mine)
                 if run is not None:
-                    where = str(self.run_path(activation, seed))
-                    check_metrics(run, settings.task, where, "delete it to make it anew")
+                    check_metrics(run, settings.task, path, "delete it to make it anew")
                     found.append(keep(run))
         return tuple(found)
 
@@ -291,7 +291,7 @@ class StudyFolder:
         write_atomically(self.path / "plan.json", text)
 
 
-def check_metrics(run: RunRecord, task: str, where: str, remedy: str) -> None:
+def check_metrics(run: RunRecord, task: str, where: str | Path, remedy: str) -> None:
     """Raise where a finished run has not what its task measures, or a number that cannot be.
 
     Raises:
@@ -400,6 +400,12 @@ def _check_plan(path: Path, plan: Mapping[str, Any]) -> None:
         raise _unreadable(path, "plan", str(error).rstrip(".")) from None
 
 
+@cache
+def _slug(activation: str) -> str:
+    slug = re.sub(r"[^a-z0-9_]+", "-", activation.lower()).strip("-")[:60]
+    return slug if slug == activation else f"{slug}-{hashlib.sha256(activation.encode()).hexdigest()[:8]}"
+
+
 def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return key not in EXTENDABLE and before.get(key) != now.get(key)
 
@@ -421,6 +427,17 @@ def _parsed(path: Path, model: type[M]) -> M:
         raise _unreadable(path, ".".join(map(str, problem["loc"])), reason) from None
     except ValueError as error:
         raise _unreadable(path, "", f"Invalid JSON: {error}") from None
+
+
+def _parsed_at_once(path: Path, model: type[M]) -> M | None:
+    """What this version wrote, read in half of the time; None where it must be looked into."""
+    held = read_whole(path, LARGEST_RECORD, StudyError)
+    if not held.startswith(_BEGINNING):
+        return None
+    try:
+        return model.model_validate_json(b"{" + held[len(_BEGINNING) :])
+    except ValidationError:
+        return None
 
 
 def _unreadable(path: Path, where: str, why: str) -> StudyError:

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from limen.lab.declaration import Declaration
 from limen.lab.records import RunRecord
-from limen.lab.study.condensing import bare
+from limen.lab.report.condensing import bare
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.summary import summarise
 

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from limen.lab.metric import LOSS, Metric
-from limen.lab.records import EpochRow, RunRecord
+from limen.lab.records import RunRecord
+from limen.lab.report.condensing import Columns, columns
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.axes import bounds_of, count_epochs, keep_within, shown_bounds
 from limen.lab.report.figures.palette import Look, looks
@@ -31,7 +32,7 @@ def curves(study: Contents) -> list[Picture]:
     heldout = study.heldout.capitalize()
     measure = study.task.measure
     trained = study.task.train_score or measure
-    panels: tuple[tuple[str, Metric, Callable[[EpochRow], float]], ...] = (
+    panels: tuple[tuple[str, Metric, Callable[[Columns], Values]], ...] = (
         ("Training loss", LOSS, lambda row: row.train_loss),
         (f"{heldout} loss", LOSS, lambda row: row.heldout_loss),
         (f"Training {trained.axis}", trained, lambda row: trained.shown(row.train_score)),
@@ -48,17 +49,17 @@ def curves(study: Contents) -> list[Picture]:
     return pictures
 
 
-def _tables(runs: Sequence[RunRecord], reads: Sequence[Callable[[EpochRow], float]]) -> list[tuple[Values, Values]]:
+def _tables(runs: Sequence[RunRecord], reads: Sequence[Callable[[Columns], Values]]) -> list[tuple[Values, Values]]:
     """Line the runs up by epoch, once for each panel; an epoch that a run does not have is NaN."""
-    rows = [[*run.curves] for run in runs]
-    epochs = sorted({row.epoch for of_run in rows for row in of_run})
-    column = {epoch: index for index, epoch in enumerate(epochs)}
+    noted = [columns(run.curves) for run in runs]
+    epochs = np.unique(np.concatenate([one.epoch for one in noted])) if noted else np.empty(0)
     values = np.full((len(reads), len(runs), len(epochs)), math.nan)
-    for seed, of_run in enumerate(rows):
-        for row in of_run:
-            values[:, seed, column[row.epoch]] = [read(row) for read in reads]
+    for seed, one in enumerate(noted):
+        places = np.searchsorted(epochs, one.epoch)
+        for one_panel, read in zip(values, reads, strict=True):
+            one_panel[seed, places] = read(one)
     values[~np.isfinite(values)] = math.nan
-    return [_known(np.array(epochs), panel) for panel in values]
+    return [_known(epochs.astype(int), one_panel) for one_panel in values]
 
 
 def _known(epochs: Values, values: Values) -> tuple[Values, Values]:

@@ -66,7 +66,7 @@ def _paint_band(figure: Figure, drawn: Sequence[Points], look: Look) -> None:
     common = np.isfinite(values).mean(axis=0) >= 0.5
     x, values = grid[common], values[:, common]
     axes = panel(figure, 32, 24, 8, 8)
-    _histograms(axes, [np.stack([grid, grid, shares.mean(axis=0)], axis=1)])
+    _histogram(axes, grid, shares.mean(axis=0))
     _paint_relu(axes, drawn)
     if len(x):
         band: dict[str, Any] = {"color": look.colour, "alpha": 0.25, "linewidth": 0}
@@ -87,6 +87,14 @@ def _scale(axes: Axes) -> None:
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.tick_params(labelsize=10, pad=3, left=False)
     axes.grid(color=MUTED, alpha=0.18)
+
+
+def _histogram(axes: Axes, x: np.ndarray, share: np.ndarray) -> None:
+    """The same for one, without axes of its own, which take as long as the rest of a panel."""
+    tallest = 1.25 * share.max()
+    height = share / tallest if tallest > 0 else share
+    grey: dict[str, Any] = {"color": BASELINE, "alpha": 0.3, "linewidth": 0, "zorder": 0}
+    axes.fill_between(x, height, step="mid", transform=axes.get_xaxis_transform(), **grey)
 
 
 def _histograms(axes: Axes, drawn: Sequence[Points]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -24,38 +25,51 @@ def bare(run: RunRecord) -> RunRecord:
     return run.model_copy(update=_NOTHING)
 
 
-class Epoch(NamedTuple):
-    """An epoch of a run, with the names of :class:`.records.EpochRow`."""
+class Columns(NamedTuple):
+    """The epochs of a run, or one of them, with the names of :class:`.records.EpochRow`."""
 
-    epoch: int
-    train_loss: float
-    train_score: float
-    heldout_loss: float
-    heldout_score: float
-    test_score: float
+    epoch: Any
+    train_loss: Any
+    train_score: Any
+    heldout_loss: Any
+    heldout_score: Any
+    test_score: Any
 
 
-class Curves(Sequence[Epoch]):
+class Curves(Sequence[Columns]):
     """The epochs of a run as numbers beside each other, a tenth of what its rows take."""
 
     __slots__ = ("_values",)
 
     def __init__(self, rows: Sequence[EpochRow]) -> None:
-        values = [[getattr(row, name) for name in Epoch._fields] for row in rows]
-        self._values = np.array(values, dtype=np.float64).reshape(-1, len(Epoch._fields))  # None becomes NaN
+        values = [_READ(row) for row in rows]
+        self._values = np.array(values, dtype=np.float64).reshape(-1, len(Columns._fields))  # None becomes NaN
+
+    @property
+    def columns(self) -> Columns:
+        """All epochs at once, each column an array."""
+        return Columns(*self._values.T)
 
     def __len__(self) -> int:
         return len(self._values)
 
     @overload
-    def __getitem__(self, index: int) -> Epoch: ...
+    def __getitem__(self, index: int) -> Columns: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Epoch]: ...
-    def __getitem__(self, index: int | slice) -> Epoch | Sequence[Epoch]:
+    def __getitem__(self, index: slice) -> Sequence[Columns]: ...
+    def __getitem__(self, index: int | slice) -> Columns | Sequence[Columns]:
         return [*self][index]
 
-    def __iter__(self) -> Iterator[Epoch]:
-        return (Epoch(int(row[0]), *row[1:]) for row in self._values.tolist())
+    def __iter__(self) -> Iterator[Columns]:
+        return (Columns(int(row[0]), *row[1:]) for row in self._values.tolist())
+
+
+_READ = attrgetter(*Columns._fields)
+
+
+def columns(rows: Sequence[EpochRow]) -> Columns:
+    """The epochs of a run, each column an array."""
+    return (rows if isinstance(rows, Curves) else Curves(rows)).columns
 
 
 class Condensed:
