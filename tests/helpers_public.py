@@ -19,7 +19,7 @@ VALUES = {"limen.__version__", "limen.adapters.PREFIX", "limen.formula.ContextKi
 def names_of(module: ModuleType) -> list[str]:
     """What a sub-package offers: ``selection`` offers more than it lends to ``limen`` itself."""
     if module is limen.selection:
-        return [name for name, item in vars(module).items() if getattr(item, "__module__", "").startswith("limen.")]
+        return dir(module)
     return list(getattr(module, "__all__", None) or dir(module))
 
 

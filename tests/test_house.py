@@ -18,6 +18,9 @@ SOURCE = Path(__file__).parent.parent / "src" / "limen"
 GUIDE = SOURCE.parent.parent / "CONTRIBUTING.md"
 FLOORS = (
     ("errors",),
+    ("lazily",),
+    ("naming",),
+    ("catalogue",),
     ("memory",),
     ("reading",),
     ("tracing",),
@@ -56,6 +59,7 @@ FLOORS = (
     ("lab.metric",),
     ("lab.data",),
     ("lab.networks",),
+    ("lab.declaration",),
     ("lab.training",),
     ("lab.tasks",),
     ("lab.report",),

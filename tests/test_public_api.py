@@ -40,20 +40,60 @@ def test_parts_that_can_use_a_library_do_not_load_it():
 COMMANDS = """
 import sys
 from limen import cli
-for words in (["list"], ["report", "none"], ["compare", "--data", "digist"], ["select", "--data", "digist"]):
-    sys.argv = ["limen", *words]
+heavy = {"torch", "sympy", "lightning", "torchmetrics", "monai", "transformers", "matplotlib", "scipy.stats"}
+for words in sys.argv[1].split("; "):
+    sys.argv = ["limen", *words.split()]
     try:
         cli.main()
-    except SystemExit:
-        print(sorted({"lightning", "torchmetrics", "matplotlib", "scipy.stats"} & set(sys.modules)), file=sys.stderr)
+    except SystemExit as ended:
+        print(ended.code, sorted(heavy & set(sys.modules)), file=sys.stderr)
 """
+ANSWERED = ("--help", "compare --help", "list", "list --json", "reproduce --list")
+MISTAKES = {
+    "compare --data digts": "'digits'",
+    "compare --data gone/photos.zip": "does not exist",
+    "compare --network convnt": "'convnet'",
+    "compare --network wrn-23-4": "cannot have 23 layers",
+    "compare --activations asua": "'asau'",
+    "compare --activations asau:bta=2": "'beta'",
+    "compare --activations relu,relu": "named twice",
+    "compare --baseline elu": "not among the activations",
+    "compare --task x": "no task is called 'x'",
+    "compare --grey --task sequence --window 3": "--window",
+    "compare --task regression --data gone.csv": "--target",
+    "compare --task regression --data gone.csv --target y": "does not exist",
+    "compare --task segmentation --data gone": "does not exist",
+    "compare --epochs 0": "--epochs",
+    "compare --lr nan": "--learning-rate",
+    "compare --image-size 0": "--image-size",
+    "select --candidates relu,slu": "'silu'",
+    "select --data digts": "'digits'",
+    "reproduce nonesuch": "no recipe",
+    "reproduce adact-table1-fmnist --data gone": "'gone'",
+    "claims gone": "no folder",
+    "claims --paper x": "no paper",
+    "report gone": "no study",
+    "bench --activations asua": "'asau'",
+    "bench --dtype int": "--dtype",
+    "warm asua": "'asau'",
+    "swap convnt --to asau": "'convnet'",
+    "swap convnet --to asua": "'asau'",
+    "inspect convnet --data digts": "'digits'",
+}
 
 
 def test_commands_wait_for_no_library_before_they_come_to_it(tmp_path):
-    done = subprocess.run([sys.executable, "-c", COMMANDS], capture_output=True, text=True, check=True, cwd=tmp_path)
+    words = "; ".join((*ANSWERED, *MISTAKES))
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, words], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     said = done.stderr.splitlines()
-    assert [line for line in said if not line.startswith("limen: ")] == ["[]"] * 4
-    assert sum("digist" in line for line in said) == 2
+    assert [line for line in said if not line.startswith("limen: ")] == ["0 []"] * len(ANSWERED) + ["2 []"] * len(
+        MISTAKES
+    )
+    sentences = [line for line in said if line.startswith("limen: ")]
+    assert len(sentences) == len(MISTAKES)
+    assert [words for words, line in zip(MISTAKES, sentences, strict=True) if MISTAKES[words] not in line] == []
 
 
 def test_nothing_but_values_is_without_a_docstring():

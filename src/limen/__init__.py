@@ -11,6 +11,7 @@ ASAU(a=0.01, b=1, alpha=1, beta=1)
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ _MODULES = ("adapters", "formula", "functional", "inspect", "selection")
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"limen.{name}")
-    if not name.startswith("_"):
+    # ``from limen import cli`` asks for the attribute first, and must not load torch to learn that it is a module.
+    if not name.startswith("_") and find_spec(f"limen.{name}") is None:
         for home in _HOMES:
             module = import_module(home)
             if name in module.__all__:

@@ -7,8 +7,9 @@ import inspect
 import pytest
 
 import limen
-from limen.activations.registry import LONGEST, create, find, names
+from limen.activations.registry import create, find, names
 from limen.errors import SpecError
+from limen.naming import LONGEST
 
 VALUES = (
     "99999999999999999999", "9" * 400, "1e400", "nan", "-inf", "-1", "0", "1e-320", "1e308", "true", "none", "abc",

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 import limen
 from limen.activations.describe import describe, expression
-from limen.activations.registry import find, parse, split_list
+from limen.activations.registry import find
 from limen.errors import SpecError
+from limen.naming import parse, split_list
 
 
 def test_the_published_names_are_there():

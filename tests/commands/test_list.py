@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Any
 
+import pytest
 from helpers_lab import Command
 
 import limen
+from limen import catalogue
+from limen.activations.describe import entry
+from limen.errors import SpecError
 from limen.lab import data, networks
 
 
@@ -42,3 +48,18 @@ def test_list_names_what_others_registered(run: Command) -> None:
             return x
 
     assert "mine" in run("list").out.splitlines()
+
+
+def test_the_table_says_what_the_classes_say() -> None:
+    """Else: python -m limen.activations.describe."""
+    told = json.loads(catalogue.FILE.read_text(encoding="utf-8"))
+    assert told == json.loads(json.dumps([asdict(entry(name)) for name in limen.names()]))
+
+
+@pytest.mark.parametrize("spec", ["asua", "asau:bta=1", "adact:candidate=relu", "relu:learned=none", "asau:beta"])
+def test_the_table_refuses_as_the_classes_do(spec: str) -> None:
+    with pytest.raises(SpecError) as known:
+        limen.create(spec)
+    with pytest.raises(SpecError) as foreseen:
+        catalogue.check_spec(spec)
+    assert str(foreseen.value) == str(known.value)

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+import json
+from dataclasses import asdict
 from typing import Any
 
 from limen.activations.base import Activation
 from limen.activations.fields import Choice, Constant, Noise, Param, StatisticsContext
 from limen.activations.registry import create, find, names
+from limen.catalogue import FILE, Description, Entry
 from limen.formula import Context
-
-
-@dataclass(frozen=True)
-class Description:
-    """One activation, described."""
-
-    name: str
-    formula: str
-    parameters: dict[str, float]
-    """Initial value of each learned parameter; a mixture's own are its logits."""
-    settings: dict[str, Any]
-    """Default of each setting that is not learned."""
-    source: str
-    summary: str
 
 
 def describe(name: str) -> Description:
@@ -45,6 +33,12 @@ def describe_all() -> tuple[Description, ...]:
     return tuple(describe(name) for name in names())
 
 
+def entry(name: str) -> Entry:
+    """A registered activation as the table of those that come with limen has it."""
+    cls = find(name)
+    return Entry(describe(name), cls.__name__, tuple(inspect.signature(cls).parameters))
+
+
 def formula_text(cls: type[Activation]) -> str:
     """The formula as SymPy prints it, or in the class's own words where it does not become an expression."""
     return cls.written or str(expression(cls))
@@ -62,3 +56,8 @@ def expression(cls: type[Activation]) -> Any:
         elif isinstance(field, StatisticsContext):
             constants[name] = Context()
     return trace(cls.formula, constants, symbols)
+
+
+if __name__ == "__main__":
+    table = [asdict(entry(name)) for name in names()]
+    FILE.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

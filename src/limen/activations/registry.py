@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import re
 from collections.abc import Callable
@@ -12,9 +11,8 @@ import torch
 
 from limen.activations.base import Activation
 from limen.errors import SpecError, suggest
+from limen.naming import check_argument, check_name, parse
 
-LONGEST = 1000
-"""Characters of a spec: far more than any activation has arguments for, and an error that quotes it can be read."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """The types of parameters that a spec can ask for."""
 _CLASSES: dict[str, type[Activation]] = {}
@@ -94,9 +92,8 @@ def find(name: str) -> type[Activation]:
     Traceback (most recent call last):
     limen.errors.SpecError: no activation is called 'asua'. Did you mean 'asau'?
     """
-    if name in _CLASSES:
-        return _CLASSES[name]
-    raise SpecError(f"no activation is called {name!r}. {suggest(name, _CLASSES)}")
+    check_name(name, _CLASSES)
+    return _CLASSES[name]
 
 
 def name_of(activation: Activation | type[Activation]) -> str:
@@ -145,60 +142,10 @@ def _check_arguments(cls: type[Activation], given: dict[str, Any]) -> None:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
         return
     for argument in given:
-        if argument not in known:
-            raise SpecError(f"{cls.__name__} has no argument {argument!r}. {suggest(argument, known)}")
-
-
-def parse(spec: str) -> tuple[str, dict[str, Any]]:
-    """Split a spec into the activation's name and its arguments.
-
-    >>> parse("adact:candidates=relu+silu")
-    ('adact', {'candidates': ('relu', 'silu')})
-    """
-    if len(spec) > LONGEST:
-        raise SpecError(f"a spec has at most {LONGEST:,} characters, and this one has {len(spec):,}: {spec[:40]!r}…")
-    name, _, rest = spec.strip().partition(":")
-    arguments: dict[str, Any] = {}
-    for piece in filter(None, (part.strip() for part in rest.split(","))):
-        key, equals, value = piece.partition("=")
-        if not (key and equals and value):
-            raise SpecError(f"in the spec {spec!r}, {piece!r} is not of the form argument=value.")
-        if key in arguments:
-            raise SpecError(f"in the spec {spec!r}, {key!r} is given twice.")
-        arguments[key] = _value(value)
-    return name, arguments
-
-
-def split_list(text: str) -> tuple[str, ...]:
-    """Split a comma-separated list of specs, whose own arguments are separated by commas too.
-
-    >>> split_list("relu,asau:beta=2,alpha=3,ash")
-    ('relu', 'asau:beta=2,alpha=3', 'ash')
-    """
-    specs: list[str] = []
-    for piece in filter(None, (part.strip() for part in text.split(","))):
-        continues = "=" in piece and ":" not in piece.partition("=")[0]
-        if continues and specs:
-            specs[-1] += f",{piece}"
-        else:
-            specs.append(piece)
-    return tuple(specs)
+        check_argument(cls.__name__, argument, known)
 
 
 def _dtype(spec: str, value: Any) -> torch.dtype:
     if value in DTYPES:
         return DTYPES[value]
     raise SpecError(f"in the spec {spec!r}, dtype={value!r} is not a type of parameters. {suggest(str(value), DTYPES)}")
-
-
-_WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
-
-
-def _value(text: str) -> Any:
-    if re.fullmatch(r"[+-]?\d+", text):
-        return int(text)
-    with contextlib.suppress(ValueError):
-        return float(text)
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    return tuple(text.split("+")) if "+" in text else text

@@ -158,9 +158,7 @@ class GLU(nn.Module):
         return ", ".join(parts if self.gate_first else [*parts, "gate_first=False"])
 
 
-def both_of(
-    gate: Tensor, up: Tensor | None, packed: bool, gate_first: bool = True
-) -> tuple[tuple[Tensor, ...], int]:
+def both_of(gate: Tensor, up: Tensor | None, packed: bool, gate_first: bool = True) -> tuple[tuple[Tensor, ...], int]:
     """The inputs of a kernel, checked and in one type, and how they are given.
 
     Raises:

@@ -10,9 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from limen.catalogue import check_specs
 from limen.commands.common import JsonOption, command, command_line
 from limen.errors import SpecError
 from limen.lab.option import as_device
+from limen.naming import split_list
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
 @command
@@ -31,8 +35,11 @@ def bench(
     as_json: JsonOption = False,
 ) -> None:
     """Time forward, backward and both against F.silu, torch's own, eager torch and torch.compile, interleaved."""
+    check_specs(split_list(activations))
+    if dtype not in DTYPES:
+        raise SpecError(f"--dtype {dtype!r} is not one of {', '.join(DTYPES)}.")
     from limen import bench as timing
-    from limen.activations.registry import create, names, split_list
+    from limen.activations.registry import create, names
 
     kind, place = _dtype(dtype), as_device(device)
     timing.check_size(elements, kind, rounds)
@@ -80,7 +87,4 @@ def _bench_progress() -> Iterator[Callable[[int, int, str], None]]:
 def _dtype(name: str) -> Any:
     import torch
 
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
-    if name not in known:
-        raise SpecError(f"--dtype {name!r} is not one of {', '.join(known)}.")
-    return known[name]
+    return getattr(torch, name)

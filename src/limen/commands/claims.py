@@ -29,16 +29,17 @@ def claims(
 
     Nothing is trained. What no stored run tests is listed with the reason.
     """
-    from limen.commands import claims_table as table
     from limen.lab.papers import ledger as ledgers
-    from limen.lab.papers.ledger import page
     from limen.lab.study import rows
-    from limen.lab.study.store import write_atomically
 
     ledger = ledgers.load()
     if paper is not None:
         ledger = ledger.of(paper)
     studies = rows.find(folders or _default())
+    from limen.commands import claims_table as table  # with torch, on which formulas are checked
+    from limen.lab.papers.ledger import page
+    from limen.lab.study.store import write_atomically
+
     entries = ledgers.judge(ledger, studies)
     if markdown is not None:
         write_atomically(markdown, page.markdown(ledger, entries, studies))

@@ -15,9 +15,9 @@ from rich.table import Table
 from limen.lab.metric import Metric
 from limen.lab.numerals import fixed, plain
 from limen.lab.records import TORCHS_RELU, CostRow, SummaryRow
+from limen.lab.report.baking import change_by_baking
 from limen.lab.report.growth import growth
 from limen.lab.report.looking import looked_at
-from limen.lab.report.selection import change_by_baking
 from limen.lab.statistics import Interval, word_of
 from limen.selection import Plan
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from limen.catalogue import check_specs
 from limen.commands.common import JsonOption, command, finite, share_the_processor
 from limen.commands.options import described
 from limen.errors import SpecError
@@ -49,6 +50,7 @@ def inspect(
         _learned(Path(model), as_json)
         return
     _check(batch_size, seed)
+    _look(model, to, data)
     from limen.commands import inspecting
     from limen.inspect import curves, statistics
 
@@ -81,6 +83,16 @@ def inspect(
         print("These are initial weights; --weights FILE loads trained ones.")
     if out is not None:
         print(f"Curves: {out}")
+
+
+def _look(model: str, to: str | None, data: str) -> None:
+    """Raise for a name that does not exist, before torch is imported."""
+    from limen.lab import networks
+    from limen.lab.data.named import check_set_or_path
+
+    networks.check_name(model, networks.NETWORKS)
+    check_specs([to] if to else [])
+    check_set_or_path(data)
 
 
 def _check(batch_size: int, seed: int) -> None:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
 
+from limen.catalogue import Description, entries
 from limen.commands.common import JsonOption, command
 
 
 @command
 def list_(as_json: JsonOption = False) -> None:
     """List the activations (formula, learned parameters, source), tasks with their networks, built-in data sets."""
-    from dataclasses import asdict
+    from limen.lab import data, networks
+    from limen.lab.tasks import declared
 
-    from limen.activations.describe import describe_all
-
-    described = describe_all()
-    networks, data, known_tasks = _lab_names()
+    described = _described()
+    known_tasks = [{"name": one.name, "about": one.about, "networks": [*one.networks]} for one in declared.ALL]
     if as_json:
         everything = {
             "activations": [asdict(d) for d in described],
-            "networks": networks,
-            "data": data,
+            "networks": [*networks.NETWORKS],
+            "data": [*data.names()],
             "tasks": known_tasks,
         }
         print(json.dumps(everything, indent=1, ensure_ascii=False))
@@ -30,18 +32,16 @@ def list_(as_json: JsonOption = False) -> None:
         learned = ", ".join(f"{name}={value:.4g}" for name, value in item.parameters.items())
         print(f"{item.name}\n    {item.formula}")
         print(f"    learned: {learned or 'nothing'}   source: {item.source}")
-    print(f"networks: {', '.join(networks)}, or package.module:factory")
+    print(f"networks: {', '.join(networks.NETWORKS)}, or package.module:factory")
     for task in known_tasks:
         print(f"task {task['name']}: {task['about']}; networks {', '.join(task['networks'])}")
-    print(f"data: {', '.join(data)}, or a folder, .zip or .tar.gz of class folders")
+    print(f"data: {', '.join(data.names())}, or a folder, .zip or .tar.gz of class folders")
 
 
-def _lab_names() -> tuple[list[str], list[str], list[dict[str, Any]]]:
-    """Empty without the lab's packages: the activations can be listed all the same."""
-    try:
-        from limen.lab import data, networks
-        from limen.lab.tasks import registry
-    except ModuleNotFoundError:
-        return [], [], []
-    tasks = [{"name": task.name, "about": task.about, "networks": list(task.networks)} for task in registry.ALL]
-    return list(networks.NETWORKS), list(data.names()), tasks
+def _described() -> Iterable[Description]:
+    """From the table, which is there at once; from the classes where they are loaded, for there may be others."""
+    if "limen.activations" not in sys.modules:
+        return [entry.description for entry in entries().values()]
+    from limen.activations.describe import describe_all
+
+    return describe_all()

@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from limen.commands.interrupting import stop_if_pressed
+from limen.lab.declaration import Declaration
 from limen.lab.records import DataFacts, EpochRow, RunRecord
 from limen.lab.report.wording import counted, listed
 from limen.lab.settings import StudySettings
 from limen.lab.study.store import Study
-from limen.lab.training.task import Task
 
 QUIET = 25.0
 """Seconds without a line after which one says what is being done, where no bar moves; 30 are promised."""
@@ -30,7 +30,7 @@ class ProgressListener:
     Where nothing can move, as in a file or a pipe, a line after some quiet stands for the bars.
     """
 
-    def __init__(self, task: Task, settings: StudySettings) -> None:
+    def __init__(self, task: Declaration, settings: StudySettings) -> None:
         self.settings, self.epochs = settings, settings.epochs
         self.measure = task.measure
         self.heldout = "test" if settings.test_chooses else "validation"

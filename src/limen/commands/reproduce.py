@@ -44,11 +44,13 @@ def reproduce(
     if quick and full:
         raise SpecError("--quick and --full are two sizes of a recipe; give one of them.")
     share_the_processor()
-    from limen.commands import console, progress
     from limen.lab.papers import recipe
-    from limen.lab.papers import reproduce as reproducing
 
     chosen = recipe.load(name)
+    chosen.problem.look(chosen.study_settings(quick=quick, full=full, **_changed(data, data_dir, seeds, "cpu")))
+    from limen.commands import console, progress
+    from limen.lab.papers import reproduce as reproducing  # with torch
+
     settings = chosen.study_settings(quick=quick, full=full, **_changed(data, data_dir, seeds, device))
     size = "-quick" if quick else "-full" if full and chosen.scaled else ""
     out = out or Path("runs") / f"{chosen.name}{size}"

@@ -30,6 +30,11 @@ def select(
     share_the_processor()
     from limen.commands import study
     from limen.lab.settings import SelectSettings
-    from limen.lab.study import select as selecting
 
-    study.run(selecting.select, SelectSettings, given, out, as_json)
+    study.run(_study, SelectSettings, given, out, as_json)
+
+
+def _study(*given: Any, **named: Any) -> Any:
+    from limen.lab.study.select import select  # with torch, after what is mistyped was said
+
+    return select(*given, **named)

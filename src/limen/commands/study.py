@@ -6,32 +6,37 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from limen.commands.common import command_line, show
 from limen.commands.options import read
-from limen.commands.progress import ProgressListener
 from limen.errors import SpecError
+from limen.lab.declaration import Declaration
 from limen.lab.metric import Metric
 from limen.lab.option import AUTO, DEFAULT, MOST_SEEDS, options
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.study.deciding import MOST_BY_DEFAULT
-from limen.lab.study.result import Result
-from limen.lab.tasks import registry
-from limen.lab.training import together
-from limen.lab.training.task import Task
+from limen.lab.study.foreseeing import foresee
+from limen.lab.tasks import declared
+
+if TYPE_CHECKING:
+    from limen.lab.study.result import Result
 
 
 def run(
     study: Callable[..., Result], kind: type[StudySettings], given: Mapping[str, Any], out: Path | None, as_json: bool
 ) -> None:
     """Run a study with the options that were given, and print what it came to."""
-    task = registry.find(given["task"])
+    task = declared.find(given["task"])
+    # What is mistyped is said before torch is imported, which only the device needs.
+    foresee(task, validated(kind, {**given, "device": "cpu"}, task))
     settings = validated(kind, given, task)
     prefix = "select-" if kind is SelectSettings else ""
     out = out or default_folder(settings.data, settings.network, prefix)
+    from limen.commands.progress import ProgressListener
+
     with _said_once():
         with ProgressListener(task, settings) as listener:
             result = study(settings, out, listener, command=command_line())
@@ -41,6 +46,8 @@ def run(
 @contextmanager
 def _said_once() -> Iterator[None]:
     """Of several processes of torchrun the first alone says how it goes; what goes wrong each does."""
+    from limen.lab.training import together
+
     if together.first():
         yield
         return
@@ -48,7 +55,7 @@ def _said_once() -> Iterator[None]:
         yield
 
 
-def validated(kind: type[StudySettings], given: Mapping[str, Any], task: Task) -> StudySettings:
+def validated(kind: type[StudySettings], given: Mapping[str, Any], task: Declaration) -> StudySettings:
     """Settings from options; a value out of range is named as its option."""
     values = until_decided(read(kind, given, task.defaults), task.measure)
     if kind is SelectSettings:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from limen.catalogue import check_specs
 from limen.commands.common import JsonOption, command
 
 
@@ -34,6 +35,9 @@ def swap(
     from typing import cast
 
     from limen.lab import networks
+
+    networks.check_name(model, networks.NETWORKS)
+    check_specs([to])
     from limen.surgery import swap_
 
     count = int(num_parameters) if num_parameters and re.fullmatch("[0-9]{1,20}", num_parameters) else num_parameters

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from limen.catalogue import check_specs, entries
 from limen.commands.common import JsonOption, command
 from limen.errors import SpecError, suggest
 
@@ -30,6 +33,9 @@ def warm(
 
     They are used afterwards where no compiler is, on the same processor and with the same torch.
     """
+    for one in what:
+        _look(one)
+    check_specs([to] if to else [])
     from limen.warming import DTYPES
     from limen.warming import warm as build_all
 
@@ -41,6 +47,23 @@ def warm(
     calls = [call for one in what for call in _calls(one, to, channels, shape)]
     loaded, without = build_all(calls, types)
     _show([(one.name, one.seconds, one.compiled) for one in loaded], without, as_json)
+
+
+def _look(what: str) -> None:
+    """Raise for what is neither an activation nor a network, before torch is imported."""
+    from limen.lab import networks
+
+    if what.partition(":")[0] in entries():
+        check_specs([what])
+    elif "limen.activations" not in sys.modules and what not in networks.NETWORKS and ":" not in what:
+        raise _unknown(what, entries())
+
+
+def _unknown(what: str, activations: Iterable[str]) -> SpecError:
+    from limen.lab import networks
+
+    known = suggest(what, (*activations, *networks.NETWORKS))
+    return SpecError(f"{what!r} is neither an activation nor a network. {known}")
 
 
 def _shape(image_size: str, grey: bool) -> tuple[int, int, int]:
@@ -74,8 +97,7 @@ def _calls_in_model(what: str, to: str | None, channels: bool, shape: tuple[int,
     except SpecError:
         if ":" in what:
             raise
-        known = suggest(what, (*names(), *networks.NETWORKS))
-        raise SpecError(f"{what!r} is neither an activation nor a network. {known}") from None
+        raise _unknown(what, names()) from None
     model = networks.build(what, shape, 10, seed=0).eval()
     if to is not None:
         swap_(model, to, num_parameters="channel" if channels else None)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from limen.errors import SpecError
+from limen.naming import split_list
 
 MOST_SEEDS, LONGEST_EDGE = 10_000, 16_384
 """More runs of one activation, and larger images, than anything here is made for."""
@@ -117,8 +118,6 @@ def of_seeds(seeds: Sized) -> str:
 
 def as_specs(text: str) -> tuple[str, ...]:
     """Names separated by commas, such as activations with their arguments."""
-    from limen.activations.registry import split_list
-
     return split_list(text)
 
 
@@ -233,7 +232,9 @@ def as_device(name: str) -> str:
     >>> as_device("cpu")
     'cpu'
     """
-    import torch
+    if name == "cpu":
+        return name
+    import torch  # takes seconds to import
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -8,9 +8,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from limen.lab.fields import Ends, SelectFields, StudyFields
 
-EXTENDABLE = frozenset(
-    {"activations", "seeds", "device", "data_dir", "checkpoint_every", "log", "margin", "max_seeds"}
-)
+EXTENDABLE = frozenset({"activations", "seeds", "device", "data_dir", "checkpoint_every", "log", "margin", "max_seeds"})
 """Settings that may differ when a study is resumed: they add runs, say where to run or judge runs, and change none."""
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from torch import nn
 
 from limen.activations.base import Activation
-from limen.activations.registry import create, parse
+from limen.activations.registry import create
 from limen.activations.registry import find as find_class
 from limen.errors import SpecError
+from limen.naming import parse
 from limen.surgery.flow import Channels
 
 Target = str | type[nn.Module] | nn.Module | Callable[..., nn.Module]

@@ -155,15 +155,6 @@ BUILTIN: dict[str, Callable[[Path], ImageData]] = {
 }
 
 
-def names() -> tuple[str, ...]:
-    """Return the names of the built-in data sets.
-
-    >>> names()[:2]
-    ('digits', 'mnist')
-    """
-    return tuple(BUILTIN)
-
-
 def load_builtin(name: str, data_dir: Path | None) -> ImageData:
     """Read a built-in data set from the data folder, where it is downloaded to if need be."""
     root = data_root(data_dir)

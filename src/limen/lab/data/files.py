@@ -6,7 +6,7 @@ from pathlib import Path
 
 from limen.errors import DataError
 from limen.lab.data.folder import FolderFiles
-from limen.lab.data.members import Files, path_kind
+from limen.lab.data.members import Files, check_path, path_kind
 from limen.lab.data.tar_archive import TarFiles
 from limen.lab.data.zip_archive import ZipFiles
 
@@ -24,9 +24,8 @@ def archive_suffix(name: str) -> str:
 
 def open_files(path: Path) -> Files:
     """Open a folder or an archive; anything else is a :class:`DataError` that says what ``path`` is."""
+    check_path(path)
     kind = path_kind(path)
-    if kind == "missing":
-        raise DataError(f"{path} does not exist; check the spelling, or give the full path.")
     if kind == "folder":
         return FolderFiles(path)
     if kind == "file" and archive_suffix(path.name):

@@ -156,6 +156,12 @@ def path_kind(path: Path) -> str:
     return "folder" if path.is_dir() else "file" if path.is_file() else "other"
 
 
+def check_path(path: Path) -> None:
+    """Raise for a path to nothing."""
+    if path_kind(path) == "missing":
+        raise DataError(f"{path} does not exist; check the spelling, or give the full path.")
+
+
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
     """Turn the standard library's complaints about a damaged or forbidden file into one sentence."""

@@ -6,13 +6,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from limen.errors import DataError, SpecError, suggest
+from limen.errors import SpecError
 from limen.lab.data.base import Progress
-from limen.lab.data.builtin import load_builtin, names
+from limen.lab.data.builtin import load_builtin
 from limen.lab.data.class_folders import load_class_folders
-from limen.lab.data.files import archive_suffix
 from limen.lab.data.images import ImageData, Split
-from limen.lab.data.members import path_kind
+from limen.lab.data.named import check_set_or_path, names
 from limen.lab.data.pixels import adapt
 from limen.lab.option import LONGEST_EDGE
 
@@ -43,22 +42,10 @@ def load(
         raise SpecError(
             f"The image size is {image_size[0]}×{image_size[1]}, but both must be from 1 to {LONGEST_EDGE:,}."
         )
+    check_set_or_path(source)
     if source in names():
         return _adapted(load_builtin(source, data_dir), image_size, grey)
-    path = Path(os.path.expanduser(source))
-    if source and path_kind(path) != "missing":
-        return load_class_folders(path, image_size=image_size, grey=grey, progress=progress)
-    if _is_meant_as_path(source):
-        raise DataError(f"{source} does not exist; check the spelling, or give the full path.")
-    raise SpecError(
-        f"No data set is called {source!r} and no such path exists. {suggest(source.lower(), names())} "
-        "A path to a folder, .zip or .tar.gz of class folders is accepted too."
-    )
-
-
-def _is_meant_as_path(source: str) -> bool:
-    separators = filter(None, (os.sep, os.altsep))
-    return any(separator in source for separator in separators) or bool(archive_suffix(source))
+    return load_class_folders(Path(os.path.expanduser(source)), image_size=image_size, grey=grey, progress=progress)
 
 
 def _adapted(data: ImageData, image_size: tuple[int, int] | None, grey: bool) -> ImageData:

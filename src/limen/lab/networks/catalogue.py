@@ -1,27 +1,31 @@
-"""The built-in networks by name: some names as they stand, and families whose names say their size."""
+"""The built-in networks by name: some names as they stand, and families whose names say their size.
+
+Of each the place is known where its class lies, which is imported when one is asked for: a name can be listed, or be
+said to be mistyped, before torch is imported.
+"""
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from limen.errors import SpecError, suggest
 
-from limen.errors import SpecError
-from limen.lab.networks.cifar_resnet import CifarResNet
-from limen.lab.networks.convnet import ConvNet
-from limen.lab.networks.densenet import DenseNet
-from limen.lab.networks.googlenet import GoogLeNet
-from limen.lab.networks.mlp import MLP
-from limen.lab.networks.mobilenet import MobileNet
-from limen.lab.networks.preactivation import PreActivationResNet, WideResNet
-from limen.lab.networks.resnet import BLOCKS, ResNet
+if TYPE_CHECKING:
+    from torch import nn
 
-Factory = Callable[..., nn.Module]
-IMAGENET_DEPTHS = "|".join(map(str, BLOCKS))
+    Factory = Callable[..., nn.Module]
+else:
+    Factory = Callable
+
+IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+"""Blocks of each stage of the residual networks for ImageNet, by depth."""
+IMAGENET_DEPTHS = "|".join(map(str, IMAGENET_BLOCKS))
+HERE = "limen.lab.networks"
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Family:
 
     pattern: str
     """Of the name; each named group that is there is given to the network as a number."""
-    network: Factory
+    network: str
+    """Where its class lies, as ``module:name``."""
     fixed: Mapping[str, Any]
     """What is given to it beside the sizes."""
     listed: tuple[str, ...]
@@ -38,14 +43,14 @@ class Family:
     depths: tuple[int, int] = (0, 1)
     """The depth is the first number more than a multiple of the second."""
 
-    def factory(self, name: str) -> Factory | None:
-        """The network of a name; None where the name is another family's."""
+    def sizes(self, name: str) -> dict[str, float] | None:
+        """The numbers in a name; None where the name is another family's."""
         found = re.fullmatch(self.pattern, name)
         if found is None:
             return None
         sizes = {key: float(text) if "." in text else int(text) for key, text in found.groupdict().items() if text}
         self._check(name, sizes)
-        return partial(self.network, **sizes, **self.fixed)
+        return sizes
 
     def _check(self, name: str, sizes: Mapping[str, float]) -> None:
         nothing = [key for key, size in sizes.items() if not size > 0]
@@ -62,29 +67,34 @@ class Family:
 
 
 FAMILIES = (
-    Family(r"resnet(?P<depth>20|32|44|56|110)", CifarResNet, {}, ("resnet20",)),
+    Family(r"resnet(?P<depth>20|32|44|56|110)", f"{HERE}.cifar_resnet:CifarResNet", {}, ("resnet20",)),
     Family(
-        rf"resnet(?P<depth>{IMAGENET_DEPTHS})(-w(?P<width>\d+))?", ResNet, {}, ("resnet18", "resnet18-w16", "resnet50")
+        rf"resnet(?P<depth>{IMAGENET_DEPTHS})(-w(?P<width>\d+))?",
+        f"{HERE}.resnet:ResNet",
+        {},
+        ("resnet18", "resnet18-w16", "resnet50"),
     ),
-    Family(r"resnet(?P<depth>164|1001)", PreActivationResNet, {}, ("resnet164",)),
-    Family(r"preresnet-(?P<depth>\d+)", PreActivationResNet, {}, ("preresnet-29",), (2, 9)),
-    Family(r"wrn-(?P<depth>\d+)-(?P<factor>\d+)", WideResNet, {}, ("wrn-28-10", "wrn-16-2"), (4, 6)),
+    Family(r"resnet(?P<depth>164|1001)", f"{HERE}.preactivation:PreActivationResNet", {}, ("resnet164",)),
+    Family(r"preresnet-(?P<depth>\d+)", f"{HERE}.preactivation:PreActivationResNet", {}, ("preresnet-29",), (2, 9)),
+    Family(
+        r"wrn-(?P<depth>\d+)-(?P<factor>\d+)", f"{HERE}.preactivation:WideResNet", {}, ("wrn-28-10", "wrn-16-2"), (4, 6)
+    ),
     Family(
         r"densenet-(?P<depth>\d+)-(?P<growth>\d+)",
-        DenseNet,
+        f"{HERE}.densenet:DenseNet",
         {"compact": False},
         ("densenet-100-12", "densenet-40-12"),
         (4, 3),
     ),
     Family(
         r"densenet-bc-(?P<depth>\d+)-(?P<growth>\d+)",
-        DenseNet,
+        f"{HERE}.densenet:DenseNet",
         {"compact": True},
         ("densenet-bc-100-12",),
         (4, 6),
     ),
-    Family(r"mobilenet(-(?P<factor>\d+(\.\d+)?))?", MobileNet, {}, ("mobilenet", "mobilenet-0.25")),
-    Family(r"googlenet(-(?P<factor>\d+(\.\d+)?))?", GoogLeNet, {}, ("googlenet", "googlenet-0.25")),
+    Family(r"mobilenet(-(?P<factor>\d+(\.\d+)?))?", f"{HERE}.mobilenet:MobileNet", {}, ("mobilenet", "mobilenet-0.25")),
+    Family(r"googlenet(-(?P<factor>\d+(\.\d+)?))?", f"{HERE}.googlenet:GoogLeNet", {}, ("googlenet", "googlenet-0.25")),
 )
 
 
@@ -98,16 +108,20 @@ class Catalogue(Mapping[str, Factory]):
     limen.errors.SpecError: the network 'wrn-23-4' cannot have 23 layers: the number is 6n + 4, such as 22 or 28.
     """
 
-    def __init__(self, named: Mapping[str, Factory], families: tuple[Family, ...]) -> None:
+    def __init__(self, named: Mapping[str, str], families: tuple[Family, ...] = ()) -> None:
         self._named, self._families = named, families
         self._listed = [*named, *(name for family in families for name in family.listed)]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._named or any(family.sizes(str(name)) is not None for family in self._families)
+
     def __getitem__(self, name: str) -> Factory:
         if name in self._named:
-            return self._named[name]
+            return located(self._named[name])
         for family in self._families:
-            if made := family.factory(name):
-                return made
+            sizes = family.sizes(name)
+            if sizes is not None:
+                return partial(located(family.network), **sizes, **family.fixed)
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -117,4 +131,28 @@ class Catalogue(Mapping[str, Factory]):
         return len(self._listed)
 
 
-NETWORKS = Catalogue({"convnet": ConvNet, "mlp": MLP}, FAMILIES)
+def located(place: str) -> Factory:
+    """The class at a place.
+
+    >>> located("limen.lab.networks.mlp:MLP").__name__
+    'MLP'
+    """
+    module, _, name = place.partition(":")
+    found: Factory = getattr(importlib.import_module(module), name)
+    return found
+
+
+def check_name(name: str, known: Collection[str]) -> None:
+    """Raise for a name that is none of the known networks, and no path to another.
+
+    >>> check_name("convnett", NETWORKS)
+    Traceback (most recent call last):
+    limen.errors.SpecError: no network is called 'convnett'. Did you mean 'convnet'? ...
+    """
+    if name not in known and ":" not in name:
+        raise SpecError(
+            f"no network is called {name!r}. {suggest(name, known)} Your own is given as package.module:factory."
+        )
+
+
+NETWORKS = Catalogue({"convnet": f"{HERE}.convnet:ConvNet", "mlp": f"{HERE}.mlp:MLP"}, FAMILIES)

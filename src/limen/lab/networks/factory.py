@@ -12,9 +12,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from limen.errors import SpecError, suggest
+from limen.errors import SpecError
 from limen.lab.networks import libraries
-from limen.lab.networks.catalogue import NETWORKS
+from limen.lab.networks.catalogue import NETWORKS, check_name
 from limen.lab.networks.layers import ImageShape
 
 
@@ -53,13 +53,10 @@ def find(name: str, known: Mapping[str, Callable[..., nn.Module]] = NETWORKS) ->
     """
     if name in known:
         return known[name]
-    module_name, colon, attribute = name.partition(":")
+    check_name(name, known)
+    module_name, _, attribute = name.partition(":")
     if module_name in libraries.FACTORIES:
         return libraries.FACTORIES[module_name](attribute)
-    if not colon:
-        raise SpecError(
-            f"no network is called {name!r}. {suggest(name, known)} Your own is given as package.module:factory."
-        )
     return _imported(name, module_name, attribute)
 
 

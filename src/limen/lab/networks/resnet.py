@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from limen.lab.networks.catalogue import IMAGENET_BLOCKS
 from limen.lab.networks.layers import ImageShape, convolution, is_small, normalised
 
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-"""Blocks of each stage, by depth."""
 FIRST_WITH_BOTTLENECKS = 50
 
 
@@ -27,7 +26,7 @@ class ResNet(nn.Module):
         bottleneck = depth >= FIRST_WITH_BOTTLENECKS
         blocks: list[nn.Module] = []
         channels = width
-        for stage, count in enumerate(BLOCKS[depth]):
+        for stage, count in enumerate(IMAGENET_BLOCKS[depth]):
             for index in range(count):
                 block = _Block(channels, width * 2**stage, 2 if stage and index == 0 else 1, bottleneck)
                 blocks.append(block)

@@ -15,10 +15,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limen.errors import SpecError, suggest
+from limen.lab.declaration import Declaration
 from limen.lab.papers.table import Table, read
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
-from limen.lab.tasks import registry
-from limen.lab.training.task import Task
+from limen.lab.tasks import declared
 from limen.reading import read_whole
 
 if sys.version_info >= (3, 11):
@@ -85,9 +85,9 @@ class Recipe(_Strict):
         return self.name if self.folder == RECIPES else str((self.folder / f"{self.name}.toml").resolve())
 
     @cached_property
-    def problem(self) -> Task:
+    def problem(self) -> Declaration:
         """The task, looked up once."""
-        return registry.find(self.task)
+        return declared.find(self.task)
 
     @cached_property
     def table(self) -> Table | None:

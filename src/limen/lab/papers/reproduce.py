@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from limen.errors import StudyError
+from limen.lab.declaration import Declaration
 from limen.lab.papers import recipe
 from limen.lab.papers import verdicts as claims
 from limen.lab.papers.recipe import Recipe
 from limen.lab.records import CostRow, RunRecord, SummaryRow
+from limen.lab.report.baking import change_by_baking
 from limen.lab.report.growth import growth
-from limen.lab.report.selection import change_by_baking
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.statistics import Interval
 from limen.lab.study import rows as stored
@@ -24,7 +25,6 @@ from limen.lab.study.rows import Rows
 from limen.lab.study.select import select
 from limen.lab.study.store import Study, StudyFolder, as_csv, write_atomically
 from limen.lab.study.summary import REFERENCE, summarise
-from limen.lab.training.task import Task
 
 NO_VERDICT = "none, quick"
 """In the place of a verdict where the recipe was scaled down."""
@@ -35,7 +35,7 @@ class Reproduction:
     """A recipe's study with the published numbers beside it."""
 
     recipe: Recipe
-    task: Task
+    task: Declaration
     study: Study
     numbers: tuple[claims.NumberRow, ...]
     orders: tuple[claims.ClaimRow, ...]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from limen.errors import SpecError
+from limen.lab.declaration import Declaration
 from limen.lab.metric import Metric
-from limen.lab.training.task import Task
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Table:
         return self.metric.goodness(float(self.values[one] - self.values[other]))
 
 
-def read(rows: Iterable[Mapping[str, str]], task: Task) -> Table:
+def read(rows: Iterable[Mapping[str, str]], task: Declaration) -> Table:
     """A table from its rows, of which there is one or more.
 
-    >>> from limen.lab.tasks import registry
+    >>> from limen.lab.tasks import declared
     >>> rows = [{"network": name, "metric": "rmse", "value": value} for name, value in (("a", "3.1"), ("b", "2.9"))]
-    >>> found = read(rows, registry.find("regression"))
+    >>> found = read(rows, declared.find("regression"))
     >>> found.value("b"), found.difference("b", "a"), found.ahead("b", "a")
     ('2.9', '−0.2', 0.2)
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from limen.lab.declaration import Declaration
 from limen.lab.metric import Metric
 from limen.lab.records import Asked, CostRow, DataFacts, RunRecord, SummaryRow
 from limen.lab.settings import StudySettings
-from limen.lab.training.task import Task
 from limen.selection import Plan
+
+MANY = 100
+"""Runs from which on a page groups: it draws some activations, some layers, and bands for seeds."""
+MOST_DRAWN = 12
+"""Activations that are drawn of many runs; the tables have all."""
 
 
 @dataclass(frozen=True)
 class Contents:
     """Everything the page shows. Every tuple may be empty, and any number may be NaN."""
 
-    task: Task
+    task: Declaration
     settings: StudySettings
     data: DataFacts
     environment: dict[str, str]
@@ -35,7 +42,7 @@ class Contents:
     asked: tuple[Asked, ...] = ()
     """What the study began with and what was added later."""
 
-    @property
+    @cached_property
     def activations(self) -> tuple[str, ...]:
         """Every spec once: those of the settings in their order, then any that only the records know."""
         recorded = [*(run.activation for run in self.runs), *(row.activation for row in self.summary)]
@@ -58,5 +65,27 @@ class Contents:
 
     def finished(self, activation: str) -> tuple[RunRecord, ...]:
         """The finished runs of one activation, by seed."""
-        mine = (run for run in self.runs if run.activation == activation and run.status == "finished")
-        return tuple(sorted(mine, key=lambda run: run.seed))
+        return self._finished.get(activation, ())
+
+    @cached_property
+    def _finished(self) -> dict[str, tuple[RunRecord, ...]]:
+        found: dict[str, list[RunRecord]] = {}
+        for run in self.runs:
+            if run.status == "finished":
+                found.setdefault(run.activation, []).append(run)
+        return {name: tuple(sorted(runs, key=lambda run: run.seed)) for name, runs in found.items()}
+
+    @property
+    def many(self) -> bool:
+        """Whether there are more runs than a page can show one by one."""
+        return len(self.runs) > MANY
+
+    @cached_property
+    def drawn(self) -> tuple[str, ...]:
+        """The activations in the figures: all, or of many runs the baseline and those with the best means."""
+        if not self.many or len(self.activations) <= MOST_DRAWN:
+            return self.activations
+        known = [row for row in self.summary if math.isfinite(row.mean) and row.activation in self._finished]
+        ranked = sorted(known, key=lambda row: -self.metric.goodness(row.mean))
+        best = [row.activation for row in ranked if row.activation != self.settings.baseline][: MOST_DRAWN - 1]
+        return tuple(name for name in self.activations if name in {self.settings.baseline, *best})

@@ -25,6 +25,10 @@ from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_
 from limen.lab.report.wording import counted
 
 HERE = Path(__file__).parent
+MOST_FAILURES = 50
+"""Failed runs in the table of them."""
+MOST_PANELS_OF_MANY = 12
+"""Layers drawn of all activations together where there are many runs; each takes a tenth of a second."""
 MOST_PANELS = 24
 """Layers drawn of one activation, evenly over the depth; a panel is some 15 kB, and a network may have 163 layers."""
 
@@ -80,6 +84,7 @@ def render(study: Contents) -> str:
         },
         costs=costs(study),
         selection=selection(study),
+        failures=study.failures[:MOST_FAILURES] if study.many else study.failures,
         settings=tables.settings_rows(study),
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold what UTF-8 cannot
@@ -100,8 +105,9 @@ def _template() -> Template:
 def _shapes(study: Contents) -> list[ShapeSection]:
     """One section an activation; the first that learned something is open."""
     styles = looks(study.activations, study.settings.baseline)
+    most = max(1, MOST_PANELS_OF_MANY // len(study.drawn)) if study.many else MOST_PANELS
     found: list[ShapeSection] = []
-    for index, activation in enumerate(study.activations):
+    for index, activation in enumerate(study.drawn):
         runs = study.finished(activation)
         layers = sites(runs)
         if not layers:
@@ -112,8 +118,8 @@ def _shapes(study: Contents) -> list[ShapeSection]:
             activation=activation,
             look=styles[activation],
             formula=study.formulas.get(activation, ""),
-            extent=_extent(len(layers), len(runs)),
-            panels=_panels(_drawn(layers), activation, styles[activation], index),
+            extent=_extent(layers, most, len(runs)),
+            panels=_panels(_drawn(layers, most), activation, styles[activation], index, study.many),
             parameters=parameters,
             weights=weights,
             opened=learned and not any(earlier.opened for earlier in found),
@@ -122,21 +128,25 @@ def _shapes(study: Contents) -> list[ShapeSection]:
     return found
 
 
-def _extent(layers: int, runs: int) -> str:
-    drawn = f" ({MOST_PANELS} of them drawn)" if layers > MOST_PANELS else ""
-    return f"{counted(layers, 'layer')}{drawn}, {counted(runs, 'seed')}"
+def _extent(layers: Sequence[Site], shown: int, runs: int) -> str:
+    """How many layers and seeds there are, and how many of them are drawn."""
+    drawn = f" ({shown} of them drawn)" if len(layers) > shown else ""
+    curves = sum(bool(stored.x) for _, stored in layers[0].shapes)
+    fewer = f" ({curves} of them drawn)" if curves < len(layers[0].shapes) else ""
+    return f"{counted(len(layers), 'layer')}{drawn}, {counted(runs, 'seed')}{fewer}"
 
 
-def _drawn(layers: Sequence[Site]) -> list[Site]:
+def _drawn(layers: Sequence[Site], most: int) -> list[Site]:
     """At most so many, the first and the last among them."""
-    if len(layers) <= MOST_PANELS:
+    if len(layers) <= most:
         return list(layers)
-    return [layers[round(index * (len(layers) - 1) / (MOST_PANELS - 1))] for index in range(MOST_PANELS)]
+    return [layers[round(index * (len(layers) - 1) / max(1, most - 1))] for index in range(most)]
 
 
-def _panels(layers: Sequence[Site], activation: str, look: Look, index: int) -> tuple[Panel, ...]:
+def _panels(layers: Sequence[Site], activation: str, look: Look, index: int, banded: bool) -> tuple[Panel, ...]:
     uniform = len({site.kinds for site in layers}) == 1
+    prefixes = (f"shape{index}-{number}-" for number in range(len(layers)))
     return tuple(
-        Panel(site.path, "" if uniform else site.kinds, shape(site, activation, look, f"shape{index}-{number}-"))
-        for number, site in enumerate(layers)
+        Panel(site.path, "" if uniform else site.kinds, shape(site, activation, look, prefix, banded))
+        for prefix, site in zip(prefixes, layers, strict=True)
     )

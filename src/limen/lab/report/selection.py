@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from limen.lab.metric import GAP, Metric
 from limen.lab.numerals import MISSING, between, fixed
-from limen.lab.records import RunRecord
+from limen.lab.report.baking import change_by_baking
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.palette import Look
 from limen.lab.report.figures.svg import Picture
 from limen.lab.report.figures.trajectories import candidate_looks, trajectories
 from limen.lab.settings import SEARCHED
-from limen.lab.statistics import Interval
 from limen.selection import Choice
 
 BADGES = {"clear": "better", "noise": "same", "one seed": "untested"}
@@ -78,11 +75,6 @@ def _row(choice: Choice) -> ChoiceRow:
         verdict=choice.verdict,
         badge=BADGES[choice.verdict],
     )
-
-
-def change_by_baking(measure: Metric, runs: Sequence[RunRecord]) -> Interval:
-    """How much the measure changes where each trained mixture is replaced by its winner, over the searches."""
-    return measure.difference_interval([measure.goodness(-run.metrics[GAP]) for run in runs if GAP in run.metrics])
 
 
 def _gap(study: Contents) -> str:

@@ -10,6 +10,9 @@ from limen.lab.numerals import MISSING, fixed, significant
 from limen.lab.records import LayerShape, RunRecord
 from limen.lab.report.wording import counted, listed
 
+MOST_NAMED = 50
+"""Seeds that a cell names one by one."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -95,6 +98,8 @@ def winners(site: Site) -> str:
         name, seeds = next(iter(won.items()))
         return f"{name} (seed {seeds[0]})" if len(seeds) == 1 else f"{name} (all {counted(len(seeds), 'seed')})"
     ordered = sorted(won.items(), key=lambda item: -len(item[1]))
+    if sum(map(len, won.values())) > MOST_NAMED:
+        return "; ".join(f"{name} ({counted(len(s), 'seed')})" for name, s in ordered)
     return "; ".join(f"{name} (seed{'s'[: len(s) > 1]} {listed(s)})" for name, s in ordered)
 
 

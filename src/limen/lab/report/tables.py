@@ -10,7 +10,7 @@ from limen.lab.records import TORCHS_RELU, CostRow, SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.wording import counted
 from limen.lab.statistics import word_of
-from limen.lab.tasks.registry import hidden_options
+from limen.lab.tasks.declared import hidden_options
 
 BADGES = {
     "baseline": ("baseline", "—"),
@@ -23,6 +23,8 @@ BADGES = {
 }
 """CSS class and sign of each verdict, by what it begins with; any other verdict is a reason why there was no test."""
 CLASSES_SHOWN = 20
+MOST_LISTED = 100
+"""Seeds or activations of the settings that are listed."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,8 @@ def _setting(value: object) -> str:
         return MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list) and len(value) > MOST_LISTED:
+        return f"{value[0]}, {value[1]}, … {value[-1]} ({whole(len(value))})"
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return str(value)

@@ -53,6 +53,11 @@ def notices(study: Contents) -> list[str]:
             f"A subset was used. Training saw at most {whole(settings.limit_train)} {study.data.unit} of the training "
             "set; with all of it, both the numbers and the ranking may differ."
         )
+    if len(study.drawn) < len(study.activations):
+        found.append(
+            f"Figures show {len(study.drawn)} of {whole(len(study.activations))} activations: the baseline and those "
+            "with the best means. The tables have all."
+        )
     found += study.data.notes
     if settings.limit_test is not None:
         found.append(f"Testing used at most {whole(settings.limit_test)} {study.data.unit} of the test set.")

@@ -10,7 +10,7 @@ from limen.lab.fields import SelectFields, StudyFields
 from limen.lab.option import AUTO, Option, of_seeds, options
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.study.store import Study
-from limen.lab.tasks import registry
+from limen.lab.tasks import declared
 
 ALWAYS = ("data", "network", "activations", "candidates", "baseline", "seeds", "epochs", "device")
 """What the command says even where it is the default."""
@@ -52,7 +52,7 @@ def _words(settings: StudySettings, name: str, option: Option) -> Iterator[str]:
 
 def _left_out(settings: StudySettings, name: str, option: Option) -> Any:
     """The setting where its option is not given."""
-    of_task = registry.find(settings.task).defaults
+    of_task = declared.find(settings.task).defaults
     if option.of_task and name in of_task:
         return of_task[name]
     return type(settings).model_fields[name].default

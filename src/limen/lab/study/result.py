@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from limen.activations.describe import formula_text
-from limen.activations.registry import find, parse
+from limen.catalogue import entries
 from limen.errors import SpecError, StudyError
+from limen.lab.declaration import Declaration
 from limen.lab.records import CostRow, RunRecord, SummaryRow
+from limen.lab.report.condensing import Condensed
 from limen.lab.report.contents import Contents
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.study.command import whole_command
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.summary import summarise
-from limen.lab.tasks import registry
-from limen.lab.training.task import Task
-from limen.selection import Plan, merge
+from limen.lab.tasks import declared
+from limen.naming import parse
+from limen.selection import Plan
 
 
 @dataclass(frozen=True)
 class Result:
     """A study that is complete."""
 
-    task: Task
+    task: Declaration
     study: Study
     runs: tuple[RunRecord, ...]
     costs: tuple[CostRow, ...]
@@ -40,11 +42,12 @@ class Result:
         return tuple(run for run in self.runs if run.status == "failed")
 
 
-def conclude(task: Task, folder: StudyFolder, study: Study) -> Result:
+def conclude(task: Declaration, folder: StudyFolder, study: Study) -> Result:
     """Summarise what is stored, and write the tables and the report."""
     from limen.lab.report.page import render  # with Matplotlib, which takes a second to import
 
-    runs, costs = folder.read_runs(study.settings), folder.read_costs()
+    kept = Condensed(folder.count_runs(), len(study.settings.activations))
+    runs, costs = folder.read_runs(study.settings, kept), folder.read_costs()
     summary = summarise(task, study.settings, runs, costs)
     folder.write_tables(runs, summary)
     plan = searched_plan(runs)
@@ -71,7 +74,17 @@ def conclude(task: Task, folder: StudyFolder, study: Study) -> Result:
 def formulas(settings: StudySettings) -> dict[str, str]:
     """The formula of each activation, to be stored: the class of one may be gone when a report is made again."""
     named = [name for name in settings.activations if not (isinstance(settings, SelectSettings) and name == OPTIMIZED)]
-    return {name: formula_text(find(parse(settings.spec(name))[0])) for name in named}
+    return {name: _formula(parse(settings.spec(name))[0]) for name in named}
+
+
+def _formula(name: str) -> str:
+    """From the table, unless the classes are loaded, or the name is none that comes with limen."""
+    if name in entries() and "limen.activations" not in sys.modules:
+        return entries()[name].description.formula
+    from limen.activations.describe import formula_text  # with torch and SymPy
+    from limen.activations.registry import find
+
+    return formula_text(find(name))
 
 
 def _known(settings: StudySettings, without: Collection[str]) -> dict[str, str]:
@@ -88,7 +101,11 @@ def _known(settings: StudySettings, without: Collection[str]) -> dict[str, str]:
 def searched_plan(runs: Sequence[RunRecord]) -> Plan | None:
     """The plan of all searches that finished, over their seeds; None where none did."""
     plans = [Plan.from_dict(run.plan) for run in runs if run.plan and run.activation == SEARCHED]
-    return merge(plans) if plans else None
+    if not plans:
+        return None
+    from limen.selection import merge  # with torch, of which only a selection has need
+
+    return merge(plans)
 
 
 def report(out: Path) -> Result:
@@ -100,4 +117,4 @@ def report(out: Path) -> Result:
             f"there is no study in {out}: study.json is missing; make one with 'limen compare --out {out}'."
         )
     with folder.lock():
-        return conclude(registry.find(study.settings.task), folder, study)
+        return conclude(declared.find(study.settings.task), folder, study)

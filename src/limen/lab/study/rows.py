@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from limen.errors import PlanError, StudyError
+from limen.lab.declaration import Declaration
 from limen.lab.numerals import stored_fields
 from limen.lab.records import CostRow, EpochRow, GradientRow, RunRecord, SiteRow
 from limen.lab.study.result import searched_plan
@@ -33,8 +34,7 @@ from limen.lab.study.store import (
     run_row,
     write_atomically,
 )
-from limen.lab.tasks import registry
-from limen.lab.training.task import Task
+from limen.lab.tasks import declared
 from limen.reading import read_whole
 from limen.selection import Plan
 
@@ -62,9 +62,9 @@ class Rows:
     costs: tuple[CostRow, ...] = ()
 
     @cached_property
-    def task(self) -> Task:
+    def task(self) -> Declaration:
         """The task that it is a study of."""
-        return registry.find(self.study.settings.task)
+        return declared.find(self.study.settings.task)
 
     @property
     def recipe(self) -> str:

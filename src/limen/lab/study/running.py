@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from limen.lab.records import CostRow, EpochRow, Origin, RunRecord, failed_run
+from limen.lab.report.condensing import bare
 from limen.lab.study.deciding import Deciding, wanted
 from limen.lab.study.listener import Listener
 from limen.lab.study.store import Study, StudyFolder
-from limen.lab.study.summary import summarise
+from limen.lab.study.tables import Tables
 from limen.lab.training.experiment import Experiment
 from limen.memory import is_out_of_memory
 
@@ -33,21 +34,21 @@ def train_missing(
     """Train every run that the folder does not have; each is stored when it ends."""
     settings = experiment.settings
     # All of them: what cannot be used is said before anything is trained.
-    done = folder.read_runs(study.settings)
+    stored = folder.read_runs(study.settings, bare)
     total = len(settings.activations) * len(settings.seeds)
-    agenda = Deciding(experiment.task, settings, [*done])
+    agenda = Deciding(experiment.task, settings, [*stored])
     notes = [f"not replaced, because it is called as a function: {call}" for call in unreached]
     listener.found(study)
-    listener.planned(total, total - len(wanted(experiment.task, settings.model_copy(update=FIXED), done)), notes)
-    while (pair := agenda.next()) is not None:
-        activation, seed = pair
-        listener.run_started(activation, seed)
-        run = _run(run_one, activation, seed, listener).model_copy(update={"origin": study.origin})
-        folder.write_run(run)
-        runs = folder.read_runs(study.settings)
-        folder.write_tables(runs, summarise(experiment.task, study.settings, runs, folder.read_costs()))
-        agenda.ended(run)
-        listener.run_ended(run)
+    listener.planned(total, total - len(wanted(experiment.task, settings.model_copy(update=FIXED), stored)), notes)
+    with Tables(experiment.task, study, folder, stored) as tables:
+        while (pair := agenda.next()) is not None:
+            activation, seed = pair
+            listener.run_started(activation, seed)
+            run = _run(run_one, activation, seed, listener).model_copy(update={"origin": study.origin})
+            folder.write_run(run)
+            tables.add(run)
+            agenda.ended(run)
+            listener.run_ended(run)
 
 
 def keep_costs(folder: StudyFolder, measure: Callable[[], Iterable[CostRow]], origin: Origin) -> None:

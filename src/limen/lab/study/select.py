@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from limen.activations.mixture import AdAct
-from limen.activations.registry import create, find, parse
+from limen.activations.registry import create, find
 from limen.activations.spec import spec_of
 from limen.errors import SpecError
 from limen.lab.option import as_device
@@ -23,6 +23,7 @@ from limen.lab.study.running import train_missing
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.training.experiment import Experiment
 from limen.lab.training.task import Task
+from limen.naming import parse
 
 
 def select(

@@ -14,8 +14,9 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from typing_extensions import Self
 from limen.errors import PlanError, StudyError
 from limen.lab.records import Asked, CostRow, DataFacts, Origin, Record, RunRecord, SummaryRow
 from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
+from limen.lab.tasks import declared
 from limen.reading import read_whole
 from limen.selection import Plan
 
@@ -39,6 +41,8 @@ LARGEST_RECORD = 2**28
 VERSION = 3
 """Of the files in JSON. From 3 on runs and costs say which study they belong to, and from 2 on each file its version;
 earlier ones are read as they are."""
+
+_BEGINNING = f'{{"version":{VERSION},'.encode()
 
 NO_COLUMNS = frozenset({"metrics", "curves", "layers", "weights", "gradients", "sites", "plan", "shown", "origin"})
 """What a run's row leaves out; each metric has a column of its own."""
@@ -67,9 +71,11 @@ class Study(BaseModel):
             named = ", ".join(settings.activations)
             raise ValueError(f"the baseline {settings.baseline!r} is not among the activations {named}")
         for what, given in (("activation", settings.activations), ("seed", settings.seeds)):
-            twice = next((one for one in given if given.count(one) > 1), None)
-            if twice is not None:
-                raise ValueError(f"the {what} {twice!r} is named twice")
+            seen: set[str | int] = set()
+            for one in given:
+                if one in seen:
+                    raise ValueError(f"the {what} {one!r} is named twice")
+                seen.add(one)
         return self
 
     @property
@@ -80,15 +86,19 @@ class Study(BaseModel):
 
     def other_than(self, origin: Origin | None) -> str:
         """How it differs from the study that something was made for; empty where it does not."""
-        if origin is None:
-            return ""
-        mine = self.origin
-        for name, value in origin.settings.items():
-            if name in mine.settings and mine.settings[name] != value:
-                return f"{name.replace('_', ' ')} {value!r}, where study.json says {mine.settings[name]!r}"
-        if origin.fingerprint != mine.fingerprint:
-            return f"data of fingerprint {origin.fingerprint[:12]}, where study.json says {mine.fingerprint[:12]}"
+        return _difference(self.origin, self.origin if origin is None else origin)
+
+
+def _difference(mine: Origin, origin: Origin) -> str:
+    """How the study that something was made for differs from mine; empty where it does not."""
+    if mine == origin:
         return ""
+    for name, value in origin.settings.items():
+        if name in mine.settings and mine.settings[name] != value:
+            return f"{name.replace('_', ' ')} {value!r}, where study.json says {mine.settings[name]!r}"
+    if origin.fingerprint != mine.fingerprint:
+        return f"data of fingerprint {origin.fingerprint[:12]}, where study.json says {mine.fingerprint[:12]}"
+    return ""
 
 
 class _Costs(Record):
@@ -188,10 +198,7 @@ class StudyFolder:
 
     def run_path(self, activation: str, seed: int) -> Path:
         """Where a run's record lies; a spec that is no file name gets a hash as well."""
-        slug = re.sub(r"[^a-z0-9_]+", "-", activation.lower()).strip("-")[:60]
-        if slug != activation:
-            slug += "-" + hashlib.sha256(activation.encode()).hexdigest()[:8]
-        return self.path / "runs" / f"{slug}-seed{seed}.json"
+        return self.path / "runs" / f"{_slug(activation)}-seed{seed}.json"
 
     def read_run(self, activation: str, seed: int) -> RunRecord | None:
         """The record of a run that is done, finished or failed; None where it is still to do.
@@ -199,35 +206,51 @@ class StudyFolder:
         Raises:
             StudyError: if it cannot be read, or is another run's, or another study's.
         """
-        return self._read_run(activation, seed, self.read_study())
-
-    def _read_run(self, activation: str, seed: int, study: Study | None) -> RunRecord | None:
+        study = self.read_study()
         path = self.run_path(activation, seed)
+        return self._read_run(path, activation, seed, study.origin if study else None)
+
+    def _read_run(self, path: Path, activation: str, seed: int, mine: Origin | None) -> RunRecord | None:
         if not path.exists():
             return None
-        run = _parsed(path, RunRecord)
+        run = _parsed_at_once(path, RunRecord) or _parsed(path, RunRecord)
         if (run.activation, run.seed) != (activation, seed):
             raise StudyError(
                 f"{path} holds a run of {run.activation!r} with seed {run.seed}, and by its name it must be of "
                 f"{activation!r} with seed {seed}; delete it to make it anew."
             )
-        _check_belongs(path, run.origin, study)
+        _check_belongs(path, run.origin, mine)
         if run.plan is not None:
             _check_plan(path, run.plan)
         return run
 
-    def read_runs(self, settings: StudySettings) -> tuple[RunRecord, ...]:
+    def read_runs(
+        self, settings: StudySettings, keep: Callable[[RunRecord], RunRecord] = lambda run: run
+    ) -> tuple[RunRecord, ...]:
         """All runs that are done, by activation in the order of the settings and then by seed.
+
+        Args:
+            settings: whose activations and seeds.
+            keep: what of each is kept, where all of many would fill the memory; every one is checked whole before.
 
         Raises:
             StudyError: as :meth:`read_run`, and if a finished run has not the metrics of the task.
         """
         study = self.read_study()
-        pairs = [(activation, seed) for activation in settings.activations for seed in settings.seeds]
-        found = {pair: run for pair in pairs if (run := self._read_run(*pair, study)) is not None}
-        for pair, run in found.items():
-            check_metrics(run, settings.task, str(self.run_path(*pair)), "delete it to make it anew")
-        return tuple(found.values())
+        mine, found = study.origin if study else None, []
+        for activation in settings.activations:
+            for seed in settings.seeds:
+                path = self.run_path(activation, seed)
+                run = self._read_run(path, activation, seed, mine)
+                if run is not None:
+                    check_metrics(run, settings.task, path, "delete it to make it anew")
+                    found.append(keep(run))
+        return tuple(found)
+
+    def count_runs(self) -> int:
+        """How many records there are, none of them looked into."""
+        home = self.path / "runs"
+        return sum(name.endswith(".json") for name in os.listdir(home)) if home.is_dir() else 0
 
     def write_run(self, run: RunRecord) -> None:
         """Keep a run; once this returns it is never trained again."""
@@ -244,7 +267,8 @@ class StudyFolder:
         if not path.exists():
             return ()
         found = _parsed(path, _Costs)
-        _check_belongs(path, found.origin, self.read_study())
+        study = self.read_study()
+        _check_belongs(path, found.origin, study.origin if study else None)
         return found.rows
 
     def write_costs(self, rows: Iterable[CostRow], origin: Origin | None = None) -> None:
@@ -267,15 +291,13 @@ class StudyFolder:
         write_atomically(self.path / "plan.json", text)
 
 
-def check_metrics(run: RunRecord, task: str, where: str, remedy: str) -> None:
+def check_metrics(run: RunRecord, task: str, where: str | Path, remedy: str) -> None:
     """Raise where a finished run has not what its task measures, or a number that cannot be.
 
     Raises:
         StudyError: naming where it stands.
     """
-    from limen.lab.tasks import registry  # all tasks, which who only writes a file does not wait for
-
-    refused = registry.find(task).refused(run.metrics) if run.status == "finished" else ""
+    refused = declared.find(task).refused(run.metrics) if run.status == "finished" else ""
     if refused:
         raise StudyError(f"{where} cannot be used: of a finished run {refused}; {remedy}.")
 
@@ -286,8 +308,9 @@ def as_json(model: str, indent: int | None = 1) -> str:
     >>> as_json('{"seed":3}', indent=None)
     '{"version":3,"seed":3}'
     """
-    held = {"version": VERSION, **json.loads(model)}
-    return json.dumps(held, indent=indent, separators=(",", ":") if indent is None else None, ensure_ascii=False)
+    if indent is None:  # as it is: reading and writing it again takes ten times as long
+        return f'{{"version":{VERSION},{model[1:]}'
+    return json.dumps({"version": VERSION, **json.loads(model)}, indent=indent, ensure_ascii=False)
 
 
 def run_row(run: RunRecord) -> dict[str, Any]:
@@ -363,9 +386,9 @@ def _grown(known: Study, study: Study) -> Study:
     return study.model_copy(update=grown)
 
 
-def _check_belongs(path: Path, origin: Origin | None, study: Study | None) -> None:
+def _check_belongs(path: Path, origin: Origin | None, mine: Origin | None) -> None:
     """Raise where what a file holds was made for another study than that of its folder."""
-    other = study.other_than(origin) if study is not None else ""
+    other = _difference(mine, origin) if mine is not None and origin is not None else ""
     if other:
         raise StudyError(
             f"{path} belongs to another study ({other}); put the study.json back that it was made with, or delete "
@@ -378,6 +401,12 @@ def _check_plan(path: Path, plan: Mapping[str, Any]) -> None:
         Plan.from_dict(plan, "plan")
     except PlanError as error:
         raise _unreadable(path, "plan", str(error).rstrip(".")) from None
+
+
+@cache
+def _slug(activation: str) -> str:
+    slug = re.sub(r"[^a-z0-9_]+", "-", activation.lower()).strip("-")[:60]
+    return slug if slug == activation else f"{slug}-{hashlib.sha256(activation.encode()).hexdigest()[:8]}"
 
 
 def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -401,6 +430,17 @@ def _parsed(path: Path, model: type[M]) -> M:
         raise _unreadable(path, ".".join(map(str, problem["loc"])), reason) from None
     except ValueError as error:
         raise _unreadable(path, "", f"Invalid JSON: {error}") from None
+
+
+def _parsed_at_once(path: Path, model: type[M]) -> M | None:
+    """What this version wrote, read in half of the time; None where it must be looked into."""
+    held = read_whole(path, LARGEST_RECORD, StudyError)
+    if not held.startswith(_BEGINNING):
+        return None
+    try:
+        return model.model_validate_json(b"{" + held[len(_BEGINNING) :])
+    except ValidationError:
+        return None
 
 
 def _unreadable(path: Path, where: str, why: str) -> StudyError:

@@ -6,21 +6,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from limen.lab.declaration import Declaration
 from limen.lab.records import CostRow, RunRecord, SummaryRow
 from limen.lab.settings import StudySettings
 from limen.lab.statistics import Comparison, always_interval, correct, decide, decide_sequentially
-from limen.lab.training.task import Task
 
 REFERENCE = "reference"
 """The verdict of a row that is no activation."""
 
 
 def summarise(
-    task: Task, settings: StudySettings, runs: Sequence[RunRecord], costs: Sequence[CostRow]
+    task: Declaration, settings: StudySettings, runs: Sequence[RunRecord], costs: Sequence[CostRow]
 ) -> tuple[SummaryRow, ...]:
     """One row an activation: mean and interval, paired difference to the baseline, corrected p, verdict, cost."""
     measure = task.measure
-    by_seed = {name: _metric_by_seed(runs, name, measure.on_test) for name in settings.activations}
+    of_activation = _by_activation(runs)
+    by_seed = {name: _metric_by_seed(of_activation.get(name, ()), measure.on_test) for name in settings.activations}
     comparisons = compared(task, settings, runs)
     if settings.max_seeds is not None:
         comparisons = {
@@ -29,7 +30,7 @@ def summarise(
     cost_of = {row.activation: row for row in costs}
     rows = []
     for name in settings.activations:
-        mine = [run for run in runs if run.activation == name]
+        mine = of_activation.get(name, [])
         found, comparison, price = measure.interval([*by_seed[name].values()]), comparisons.get(name), cost_of.get(name)
         rows.append(
             SummaryRow(
@@ -62,11 +63,12 @@ def summarise(
     return (*rows, *_reference_rows(task, settings.baseline, runs, baseline))
 
 
-def compared(task: Task, settings: StudySettings, runs: Sequence[RunRecord]) -> dict[str, Comparison]:
+def compared(task: Declaration, settings: StudySettings, runs: Sequence[RunRecord]) -> dict[str, Comparison]:
     """Each activation but the baseline against it, judged as the settings ask."""
     measure = task.measure
     others = [name for name in settings.activations if name != settings.baseline]
-    by_seed = {name: _metric_by_seed(runs, name, measure.on_test) for name in settings.activations}
+    of_activation = _by_activation(runs)
+    by_seed = {name: _metric_by_seed(of_activation.get(name, ()), measure.on_test) for name in settings.activations}
     if settings.max_seeds is not None:
         by_seed |= {name: _in_order(settings, runs, name, by_seed[name]) for name in others}
     found = [measure.compare(by_seed[name], by_seed[settings.baseline]) for name in others]
@@ -87,7 +89,7 @@ def _in_order(
     return {seed: value for seed, value in by_seed.items() if seed < end}
 
 
-def _reference_rows(task: Task, baseline: str, runs: Sequence[RunRecord], mean: float) -> list[SummaryRow]:
+def _reference_rows(task: Declaration, baseline: str, runs: Sequence[RunRecord], mean: float) -> list[SummaryRow]:
     """What needs no network, beside the activations; it is the same in every run, and takes part in no test."""
     name = task.measure.of_reference
     value = next((run.metrics[name] for run in runs if name in run.metrics), None)
@@ -112,5 +114,12 @@ def _reference_rows(task: Task, baseline: str, runs: Sequence[RunRecord], mean: 
     ]
 
 
-def _metric_by_seed(runs: Sequence[RunRecord], activation: str, metric: str) -> dict[int, float]:
-    return {run.seed: run.metrics[metric] for run in runs if run.activation == activation and run.status == "finished"}
+def _by_activation(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    found: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        found.setdefault(run.activation, []).append(run)
+    return found
+
+
+def _metric_by_seed(runs: Sequence[RunRecord], metric: str) -> dict[int, float]:
+    return {run.seed: run.metrics[metric] for run in runs if run.status == "finished"}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Generic
+from typing import Any, Generic
 
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
-from limen.lab import metric, networks
+from limen.lab import networks
 from limen.lab.data import Data
-from limen.lab.metric import Metric
+from limen.lab.declaration import Declaration
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.training.learner import Learner
@@ -24,37 +23,8 @@ ANY = -1
 """In the shape of an output: as many as the network likes."""
 
 
-class Task(ABC, Generic[D]):
+class Task(Declaration, ABC, Generic[D]):
     """A kind of problem. One object serves every study of it, and holds nothing of any of them."""
-
-    name: ClassVar[str]
-    about: ClassVar[str]
-    """What it is in a few words, and what data it takes."""
-    metrics: ClassVar[tuple[Metric, ...]]
-    """All that :meth:`meters` computes, in the order of the report's table."""
-    measure: ClassVar[Metric]
-    """The one of them that chooses the epoch and decides the comparison."""
-    chooses: ClassVar[Metric | None] = None
-    """What chooses the epoch where :attr:`measure` cannot, such as the loss."""
-    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]]
-    """Those that come with limen; a factory is called with what it takes of :meth:`offered`."""
-    defaults: ClassVar[Mapping[str, Any]]
-    """Settings where the user gives none; ``network`` at least, and ``learning_rate`` where 1e-3 is not it."""
-    options: ClassVar[frozenset[str]] = frozenset()
-    """Settings that not every task has, and this one does."""
-    divisible: ClassVar[bool] = True
-    """Whether a batch can be shared among devices, and several be one step: a loss is a mean over examples."""
-    observed: ClassVar[int] = 500
-    """Held-out examples over which the learned shapes are described."""
-    train_score: ClassVar[Metric | None] = None
-    """What :meth:`train_meter` measures where that is not the measure."""
-    packages: ClassVar[tuple[str, ...]] = ()
-    """Libraries that it needs beyond the lab's, whose versions are noted."""
-    reference: ClassVar[str] = ""
-    """What needs no network and is shown beside the activations, such as the naive forecast."""
-
-    def check(self, settings: StudySettings) -> None:
-        """Raise for a setting that cannot be, before any data is read."""
 
     @abstractmethod
     def load(self, settings: StudySettings) -> D:
@@ -101,26 +71,6 @@ class Task(ABC, Generic[D]):
     def train_meter(self, data: D) -> Meter:
         """What is noted of the training batches of an epoch: the measure, or something cheaper in its stead."""
         return self.meters(data)[self.measure.name]
-
-    def metric(self, name: str) -> Metric:
-        """One of its metrics, or of those that any task's runs may note, by name.
-
-        Raises:
-            SpecError: if it has none of this name.
-        """
-        return metric.find(name, (*self.metrics, *metric.OF_EVERY_TASK), f"the task {self.name}")
-
-    def refused(self, metrics: Mapping[str, float]) -> str:
-        """Why a finished run cannot have these metrics; empty where it can.
-
-        What decides has a value; of all others NaN is one where the data leave them without.
-        """
-        decides = self.measure.on_test
-        if not math.isfinite(metrics.get(decides, math.nan)):
-            return f"{decides} is {metrics[decides]}" if decides in metrics else f"{decides} is missing"
-        known = {name: of for of in (*self.metrics, *metric.OF_EVERY_TASK) for name in of.stored_as}
-        found = ((name, known[name].refused(value)) for name, value in metrics.items() if name in known)
-        return next((f"{name} {why}" for name, why in found if why), "")
 
     def answer(self, outputs: Tensor, targets: Tensor, data: D) -> tuple[Tensor, Tensor]:
         """Predictions and truth as the metrics take them."""

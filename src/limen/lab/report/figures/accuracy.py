@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -32,6 +33,8 @@ class _Line:
     high: float
     said: str
     seeds: tuple[float, ...]
+    spread: tuple[float, ...]
+    """Lowest, quartiles and highest of many seeds, in the place of each."""
     look: Look
 
 
@@ -42,8 +45,10 @@ def intervals(study: Contents) -> Picture | None:
         return None
     label = f"{title} of each activation: " + "; ".join(f"{line.name} {line.said}" for line in lines)
     svg = draw((WIDTH, 46 + ROW * len(lines)), "accuracy-", label, lambda figure: _paint(figure, lines, study.metric))
-    seeds = "small circles: single seeds; dashed line: mean of the baseline"
-    return Picture(svg, f"Dot and bar: mean and 95 % interval (Student’s t); {seeds}.")
+    seeds = "thin bar: the middle half of the seeds, and from the lowest to the highest"
+    seeds = seeds if study.many else "small circles: single seeds"
+    said = f"Dot and bar: mean and 95 % interval (Student’s t); {seeds}; dashed line: mean of the baseline."
+    return Picture(svg, said)
 
 
 def _lines(study: Contents) -> list[_Line]:
@@ -56,11 +61,17 @@ def _lines(study: Contents) -> list[_Line]:
             low=metric.shown(row.low),
             high=metric.shown(row.high),
             said=metric.value(row.mean),
-            seeds=_seeds(study, row.activation, metric),
+            seeds=() if study.many else _seeds(study, row.activation, metric),
+            spread=_spread(_seeds(study, row.activation, metric)) if study.many else (),
             look=found[row.activation],
         )
         for row in study.summary
+        if row.activation in study.drawn or row.activation not in study.settings.activations
     ]
+
+
+def _spread(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(np.quantile(values, (0, 0.25, 0.75, 1)).tolist()) if values else ()
 
 
 def _seeds(study: Contents, activation: str, metric: Metric) -> tuple[float, ...]:
@@ -87,6 +98,10 @@ def _paint_line(axes: Axes, y: float, line: _Line) -> None:
     if math.isfinite(line.low) and math.isfinite(line.high):
         axes.plot([line.low, line.high], [y, y], color=colour, linewidth=2.6, clip_on=False)
     hollow: dict[str, Any] = {"markersize": 4.2, "color": colour, "markerfacecolor": PAPER, "clip_on": False}
+    if line.spread:
+        lowest, low, high, highest = line.spread
+        axes.plot([lowest, highest], [y + 0.27] * 2, color=colour, linewidth=1, alpha=0.6, clip_on=False)
+        axes.plot([low, high], [y + 0.27] * 2, color=colour, linewidth=4, alpha=0.45, clip_on=False)
     axes.plot(line.seeds, [y + 0.27] * len(line.seeds), "o", **hollow)
     if math.isfinite(line.mean):
         axes.plot([line.mean], [y], "o", markersize=8.5, color=colour, markeredgecolor=PAPER, clip_on=False)

@@ -36,13 +36,14 @@ class Bar:
 def costs(study: Contents) -> list[Picture]:
     """Draw time and memory, each only where something was measured."""
     styles = looks((*study.activations, *(row.activation for row in study.costs)), study.settings.baseline)
+    shown = [r for r in study.costs if r.activation in study.drawn or r.activation not in study.settings.activations]
     times = [
         Bar(r.activation, styles[r.activation], r.ratio, with_unit(fixed(r.ratio), "×"), r.ratio_low, r.ratio_high)
-        for r in study.costs
+        for r in shown
     ]
     memory = [
         Bar(r.activation, styles[r.activation], r.peak_memory_mb, with_unit(significant(r.peak_memory_mb), " MB"))
-        for r in study.costs
+        for r in shown
     ]
     found = [
         _picture("time-", times, "Step time relative to torch.nn.ReLU", "median and quartiles", 1),

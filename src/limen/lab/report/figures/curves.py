@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from limen.lab.metric import LOSS, Metric
-from limen.lab.records import EpochRow, RunRecord
+from limen.lab.records import RunRecord
+from limen.lab.report.condensing import Columns, columns
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.axes import bounds_of, count_epochs, keep_within, shown_bounds
 from limen.lab.report.figures.palette import Look, looks
@@ -31,36 +32,40 @@ def curves(study: Contents) -> list[Picture]:
     heldout = study.heldout.capitalize()
     measure = study.task.measure
     trained = study.task.train_score or measure
-    panels: tuple[tuple[str, Metric, Callable[[EpochRow], float]], ...] = (
+    panels: tuple[tuple[str, Metric, Callable[[Columns], Values]], ...] = (
         ("Training loss", LOSS, lambda row: row.train_loss),
         (f"{heldout} loss", LOSS, lambda row: row.heldout_loss),
         (f"Training {trained.axis}", trained, lambda row: trained.shown(row.train_score)),
         (f"{heldout} {measure.axis}", measure, lambda row: measure.shown(row.heldout_score)),
     )
-    return [
-        Picture(_panel(title, f"curve{index}-", metric, lines), title)
-        for index, (title, metric, read) in enumerate(panels)
-        if (lines := _lines(study, read))
-    ]
-
-
-def _lines(study: Contents, read: Callable[[EpochRow], float]) -> list[Line]:
     styles = looks(study.activations, study.settings.baseline)
-    found = ((styles[name], *_table(study.finished(name), read)) for name in study.activations)
-    return [line for line in found if np.isfinite(line[2]).any()]
+    tables = {name: _tables(study.finished(name), [read for *_, read in panels]) for name in study.drawn}
+    pictures = []
+    for index, (title, metric, _) in enumerate(panels):
+        lines = [(styles[name], *table[index]) for name, table in tables.items()]
+        lines = [line for line in lines if np.isfinite(line[2]).any()]
+        if lines:
+            pictures.append(Picture(_panel(title, f"curve{index}-", metric, lines), title))
+    return pictures
 
 
-def _table(runs: Sequence[RunRecord], read: Callable[[EpochRow], float]) -> tuple[Values, Values]:
-    """Line the runs up by epoch; an epoch that a run does not have is NaN."""
-    epochs = sorted({row.epoch for run in runs for row in run.curves})
-    column = {epoch: index for index, epoch in enumerate(epochs)}
-    values = np.full((len(runs), len(epochs)), math.nan)
-    for seed, run in enumerate(runs):
-        for row in run.curves:
-            value = read(row)
-            values[seed, column[row.epoch]] = value if math.isfinite(value) else math.nan
+def _tables(runs: Sequence[RunRecord], reads: Sequence[Callable[[Columns], Values]]) -> list[tuple[Values, Values]]:
+    """Line the runs up by epoch, once for each panel; an epoch that a run does not have is NaN."""
+    noted = [columns(run.curves) for run in runs]
+    epochs = np.unique(np.concatenate([one.epoch for one in noted])) if noted else np.empty(0)
+    values = np.full((len(reads), len(runs), len(epochs)), math.nan)
+    for seed, one in enumerate(noted):
+        places = np.searchsorted(epochs, one.epoch)
+        for one_panel, read in zip(values, reads, strict=True):
+            one_panel[seed, places] = read(one)
+    values[~np.isfinite(values)] = math.nan
+    return [_known(epochs.astype(int), one_panel) for one_panel in values]
+
+
+def _known(epochs: Values, values: Values) -> tuple[Values, Values]:
+    """The epochs of which any run has a number."""
     kept = np.isfinite(values).any(axis=0)
-    return np.array(epochs)[kept], values[:, kept]
+    return epochs[kept], values[:, kept]
 
 
 def _panel(title: str, prefix: str, metric: Metric, lines: Sequence[Line]) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -17,17 +18,29 @@ from limen.lab.report.figures.svg import draw, panel
 from limen.lab.report.sites import Site
 
 SIZE = (250, 190)
+GRID = 65
+"""Points of a band."""
 Points = np.ndarray
 """Columns x, y and density, only the bins where all three are finite."""
 
 
-def shape(site: Site, activation: str, look: Look, prefix: str) -> Markup | None:
-    """Draw one layer's panel, or nothing when no seed has a point to draw."""
+def shape(site: Site, activation: str, look: Look, prefix: str, banded: bool = False) -> Markup | None:
+    """Draw one layer's panel, or nothing when no seed has a point to draw.
+
+    Args:
+        site: the layer.
+        activation: whose layer it is.
+        look: in which it is drawn.
+        prefix: of every id in the drawing.
+        banded: a band for all seeds in the place of a line for each.
+    """
     drawn = [points for _, stored in site.shapes if len(points := _points(stored))]
     if not drawn:
         return None
-    label = f"Function learned by {activation} at {site.path}, a line a seed, over the histogram of its inputs"
-    return draw(SIZE, prefix, label, lambda figure: _paint(figure, drawn, look))
+    lines = "the mean over seeds with a band" if banded else "a line a seed"
+    label = f"Function learned by {activation} at {site.path}, {lines}, over the histogram of its inputs"
+    paint = _paint_band if banded else _paint
+    return draw(SIZE, prefix, label, lambda figure: paint(figure, drawn, look))
 
 
 def _points(stored: LayerShape) -> Points:
@@ -38,16 +51,50 @@ def _points(stored: LayerShape) -> Points:
 def _paint(figure: Figure, drawn: Sequence[Points], look: Look) -> None:
     axes = panel(figure, 32, 24, 8, 8)
     _histograms(axes, drawn)
+    _paint_relu(axes, drawn)
+    for points in drawn:
+        axes.plot(points[:, 0], points[:, 1], color=look.colour, linewidth=1.5, alpha=0.9)
+    _scale(axes)
+
+
+def _paint_band(figure: Figure, drawn: Sequence[Points], look: Look) -> None:
+    """On one grid: where fewer than half of the seeds have inputs there is neither mean nor band."""
+    every = np.concatenate(drawn)
+    grid = np.linspace(every[:, 0].min(), every[:, 0].max(), GRID)
+    values = np.array([np.interp(grid, *points[:, :2].T, left=math.nan, right=math.nan) for points in drawn])
+    shares = np.array([np.interp(grid, *points[:, ::2].T, left=0, right=0) for points in drawn])
+    common = np.isfinite(values).mean(axis=0) >= 0.5
+    x, values = grid[common], values[:, common]
+    axes = panel(figure, 32, 24, 8, 8)
+    _histogram(axes, grid, shares.mean(axis=0))
+    _paint_relu(axes, drawn)
+    if len(x):
+        band: dict[str, Any] = {"color": look.colour, "alpha": 0.25, "linewidth": 0}
+        axes.fill_between(x, np.nanmin(values, axis=0), np.nanmax(values, axis=0), **band)
+        axes.plot(x, np.nanmean(values, axis=0), color=look.colour, linewidth=1.5)
+    _scale(axes)
+
+
+def _paint_relu(axes: Axes, drawn: Sequence[Points]) -> None:
     every = np.concatenate(drawn)
     low, high = every[:, 0].min(), every[:, 0].max()
     corners = np.array([low, *([0.0] if low < 0 < high else []), high])
     axes.plot(corners, np.maximum(corners, 0), color=INK, linewidth=1.1, linestyle=(0, (1, 2)))
-    for points in drawn:
-        axes.plot(points[:, 0], points[:, 1], color=look.colour, linewidth=1.5, alpha=0.9)
+
+
+def _scale(axes: Axes) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.tick_params(labelsize=10, pad=3, left=False)
     axes.grid(color=MUTED, alpha=0.18)
+
+
+def _histogram(axes: Axes, x: np.ndarray, share: np.ndarray) -> None:
+    """The same for one, without axes of its own, which take as long as the rest of a panel."""
+    tallest = 1.25 * share.max()
+    height = share / tallest if tallest > 0 else share
+    grey: dict[str, Any] = {"color": BASELINE, "alpha": 0.3, "linewidth": 0, "zorder": 0}
+    axes.fill_between(x, height, step="mid", transform=axes.get_xaxis_transform(), **grey)
 
 
 def _histograms(axes: Axes, drawn: Sequence[Points]) -> None:

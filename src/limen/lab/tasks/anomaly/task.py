@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
 from limen.errors import SpecError, suggest
 from limen.lab import networks
 from limen.lab.data import ByClass, Division, divide, load, names
-from limen.lab.metric import LOSS, fraction
 from limen.lab.records import Heatmaps
 from limen.lab.settings import StudySettings
+from limen.lab.tasks.anomaly import declared
 from limen.lab.tasks.anomaly.data import AnomalyData, one_class
-from limen.lab.tasks.anomaly.deep_svdd import DeepSVDD, PretrainedDeepSVDD
-from limen.lab.tasks.anomaly.distillation import Distillation
 from limen.lab.tasks.anomaly.division import divide_normal
-from limen.lab.tasks.anomaly.flow import Flow
 from limen.lab.tasks.anomaly.folders import find_anomalies, read_anomalies
 from limen.lab.tasks.anomaly.network import AnomalyNetwork
-from limen.lab.tasks.anomaly.padim import PaDiM
 from limen.lab.tasks.anomaly.picture import pictures
 from limen.lab.tasks.anomaly.training import OneClass
 from limen.lab.training.batches import Batches
@@ -34,29 +30,12 @@ MOST_PIXELS = 4_000_000
 """Of more test pixels than this the pixels' AUROC takes every n-th."""
 
 
-class Anomaly(Task[AnomalyData]):
+class Anomaly(declared.Anomaly, Task[AnomalyData]):
     """AUROC of the images decides; that of the pixels stands beside it where masks are known.
 
     The validation split is normal images, on which there is no AUROC: the epoch with the lowest loss of theirs is
     tested.
     """
-
-    name = "anomaly"
-    about = "normal images to learn from, anomalies to find: MVTec folders, kinds with masks, or one class of a set"
-    measure = replace(fraction("auroc", "AUROC"), always=False)
-    metrics = (measure, replace(fraction("pixel_auroc", "pixel AUROC"), always=False))
-    chooses = LOSS
-    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
-        "deep-svdd": DeepSVDD,
-        "deep-svdd-pretrained": PretrainedDeepSVDD,
-        "distillation": Distillation,
-        "padim": PaDiM,
-        "flow": Flow,
-    }
-    defaults: ClassVar[Mapping[str, Any]] = {"network": "deep-svdd", "batch_size": 64, "eval_batch_size": 64}
-    options = frozenset({"image_size", "grey", "channels_last", "normal_class", "orientation"})
-    divisible = False
-    observed = 64
 
     def load(self, settings: StudySettings) -> AnomalyData:
         """Images by kind, divided."""

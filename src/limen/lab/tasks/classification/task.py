@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limen.lab import networks
 from limen.lab.data import ByClass, Division, ImageData, divide, load
-from limen.lab.metric import ACCURACY, F1, Metric, fraction
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
+from limen.lab.tasks.classification import declared
 from limen.lab.tasks.classification.attention import attention
 from limen.lab.training import confusion
 from limen.lab.training.confusion import ConfusionScore
@@ -25,21 +25,8 @@ TOP = 5
 """In how many guesses the class may be, for the second accuracy."""
 
 
-class Classification(Task[ImageData]):
+class Classification(declared.Classification, Task[ImageData]):
     """Cross-entropy; accuracy decides, top-5 accuracy, Matthews' correlation and macro F1 beside it."""
-
-    name = "classification"
-    about = "classes of images: a built-in set, or a folder, .zip or .tar.gz of class folders"
-    measure = ACCURACY
-    metrics = (
-        ACCURACY,
-        fraction("top5_accuracy", "top-5 accuracy"),
-        Metric("mcc", "MCC", bounds=(-1.0, 1.0)),
-        F1,
-    )
-    networks = networks.NETWORKS
-    defaults: ClassVar[Mapping[str, Any]] = {"network": "convnet", "batch_size": 64, "eval_batch_size": 1000}
-    options = frozenset({"image_size", "grey", "channels_last"})
 
     def load(self, settings: StudySettings) -> ImageData:
         """Images by name or path, divided by class."""

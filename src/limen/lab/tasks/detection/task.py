@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
 from limen.lab import networks
 from limen.lab.data import Division, divide
 from limen.lab.data.strategies import ORDERS
-from limen.lab.metric import fraction
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
-from limen.lab.tasks.detection import default_boxes, libraries
+from limen.lab.tasks.detection import declared, default_boxes, libraries
 from limen.lab.tasks.detection.boxes import BoxData, load_boxes
 from limen.lab.tasks.detection.meters import LabelAccuracy, Precision
 from limen.lab.tasks.detection.picture import overlays
-from limen.lab.tasks.detection.ssd import SSD
 from limen.lab.training.meter import Meter
 from limen.lab.training.supervised import ByObjective, Supervised
 from limen.lab.training.task import ANY, Task
 
 
-class Detection(Task[BoxData]):
+class Detection(declared.Detection, Task[BoxData]):
     """Loss and answer of SSD's default boxes; mAP at an overlap of 0.5 decides, the mean over 0.5 to 0.95 beside it."""
-
-    name = "detection"
-    about = "boxes: Pascal VOC XML or COCO JSON beside images, in a folder or archive"
-    measure = fraction("map50", "mAP@50")
-    metrics = (measure, fraction("map", "mAP@[.5:.95]"))
-    train_score = fraction("default_box_accuracy", "default box accuracy")
-    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {
-        "ssd": SSD,
-        libraries.SSD300.NAME: libraries.SSD300,
-        libraries.FasterRCNN.NAME: libraries.FasterRCNN,
-    }
-    defaults: ClassVar[Mapping[str, Any]] = {"network": "ssd", "batch_size": 8, "eval_batch_size": 8}
-    options = frozenset({"image_size", "grey", "channels_last", "orientation", "split"})
-    observed = 8
 
     def check(self, settings: StudySettings) -> None:
         """Networks of torchvision need it."""

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from limen.errors import DataError
 from limen.lab.data.base import Data, Samples
-from limen.lab.data.builtin import names
 from limen.lab.data.class_folders import Reader, name_of
 from limen.lab.data.files import open_files
 from limen.lab.data.images import ImageData, Split, scaled, shape_of_images
@@ -23,6 +22,7 @@ from limen.lab.data.layout import (
     split_archives,
 )
 from limen.lab.data.members import Files, path_kind
+from limen.lab.data.named import names
 from limen.lab.data.pixels import stack
 from limen.lab.data.source import load
 from limen.lab.records import DataFacts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,10 +12,9 @@ from torch.nn import functional as F
 from limen.errors import DataError, SpecError
 from limen.lab import networks
 from limen.lab.data import ByClass, Division, divide, evenly
-from limen.lab.metric import NOT_NEGATIVE, Metric
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
-from limen.lab.tasks.generation.dcgan import DCGAN
+from limen.lab.tasks.generation import declared
 from limen.lab.tasks.generation.embedding import FEATURES, learn_embedding
 from limen.lab.tasks.generation.grid import grid
 from limen.lab.tasks.generation.losses import discriminator_loss, generator_loss
@@ -32,24 +31,8 @@ NOTE = (
 )
 
 
-class Generation(Task[PictureData]):
+class Generation(declared.Generation, Task[PictureData]):
     """Two networks against each other; the distance of generated from real images decides, and lower is better."""
-
-    name = "generation"
-    about = "images like those of a folder, an archive, or a built-in set"
-    measure = Metric("small_fid", "small FID", higher_is_better=False, bounds=NOT_NEGATIVE)
-    metrics = (measure,)
-    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"dcgan": DCGAN}
-    defaults: ClassVar[Mapping[str, Any]] = {
-        "network": "dcgan",
-        "batch_size": 64,
-        "eval_batch_size": 250,
-        "learning_rate": 2e-4,
-    }
-    options = frozenset({"image_size", "grey", "channels_last"})
-    divisible = False
-    observed = 100
-    reference = "training images"
 
     def load(self, settings: StudySettings) -> PictureData:
         """Images, divided, with noise to make others from, and the embedding learned on the training images."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limen.errors import DataError, SpecError, suggest
-from limen.lab.data.members import content_of, path_kind, reading
+from limen.lab.data.members import content_of, reading
+from limen.lab.data.named import check_table
 from limen.memory import require_memory
 
 BLANKS = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
@@ -112,11 +112,7 @@ def shortened(text: str) -> str:
 
 def read_table(source: str) -> Table:
     """Read a CSV file with a heading; commas, semicolons, tabs or bars divide it, whichever the heading has most of."""
-    path = Path(os.path.expanduser(source))
-    kind = path_kind(path)
-    if kind != "file":
-        what = "does not exist" if kind == "missing" else "is no file"
-        raise DataError(f"{source} {what}; --data must name a CSV file with a heading.")
+    path = check_table(source)
     with reading(path, "CSV file"):
         content = content_of(path)
     _require_room(path, content)

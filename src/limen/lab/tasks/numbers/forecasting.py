@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
-
 import torch
 from torch import Tensor, nn
 
 from limen.lab.data import Division
 from limen.lab.records import Series, Shown
 from limen.lab.settings import StudySettings
+from limen.lab.tasks.numbers import declared
 from limen.lab.tasks.numbers.data import NumberData
-from limen.lab.tasks.numbers.recurrent import LSTM, RNN
 from limen.lab.tasks.numbers.task import NumericTask, doubled, predicted
 from limen.lab.tasks.numbers.time_series import load_time_series
 
@@ -20,15 +17,8 @@ STEPS = 500
 """The last so many steps of the test span are drawn in the report."""
 
 
-class Forecasting(NumericTask):
+class Forecasting(declared.Forecasting, NumericTask):
     """A CSV file with a column of times, split by time."""
-
-    name = "forecasting"
-    about = "the next value of a column of a CSV file in time (--target COLUMN, --time COLUMN)"
-    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"rnn": RNN, "lstm": LSTM}
-    defaults: ClassVar[Mapping[str, Any]] = {"network": "rnn", "batch_size": 64, "eval_batch_size": 1000}
-    options = frozenset({"target", "time", "window", "drop"})
-    reference = "last value"
 
     def load(self, settings: StudySettings) -> NumberData:
         """Windows of the file."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
-
 import torch
 from torch import nn
 
 from limen.lab.data import Division
 from limen.lab.records import Scatter, Shown
 from limen.lab.settings import StudySettings
+from limen.lab.tasks.numbers import declared
 from limen.lab.tasks.numbers.data import NumberData
-from limen.lab.tasks.numbers.dense import DNN
 from limen.lab.tasks.numbers.tabular import load_tabular
 from limen.lab.tasks.numbers.task import NumericTask, predicted
 
@@ -20,14 +17,8 @@ POINTS = 400
 """Test examples drawn in the report."""
 
 
-class Regression(NumericTask):
+class Regression(declared.Regression, NumericTask):
     """A CSV file with a target column, its rows divided at random."""
-
-    name = "regression"
-    about = "a number from the other columns of a CSV file with a heading (--target COLUMN)"
-    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"dnn": DNN}
-    defaults: ClassVar[Mapping[str, Any]] = {"network": "dnn", "batch_size": 64, "eval_batch_size": 1000}
-    options = frozenset({"target", "drop"})
 
     def load(self, settings: StudySettings) -> NumberData:
         """Rows of the file."""

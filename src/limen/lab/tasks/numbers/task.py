@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,34 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limen.errors import SpecError
-from limen.lab.metric import NOT_NEGATIVE, Metric
 from limen.lab.settings import StudySettings
-from limen.lab.tasks.numbers import residuals
+from limen.lab.tasks.numbers import declared, residuals
 from limen.lab.tasks.numbers.data import NumberData
 from limen.lab.training.batches import Batches
 from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
 
 
-class NumericTask(Task[NumberData]):
+class NumericTask(declared.NumericTask, Task[NumberData]):
     """One number for each example; RMSE decides, and lower is better.
 
     Targets have two columns or more: the first is what the network is to give, the second is its unit, in which the
     metrics are. All of them are differences of predictions and truth, so what was subtracted from both is left out.
     """
-
-    measure = Metric("rmse", "RMSE", higher_is_better=False, bounds=NOT_NEGATIVE)
-    metrics = (
-        measure,
-        Metric("mae", "MAE", higher_is_better=False, bounds=NOT_NEGATIVE),
-        Metric("r2", "R²", bounds=(-math.inf, 1.0), always=False),
-    )
-
-    def check(self, settings: StudySettings) -> None:
-        """A target is needed."""
-        if not settings.target:
-            raise SpecError(f"--task {self.name} needs --target, the column of {settings.data} to predict.")
 
     def offered(self, data: NumberData) -> Mapping[str, Any]:
         """How many inputs, and that one number is asked for."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,10 @@ from torch.nn import functional as F
 from limen.lab import networks
 from limen.lab.data import Division, divide
 from limen.lab.data.strategies import ORDERS, InGroups
-from limen.lab.metric import fraction
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
+from limen.lab.tasks.segmentation import declared
 from limen.lab.tasks.segmentation.masks import IGNORED, MaskData, load_masks
-from limen.lab.tasks.segmentation.networks import NETWORKS
 from limen.lab.tasks.segmentation.networks.monai_part import monai_part
 from limen.lab.tasks.segmentation.picture import overlays
 from limen.lab.training import confusion
@@ -25,30 +24,12 @@ from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
 
 
-class Segmentation(Task[MaskData]):
+class Segmentation(declared.Segmentation, Task[MaskData]):
     """Dice and cross-entropy loss; Dice decides, IoU, precision and recall beside it.
 
     All are over all pixels of the test set at once: of the foreground where there are two classes, else the mean of the
     classes.
     """
-
-    name = "segmentation"
-    about = "a class for every pixel: images/ and masks/ of matching names, PASCAL VOC, ADE20K, or NIfTI scans"
-    measure = fraction("dice", "Dice")
-    metrics = (
-        measure,
-        fraction("iou", "IoU"),
-        fraction("miou", "mIoU"),
-        fraction("precision", "precision"),
-        fraction("recall", "recall"),
-    )
-    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = NETWORKS
-    defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
-    options = frozenset(
-        {"image_size", "grey", "channels_last", "ignore_label", "foreground", "intensity", "orientation", "split"}
-    )
-    observed = 8
-    packages: ClassVar[tuple[str, ...]] = ("monai",)
 
     def check(self, settings: StudySettings) -> None:
         """MONAI is needed, for the loss at least."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limen.errors import DataError
-from limen.lab.data import builtin
+from limen.lab.data import names
 from limen.lab.data.base import Data, Samples
 from limen.lab.data.by_class import ByClass
 from limen.lab.data.class_folders import common_classes, labels_of, name_of
@@ -90,7 +90,7 @@ def load_sequences(
 
 def _has_arrays(source: str) -> bool:
     path = Path(source).expanduser()
-    if source in builtin.names() or path_kind(path) == "missing":
+    if source in names() or path_kind(path) == "missing":
         return False
     files = open_files(path)
     nested = [*split_archives(files).values()]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limen.lab.data import Division
-from limen.lab.metric import ACCURACY, F1
 from limen.lab.records import Confusion, Shown
 from limen.lab.settings import StudySettings
-from limen.lab.tasks.sequence.gated import GRU, MOPGRU
+from limen.lab.tasks.sequence import declared
 from limen.lab.tasks.sequence.sequences import SequenceData, load_sequences
 from limen.lab.training import confusion
 from limen.lab.training.batches import Batches
@@ -23,16 +22,8 @@ from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
 
 
-class Sequence(Task[SequenceData]):
+class Sequence(declared.Sequence, Task[SequenceData]):
     """Cross-entropy; accuracy decides, macro F1 beside it."""
-
-    name = "sequence"
-    about = "classes of sequences: class folders of .npy arrays (steps, features), or of images, read row by row"
-    measure = ACCURACY
-    metrics = (ACCURACY, F1)
-    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]] = {"gru": GRU, "mopgru": MOPGRU}
-    defaults: ClassVar[Mapping[str, Any]] = {"network": "gru", "batch_size": 32, "eval_batch_size": 500}
-    options = frozenset({"image_size", "grey"})
 
     def load(self, settings: StudySettings) -> SequenceData:
         """Sequences by path, or images by name or path, divided by class."""

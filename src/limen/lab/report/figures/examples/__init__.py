@@ -22,10 +22,14 @@ _SECTIONS: dict[str, Callable[[list[RunRecord], dict[str, Look]], Examples]] = {
     "attention": photographs.attention,
 }
 
+MOST_OF_MANY = 4
+"""Activations whose predictions are drawn of many runs; they may be photographs."""
+
 
 def examples(study: Contents) -> Examples | None:
     """Draw each activation's first run that kept its predictions; None where none did."""
-    shown = [run for name in study.activations if (run := _first(study, name)) is not None]
+    shown = [run for name in study.drawn if (run := _first(study, name)) is not None]
+    shown = shown[:MOST_OF_MANY] if study.many else shown
     if not shown or shown[0].shown is None:
         return None
     return _SECTIONS[shown[0].shown.kind](shown, looks(study.activations, study.settings.baseline))

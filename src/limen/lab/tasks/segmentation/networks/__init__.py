@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from limen.lab.networks.catalogue import Catalogue
 
-from torch import nn
-
-from limen.lab.tasks.segmentation.networks.deeplabv3plus import DeepLabV3Plus
-from limen.lab.tasks.segmentation.networks.double_unet import DoubleUNet
-from limen.lab.tasks.segmentation.networks.transnetr import TransNetR
-from limen.lab.tasks.segmentation.networks.unet import EfficientNetUNet, UNet
-
-NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
-    "unet": UNet,
-    "deeplabv3plus": DeepLabV3Plus,
-    "efficientnet-unet": EfficientNetUNet,
-    "double-unet": DoubleUNet,
-    "transnetr": TransNetR,
-}
+HERE = "limen.lab.tasks.segmentation.networks"
+NETWORKS = Catalogue(
+    {
+        "unet": f"{HERE}.unet:UNet",
+        "deeplabv3plus": f"{HERE}.deeplabv3plus:DeepLabV3Plus",
+        "efficientnet-unet": f"{HERE}.unet:EfficientNetUNet",
+        "double-unet": f"{HERE}.double_unet:DoubleUNet",
+        "transnetr": f"{HERE}.transnetr:TransNetR",
+    }
+)
 """By the names that ``--network`` takes."""

@@ -1,0 +1,53 @@
+"""What stands after ``--data``: the name of a built-in set, or a path. It is looked for before torch is imported."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from limen.errors import DataError, SpecError, suggest
+from limen.lab.data.files import archive_suffix
+from limen.lab.data.members import path_kind
+
+BUILTIN = ("digits", "mnist", "fashion-mnist", "cifar10", "svhn")
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the built-in data sets.
+
+    >>> names()[:2]
+    ('digits', 'mnist')
+    """
+    return BUILTIN
+
+
+def check_set_or_path(source: str) -> None:
+    """Raise for what is neither a built-in set nor a path to anything.
+
+    >>> check_set_or_path("digts")
+    Traceback (most recent call last):
+    limen.errors.SpecError: No data set is called 'digts' and no such path exists. Did you mean 'digits'? ...
+    """
+    if source in names() or (source and path_kind(Path(os.path.expanduser(source))) != "missing"):
+        return
+    if _is_meant_as_path(source):
+        raise DataError(f"{source} does not exist; check the spelling, or give the full path.")
+    raise SpecError(
+        f"No data set is called {source!r} and no such path exists. {suggest(source.lower(), names())} "
+        "A path to a folder, .zip or .tar.gz of class folders is accepted too."
+    )
+
+
+def check_table(source: str) -> Path:
+    """The path of a CSV file; raise where there is no file."""
+    path = Path(os.path.expanduser(source))
+    kind = path_kind(path)
+    if kind != "file":
+        what = "does not exist" if kind == "missing" else "is no file"
+        raise DataError(f"{source} {what}; --data must name a CSV file with a heading.")
+    return path
+
+
+def _is_meant_as_path(source: str) -> bool:
+    separators = filter(None, (os.sep, os.altsep))
+    return any(separator in source for separator in separators) or bool(archive_suffix(source))

@@ -1,0 +1,74 @@
+"""What the tasks declare, by name; their code, which needs torch, is found by :mod:`.registry`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from limen.errors import SpecError, suggest
+from limen.lab.declaration import Declaration
+from limen.lab.tasks.anomaly.declared import Anomaly
+from limen.lab.tasks.classification.declared import Classification
+from limen.lab.tasks.detection.declared import Detection
+from limen.lab.tasks.generation.declared import Generation
+from limen.lab.tasks.numbers.declared import Forecasting, Regression
+from limen.lab.tasks.segmentation.declared import Segmentation
+from limen.lab.tasks.sequence.declared import Sequence
+
+if TYPE_CHECKING:
+    from limen.lab.settings import StudySettings
+
+ALL: tuple[Declaration, ...] = (
+    Classification(),
+    Regression(),
+    Forecasting(),
+    Sequence(),
+    Segmentation(),
+    Detection(),
+    Anomaly(),
+    Generation(),
+)
+_TASKS = {task.name: task for task in ALL}
+
+
+def names() -> tuple[str, ...]:
+    """Every task.
+
+    >>> "classification" in names()
+    True
+    """
+    return tuple(_TASKS)
+
+
+def find(name: str) -> Declaration:
+    """What a task declares, by its name.
+
+    >>> find("clasification")
+    Traceback (most recent call last):
+    limen.errors.SpecError: no task is called 'clasification'. Did you mean 'classification'?
+    """
+    if name not in _TASKS:
+        raise SpecError(f"no task is called {name!r}. {suggest(name, _TASKS)}")
+    return _TASKS[name]
+
+
+def hidden_options(task: Declaration) -> frozenset[str]:
+    """Settings that are other tasks' own."""
+    return frozenset().union(*(other.options for other in ALL)) - task.options
+
+
+def check_options(task: Declaration, settings: StudySettings) -> None:
+    """Raise for a setting that the task does not have, and for one that it cannot use.
+
+    >>> from limen.lab.settings import StudySettings
+    >>> settings = StudySettings(data="digits", activations=("relu",), baseline="relu", seeds=(0,))
+    >>> check_options(find("classification"), settings)
+    """
+    for name in sorted(hidden_options(task)):
+        given = getattr(settings, name)
+        if given != type(settings).model_fields[name].default:
+            owners = [other.name for other in ALL if name in other.options]
+            raise SpecError(
+                f"--{name.replace('_', '-')} {given!r} is not an option of --task {task.name}, only of "
+                f"{' and '.join(owners)}; leave it out, or name the task."
+            )
+    task.check(settings)

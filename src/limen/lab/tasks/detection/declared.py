@@ -1,0 +1,41 @@
+"""Detection, as far as it is known without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from limen.lab.data.members import check_path
+from limen.lab.declaration import Declaration
+from limen.lab.metric import fraction
+from limen.lab.networks.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from limen.lab.settings import StudySettings
+
+HERE = "limen.lab.tasks.detection"
+
+
+class Detection(Declaration):
+    """Loss and answer of SSD's default boxes; mAP at an overlap of 0.5 decides, the mean over 0.5 to 0.95 beside it."""
+
+    name = "detection"
+    about = "boxes: Pascal VOC XML or COCO JSON beside images, in a folder or archive"
+    measure = fraction("map50", "mAP@50")
+    metrics = (measure, fraction("map", "mAP@[.5:.95]"))
+    train_score = fraction("default_box_accuracy", "default box accuracy")
+    networks = Catalogue(
+        {
+            "ssd": f"{HERE}.ssd:SSD",
+            "torchvision:ssd300_vgg16": f"{HERE}.libraries:SSD300",
+            "torchvision:fasterrcnn_resnet50_fpn": f"{HERE}.libraries:FasterRCNN",
+        }
+    )
+    defaults: ClassVar[Mapping[str, Any]] = {"network": "ssd", "batch_size": 8, "eval_batch_size": 8}
+    options = frozenset({"image_size", "grey", "channels_last", "orientation", "split"})
+    observed = 8
+
+    def look(self, settings: StudySettings) -> None:
+        """A path; there are no built-in sets."""
+        check_path(Path(settings.data).expanduser())

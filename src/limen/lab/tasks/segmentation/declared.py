@@ -1,0 +1,41 @@
+"""Segmentation, as far as it is known without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from limen.lab.data.members import check_path
+from limen.lab.declaration import Declaration
+from limen.lab.metric import fraction
+from limen.lab.tasks.segmentation.networks import NETWORKS
+
+if TYPE_CHECKING:
+    from limen.lab.settings import StudySettings
+
+
+class Segmentation(Declaration):
+    """Dice and cross-entropy loss; Dice decides, IoU, precision and recall beside it."""
+
+    name = "segmentation"
+    about = "a class for every pixel: images/ and masks/ of matching names, PASCAL VOC, ADE20K, or NIfTI scans"
+    measure = fraction("dice", "Dice")
+    metrics = (
+        measure,
+        fraction("iou", "IoU"),
+        fraction("miou", "mIoU"),
+        fraction("precision", "precision"),
+        fraction("recall", "recall"),
+    )
+    networks = NETWORKS
+    defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
+    options = frozenset(
+        {"image_size", "grey", "channels_last", "ignore_label", "foreground", "intensity", "orientation", "split"}
+    )
+    observed = 8
+    packages: ClassVar[tuple[str, ...]] = ("monai",)
+
+    def look(self, settings: StudySettings) -> None:
+        """A path; there are no built-in sets."""
+        check_path(Path(settings.data).expanduser())
