@@ -38,17 +38,21 @@ def plan_channels(x: Tensor) -> tuple[Tensor, Plan]:
     return x, Plan("row", 1, 1, x.numel()) if plan.layout == "shared" else plan
 
 
-def record(norm: Norm, x: Tensor, mean: Tensor, inverse: Tensor, affine: Sequence[Tensor], own: Sequence[Tensor]) -> Any:
+def record(
+    norm: Norm, x: Tensor, mean: Tensor, inverse: Tensor, affine: Sequence[Tensor], own: Sequence[Tensor]
+) -> Any:
     """The result, recorded where a tensor requires a gradient.
 
     ``affine`` are weight and bias, or nothing; ``own`` the activation's parameters.
     """
-    return _Recorded.apply(norm, len(affine), x, mean, inverse, *affine, *own)
+    return _apply(norm, len(affine), x, mean, inverse, *affine, *own)
 
 
 class _Recorded(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, norm: Norm, affine: int, x: Tensor, mean: Tensor, inverse: Tensor, *tensors: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, norm: Norm, affine: int, x: Tensor, mean: Tensor, inverse: Tensor, *tensors: Tensor
+    ) -> Tensor:
         given = _prepared(norm, x, mean, inverse, tensors[:affine], tensors[affine:])
         y = calls.run_forward(given)[0]
         ctx.settled = norm, affine
@@ -138,7 +142,7 @@ class Sampled(NamedTuple):
 
 def record_sampled(norm: Sampled, x: Tensor, affine: Sequence[Tensor], own: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The result, recorded, and mean and deviation of each piece; ``x`` is contiguous."""
-    y, statistics = _RecordedSampled.apply(norm, len(affine), x, *affine, *own)
+    y, statistics = _apply_sampled(norm, len(affine), x, *affine, *own)
     return y, statistics
 
 
@@ -195,4 +199,13 @@ def _by_sampled(
         gx, sums = calls.run_backward(given, g, statistics, names)
     rows = iter(sums.unbind())
     by_affine = [as_parameter(next(rows), p) for p in affine]
-    return [gx, *by_affine, *(as_parameter(next(rows), p) if want else None for p, want in zip(own, wanted, strict=True))]
+    return [
+        gx,
+        *by_affine,
+        *(as_parameter(next(rows), p) if want else None for p, want in zip(own, wanted, strict=True)),
+    ]
+
+
+# Past functorch's wrappers, as in ``autograd``.
+_apply: Any = super(torch.autograd.Function, _Recorded).apply
+_apply_sampled: Any = super(torch.autograd.Function, _RecordedSampled).apply

@@ -16,10 +16,19 @@ from torch import Tensor
 from limen.kernels import plain
 from limen.kernels.autograd import is_ordinary, say_once, shaped_sums
 from limen.kernels.bound import BoundFormula
-from limen.kernels.call import Call, Prepared
+from limen.kernels.call import Prepared
 from limen.kernels.errors import NoKernelError
-from limen.kernels.layout import are_alike, counted_as, has_memory, is_dense, is_plain, pitch_of, plan_rows, planned
-from limen.kernels.layout import values_of
+from limen.kernels.layout import (
+    are_alike,
+    counted_as,
+    has_memory,
+    is_dense,
+    is_plain,
+    pitch_of,
+    plan_rows,
+    planned,
+    values_of,
+)
 from limen.kernels.noise import new_seed
 
 APART, FIRST, SECOND = 0, 1, 2

@@ -60,7 +60,10 @@ def backward_source(bound: BoundFormula, derivation: Derivation, dtype: str, lay
         slope, by_beside, others = others[0], others[1 : len(beside) + 1], others[len(beside) + 1 :]
         return [
             whole.format(target, body.place(target, at), f"{scaled} * {slope}"),
-            *(f"g{u}[{body.place(f'g{u}', at)}] = STORE({upstream} * {by});" for u, by in zip(beside, by_beside, strict=True)),
+            *(
+                f"g{u}[{body.place(f'g{u}', at)}] = STORE({upstream} * {by});"
+                for u, by in zip(beside, by_beside, strict=True)
+            ),
             *(f"a{k}[{lane}] += {scaled} * {other};" for k, other in enumerate(others)),
         ]
 
