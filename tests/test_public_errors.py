@@ -213,6 +213,10 @@ selection, inspection = limen.selection, limen.inspect
 WRONG_SAMPLES = torch.ones(8)
 GOOD_SAMPLES = torch.linspace(-1, 1, 8)
 PROVOKED: dict[tuple[str, str], Any] = {
+    ("limen.GLU", "DtypeError"): lambda: limen.GLU("silu")(of_integers(8), of_integers(8)),
+    ("limen.GLU", "ShapeError"): lambda: limen.GLU("silu")(torch.zeros(2, 3), torch.zeros(3)),
+    ("limen.GLU", "SpecError"): lambda: limen.GLU("maxout"),
+    ("limen.NormAct", "SpecError"): lambda: limen.NormAct(nn.Linear(2, 2), "relu"),
     ("limen.apply_", "PlanError"): lambda: limen.apply_(nn.Linear(2, 2), plan()),
     ("limen.apply_", "LimenError"): lambda: limen.apply_(network(), plan(), share="none"),
     ("limen.bake_", "PlanError"): lambda: limen.bake_(network()),

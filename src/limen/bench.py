@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limen.activations.registry import create
+from limen.beside import GLU, NormAct
 from limen.errors import SpecError
 from limen.kernels import plain
 from limen.kernels.dispatch import why_no_kernel
@@ -119,6 +120,162 @@ def check_size(elements: int, dtype: torch.dtype, rounds: int) -> None:
     if not 1 <= rounds <= MOST_ROUNDS:
         raise SpecError(f"rounds={rounds} must be from 1 to {MOST_ROUNDS:,}.")
     require_memory(TENSORS * elements * dtype.itemsize, f"timing {elements:,} elements", "take fewer elements")
+
+
+BESIDE = ("glu", "norm")
+"""What can stand beside an activation."""
+BESIDE_ACTIVATIONS = ("silu", "swish", "asau", "ash", "adact")
+_ROWS, _COLUMNS = 2048, 512
+_MAPS = (64, 64, 32, 32)
+
+
+@dataclass(frozen=True)
+class BesideRow:
+    """One contender of what stands beside an activation; ratios are medians over rounds against the first one."""
+
+    what: str
+    contender: str
+    threads: int
+    forward_ms: float
+    backward_ms: float
+    both_ms: float
+    both_ratio: float
+    saved_ratio: float
+    """Bytes kept for the backward pass over those of one input."""
+    copies: float
+    """How often one input is copied in the same time."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    what: str
+    contender: str
+    function: Callable[..., Tensor]
+    inputs: tuple[Tensor, ...]
+    parameters: tuple[Tensor, ...]
+    g: Tensor
+
+    def time(self) -> tuple[float, float, float]:
+        """Seconds of forward, backward and both."""
+        start = _now(self.g)
+        y = self.function(*self.inputs)
+        middle = _now(self.g)
+        torch.autograd.grad(y, [*self.inputs, *self.parameters], self.g)
+        end = _now(self.g)
+        return middle - start, end - middle, end - start
+
+    def kept(self) -> int:
+        """Bytes kept for the backward pass."""
+        return saved_bytes(lambda x: self.function(x, *self.inputs[1:]), self.inputs[0])
+
+
+def measure_beside(
+    kind: str,
+    activations: Sequence[str] = BESIDE_ACTIVATIONS,
+    *,
+    rounds: int = 15,
+    listener: Listener = lambda *_: None,
+) -> tuple[list[BesideRow], Bandwidth]:
+    """Time gates (``glu``) or norms (``norm``) with their activations, interleaved, against what torch offers.
+
+    >>> rows, _ = measure_beside("glu", ["silu"], rounds=1)
+    >>> [row.contender for row in rows][-2:]
+    ['GLU(silu)', 'GLU(silu, packed)']
+    """
+    if kind not in BESIDE:
+        raise SpecError(f"nothing called {kind!r} stands beside an activation; there are {', '.join(BESIDE)}.")
+    check_size(_ROWS * _COLUMNS, torch.float32, rounds)
+    contenders = _gates(activations) if kind == "glu" else _norms(activations)
+    for done, contender in enumerate(contenders):
+        listener(done, len(contenders) + rounds, f"preparing {contender.contender}")
+        contender.time()
+    times = torch.zeros(rounds, len(contenders), 3, dtype=torch.float64)
+    copies = torch.zeros(rounds, dtype=torch.float64)
+    for index in range(rounds):
+        listener(len(contenders) + index, len(contenders) + rounds, f"round {index + 1} of {rounds}")
+        for turn in torch.randperm(len(contenders)).tolist():
+            contenders[turn].time()
+            times[index, turn] = torch.tensor(contenders[turn].time(), dtype=torch.float64)
+        copies[index] = _copying(contenders[0].g)
+    firsts = {contender.what: place for place, contender in reversed(list(enumerate(contenders)))}
+    rows = [
+        _beside_row(contender, times[:, place], times[:, firsts[contender.what]], copies)
+        for place, contender in enumerate(contenders)
+    ]
+    return rows, _bandwidth(contenders[0].g)
+
+
+def _copying(x: Tensor) -> float:
+    target = torch.empty_like(x)
+    start = _now(x)
+    target.copy_(x)
+    return _now(x) - start
+
+
+def _beside_row(contender: _Beside, mine: Tensor, first: Tensor, copies: Tensor) -> BesideRow:
+    forward, backward, both = (1000 * mine).median(0).values.tolist()
+    ratio = (mine[:, 2] / first[:, 2]).median().item()
+    saved = contender.kept() / (contender.g.numel() * contender.g.element_size())
+    moved = (mine[:, 2] / copies).median().item()
+    threads = torch.get_num_threads()
+    return BesideRow(contender.what, contender.contender, threads, forward, backward, both, ratio, saved, moved)
+
+
+def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    return F.silu(gate) * up
+
+
+def _gates(activations: Sequence[str]) -> list[_Beside]:
+    gate, up = (torch.randn(_ROWS, _COLUMNS, requires_grad=True) for _ in range(2))
+    both, g = torch.randn(_ROWS, 2 * _COLUMNS, requires_grad=True), torch.randn(_ROWS, _COLUMNS)
+    compiled: Any = torch.compile(_swiglu)
+    found = [_Beside("glu", "torch.compile(F.silu(gate) * up)", compiled, (gate, up), (), g)]
+    found.append(_Beside("glu", "F.silu(gate) * up", _swiglu, (gate, up), (), g))
+    for spec in activations:
+        for packed in (False, True):
+            module = GLU(spec, packed=packed)
+            inputs = (both,) if packed else (gate, up)
+            name = f"GLU({spec}{', packed' if packed else ''})"
+            found.append(_Beside("glu", name, module, inputs, tuple(module.parameters()), g))
+    return found
+
+
+def _norms(activations: Sequence[str]) -> list[_Beside]:
+    found = []
+    for layout, kind in (("channels last", torch.channels_last), ("NCHW", torch.contiguous_format)):
+        x = torch.randn(_MAPS).to(memory_format=kind).requires_grad_()
+        g, channels = torch.randn_like(x.detach()), _MAPS[1]
+        pair: Any = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
+        contenders = [("BatchNorm2d, ReLU", pair)]
+        contenders += [(f"NormAct({spec})", NormAct(nn.BatchNorm2d(channels), spec)) for spec in ("relu", *activations)]
+        for name, module in contenders:
+            found.append(_Beside(f"norm, {layout}", name, module, (x,), tuple(module.parameters()), g))
+    return found
+
+
+def table_beside(rows: Sequence[BesideRow], bandwidth: Bandwidth) -> str:
+    """The rows for people: one line a contender, ratios to the first of its kind.
+
+    >>> row = BesideRow("glu", "GLU(silu)", 1, 1.0, 2.0, 3.0, 0.9, 2.0, 6.0)
+    >>> print(table_beside([row], Bandwidth(10.0)).splitlines()[1])
+    glu                  GLU(silu)                              1.00      2.00      3.00    0.90     2.00     6.0
+    """
+    head = f"{'what':<20} {'contender':<34} {'fwd ms':>8} {'bwd ms':>9} {'both ms':>9}"
+    lines = [f"{head} {'both ×':>7} {'saved ×':>8} {'copies':>7}"]
+    lines += [
+        f"{row.what:<20} {row.contender:<34.34} {row.forward_ms:>8.2f} {row.backward_ms:>9.2f} {row.both_ms:>9.2f} "
+        f"{row.both_ratio:>7.2f} {row.saved_ratio:>8.2f} {row.copies:>7.1f}"
+        for row in rows
+    ]
+    lines.append(
+        f"float32, {rows[0].threads} threads; copying moves {bandwidth.gigabytes_per_second:.1f} GB/s. × is relative "
+        "to the first of its kind in the same round, saved × to one input, copies to copying one input."
+    )
+    return "\n".join(lines)
 
 
 class _Contender:

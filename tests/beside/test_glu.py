@@ -162,8 +162,7 @@ def test_the_same_bits_for_any_number_of_threads(name):
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            for packed in (APART, FIRST):
-                results.append(found(of(gate, packed), given(x, up, packed), g, "c"))
+            results += [found(of(gate, packed), given(x, up, packed), g, "c") for packed in (APART, FIRST)]
     finally:
         torch.set_num_threads(before)
     for other in (results[2], results[4]):

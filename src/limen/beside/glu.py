@@ -77,10 +77,10 @@ class GLU(nn.Module):
 
     Args:
         activation: a spec, such as ``"asau:beta=2"``; a class; or a module, which is then used itself. A module that is
-            none of limen's is called, and its result multiplied, but for torch's ReLU, GELU, SiLU and Mish. By name also
-            ``swiglu``, ``geglu``, ``reglu``, and any activation's name with ``_glu`` behind it.
-        packed: whether one tensor holds both, as two halves of its last axis, as a fused projection gives them. They are
-            read where they lie, and their gradient is written into one tensor.
+            none of limen's is called, and its result multiplied, but for torch's ReLU, GELU, SiLU and Mish. By name
+            also ``swiglu``, ``geglu``, ``reglu``, and any activation's name with ``_glu`` behind it.
+        packed: whether one tensor holds both, as two halves of its last axis, as a fused projection gives them. They
+            are read where they lie, and their gradient is written into one tensor.
         gate_first: whether the first half is the gate; used where ``packed``.
         **named: further arguments of the activation, such as ``num_parameters``, where a spec or a class is given.
 
@@ -138,14 +138,15 @@ class GLU(nn.Module):
         if called is not None:
             return evaluate(called, inputs, packed)
         x, u = apart(inputs, packed)
-        return (self.activation(x) if mask is None else self.activation(x, mask)) * u
+        result: Tensor = (self.activation(x) if mask is None else self.activation(x, mask)) * u
+        return result
 
     def _as_one_step(self, gate: Any, up: Any, mask: Any) -> Tensor:
         """What torch.fx sees of it: one step, as of an activation."""
         arguments = tuple(given for given in (gate, up) if given is not None)
         named = {} if mask is None else {"mask": mask}
-        step: Any = gate.tracer.create_proxy("call_module", gate.tracer.path_of_module(self), arguments, named)
-        return step  # type: ignore[no-any-return]
+        step: Tensor = gate.tracer.create_proxy("call_module", gate.tracer.path_of_module(self), arguments, named)
+        return step
 
     def extra_repr(self) -> str:
         """What differs from the defaults.

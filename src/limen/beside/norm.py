@@ -18,6 +18,7 @@ from limen.formula import Context, mean, sqrt, std
 from limen.kernels import choice, dispatch, normed, plain
 from limen.kernels.bound import BoundFormula, shared
 from limen.kernels.c import normed as c_normed
+from limen.kernels.c.calls import DTYPES
 from limen.kernels.errors import NoKernelError
 from limen.kernels.layout import Plan, is_plain
 from limen.kernels.normed import MEAN, SCALE, SHIFT, Norm, Sampled
@@ -89,9 +90,10 @@ def with_norm(bound: BoundFormula) -> BoundFormula:
 class NormAct(nn.Module):
     """A norm followed by an activation, activation(norm(x)), with fewer passes over memory.
 
-    A batch norm takes one pass for its statistics and one for the result, and two backward. Kept for the backward pass:
-    the norm's input, its mean and deviation, the parameters, and nothing else. Other norms, other machines than the CPU,
-    compiled programs and all that is not float32 or a half type run norm and activation one after the other.
+    A batch norm takes one pass for its statistics and one for the result, and two backward; channels that stay in the
+    cache, and groups, are visited once. Kept for the backward pass: the norm's input, its mean and deviation, the
+    parameters, and nothing else. LayerNorm, RMSNorm, SyncBatchNorm, other machines than the CPU, compiled programs,
+    activations with statistics or noise, and float64 run norm and activation one after the other.
 
     Args:
         norm: a BatchNorm1d, 2d or 3d, GroupNorm, LayerNorm, RMSNorm or SyncBatchNorm of torch, which is taken over: its
@@ -133,8 +135,7 @@ class NormAct(nn.Module):
         """
         given: Any = x
         if type(given) is Proxy:
-            step: Any = given.tracer.create_proxy("call_module", given.tracer.path_of_module(self), (given,), {})
-            return step  # type: ignore[no-any-return]
+            return self._as_one_step(given)
         called = self._in_one(x)
         if called is not None:
             try:
@@ -143,6 +144,11 @@ class NormAct(nn.Module):
                 pass
         result: Tensor = self.activation(self.norm(x))
         return result
+
+    def _as_one_step(self, x: Any) -> Tensor:
+        """What torch.fx sees of it: one step, as of an activation."""
+        step: Tensor = x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
+        return step
 
     def _in_one(self, x: Tensor) -> Called | None:
         """How the activation is called where both are one step; None where they are two."""
@@ -250,7 +256,7 @@ def _suits(x: Tensor, channels: int) -> bool:
     if not x.is_cpu or x.ndim < 2 or x.shape[1] != channels or not dispatch.is_eager(x) or not is_plain(x):
         return False
     chosen = choice.chosen() if choice.blocks else "auto"
-    return chosen in ("auto", "c") and x.dtype in c_normed.DTYPES and x.numel() > x.shape[1]
+    return chosen in ("auto", "c") and x.dtype in DTYPES and x.numel() > x.shape[1]
 
 
 def _is_ready(tensor: Tensor) -> bool:
@@ -277,7 +283,7 @@ def _plainly(bound: BoundFormula, learning: bool, eps: float, affine: int) -> Ca
 
     def run(mean: Tensor, inverse: Tensor, x: Tensor, *tensors: Tensor) -> Tensor:
         weight, bias = tensors[:affine] or (None, None)
-        work = x.float() if x.dtype in c_normed.DTYPES else x
+        work = x.float() if x.dtype in DTYPES else x
         if learning:
             z = F.batch_norm(work, None, None, weight, bias, True, 0.0, eps)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +28,9 @@ def bench(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     rounds: Annotated[int, typer.Option(help="Rounds; each times every contender once.")] = 15,
+    beside: Annotated[
+        str, typer.Option(help="Time what stands beside activations, computed with them: glu or norm.")
+    ] = "",
     with_compile: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Also time the plain formula under torch.compile.")
     ] = True,
@@ -41,6 +44,9 @@ def bench(
     from limen import bench as timing
     from limen.activations.registry import create, names
 
+    if beside:
+        _bench_beside(beside, split_list(activations) or timing.BESIDE_ACTIVATIONS, rounds, out, as_json)
+        return
     kind, place = _dtype(dtype), as_device(device)
     timing.check_size(elements, kind, rounds)
     specs = split_list(activations) or tuple(name for name in names() if create(name).keeps_shape)
@@ -61,6 +67,30 @@ def bench(
         "copy_gigabytes_per_second": bandwidth.gigabytes_per_second,
         "rows": [row.as_dict() for row in rows],
     }
+    if _handed_on(found, out, as_json):
+        return
+    print(timing.table(rows, bandwidth))
+    for note in timing.kernel_notes(specs, place):
+        print(note)
+
+
+def _bench_beside(kind: str, activations: Sequence[str], rounds: int, out: Path | None, as_json: bool) -> None:
+    from limen import bench as timing
+
+    with _bench_progress() as listener:
+        rows, bandwidth = timing.measure_beside(kind, activations, rounds=rounds, listener=listener)
+    found = {
+        "command": command_line(),
+        "environment": timing.environment(),
+        "copy_gigabytes_per_second": bandwidth.gigabytes_per_second,
+        "rows": [row.as_dict() for row in rows],
+    }
+    if not _handed_on(found, out, as_json):
+        print(timing.table_beside(rows, bandwidth))
+
+
+def _handed_on(found: dict[str, Any], out: Path | None, as_json: bool) -> bool:
+    """Write what was found to a file, if there is one; whether it was printed for programs."""
     text = json.dumps(found, indent=1)
     if out:
         from limen.lab.study.store import write_atomically
@@ -68,10 +98,7 @@ def bench(
         write_atomically(out, text + "\n")
     if as_json:
         print(text)
-        return
-    print(timing.table(rows, bandwidth))
-    for note in timing.kernel_notes(specs, place):
-        print(note)
+    return as_json
 
 
 @contextmanager

@@ -171,7 +171,8 @@ def _evaluate_by_triton(
         apart = spread(bound, parameters)
         if torch.is_grad_enabled() and requires_grad(x, apart):
             return autograd.record(triton_run, bound, x, apart, channel_dim)
-        return triton_run.forward(*drawn(bound, x, apart, channel_dim))[0]
+        seed = new_seed(x.device) if bound.noise else None
+        return triton_run.forward(bound, x, apart, channel_dim, seed)[0]
     if x.is_nested and bound.contexts:
         return _by_sample(bound, x, parameters, channel_dim)
     if chosen in ("c", "triton") and x.numel() > 0:

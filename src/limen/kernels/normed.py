@@ -45,7 +45,7 @@ def record(
 
     ``affine`` are weight and bias, or nothing; ``own`` the activation's parameters.
     """
-    return _Recorded.apply(norm, len(affine), x, mean, inverse, *affine, *own)
+    return _apply(norm, len(affine), x, mean, inverse, *affine, *own)
 
 
 class _Recorded(torch.autograd.Function):
@@ -142,7 +142,7 @@ class Sampled(NamedTuple):
 
 def record_sampled(norm: Sampled, x: Tensor, affine: Sequence[Tensor], own: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The result, recorded, and mean and deviation of each piece; ``x`` is contiguous."""
-    y, statistics = _RecordedSampled.apply(norm, len(affine), x, *affine, *own)
+    y, statistics = _apply_sampled(norm, len(affine), x, *affine, *own)
     return y, statistics
 
 
@@ -204,3 +204,8 @@ def _by_sampled(
         *by_affine,
         *(as_parameter(next(rows), p) if want else None for p, want in zip(own, wanted, strict=True)),
     ]
+
+
+# Past functorch's wrappers, as in ``autograd``.
+_apply: Any = super(torch.autograd.Function, _Recorded).apply
+_apply_sampled: Any = super(torch.autograd.Function, _RecordedSampled).apply

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from limen.kernels import autograd, plain, several
-from limen.kernels.autograd import Machine
 from limen.kernels.bound import INTERPRETED, of_key
 from limen.kernels.c import run as c_run
 from limen.kernels.call import Call
@@ -58,7 +57,7 @@ def _forward(
     return laid_out_as(x, y), _empty_statistics(key, x) if statistics is None else statistics
 
 
-def _machine(key: str, x: Tensor) -> Machine:
+def _machine(key: str, x: Tensor) -> Any:
     """Whose kernels run: C's on CPU tensors unless the key says otherwise."""
     return c_run if x.is_cpu and not key.startswith(INTERPRETED) else triton_run
 

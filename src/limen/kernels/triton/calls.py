@@ -40,14 +40,14 @@ class Backward:
     g: Tensor
     gx: Tensor
     """The gradient of the input goes here."""
-    beside: tuple[Tensor, ...]
-    """Those of the inputs beside it go here."""
-    pitches: tuple[int, ...]
-    """How far apart rows begin in inputs, of which there are several, and in their gradients; else nothing."""
     partial: Tensor
     """What each program sums, or what is summed of each row or part of one, goes here."""
     statistics: Tensor | None
     wanted: tuple[str, ...]
+    beside: tuple[Tensor, ...] = ()
+    """The gradients of the inputs beside it go here."""
+    pitches: tuple[int, ...] = ()
+    """How far apart rows begin in inputs, of which there are several, and in their gradients; else nothing."""
 
     @property
     def kernels(self) -> Any:

@@ -57,7 +57,7 @@ def run_forward_several(given: Prepared) -> tuple[Tensor, Tensor | None]:
 def run_backward_several(
     given: Prepared, g: Tensor, statistics: Tensor | None, wanted: tuple[str, ...], into: Sequence[Tensor], pitch: int
 ) -> Tensor:
-    """The gradients of the wanted parameters; those of all inputs go ``into`` tensors, whose rows begin ``pitch`` apart."""
+    """The gradients of the wanted parameters; those of all inputs go ``into`` tensors, with rows ``pitch`` apart."""
     if statistics is None or pitch == given.plan.inner:
         ready = _without_gaps(given)
         return _backward_into(ready, g, statistics, wanted, into, (ready.pitch, pitch))
@@ -92,7 +92,7 @@ def _backward_into(
 
     def writing(*partial: int) -> Backward:
         sums = x.new_empty(partial, dtype=torch.float32)
-        return Backward(given, g, gx, tuple(beside), pitches, sums, statistics, wanted)
+        return Backward(given, g, gx, sums, statistics, wanted, tuple(beside), pitches)
 
     if statistics is None:
         shape = launch.elementwise(plan, device, x.element_size(), backward=True)
