@@ -59,7 +59,7 @@ def network(name: str, dropped: tuple[str, ...] = ()) -> nn.Module:
     made = nn.Sequential(nn.Linear(4, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 2))
     limen.swap_(made, name)
     for module in made.modules():
-        if isinstance(module, limen.RReLU):
+        if isinstance(module, (limen.RReLU, limen.AdAct)):
             module.eval()
         if isinstance(module, limen.AdAct) and dropped:
             module.drop_(dropped)

@@ -97,10 +97,19 @@ STEERED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("how", thoroughly(STEERED, usual=("on held-out batches",)))
 def test_a_search_goes_on_where_it_was(how: str, tmp_path: Path) -> None:
     chosen = SelectSettings(
-        kind="select", data="digits", network="mlp", activations=("relu", "adact", "optimized"), baseline="relu",
-        seeds=(0,), candidates=("relu", "rrelu", "silu", "elu", "mish", "prelu", "leaky_relu"), epochs=4, limit_train=200,
-        limit_test=60, checkpoint_every=1, **STEERED[how],
-    )  # fmt: skip
+        kind="select",
+        data="digits",
+        network="mlp",
+        activations=("relu", "adact", "optimized"),
+        baseline="relu",
+        candidates=("relu", "rrelu", "silu", "elu", "mish", "prelu", "leaky_relu"),
+        seeds=(0,),
+        epochs=4,
+        limit_train=200,
+        limit_test=60,
+        checkpoint_every=1,
+        **STEERED[how],
+    )
     whole = Selection(experiment_of(chosen), chosen)._search(0, lambda row: None)
     kept = Selection(replace(experiment_of(chosen), place=tmp_path), chosen)
     with pytest.raises(KeyboardInterrupt):

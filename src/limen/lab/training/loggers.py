@@ -83,4 +83,4 @@ def _logger(kind: str, experiment: Experiment, name: str) -> Logger:
             return TensorBoardLogger(place, name="tensorboard", version=name, default_hp_metric=False)
         if kind == "mlflow":
             return MLFlowLogger(experiment_name=study, run_name=name, save_dir=str(place / "mlflow"))
-        return WandbLogger(project=study, name=name, save_dir=place)
+        return WandbLogger(project=study, name=name, save_dir=place, settings={"silent": True})
