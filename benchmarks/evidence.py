@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,17 @@ def real_residuals() -> Array:
 def without_difference(random: np.random.Generator, studies: int, seeds: int) -> Iterator[tuple[str, Array]]:
     """Kinds of studies in which two activations do not differ in the mean."""
     shape = (studies, seeds)
+    collapsed: Array = random.standard_normal(shape) + 0.4
     yield "normal", random.standard_normal(shape)
     yield "heavy tails (t, 3 degrees)", random.standard_t(3, shape)
-    yield "accuracy on 359 images", random.binomial(359, 0.95, shape) - random.binomial(359, 0.95, shape) + 0.0
+    right = (random.binomial(359, 0.95, shape).astype(np.float64) for _ in range(2))
+    accuracies: Array = next(right) - next(right)
+    yield "accuracy on 359 images", accuracies
     changed = random.poisson(2, shape)
-    yield "two of 359 images change", 2.0 * random.binomial(changed, 0.5) - changed
+    few: Array = 2.0 * random.binomial(changed, 0.5) - changed
+    yield "two of 359 images change", few
     yield "one of two values", random.choice([-1.0, 1.0], shape)
     yield "stored rows, resampled", random.choice(real_residuals(), shape)
-    collapsed = random.standard_normal(shape) + 0.4
     collapsed[random.random(shape) < 0.05] -= 8.0
     yield "skewed: 1 of 20 runs collapses", collapsed
 
@@ -87,7 +91,8 @@ def without_difference(random: np.random.Generator, studies: int, seeds: int) ->
 
 def bet(x: Array) -> Array:
     """Two-sided p after each seed: what limen uses."""
-    return np.minimum(1.0, 2 * np.minimum(anytime_p(x), anytime_p(-x)))
+    found: Array = np.minimum(1.0, 2 * np.minimum(anytime_p(x), anytime_p(-x)))
+    return found
 
 
 def t_mixture(x: Array, variance: float = 1.0) -> Array:
@@ -247,9 +252,7 @@ def formulas(random: np.random.Generator) -> list[dict[str, Any]]:
 
 def others(random: np.random.Generator) -> list[dict[str, Any]]:
     """The same kinds of data through autorank and baycomp, looked at after 5, 10, … 30 seeds."""
-    import autorank
-    import baycomp
-    import pandas
+    autorank, baycomp, pandas = map(import_module, ("autorank", "baycomp", "pandas"))
 
     looks, studies = range(5, SEEDS + 1, 5), 100
     found = []

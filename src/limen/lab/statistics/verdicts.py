@@ -54,7 +54,8 @@ def or_equivalent(comparisons: Sequence[Comparison], margins: Sequence[float | N
     found = list(comparisons)
     for place, p in zip(tested, adjusted, strict=True):
         near = p < ALPHA and found[place].verdict not in ("better", "worse")
-        found[place] = replace(found[place], p_equivalence=p, **({"verdict": "equivalent"} if near else {}))
+        verdict = "equivalent" if near else found[place].verdict
+        found[place] = replace(found[place], p_equivalence=p, verdict=verdict)
     return found
 
 
