@@ -179,12 +179,9 @@ def test_verdicts_with_a_margin() -> None:
 
 
 def test_equal_runs_are_equivalent_once_signs_can_tell() -> None:
-    assert decide([against_zero([0.0] * 4)], 0.5, "0.5")[0].verdict == "undecided (the same runs in every seed)"
+    assert decide([against_zero([0.0] * 4)], 0.5, "0.5")[0].verdict == "undecided (equal in every seed)"
     assert decide([against_zero([0.0] * 5)], 0.5, "0.5")[0].verdict == "equivalent within 0.5"
-    assert (
-        decide([against_zero([0.25] * 4)], 0.125, "0.125")[0].verdict
-        == "undecided (the same differences in every seed)"
-    )
+    assert decide([against_zero([0.25] * 4)], 0.125, "0.125")[0].verdict == "undecided (no spread between seeds)"
     assert decide([against_zero([0.25] * 6)], 0.125, "0.125")[0].verdict == "better"
     assert decide_sequentially([against_zero([0.0] * 6)], 0.5, "0.5")[0].verdict == "equivalent within 0.5"
 

@@ -8,8 +8,12 @@ from torch import nn
 
 from limen.activations.base import Activation
 from limen.activations.fields import Param
+from limen.activations.mixture import PAPER_CANDIDATES, AdAct
 from limen.activations.registry import name_of, names
 from limen.errors import SpecError
+
+SHARED = ("num_parameters", "group_size", "channel_dim")
+"""What candidates take from their mixture."""
 
 
 def spec_of(activation: Activation) -> str:
@@ -18,6 +22,8 @@ def spec_of(activation: Activation) -> str:
     >>> from limen.activations import ASAU, PReLU
     >>> spec_of(ASAU(beta=2.0, num_parameters=8)), spec_of(PReLU())
     ('asau:beta=2.0,num_parameters=8', 'prelu')
+    >>> spec_of(AdAct(("relu", "swish:beta=2")))
+    'adact:candidates=relu+swish:beta=2.0'
 
     Raises:
         SpecError: for a class that is not registered, or a value that a spec cannot say.
@@ -32,7 +38,7 @@ def spec_of(activation: Activation) -> str:
 
 
 def _differing(activation: Activation) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found = _candidates(activation) if isinstance(activation, AdAct) else {}
     for name, field in activation.fields.items():
         if field.settable:
             value = activation.initial[name] if isinstance(field, Param) else getattr(activation, name)
@@ -49,6 +55,19 @@ def _differing(activation: Activation) -> dict[str, Any]:
     if activation.channel_dim != 1:
         found["channel_dim"] = activation.channel_dim
     return found
+
+
+def _candidates(mixture: AdAct) -> dict[str, Any]:
+    """A mixture's candidates where they are not the paper's, each with what it does not share with the mixture."""
+    specs = []
+    for member in mixture.members:
+        own = {key: value for key, value in _differing(member).items() if key not in SHARED}
+        name = name_of(member)
+        spec = f"{name}:{','.join(f'{key}={_written(name, value)}' for key, value in own.items())}" if own else name
+        if "," in spec or "+" in spec:
+            raise SpecError(f"a spec cannot say the candidate {spec!r} of a mixture.")
+        specs.append(spec)
+    return {} if tuple(specs) == PAPER_CANDIDATES else {"candidates": tuple(specs)}
 
 
 def _written(owner: str, value: Any) -> str:

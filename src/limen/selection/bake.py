@@ -6,7 +6,7 @@ import copy
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limen.activations.base import Activation
 from limen.activations.classic import LeakyReLU, RReLU
@@ -246,7 +246,7 @@ def _without_noise(rrelu: RReLU) -> LeakyReLU:
 @torch.no_grad()
 def _take_over(new: Activation, choice: Choice) -> None:
     kept = {name for seed in choice.seeds for name in seed.parameters}
-    parameters = dict(new.named_parameters())
+    parameters: dict[str, Tensor] = dict(new.named_parameters())
     # A harvested site holds its fixed values, too.
     parameters |= {name: value for name, value in tensors(new).items() if f"{choice.winner}.{name}" in kept}
     for name, parameter in parameters.items() if choice.winner != TWO_LINES else ():

@@ -71,7 +71,7 @@ def learned(choice: Choice) -> list[Learned]:
     """
     like = _like(choice)
     began = {name: float(value.double().mean()) for name, value in tensors(like).items()} if like else {}
-    found = []
+    found: list[Learned] = []
     for name in choice.learned:
         several = [seed.parameters[f"{choice.winner}.{name}"] for seed in choice.seeds]
         if isinstance(like, AdAct) and name == "logits":

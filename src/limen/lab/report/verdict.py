@@ -26,8 +26,8 @@ def paragraph(study: Contents) -> Markup:
     if not any(math.isfinite(row.mean) for row in study.summary):
         nothing = "Every run failed; there is no result to compare." if study.runs else "Nothing was run yet."
         return Markup(nothing)
-    parts = (_opening, _differences, _not_found, _equivalent, _undecided, _could_see, _untested, _reference, _cost)
-    parts = (*parts, _failures)
+    found = (_opening, _differences, _not_found, _equivalent, _undecided, _could_see, _untested)
+    parts = (*found, _reference, _cost, _failures)
     return Markup(" ").join(sentence for part in parts for sentence in part(study))
 
 

@@ -54,7 +54,8 @@ def or_equivalent(comparisons: Sequence[Comparison], margins: Sequence[float | N
     found = list(comparisons)
     for place, p in zip(tested, adjusted, strict=True):
         near = p < ALPHA and found[place].verdict not in ("better", "worse")
-        found[place] = replace(found[place], p_equivalence=p, **({"verdict": "equivalent"} if near else {}))
+        verdict = "equivalent" if near else found[place].verdict
+        found[place] = replace(found[place], p_equivalence=p, verdict=verdict)
     return found
 
 
@@ -129,8 +130,7 @@ def _placed(comparison: Comparison, detected: str, margin: float, level: float, 
 def _still_needed(comparison: Comparison, margin: float, level: float) -> str:
     """How many more seeds are expected to decide."""
     if not comparison.has_spread:
-        same = "runs" if comparison.differences[0] == 0 else "differences"
-        return f"the same {same} in every seed"
+        return "equal in every seed" if comparison.differences[0] == 0 else "no spread between seeds"
     mean = sum(comparison.differences) / comparison.pairs
     more = further_seeds(mean, comparison.deviation, comparison.pairs, margin, level)
     return "more seeds than 10,000" if more is None else f"about {more:,} more seed{'s' * (more > 1)}"
