@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from limen.lab.papers.table import Table as Published
     from limen.lab.study.result import Result
 
+MOST_FAILED = 20
+"""Failed runs that are named."""
 STYLES = {"better": "green", "worse": "red", "equivalent": "cyan"}
 SHORT = {
     "no detectable difference": "not detectable",
@@ -55,8 +57,10 @@ def print_result(result: Result, console: Console) -> None:
         console.print(escape(notice), highlight=False)
     if settings.test_chooses:
         console.print("The paper's protocol chooses the epoch on the test set: these numbers are optimistic.")
-    for run in result.failed:
+    for run in result.failed[:MOST_FAILED]:
         console.print(f"[red]failed[/] {escape(run.activation)}, seed {run.seed}: {escape(run.failure)}")
+    if len(result.failed) > MOST_FAILED:
+        console.print(f"[red]failed[/] {len(result.failed) - MOST_FAILED:,} more; runs.csv names all.")
     if result.plan is not None:
         _print_selection(result, result.plan, console)
     console.print(f"Report: {result.report}", soft_wrap=True)

@@ -316,3 +316,7 @@ def test_damaged_svhn_files_are_one_sentence(tmp_path: Path) -> None:
     svhn_files(tmp_path / "svhn", [1], X=np.zeros((2, 2), dtype=np.uint8))
     with pytest.raises(DataError, match="32, 32, 3, N"):
         load("svhn", data_dir=tmp_path)
+
+
+def test_every_set_with_a_name_has_a_reader() -> None:
+    assert tuple(builtin.BUILTIN) == names()

@@ -16,6 +16,7 @@ from limen.errors import StudyError
 from limen.lab.data import Samples
 from limen.lab.metric import GAP
 from limen.lab.records import EpochRow, Origin, RunRecord, failed_run
+from limen.lab.report.condensing import bare
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
 from limen.lab.study.listener import Listener
 from limen.lab.study.result import searched_plan
@@ -48,7 +49,7 @@ class Selection:
 
     def measure_cost(self, folder: StudyFolder, listener: Listener, origin: Origin) -> None:
         """Time the three networks, unless it was done; the optimised one as all seeds together chose it."""
-        plan = searched_plan(folder.read_runs(self.settings))
+        plan = searched_plan(folder.read_runs(self.settings, bare))
         if plan is None or set(self.settings.activations) <= {row.activation for row in folder.read_costs()}:
             return
         furnish: dict[str, training.Furnish] = {SEARCHED: self._mix, OPTIMIZED: partial(_apply, plan)}

@@ -32,11 +32,12 @@ def curves(study: Contents) -> list[Picture]:
     heldout = study.heldout.capitalize()
     measure = study.task.measure
     trained = study.task.train_score or measure
+    of_trained, of_measure = trained.shown(1.0), measure.shown(1.0)
     panels: tuple[tuple[str, Metric, Callable[[Columns], Values]], ...] = (
-        ("Training loss", LOSS, lambda row: row.train_loss),
-        (f"{heldout} loss", LOSS, lambda row: row.heldout_loss),
-        (f"Training {trained.axis}", trained, lambda row: trained.shown(row.train_score)),
-        (f"{heldout} {measure.axis}", measure, lambda row: measure.shown(row.heldout_score)),
+        ("Training loss", LOSS, lambda rows: rows.train_loss),
+        (f"{heldout} loss", LOSS, lambda rows: rows.heldout_loss),
+        (f"Training {trained.axis}", trained, lambda rows: of_trained * rows.train_score),
+        (f"{heldout} {measure.axis}", measure, lambda rows: of_measure * rows.heldout_score),
     )
     styles = looks(study.activations, study.settings.baseline)
     tables = {name: _tables(study.finished(name), [read for *_, read in panels]) for name in study.drawn}

@@ -61,8 +61,8 @@ def _paint_band(figure: Figure, drawn: Sequence[Points], look: Look) -> None:
     """On one grid: where fewer than half of the seeds have inputs there is neither mean nor band."""
     every = np.concatenate(drawn)
     grid = np.linspace(every[:, 0].min(), every[:, 0].max(), GRID)
-    values = np.array([np.interp(grid, *points[:, :2].T, left=math.nan, right=math.nan) for points in drawn])
-    shares = np.array([np.interp(grid, *points[:, ::2].T, left=0, right=0) for points in drawn])
+    values = np.array([_along(grid, points, 1, math.nan) for points in drawn])
+    shares = np.array([_along(grid, points, 2, 0.0) for points in drawn])
     common = np.isfinite(values).mean(axis=0) >= 0.5
     x, values = grid[common], values[:, common]
     axes = panel(figure, 32, 24, 8, 8)
@@ -73,6 +73,12 @@ def _paint_band(figure: Figure, drawn: Sequence[Points], look: Look) -> None:
         axes.fill_between(x, np.nanmin(values, axis=0), np.nanmax(values, axis=0), **band)
         axes.plot(x, np.nanmean(values, axis=0), color=look.colour, linewidth=1.5)
     _scale(axes)
+
+
+def _along(grid: Points, points: Points, column: int, outside: float) -> Points:
+    """A column over the grid, and what stands outside of a seed's inputs."""
+    x, values = points[:, 0].astype(np.float64), points[:, column].astype(np.float64)
+    return np.interp(grid.astype(np.float64), x, values, left=outside, right=outside)
 
 
 def _paint_relu(axes: Axes, drawn: Sequence[Points]) -> None:
