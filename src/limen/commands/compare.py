@@ -9,14 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from limen.commands.common import JsonOption, command, share_the_processor
+from limen.commands.execution import of_execution
 from limen.commands.options import of_fields
+from limen.lab.executing.execution import Execution
 from limen.lab.fields import StudyFields
 
 
 @command
+@of_execution
 @of_fields(StudyFields)
 def compare(
     given: Mapping[str, Any],
+    execution: Execution,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the study; resumed if there. Default: runs/DATA-NETWORK.")
     ] = None,
@@ -31,4 +35,4 @@ def compare(
     from limen.lab.settings import StudySettings
     from limen.lab.study import compare as comparing
 
-    study.run(comparing.compare, StudySettings, given, out, as_json)
+    study.run(comparing.compare, StudySettings, given, out, as_json, execution)

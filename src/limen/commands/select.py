@@ -9,14 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from limen.commands.common import JsonOption, command, share_the_processor
+from limen.commands.execution import of_execution
 from limen.commands.options import of_fields
+from limen.lab.executing.execution import Execution
 from limen.lab.fields import SelectFields
 
 
 @command
+@of_execution
 @of_fields(SelectFields)
 def select(
     given: Mapping[str, Any],
+    execution: Execution,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the selection; resumed if there. Default: runs/select-DATA-NETWORK.")
     ] = None,
@@ -32,4 +36,4 @@ def select(
     from limen.lab.settings import SelectSettings
     from limen.lab.study import select as selecting
 
-    study.run(selecting.select, SelectSettings, given, out, as_json)
+    study.run(selecting.select, SelectSettings, given, out, as_json, execution)

@@ -12,6 +12,7 @@ from limen.commands.common import command_line, show
 from limen.commands.options import read
 from limen.commands.progress import ProgressListener
 from limen.errors import SpecError
+from limen.lab.executing.execution import Execution
 from limen.lab.option import options
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.study.result import Result
@@ -20,7 +21,12 @@ from limen.lab.training.task import Task
 
 
 def run(
-    study: Callable[..., Result], kind: type[StudySettings], given: Mapping[str, Any], out: Path | None, as_json: bool
+    study: Callable[..., Result],
+    kind: type[StudySettings],
+    given: Mapping[str, Any],
+    out: Path | None,
+    as_json: bool,
+    execution: Execution,
 ) -> None:
     """Run a study with the options that were given, and print what it came to."""
     task = registry.find(given["task"])
@@ -28,7 +34,7 @@ def run(
     prefix = "select-" if kind is SelectSettings else ""
     out = out or Path("runs") / f"{prefix}{folder_name(settings.data, settings.network)}"
     with ProgressListener(task, settings) as listener:
-        result = study(settings, out, listener, command=command_line())
+        result = study(settings, out, listener, command=command_line(), execution=execution)
     show(result, as_json)
 
 

@@ -164,6 +164,10 @@ class StudyFields(Declarations):
             default="",
         ),
     ] = ()
+    threads_per_run: Annotated[
+        int, Ge(1), Le(1024), Option("Threads of each run, which may change its last digits. Default: 1.", given=int)
+    ] = 1
+    """Part of the numbers: how a sum or a convolution is shared among threads decides how it is rounded."""
     device: Annotated[str, Option("cpu, cuda, cuda:1, mps, or auto.", read=as_device, default="auto")] = "cpu"
 
 
