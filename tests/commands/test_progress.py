@@ -96,7 +96,7 @@ def test_a_long_silence_is_broken_where_nothing_moves(monkeypatch: pytest.Monkey
             lambda: None,
             lambda: listener.run_started("asau:beta=2", 3),
             lambda: listener.epoch(
-                EpochRow(epoch=1, train_loss=1, train_score=0.5, heldout_loss=1, heldout_score=0.875)
+                "asau:beta=2", 3, EpochRow(epoch=1, train_loss=1, train_score=0.5, heldout_loss=1, heldout_score=0.875)
             ),
             lambda: listener.timing(2, 23),
         ):

@@ -155,6 +155,8 @@ class ProgressListener:
     def timing(self, done: int, total: int) -> None:
         """Show the rounds of timing."""
         stop_if_pressed()
+        for run in list(self.running):
+            self._remove(*run)
         self.otherwise = f"the cost of a step, round {done + 1} of {total}" if done < total else "tables and report"
         self.progress.update(self.cost, visible=True, total=total, completed=done)
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +26,8 @@ from limen.lab.executing.sharing import Packed, pack
 from limen.lab.executing.work import Died, Ended, Event, Job, Passed, Said, Started, Work
 from limen.lab.records import RunRecord
 
-PATIENCE = 10.0
-"""Seconds in which a Ray must answer."""
+PATIENCE = 20.0
+"""Seconds in which a Ray must answer; importing it takes some of them."""
 MOMENT = 0.2
 """Seconds between two looks at what the tasks have told."""
 
@@ -34,11 +35,24 @@ MOMENT = 0.2
 def require_answer(address: str) -> None:
     """Raise where Ray is not installed, or nothing listens where it is said to be."""
     _library()
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdecimal():
-        if address not in ("", "auto"):
-            raise StudyError(f"{address!r} is no address of Ray; give --on ray:auto or --on ray:HOST:PORT.")
+    if not address:
         return
+    if address != "auto":
+        _require_listener(address)
+    # Connecting itself waits for two minutes where something else listens, and prints meanwhile.
+    asked = [sys.executable, "-m", "ray.scripts.scripts", "status", *(["--address", address] * (address != "auto"))]
+    try:
+        answered = subprocess.run(asked, capture_output=True, timeout=PATIENCE, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        raise _silent(address, f"nothing came within {PATIENCE:g} seconds") from None
+    if not answered:
+        raise _silent(address, "none was found" if address == "auto" else "something else does")
+
+
+def _require_listener(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise StudyError(f"{address!r} is no address of Ray; give --on ray:auto or --on ray:HOST:PORT.")
     try:
         socket.create_connection((host, int(port)), timeout=PATIENCE).close()
     except (OSError, OverflowError) as error:

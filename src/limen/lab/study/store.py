@@ -117,13 +117,28 @@ class _Costs(Record):
         return {"rows": value} if isinstance(value, list) else value
 
 
+class Held:
+    """A folder that this process has, until the end of a ``with`` block or of the process."""
+
+    def __init__(self, lock: FileLock, writer: Path) -> None:
+        self._lock, self._writer = lock, writer
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._writer.unlink()
+        self._lock.release()
+
+
 class StudyFolder:
     """Reads and writes the files of one study."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def lock(self) -> FileLock:
+    def lock(self) -> Held:
         """Take the folder for this process, or say that another has it; released when the process ends."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -139,8 +154,10 @@ class StudyFolder:
                 f"another limen is writing to {self.path}{self._writer()}; wait for it, or choose another --out."
             ) from None
         since = datetime.now().isoformat(sep=" ", timespec="seconds")
-        write_atomically(self.path / _WRITER, f"process {os.getpid()} on {platform.node()}, since {since}")
-        return lock
+        with suppress(OSError):  # nothing depends on it
+            note = f"process {os.getpid()} on {platform.node()}, since {since}"
+            (self.path / _WRITER).write_text(note, encoding="utf-8")
+        return Held(lock, self.path / _WRITER)
 
     def _writer(self) -> str:
         """Who has the folder, as far as that was noted."""
