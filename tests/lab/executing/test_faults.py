@@ -141,7 +141,7 @@ def test_four_at_a_time(alone: Path, tmp_path: Path) -> None:
 
 
 def test_processes_that_are_no_forks(tmp_path: Path) -> None:
-    of_two = tiny(threads_per_run=2, network="convnet")
+    of_two = tiny(threads_per_run=2, network="convnet", seeds=(0,), epochs=1, limit_train=100)
     for name, execution in (("one", ONE), ("two", Execution(jobs=2))):
         compare(of_two, tmp_path / name, Recorder(), execution=execution)
     assert rows(tmp_path / "one") == rows(tmp_path / "two")

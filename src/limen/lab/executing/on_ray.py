@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import os
@@ -28,8 +29,8 @@ from limen.lab.records import RunRecord
 
 PATIENCE = 20.0
 """Seconds in which a Ray must answer; importing it takes some of them."""
-MOMENT = 0.2
-"""Seconds between two looks at what the tasks have told."""
+MOMENT = 1.0
+"""Seconds after which a wait returns."""
 
 
 def require_answer(address: str) -> None:
@@ -105,6 +106,7 @@ class Tasks:
         self._work = ray.put(pack(work))
         # What is lost is begun again by the study, which notes it.
         self._task = ray.remote(_compute).options(num_cpus=cpus, num_gpus=execution.gpus_per_run, max_retries=0)
+        self._asked: Any = None
         self._jobs: dict[Any, Job] = {}
         self._deadlines: dict[tuple[str, int], float] = {}
 
@@ -120,10 +122,16 @@ class Tasks:
 
     def wait(self, hear: Callable[[Event], None]) -> None:
         """Tell what the tasks have told, and what became of those that are done, gone, or take too long."""
-        ready, _ = self.ray.wait(list(self._jobs), timeout=MOMENT)
-        self._listen(hear)
+        self._asked = self._asked or self._mailbox.take.remote(MOMENT)
+        ready, _ = self.ray.wait([self._asked, *self._jobs], timeout=MOMENT)
+        ended = [ref for ref in ready if ref != self._asked]
+        if ready:
+            asked, self._asked = self._asked, None
+            self._listen(hear, asked)
+        if ended:  # the last that it told may have come after that was answered
+            self._listen(hear, self._mailbox.take.remote(0))
         errors: list[Exception] = []
-        for ref in ready:
+        for ref in ended:
             job = self._jobs.pop(ref)
             self._deadlines.pop(job.key, None)
             found = self._result(ref, job)
@@ -143,9 +151,9 @@ class Tasks:
             with contextlib.suppress(Exception):  # Ray itself may be gone
                 self.ray.cancel(ref, force=True)
 
-    def _listen(self, hear: Callable[[Event], None]) -> None:
+    def _listen(self, hear: Callable[[Event], None], taken: Any) -> None:
         by_key = {job.key: job for job in self._jobs.values()}
-        for event in self.ray.get(self._mailbox.take.remote()):
+        for event in self.ray.get(taken):
             job = by_key.get(event.job.key)
             if job is None:
                 continue
@@ -182,12 +190,19 @@ class _Mailbox:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.filled = asyncio.Event()
 
-    def put(self, event: Event) -> None:
+    async def put(self, event: Event) -> None:
         self.events.append(event)
+        self.filled.set()
 
-    def take(self) -> Sequence[Event]:
+    async def take(self, patience: float) -> Sequence[Event]:
+        """What came since, as soon as there is anything, or nothing after so many seconds."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            if not self.events:
+                await asyncio.wait_for(self.filled.wait(), patience)
         taken, self.events = self.events, []
+        self.filled.clear()
         return taken
 
 
