@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers_executing import die, done_to_runs, rows, until
-from helpers_lab import Recorder, experiment_of, stored, tiny
+from helpers_lab import TINY, Recorder, experiment_of, stored, tiny
 
 from limen.errors import SpecError, StudyError
 from limen.lab.executing import capacity, local
@@ -23,8 +23,10 @@ from limen.lab.executing.execution import ONE, Execution
 from limen.lab.executing.sharing import pack, write
 from limen.lab.executing.worker import sendable
 from limen.lab.records import RunRecord
+from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
 from limen.lab.study.compare import Comparison, compare
 from limen.lab.study.running import ATTEMPTS
+from limen.lab.study.select import select
 from limen.lab.study.store import StudyFolder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are made and ended as on Linux")
@@ -128,6 +130,7 @@ def test_an_error_of_ones_own_code_is_raised_and_what_is_done_is_kept(
     with pytest.raises(SpecError, match="cannot be imported"):
         compare(tiny(**BRIEF, seeds=(0,)), tmp_path, Recorder(), execution=TWO)
     assert StudyFolder(tmp_path).read_run("relu", 0) is not None
+    assert "Traceback" in (tmp_path / "logs" / "asau-seed0.log").read_text()
 
 
 class UnsendableError(Exception):
@@ -227,3 +230,15 @@ def test_a_fork_is_made_only_where_nothing_is_waited_for(monkeypatch: pytest.Mon
     assert local._context(1, "cuda").get_start_method() == "forkserver"
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     assert local._context(1, "cpu").get_start_method() == "forkserver"
+
+
+@pytest.mark.thorough
+def test_a_selection_is_the_same_though_a_search_and_its_network_follow_one_another(tmp_path: Path) -> None:
+    names = ("relu", SEARCHED, OPTIMIZED)
+    settings = SelectSettings(
+        **{**TINY, **BRIEF, "kind": "select", "activations": names, "candidates": ("relu", "silu"), "limit_train": 100}
+    )
+    for name, execution in (("one", ONE), ("two", TWO)):
+        select(settings, tmp_path / name, Recorder(), execution=execution)
+    assert rows(tmp_path / "one") == rows(tmp_path / "two")
+    assert (tmp_path / "one" / "plan.json").read_bytes() == (tmp_path / "two" / "plan.json").read_bytes()

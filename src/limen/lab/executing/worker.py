@@ -9,6 +9,7 @@ import pickle
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, parent_process
@@ -43,7 +44,11 @@ def serve(link: Connection, opening: Opening, threads: int) -> None:
 
 def _computed(work: Work, job: Job, link: Connection) -> Ended:
     link.send(Started(job, f"process {os.getpid()}"))
-    return Ended(job, attempt(work, job, lambda row: link.send(Passed(job, row))))
+    try:
+        return Ended(job, attempt(work, job, lambda row: link.send(Passed(job, row))))
+    except Exception:
+        traceback.print_exc()  # to the run's log: only the error itself is sent
+        raise
 
 
 def sendable(error: Exception) -> Exception:
