@@ -10,7 +10,7 @@ export LIMEN_CACHE := $(CURDIR)/.cache/kernels
 # Triton's interpreter is chosen before anything imports Triton.
 TEST_TRITON := TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m "triton and not slow" tests/kernels
 
-.PHONY: demo test suite test-device quick test-thorough test-triton lint clean
+.PHONY: demo test suite test-device quick test-thorough test-faults test-triton lint clean
 
 demo: $(VENV)/installed ## Compare eight activations on digits; ends with runs/demo/report.html
 	$(BIN)/limen compare --data digits --network convnet --seeds 3 --epochs 8 \
@@ -35,6 +35,10 @@ quick: $(VENV)/installed ## The quick tests only
 
 test-thorough: $(VENV)/installed ## More cases of what other tests hold, by compiling much
 	$(BIN)/python -m pytest -n 2 -m thorough
+
+# Its tests of Ray skip where that is missing: pip install 'limen[ray]'.
+test-faults: $(VENV)/installed ## Processes killed, disks full, Ray's machines gone
+	$(BIN)/python -m pytest -m faults tests/lab
 
 test-triton: $(VENV)/installed ## The GPU's kernels without a GPU: interpreted, and compiled for GPUs that are not here
 	$(PIP_INSTALL) --editable '.[triton]'

@@ -63,6 +63,7 @@ FLOORS = (
     ("lab.training",),
     ("lab.tasks",),
     ("lab.report",),
+    ("lab.executing",),
     ("lab.study",),
     ("lab.papers",),
     ("commands",),

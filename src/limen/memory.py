@@ -8,6 +8,7 @@ from limen.errors import LimenError
 
 _ON_CPU = "can't allocate memory"
 """What torch's allocator on a CPU says in a RuntimeError."""
+_AVAILABLE = "/proc/meminfo"
 _CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -22,6 +23,26 @@ def physical_bytes() -> int | None:
     True
     """
     return min((size for size in (_of_machine(), _of_container(), _of_process()) if size), default=None)
+
+
+def available_bytes() -> int | None:
+    """What of that memory is free, or would be given up by caches; None where the system does not tell.
+
+    >>> (available_bytes() or 1) > 0
+    True
+    """
+    in_container = _left_in_container()
+    return min((size for size in (_left_of_machine(), in_container, _of_process()) if size is not None), default=None)
+
+
+def resident_bytes() -> int | None:
+    """The memory that this process holds now; None where the system does not tell.
+
+    >>> (resident_bytes() or 1) > 0
+    True
+    """
+    pages = _number("/proc/self/statm", field=1)
+    return None if pages is None else pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -71,6 +92,39 @@ def _of_container() -> int | None:
         with open(path, encoding="ascii") as file:
             return int(file.read())
     except (OSError, ValueError):  # "max"
+        return None
+
+
+def _left_of_machine() -> int | None:
+    try:
+        with open(_AVAILABLE, encoding="ascii") as file:
+            line = next(line for line in file if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # Linux alone has it
+        return None
+    return 1024 * int(line.split()[1])
+
+
+def _left_in_container() -> int | None:
+    limit, used = _of_container(), _number("/sys/fs/cgroup/memory.current")
+    if limit is None or used is None:
+        return None
+    return max(0, limit - used + (_cached_in_container() or 0))
+
+
+def _cached_in_container() -> int | None:
+    """What files hold of it, and would be given up."""
+    try:
+        with open("/sys/fs/cgroup/memory.stat", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("inactive_file "))
+    except (OSError, StopIteration):
+        return None
+
+
+def _number(path: str, field: int = 0) -> int | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read().split()[field])
+    except (OSError, ValueError, IndexError):
         return None
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from helpers_lab import TINY_OPTIONS, Command
 
-FAST = ("compare", *TINY_OPTIONS, "--epochs", "1", "--seeds", "2", "--activations", "relu,asau")
+FAST = ("compare", *TINY_OPTIONS, "--epochs", "1", "--seeds", "2", "--activations", "relu,asau", "--jobs", "1")
+"""In this process, where a test can change what happens."""
 
 
 def refused(run: Command, *arguments: str | Path) -> str:

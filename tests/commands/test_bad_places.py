@@ -53,7 +53,9 @@ def test_a_damaged_run_is_named(run: Command, finished: Path, tmp_path: Path) ->
 
 def test_a_folder_in_use(run: Command, tmp_path: Path) -> None:
     with store.StudyFolder(tmp_path / "out").lock():
-        assert "another limen is writing to out; wait for it" in refused(run, *FAST, "--out", "out")
+        sentence = refused(run, *FAST, "--out", "out")
+    assert f"another limen is writing to out (process {os.getpid()} on " in sentence
+    assert sentence.endswith("; wait for it, or choose another --out.")
 
 
 def test_a_file_in_place_of_a_folder(run: Command, tmp_path: Path) -> None:

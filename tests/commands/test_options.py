@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -12,6 +13,7 @@ from helpers_commands import refused
 from helpers_lab import Command
 
 from limen import cli
+from limen.lab.executing.execution import Execution
 from limen.lab.fields import SelectFields, StudyFields
 from limen.lab.option import NOT_AN_OPTION
 from limen.lab.settings import SelectSettings, StudySettings
@@ -36,7 +38,9 @@ def test_every_setting_is_an_option_with_help_or_says_that_it_is_none(name: str,
     assert declared.keys() == settings.model_fields.keys()
     without = {field for field, hint in declared.items() if NOT_AN_OPTION in get_args(hint)}
     assert without == NO_OPTIONS[name]
-    assert known.keys() - {"out", "as_json", "help"} - OWN[name] == declared.keys() - without
+    of_execution = {field.name for field in dataclasses.fields(Execution)}
+    assert known.keys() - {"out", "as_json", "help"} - of_execution - OWN[name] == declared.keys() - without
+    assert of_execution <= known.keys()
     for field in declared.keys() - without:
         assert f"--{field.replace('_', '-')}" in known[field].opts
         assert len(known[field].help.rstrip(".")) > 10

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from limen.commands import progress
 from limen.commands.progress import ProgressListener, found_lines
-from limen.lab.records import DataFacts, EpochRow
+from limen.lab.records import DataFacts, EpochRow, failed_run
 from limen.lab.study.preparing import prepare
 from limen.lab.tasks import registry
 from limen.lab.tasks.detection.boxes import NOTHING, BoxSplit, ignored
@@ -96,7 +96,7 @@ def test_a_long_silence_is_broken_where_nothing_moves(monkeypatch: pytest.Monkey
             lambda: None,
             lambda: listener.run_started("asau:beta=2", 3),
             lambda: listener.epoch(
-                EpochRow(epoch=1, train_loss=1, train_score=0.5, heldout_loss=1, heldout_score=0.875)
+                "asau:beta=2", 3, EpochRow(epoch=1, train_loss=1, train_score=0.5, heldout_loss=1, heldout_score=0.875)
             ),
             lambda: listener.timing(2, 23),
         ):
@@ -114,6 +114,29 @@ def test_a_long_silence_is_broken_where_nothing_moves(monkeypatch: pytest.Monkey
     told.truncate(0)
     time.sleep(0.15)
     assert told.getvalue().strip("\0") == ""  # and it ends with the study
+
+
+def test_all_runs_that_are_computed_are_said_with_their_place_and_what_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listener, told = listening(monkeypatch, terminal=False)
+    row = EpochRow(epoch=1, train_loss=1, train_score=0.5, heldout_loss=1, heldout_score=0.875)
+    with listener:
+        listener.planned(20, 4, ["mind this"])
+        for seed in range(progress.MOST_SHOWN + 2):
+            listener.run_started("asau", seed, f"process {seed}")
+        listener.epoch("asau", 0, row)
+        listener.run_lost("asau", 1, "by SIGKILL")
+        listener.run_ended(failed_run("asau", 2, "it had not ended."))
+        doing = listener.doing
+    assert "mind this" in told.getvalue()
+    assert "asau · seed 1: its process ended by SIGKILL; it is begun again" in told.getvalue()
+    assert "5/20 asau · seed 2: failed: it had not ended." in told.getvalue()
+    assert doing.startswith("5 of 20 runs done, about 0:0")
+    assert " left; asau, seed 0 in process 0, epoch 2 of 3 (validation 87.50 %); asau, seed 3 in process 3, " in doing
+    assert "asau, seed 9 in process 9, epoch 1 of 3" in doing
+    listener.run_started("relu", 0, "")
+    assert listener.doing.endswith("; and 1 more")
 
 
 def test_a_terminal_has_bars_instead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,9 @@ class Recorder:
     studies: list[Study] = field(default_factory=list)
     plans: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
     started: list[tuple[str, int]] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
     epochs: list[EpochRow] = field(default_factory=list)
+    lost: list[tuple[str, int, str]] = field(default_factory=list)
     ended: list[RunRecord] = field(default_factory=list)
     timings: list[tuple[int, int]] = field(default_factory=list)
 
@@ -102,11 +104,18 @@ class Recorder:
     def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
         self.plans.append((total, done, tuple(notes)))
 
-    def run_started(self, activation: str, seed: int) -> None:
+    def run_started(self, activation: str, seed: int, where: str = "") -> None:
         self.started.append((activation, seed))
+        self.places.append(where)
 
-    def epoch(self, row: EpochRow) -> None:
+    def epoch(self, activation: str, seed: int, row: EpochRow) -> None:
         self.epochs.append(row)
+
+    def run_lost(self, activation: str, seed: int, why: str) -> None:
+        self.lost.append((activation, seed, why))
+
+    def waiting(self) -> None:
+        pass
 
     def run_ended(self, run: RunRecord) -> None:
         self.ended.append(run)

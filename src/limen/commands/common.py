@@ -129,11 +129,12 @@ def show(result: Any, as_json: bool) -> None:
 
 
 def _why(failed: Any) -> str:
-    from limen.lab.study.running import NO_MEMORY
+    from limen.lab.executing.attempt import NO_MEMORY
 
     if all(run.failure.startswith(NO_MEMORY) for run in failed):
         return f"{NO_MEMORY}; give a smaller --batch-size or --image-size, or less data, and another --out."
-    return "the loss stopped being finite; try a smaller --lr."
+    ended = next((run.failure for run in failed if not run.curves and not run.parameters), "")
+    return ended or "the loss stopped being finite; try a smaller --lr."
 
 
 def finite(value: Any) -> Any:

@@ -9,15 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from limen.commands.common import JsonOption, command, share_the_processor
+from limen.commands.execution import of_execution
 from limen.commands.options import of_fields
 from limen.errors import SpecError
+from limen.lab.executing.execution import Execution
 from limen.lab.fields import StudyFields
 
 
 @command
+@of_execution
 @of_fields(StudyFields)
 def compare(
     given: Mapping[str, Any],
+    execution: Execution,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the study; resumed if there. Default: runs/DATA-NETWORK.")
     ] = None,
@@ -49,7 +53,7 @@ def compare(
     from limen.commands import study
     from limen.lab.settings import StudySettings
 
-    study.run(_study, StudySettings, given, out, as_json)
+    study.run(_study, StudySettings, given, out, as_json, execution)
 
 
 def _study(*given: Any, **named: Any) -> Any:

@@ -5,11 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from limen.commands.interrupting import stop_if_pressed
 from limen.lab.declaration import Declaration
@@ -20,12 +29,28 @@ from limen.lab.study.store import Study
 
 QUIET = 25.0
 """Seconds without a line after which one says what is being done, where no bar moves; 30 are promised."""
+MOST_SHOWN = 8
+"""Of so many runs that are computed at a time each has a bar, and a place in a line."""
 MOST_NAMED = 20
 """Of so many classes or columns the names are listed."""
 
 
+@dataclass
+class _Run:
+    """A run that is being computed."""
+
+    bar: TaskID
+    place: str
+    where: str
+    left: str
+
+    @property
+    def said(self) -> str:
+        return f"{self.place}{f' in {self.where}' if self.where else ''}, {self.left}"
+
+
 class ProgressListener:
-    """Two bars, one for the runs of the study and one for the epochs of the run, and a line for each run that ends.
+    """A bar for the runs of the study, one for the epochs of each run that is computed, a line for each that ends.
 
     Where nothing can move, as in a file or a pipe, a line after some quiet stands for the bars.
     """
@@ -46,11 +71,12 @@ class ProgressListener:
             transient=True,
             disable=not self.console.is_interactive,
         )
-        self.total, self.done = 0, 0
+        self.total, self.done, self.known = 0, 0, 0
         self.runs = self.progress.add_task("runs", total=None)
-        self.run = self.progress.add_task("epochs", total=self.epochs, visible=False)
-        self.doing = "reading the data"
-        self.began = self.last_line = time.monotonic()
+        self.cost = self.progress.add_task("cost of a step", total=None, visible=False)
+        self.running: dict[tuple[str, int], _Run] = {}
+        self.otherwise = "reading the data"
+        self.began = self.training_since = self.last_line = time.monotonic()
         self._ended = threading.Event()
         self._quiet = threading.Thread(target=self._speak_up, daemon=True)
 
@@ -74,7 +100,8 @@ class ProgressListener:
 
     def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
         """Show how much there is to do."""
-        self.total, self.done = total, done
+        self.total, self.done, self.known = total, done, done
+        self.training_since = time.monotonic()
         self.progress.update(self.runs, total=total, completed=done)
         names, times = self.settings.activations, len(self.settings.seeds)
         runs = f"{counted(total, 'run')} of {counted(self.epochs, 'epoch')}: {listed(names)}"
@@ -83,43 +110,88 @@ class ProgressListener:
             self._print(f"[yellow]{escape(note)}[/]")
         if done:
             self._print(f"continuing: {done} of {total} runs are done already")
-        self.doing = "measuring the cost"
+        self.otherwise = "measuring the cost" if done == total else "starting the runs"
 
     def _times(self, times: int) -> str:
         return ("at most " if self.settings.max_seeds is not None else "") + counted(times, "time")
 
-    def run_started(self, activation: str, seed: int) -> None:
-        """Start the epochs' bar anew."""
+    def run_started(self, activation: str, seed: int, where: str = "") -> None:
+        """Give the run a bar for its epochs."""
         stop_if_pressed()
-        self.name = f"{escape(activation)} · seed {seed}"
-        self.place = f"{activation}, seed {seed}"
-        self.doing = f"{self.place}, epoch 1 of {self.epochs}"
-        self.progress.reset(self.run, description=self.name, visible=True)
+        bar = self.progress.add_task(f"{escape(activation)} · seed {seed}", total=self.epochs, visible=False)
+        self.running[activation, seed] = _Run(bar, f"{activation}, seed {seed}", where, f"epoch 1 of {self.epochs}")
+        self._show_first()
 
-    def epoch(self, row: EpochRow) -> None:
-        """Move the epochs' bar."""
+    def epoch(self, activation: str, seed: int, row: EpochRow) -> None:
+        """Move the bar of its run."""
         stop_if_pressed()
+        run = self.running[activation, seed]
         scored = f"{self.heldout} {self.measure.said(row.heldout_score)}"
         left = f"epoch {row.epoch + 1} of {self.epochs}" if row.epoch < self.epochs else "testing"
-        self.doing = f"{self.place}, {left} ({scored})"
-        self.progress.update(self.run, completed=row.epoch, description=f"{self.name} · {scored}")
+        run.left = f"{left} ({scored})"
+        self.progress.update(run.bar, completed=row.epoch, description=f"{escape(activation)} · seed {seed} · {scored}")
+
+    def run_lost(self, activation: str, seed: int, why: str) -> None:
+        """Print that the run begins anew."""
+        self._remove(activation, seed)
+        self._print(
+            f"[yellow]{escape(activation)} · seed {seed}: its process ended {escape(why)}; it is begun again[/]"
+        )
 
     def run_ended(self, run: RunRecord) -> None:
         """Print what the run came to."""
         self.done += 1
-        self.doing = "measuring the cost"
+        self._remove(run.activation, run.seed)
+        self.otherwise = "measuring the cost"
         self.progress.update(self.runs, completed=self.done)
         if run.status == "failed":
             outcome = f"[red]failed: {escape(run.failure)}[/]"
         else:
             outcome = f"test {self.measure.said(run.metrics[self.measure.on_test])} (best epoch {run.best_epoch})"
-        self._print(f"[dim]{self.done}/{self.total}[/] {self.name}: {outcome} [dim]{run.seconds:.1f} s[/]")
+        name = f"{escape(run.activation)} · seed {run.seed}"
+        self._print(f"[dim]{self.done}/{self.total}[/] {name}: {outcome} [dim]{run.seconds:.1f} s[/]")
+
+    def waiting(self) -> None:
+        """Stop for a Ctrl-C that was dropped."""
+        stop_if_pressed()
 
     def timing(self, done: int, total: int) -> None:
-        """Use the epochs' bar for the rounds of timing."""
+        """Show the rounds of timing."""
         stop_if_pressed()
-        self.doing = f"the cost of a step, round {done + 1} of {total}" if done < total else "tables and report"
-        self.progress.update(self.run, visible=True, description="cost of a step", total=total, completed=done)
+        for run in list(self.running):
+            self._remove(*run)
+        self.otherwise = f"the cost of a step, round {done + 1} of {total}" if done < total else "tables and report"
+        self.progress.update(self.cost, visible=True, total=total, completed=done)
+
+    @property
+    def doing(self) -> str:
+        """What is computed now, in words: each run, and how many there are still to come."""
+        running = list(self.running.values())
+        if not running:
+            return self.otherwise
+        shown = "; ".join(run.said for run in running[:MOST_SHOWN])
+        more = f"; and {len(running) - MOST_SHOWN} more" if len(running) > MOST_SHOWN else ""
+        if self.total == 0 or (len(running) == 1 and self.done == self.known):
+            return shown + more
+        return f"{self.done} of {self.total} runs done{self._until()}; {shown}{more}"
+
+    def _until(self) -> str:
+        """How long the rest will take, if it goes on as it did."""
+        ended = self.done - self.known
+        if not ended:
+            return ""
+        left = (time.monotonic() - self.training_since) / ended * (self.total - self.done)
+        return f", about {_minutes(left)} left"
+
+    def _remove(self, activation: str, seed: int) -> None:
+        run = self.running.pop((activation, seed), None)
+        if run is not None:
+            self.progress.remove_task(run.bar)
+        self._show_first()
+
+    def _show_first(self) -> None:
+        for run in list(self.running.values())[:MOST_SHOWN]:
+            self.progress.update(run.bar, visible=True)
 
     def _print(self, line: str) -> None:
         self.last_line = time.monotonic()
@@ -129,8 +201,17 @@ class ProgressListener:
         """Say what is being done whenever no line has come for a while."""
         while not self._ended.wait(max(0.0, self.last_line + QUIET - time.monotonic())):
             if time.monotonic() - self.last_line >= QUIET:
-                minutes, seconds = divmod(round(time.monotonic() - self.began), 60)
-                self._print(f"[dim]after {minutes}:{seconds:02}: {escape(self.doing)}[/]")
+                self._print(f"[dim]after {_minutes(time.monotonic() - self.began)}: {escape(self.doing)}[/]")
+
+
+def _minutes(seconds: float) -> str:
+    """As a clock shows it.
+
+    >>> _minutes(75)
+    '1:15'
+    """
+    whole, rest = divmod(round(seconds), 60)
+    return f"{whole}:{rest:02}"
 
 
 def found_lines(data: DataFacts) -> Iterator[str]:

@@ -9,12 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from limen.commands.common import JsonOption, command, command_line, finite, share_the_processor
+from limen.commands.execution import of_execution
 from limen.commands.options import described
 from limen.errors import SpecError
+from limen.lab.executing.execution import Execution
 from limen.lab.option import as_device, as_seeds
 
 
 @command
+@of_execution
 @described
 def reproduce(
     name: Annotated[str | None, typer.Argument(help="A recipe's name, or a recipe file of your own (.toml).")] = None,
@@ -29,8 +32,11 @@ def reproduce(
     data: Annotated[str | None, typer.Option(help="The data, where they are not the recipe's built-in ones.")] = None,
     data_dir: Path | None = None,
     seeds: Annotated[int | None, typer.Option(help="More or fewer seeds than the recipe's.")] = None,
+    threads_per_run: int | None = None,
     device: str = "auto",
     as_json: JsonOption = False,
+    *,
+    execution: Execution,
 ) -> None:
     """Run a published experiment and hold its numbers against the paper's.
 
@@ -47,15 +53,19 @@ def reproduce(
     from limen.lab.papers import recipe
 
     chosen = recipe.load(name)
-    chosen.problem.look(chosen.study_settings(quick=quick, full=full, **_changed(data, data_dir, seeds, "cpu")))
+    chosen.problem.look(
+        chosen.study_settings(quick=quick, full=full, **_changed(data, data_dir, seeds, threads_per_run, "cpu"))
+    )
     from limen.commands import console, progress
     from limen.lab.papers import reproduce as reproducing  # with torch
 
-    settings = chosen.study_settings(quick=quick, full=full, **_changed(data, data_dir, seeds, device))
+    settings = chosen.study_settings(quick=quick, full=full, **_changed(data, data_dir, seeds, threads_per_run, device))
     size = "-quick" if quick else "-full" if full and chosen.scaled else ""
     out = out or Path("runs") / f"{chosen.name}{size}"
     with progress.ProgressListener(chosen.problem, settings) as listener:
-        result, found = reproducing.run(chosen, settings, out, listener, command=command_line(), quick=quick)
+        result, found = reproducing.run(
+            chosen, settings, out, listener, command=command_line(), quick=quick, execution=execution
+        )
     if as_json:
         rows = reproducing.rows(found)
         head = {"recipe": chosen.name, "quick": quick, "notices": found.notices, "report": str(result.report)}
@@ -67,11 +77,18 @@ def reproduce(
     console.print_reproduction(found, Console())
 
 
-def _changed(data: str | None, data_dir: Path | None, seeds: int | None, device: str) -> dict[str, Any]:
+def _changed(
+    data: str | None, data_dir: Path | None, seeds: int | None, threads: int | None, device: str
+) -> dict[str, Any]:
     """What the command line says about where and how often, in the words of the settings."""
     if seeds is not None:
         as_seeds(seeds)
-    given = {"data": data, "data_dir": None if data_dir is None else str(data_dir), "seeds": seeds}
+    given = {
+        "data": data,
+        "data_dir": None if data_dir is None else str(data_dir),
+        "seeds": seeds,
+        "threads_per_run": threads,
+    }
     return {**{key: value for key, value in given.items() if value is not None}, "device": as_device(device)}
 
 

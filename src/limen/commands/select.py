@@ -9,14 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from limen.commands.common import JsonOption, command, share_the_processor
+from limen.commands.execution import of_execution
 from limen.commands.options import of_fields
+from limen.lab.executing.execution import Execution
 from limen.lab.fields import SelectFields
 
 
 @command
+@of_execution
 @of_fields(SelectFields)
 def select(
     given: Mapping[str, Any],
+    execution: Execution,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the selection; resumed if there. Default: runs/select-DATA-NETWORK.")
     ] = None,
@@ -31,7 +35,7 @@ def select(
     from limen.commands import study
     from limen.lab.settings import SelectSettings
 
-    study.run(_study, SelectSettings, given, out, as_json)
+    study.run(_study, SelectSettings, given, out, as_json, execution)
 
 
 def _study(*given: Any, **named: Any) -> Any:

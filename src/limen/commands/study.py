@@ -14,6 +14,7 @@ from limen.commands.common import command_line, show
 from limen.commands.options import read
 from limen.errors import SpecError
 from limen.lab.declaration import Declaration
+from limen.lab.executing.execution import Execution
 from limen.lab.metric import Metric
 from limen.lab.option import AUTO, DEFAULT, MOST_SEEDS, options
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    study: Callable[..., Result], kind: type[StudySettings], given: Mapping[str, Any], out: Path | None, as_json: bool
+    study: Callable[..., Result],
+    kind: type[StudySettings],
+    given: Mapping[str, Any],
+    out: Path | None,
+    as_json: bool,
+    execution: Execution,
 ) -> None:
     """Run a study with the options that were given, and print what it came to."""
     task = declared.find(given["task"])
@@ -39,7 +45,7 @@ def run(
 
     with _said_once():
         with ProgressListener(task, settings) as listener:
-            result = study(settings, out, listener, command=command_line())
+            result = study(settings, out, listener, command=command_line(), execution=execution)
         show(result, as_json)
 
 

@@ -185,6 +185,10 @@ class StudyFields(Declarations):
             default="",
         ),
     ] = ()
+    threads_per_run: Annotated[
+        int, Ge(1), Le(1024), Option("Threads of each run, which may change its last digits. Default: 1.", given=int)
+    ] = 1
+    """Part of the numbers: how a sum or a convolution is shared among threads decides how it is rounded."""
     device: Annotated[str, Option("cpu, cuda, cuda:1, mps, or auto.", read=as_device, default="auto")] = "cpu"
     devices: Annotated[int, Ge(1), Le(10**4), Option("Devices that train each run together, a process each.")] = 1
     """They share every batch, so that more of them change how sums are rounded and nothing else."""

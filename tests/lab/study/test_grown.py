@@ -101,7 +101,8 @@ EXAMPLES: dict[str, Any] = {
     "protocol": "both", "batch_size": 32, "eval_batch_size": 10, "learning_rate": 1e-05, "activation_lr": 0.2,
     "weight_decay": 0.1, "image_size": (8, 9), "grey": True, "limit_train": 201, "limit_test": 20,
     "validation_fraction": 0.2, "test_fraction": 0.3, "split_seed": 1, "channels_last": True,
-    "observe": ("gradients", "inputs"), "device": "cpu", "candidates": ("relu", "silu"), "rule": "grouped",
+    "observe": ("gradients", "inputs"), "device": "cpu",
+    "threads_per_run": 2, "candidates": ("relu", "silu"), "rule": "grouped",
     "temperature": (1.0, 0.1), "entropy": (0.0, 0.1), "sampling": "gumbel", "weights_from": 0.3, "drop_below": 0.05,
 }  # fmt: skip
 
@@ -127,7 +128,7 @@ def test_the_whole_command_gives_the_settings_again(kind: type[StudySettings], r
     words = shlex.split(whole_command(study))
     found = {}
 
-    def heard(_: Any, kind: Any, given: Any, out: Path, as_json: bool) -> None:
+    def heard(_: Any, kind: Any, given: Any, out: Path, as_json: bool, execution: Any) -> None:
         found.update(settings=validated(kind, given, registry.find(given["task"])), out=out)
 
     monkeypatch.setattr("limen.commands.study.run", heard)

@@ -265,6 +265,7 @@ OTHER = {
     "weight_decay": 0.1,
     "activation_lr": 0.2,
     "channels_last": True,
+    "threads_per_run": 2,
     "protocol": "paper",
     "validation_fraction": 0.2,
     "test_fraction": 0.3,
@@ -332,7 +333,10 @@ def test_a_second_process_is_told_and_a_dead_one_holds_nothing(tmp_path: Path) -
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(StudyError, match=f"another limen is writing to {tmp_path}; wait for it, or choose another"):
+        with pytest.raises(
+            StudyError,
+            match=rf"another limen is writing to {tmp_path} \(process {other.pid} on .*, since 2.*\); wait for it",
+        ):
             StudyFolder(tmp_path).lock()
     finally:
         other.kill()

@@ -92,7 +92,8 @@ def test_a_study_has_a_report(done: tuple[Result, Recorder, Path]) -> None:
 def test_nothing_else_is_left_in_the_folder(done: tuple[Result, Recorder, Path]) -> None:
     _, _, out = done
     runs = {f"runs/{name}-seed{seed}.json" for name in ("relu", "asau") for seed in (0, 1)}
-    assert stored(out).keys() == runs | {
+    logs = {name.replace("runs/", "logs/").replace(".json", ".log") for name in runs}
+    assert stored(out).keys() == runs | logs | {
         ".lock", "study.json", "cost.json", "runs.csv", "summary.csv", "report.html"
     }  # fmt: skip
 
@@ -125,6 +126,7 @@ def copied(out: Path, to: Path) -> Path:
     """The study's folder again, times included, for a test that writes to it."""
     to.mkdir()
     (to / "runs").mkdir()
+    (to / "logs").mkdir()
     for name in stored(out):
         (to / name).write_bytes((out / name).read_bytes())
     return to
@@ -388,7 +390,7 @@ def test_the_weights_of_the_best_epoch_are_tested(protocol: str, monkeypatch: py
 class Interrupting(Recorder):
     """Ctrl-C in the third run's first epoch."""
 
-    def epoch(self, row: EpochRow) -> None:
+    def epoch(self, activation: str, seed: int, row: EpochRow) -> None:
         if len(self.ended) == 2:
             raise KeyboardInterrupt
 

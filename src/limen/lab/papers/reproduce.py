@@ -9,6 +9,7 @@ from typing import Any
 
 from limen.errors import StudyError
 from limen.lab.declaration import Declaration
+from limen.lab.executing.execution import ONE, Execution
 from limen.lab.papers import recipe
 from limen.lab.papers import verdicts as claims
 from limen.lab.papers.recipe import Recipe
@@ -90,10 +91,22 @@ class Reproduction:
 
 
 def run(
-    chosen: Recipe, settings: StudySettings, out: Path, listener: Listener, *, command: str = "", quick: bool = False
+    chosen: Recipe,
+    settings: StudySettings,
+    out: Path,
+    listener: Listener,
+    *,
+    command: str = "",
+    quick: bool = False,
+    execution: Execution = ONE,
 ) -> tuple[Result, Reproduction]:
     """Run or continue a recipe in the folder ``out``."""
-    named: dict[str, Any] = {"command": command, "recipe": chosen.reference, "quick": quick}
+    named: dict[str, Any] = {
+        "command": command,
+        "recipe": chosen.reference,
+        "quick": quick,
+        "execution": execution,
+    }
     if isinstance(settings, SelectSettings):
         result = select(settings, out, listener, **named)
     else:

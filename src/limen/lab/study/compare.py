@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from limen.lab.executing.execution import ONE, Execution
+from limen.lab.executing.work import Job
+from limen.lab.records import EpochRow, RunRecord
 from limen.lab.settings import StudySettings
 from limen.lab.study.checks import check
 from limen.lab.study.conducting import conduct
@@ -17,19 +20,49 @@ from limen.lab.training.experiment import Experiment
 
 
 def compare(
-    settings: StudySettings, out: Path, listener: Listener, *, command: str = "", recipe: str = "", quick: bool = False
+    settings: StudySettings,
+    out: Path,
+    listener: Listener,
+    *,
+    command: str = "",
+    recipe: str = "",
+    quick: bool = False,
+    execution: Execution = ONE,
 ) -> Result:
     """Run or continue the comparison that ``settings`` describe in the folder ``out``."""
-    return conduct(check, _train, settings, out, listener, command=command, recipe=recipe, quick=quick)
+    return conduct(
+        check, _train, settings, out, listener, command=command, recipe=recipe, quick=quick, execution=execution
+    )
 
 
-def _train(experiment: Experiment, study: Study, folder: StudyFolder, listener: Listener, unreached: list[str]) -> None:
-    # Lightning takes seconds to import: what is wrong in the settings or in the data has been said by now.
-    from limen.lab.training import cost, notes
-    from limen.lab.training import run as training
+@dataclass(frozen=True)
+class Comparison:
+    """What trains each run of a comparison."""
 
-    run_one = partial(training.run, experiment, extra=notes.extra(experiment))
-    train_missing(experiment, study, folder, listener, unreached, run_one)
+    experiment: Experiment
+
+    def run(self, job: Job, listener: Callable[[EpochRow], None]) -> RunRecord:
+        """One activation, one seed."""
+        from limen.lab.training import notes
+        from limen.lab.training import run as training
+
+        extra = notes.extra(self.experiment)
+        return training.run(self.experiment, job.activation, job.seed, listener, extra=extra)
+
+
+def _train(
+    experiment: Experiment,
+    study: Study,
+    folder: StudyFolder,
+    listener: Listener,
+    notes: list[str],
+    execution: Execution,
+) -> None:
+    # Lightning takes seconds to import: what is wrong in the settings or in the data has been said by now. It is
+    # imported before any process is made that computes runs, so that all of them have it.
+    from limen.lab.training import cost
+
+    train_missing(experiment, study, folder, listener, notes, Comparison(experiment), execution)
     if not set(study.settings.activations) <= {row.activation for row in folder.read_costs()}:
         every = replace(experiment, settings=study.settings)
         keep_costs(folder, lambda: cost.measure(every, listener.timing), study.origin)

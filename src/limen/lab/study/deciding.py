@@ -10,11 +10,10 @@ from limen.lab.metric import Metric
 from limen.lab.records import RunRecord
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.statistics import LEVEL, fewest_seeds, word_of
+from limen.lab.study.agenda import Pair
 from limen.lab.study.summary import compared
 from limen.lab.training.task import Task
 
-Pair = tuple[str, int]
-"""A run by its activation and seed."""
 MOST_BY_DEFAULT = 30
 """Seeds."""
 HOPELESS = 3

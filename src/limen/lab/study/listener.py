@@ -18,14 +18,20 @@ class Listener(Protocol):
     def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
         """So many runs in all, so many already stored; notes a reader should see."""
 
-    def run_started(self, activation: str, seed: int) -> None:
-        """A run begins."""
+    def run_started(self, activation: str, seed: int, where: str = "") -> None:
+        """A run begins, in this process unless it is said where."""
 
-    def epoch(self, row: EpochRow) -> None:
-        """The current run has finished an epoch."""
+    def epoch(self, activation: str, seed: int, row: EpochRow) -> None:
+        """A run has finished an epoch."""
+
+    def run_lost(self, activation: str, seed: int, why: str) -> None:
+        """What computed a run is gone, and the run begins anew."""
 
     def run_ended(self, run: RunRecord) -> None:
-        """The current run is stored."""
+        """A run is stored."""
+
+    def waiting(self) -> None:
+        """Nothing has happened for a moment."""
 
     def timing(self, done: int, total: int) -> None:
         """The cost is being measured, round by round."""

@@ -1,26 +1,32 @@
-"""The runs of a study that are still to do, one after the other; each is stored when it ends."""
+"""The runs of a study that are still to do, several at a time; each is stored here, by one process, when it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
-from limen.lab.records import CostRow, EpochRow, Origin, RunRecord, failed_run
+from limen.errors import StudyError
+from limen.lab.executing.engine import engine
+from limen.lab.executing.execution import Execution
+from limen.lab.executing.work import Died, Ended, Event, Executor, Job, Passed, Started, Work
+from limen.lab.records import CostRow, Origin, RunRecord, failed_run
 from limen.lab.report.condensing import bare
+from limen.lab.study.agenda import Agenda, InOrder, Pair
 from limen.lab.study.deciding import Deciding, wanted
 from limen.lab.study.listener import Listener
+from limen.lab.study.logs import note
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.tables import Tables
 from limen.lab.training.experiment import Experiment
 from limen.memory import is_out_of_memory
 
-NO_MEMORY = "there was not enough memory"
-"""How the failure of such a run begins."""
+ATTEMPTS = 3
+"""How often a run is begun whose process ends without it: the last time beside no other, which may need the memory."""
 FIXED = {"max_seeds": None}
 """As if every seed were wanted."""
-LONGEST_REASON = 200
-"""Characters."""
-Runner = Callable[[str, int, Callable[[EpochRow], None]], RunRecord]
-"""Trains one of the study's networks: its name, the seed, whom to tell about epochs."""
+Needs = Callable[[Pair], Pair | None]
+"""The run that one builds upon."""
 
 
 def train_missing(
@@ -28,44 +34,117 @@ def train_missing(
     study: Study,
     folder: StudyFolder,
     listener: Listener,
-    unreached: list[str],
-    run_one: Runner,
+    notes: Sequence[str],
+    work: Work,
+    execution: Execution,
+    needs: Needs = lambda pair: None,
 ) -> None:
     """Train every run that the folder does not have; each is stored when it ends."""
     settings = experiment.settings
     # All of them: what cannot be used is said before anything is trained.
     stored = folder.read_runs(study.settings, bare)
+    missing = wanted(experiment.task, settings.model_copy(update=FIXED), stored)
     total = len(settings.activations) * len(settings.seeds)
-    agenda = Deciding(experiment.task, settings, [*stored])
-    notes = [f"not replaced, because it is called as a function: {call}" for call in unreached]
+    agenda: Agenda = (
+        InOrder(missing, needs) if settings.max_seeds is None else Deciding(experiment.task, settings, [*stored], needs)
+    )
     listener.found(study)
-    listener.planned(total, total - len(wanted(experiment.task, settings.model_copy(update=FIXED), stored)), notes)
-    with Tables(experiment.task, study, folder, stored) as tables:
-        while (pair := agenda.next()) is not None:
-            activation, seed = pair
-            listener.run_started(activation, seed)
-            run = _run(run_one, activation, seed, listener).model_copy(update={"origin": study.origin})
-            folder.write_run(run)
-            tables.add(run)
-            agenda.ended(run)
-            listener.run_ended(run)
+    with (
+        engine(work, execution, settings, at_most=len(missing)) as (executor, said),
+        Tables(experiment.task, study, folder, stored) as tables,
+    ):
+        listener.planned(total, total - len(missing), [*notes, *said])
+        _Runs(study, folder, listener, executor, agenda, needs, tables).all()
 
 
 def keep_costs(folder: StudyFolder, measure: Callable[[], Iterable[CostRow]], origin: Origin) -> None:
     """Measure and store; where there is no memory for it the runs are shown without their cost."""
     try:
-        folder.write_costs(measure(), origin)
+        measured = tuple(measure())
+        folder.require_study()
+        folder.write_costs(measured, origin)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
 
 
-def _run(run_one: Runner, activation: str, seed: int, listener: Listener) -> RunRecord:
-    """The run, or that there was no memory for it: another activation may need less, and those done are kept."""
-    try:
-        return run_one(activation, seed, listener.epoch)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+@dataclass
+class _Runs:
+    """What an executor computes of an agenda, and what becomes of it."""
+
+    study: Study
+    folder: StudyFolder
+    listener: Listener
+    executor: Executor
+    agenda: Agenda
+    needs: Needs
+    tables: Tables
+    running: set[Pair] = field(default_factory=set)
+    again: list[Job] = field(default_factory=list)
+    attempts: Counter[Pair] = field(default_factory=Counter)
+
+    def all(self) -> None:
+        """Compute what is on the agenda, until there is nothing more and nothing runs."""
+        while True:
+            while self.executor.free and (job := self._next()):
+                self.running.add(job.key)
+                self.attempts[job.key] += 1
+                self.executor.submit(job)
+            if not self.running:
+                return
+            self.executor.wait(self._hear)
+            self.listener.waiting()
+
+    def _next(self) -> Job | None:
+        """Another job, one that was lost before all others; None where none may begin now."""
+        last = next((job for job in self.again if self.attempts[job.key] == ATTEMPTS - 1), None)
+        alone = any(self.attempts[pair] == ATTEMPTS for pair in self.running)
+        if alone or (last is not None and self.running):
+            return None
+        if self.again:
+            return self.again.pop(self.again.index(last or self.again[0]))
+        pair = self.agenda.next()
+        return None if pair is None else self._job(pair)
+
+    def _job(self, pair: Pair) -> Job:
+        needed = self.needs(pair)
+        return Job(*pair, None if needed is None else self.folder.read_run(*needed), self.folder.log_path(*pair))
+
+    def _hear(self, event: Event) -> None:
+        job = event.job
+        note(self.folder.log_path(*job.key), event)
+        if isinstance(event, Started):
+            self.listener.run_started(*job.key, *([event.where] if event.where else []))
+        elif isinstance(event, Passed):
+            self.listener.epoch(*job.key, event.row)
+        elif isinstance(event, Ended):
+            self._ended(event.run)
+        elif isinstance(event, Died):
+            self._lost(event)
+
+    def _lost(self, event: Died) -> None:
+        job = event.job
+        if self.attempts[job.key] == ATTEMPTS:
+            why = (
+                f"its process ended {event.reason}, the last of {ATTEMPTS} times beside no other; the system ends "
+                "processes so where memory is short."
+            )
+            self._ended(failed_run(*job.key, why))
+            return
+        self.running.discard(job.key)
+        self.again.append(job)
+        self.listener.run_lost(*job.key, event.reason)
+
+    def _ended(self, run: RunRecord) -> None:
+        run = run.model_copy(update={"origin": self.study.origin})
+        try:
+            self.folder.require_study()
+        except StudyError:
+            self.folder.write_study(self.study)
+            self.folder.write_run(run)
             raise
-        reason = " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
-    return failed_run(activation, seed, f"{NO_MEMORY} ({reason}).")
+        self.folder.write_run(run)
+        self.tables.add(run)
+        self.running.discard((run.activation, run.seed))
+        self.agenda.ended(run)
+        self.listener.run_ended(run)

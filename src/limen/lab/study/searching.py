@@ -14,6 +14,7 @@ from torch import nn
 from limen.activations.mixture import AdAct
 from limen.errors import StudyError
 from limen.lab.data import Samples
+from limen.lab.executing.work import Job
 from limen.lab.metric import GAP
 from limen.lab.records import EpochRow, Origin, RunRecord, failed_run
 from limen.lab.report.condensing import bare
@@ -39,13 +40,14 @@ class Selection:
     experiment: Experiment
     settings: SelectSettings
 
-    def run(self, folder: StudyFolder, name: str, seed: int, listener: Callable[[EpochRow], None]) -> RunRecord:
-        """One network of one seed."""
-        if name == SEARCHED:
-            return self._search(seed, listener)
-        if name == OPTIMIZED:
-            return self._optimized(folder.read_run(SEARCHED, seed), seed, listener)
-        return training.run(self.experiment, name, seed, listener, extra=notes.extra(self.experiment))
+    def run(self, job: Job, listener: Callable[[EpochRow], None]) -> RunRecord:
+        """One network of one seed; the optimised one is built by the search that its job names."""
+        if job.activation == SEARCHED:
+            return self._search(job.seed, listener)
+        if job.activation == OPTIMIZED:
+            return self._optimized(job.needed, job.seed, listener)
+        extra = notes.extra(self.experiment)
+        return training.run(self.experiment, job.activation, job.seed, listener, extra=extra)
 
     def measure_cost(self, folder: StudyFolder, listener: Listener, origin: Origin) -> None:
         """Time the three networks, unless it was done; the optimised one as all seeds together chose it."""

@@ -6,15 +6,16 @@ plan of all seeds together is ``plan.json``.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from limen.activations.mixture import AdAct
 from limen.activations.registry import create, find
 from limen.activations.spec import spec_of
 from limen.errors import SpecError
+from limen.lab.executing.execution import ONE, Execution
 from limen.lab.option import as_device
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings
+from limen.lab.study.agenda import Pair
 from limen.lab.study.checks import check_task
 from limen.lab.study.conducting import conduct
 from limen.lab.study.listener import Listener
@@ -27,28 +28,42 @@ from limen.naming import parse
 
 
 def select(
-    settings: SelectSettings, out: Path, listener: Listener, *, command: str = "", recipe: str = "", quick: bool = False
+    settings: SelectSettings,
+    out: Path,
+    listener: Listener,
+    *,
+    command: str = "",
+    recipe: str = "",
+    quick: bool = False,
+    execution: Execution = ONE,
 ) -> Result:
     """Run or continue the selection that ``settings`` describe in the folder ``out``."""
     return conduct(
-        check, partial(_train, settings), settings, out, listener, command=command, recipe=recipe, quick=quick
+        check, _train, settings, out, listener, command=command, recipe=recipe, quick=quick, execution=execution
     )
 
 
 def _train(
-    settings: SelectSettings,
     experiment: Experiment,
     study: Study,
     folder: StudyFolder,
     listener: Listener,
-    unreached: list[str],
+    notes: list[str],
+    execution: Execution,
 ) -> None:
     # Lightning takes seconds to import: what is wrong in the settings or in the data has been said by now.
     from limen.lab.study.searching import Selection
 
-    selection = Selection(experiment, settings)
-    train_missing(experiment, study, folder, listener, unreached, partial(selection.run, folder))
+    assert isinstance(experiment.settings, SelectSettings)
+    selection = Selection(experiment, experiment.settings)
+    train_missing(experiment, study, folder, listener, notes, selection, execution, _needs)
     selection.measure_cost(folder, listener, study.origin)
+
+
+def _needs(pair: Pair) -> Pair | None:
+    """The optimised network is built by the search of its seed."""
+    activation, seed = pair
+    return (SEARCHED, seed) if activation == OPTIMIZED else None
 
 
 def check(task: Task, settings: SelectSettings) -> None:

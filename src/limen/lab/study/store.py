@@ -12,9 +12,11 @@ import hashlib
 import io
 import json
 import os
+import platform
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -36,6 +38,8 @@ M = TypeVar("M", bound=BaseModel)
 
 OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "plan.json", "report.html", "reproduction.csv")
 
+_WRITER = ".writer"
+"""Holds who has the lock; the lock's own file is emptied by whoever tries it."""
 LARGEST_RECORD = 2**28
 """Bytes of one file that is read."""
 VERSION = 3
@@ -63,6 +67,15 @@ class Study(BaseModel):
     """Of each activation, because a class of the user's own may be gone when the report is made again."""
     asked: tuple[Asked, ...] = ()
     """What it began with and what was added, in this order; empty: of a version that did not note it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_threads(cls, value: Any) -> Any:
+        """Before the threads of a run were a setting, they were as many as torch took, which was noted."""
+        settings, noted = (value.get(key) for key in ("settings", "environment")) if isinstance(value, dict) else (0, 0)
+        if isinstance(settings, dict) and isinstance(noted, dict) and str(noted.get("threads", "")).isdecimal():
+            return {**value, "settings": {"threads_per_run": int(noted["threads"]), **settings}}
+        return value
 
     @model_validator(mode="after")
     def _of_one_piece(self) -> Self:
@@ -114,13 +127,28 @@ class _Costs(Record):
         return {"rows": value} if isinstance(value, list) else value
 
 
+class Held:
+    """A folder that this process has, until the end of a ``with`` block or of the process."""
+
+    def __init__(self, lock: FileLock, writer: Path) -> None:
+        self._lock, self._writer = lock, writer
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._writer.unlink()
+        self._lock.release()
+
+
 class StudyFolder:
     """Reads and writes the files of one study."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def lock(self) -> FileLock:
+    def lock(self) -> Held:
         """Take the folder for this process, or say that another has it; released when the process ends."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -133,9 +161,19 @@ class StudyFolder:
             lock.acquire(timeout=0)
         except Timeout:
             raise StudyError(
-                f"another limen is writing to {self.path}; wait for it, or choose another --out."
+                f"another limen is writing to {self.path}{self._writer()}; wait for it, or choose another --out."
             ) from None
-        return lock
+        since = datetime.now().isoformat(sep=" ", timespec="seconds")
+        with suppress(OSError):  # nothing depends on it
+            note = f"process {os.getpid()} on {platform.node()}, since {since}"
+            (self.path / _WRITER).write_text(note, encoding="utf-8")
+        return Held(lock, self.path / _WRITER)
+
+    def _writer(self) -> str:
+        """Who has the folder, as far as that was noted."""
+        with suppress(OSError, UnicodeDecodeError):
+            return f" ({(self.path / _WRITER).read_text(encoding='utf-8')})"
+        return ""
 
     def open(
         self,
@@ -170,8 +208,20 @@ class StudyFolder:
         else:
             self._check_same(known, study)
             study = _grown(known, study)
-        write_atomically(self.path / "study.json", as_json(study.model_dump_json()))
+        self.write_study(study)
         return study
+
+    def write_study(self, study: Study) -> None:
+        """``study.json``."""
+        write_atomically(self.path / "study.json", as_json(study.model_dump_json()))
+
+    def require_study(self) -> None:
+        """Raise where the folder is gone in which a study was begun: what is written there now belongs to none."""
+        if not (self.path / "study.json").exists():
+            raise StudyError(
+                f"the folder {self.path} was removed while its study ran, and with it the runs that it held; what has "
+                "ended since is kept where that could be, and the same command goes on."
+            )
 
     def _check_same(self, known: Study, study: Study) -> None:
         before, now = ({"kind": "compare", **one.settings.model_dump()} for one in (known, study))
@@ -197,8 +247,12 @@ class StudyFolder:
         return _parsed(path, Study)
 
     def run_path(self, activation: str, seed: int) -> Path:
-        """Where a run's record lies; a spec that is no file name gets a hash as well."""
-        return self.path / "runs" / f"{_slug(activation)}-seed{seed}.json"
+        """Where a run's record lies."""
+        return self.path / "runs" / f"{_slug(activation, seed)}.json"
+
+    def log_path(self, activation: str, seed: int) -> Path:
+        """Where what was said while a run was computed lies."""
+        return self.path / "logs" / f"{_slug(activation, seed)}.log"
 
     def read_run(self, activation: str, seed: int) -> RunRecord | None:
         """The record of a run that is done, finished or failed; None where it is still to do.
@@ -351,6 +405,14 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
+def _slug(activation: str, seed: int) -> str:
+    """A run as a file name; a spec that is none gets a hash as well."""
+    slug = re.sub(r"[^a-z0-9_]+", "-", activation.lower()).strip("-")[:60]
+    if slug != activation:
+        slug += "-" + hashlib.sha256(activation.encode()).hexdigest()[:8]
+    return f"{slug}-seed{seed}"
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
@@ -404,11 +466,6 @@ def _check_plan(path: Path, plan: Mapping[str, Any]) -> None:
 
 
 @cache
-def _slug(activation: str) -> str:
-    slug = re.sub(r"[^a-z0-9_]+", "-", activation.lower()).strip("-")[:60]
-    return slug if slug == activation else f"{slug}-{hashlib.sha256(activation.encode()).hexdigest()[:8]}"
-
-
 def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return key not in EXTENDABLE and before.get(key) != now.get(key)
 
