@@ -102,6 +102,8 @@ EXAMPLES: dict[str, Any] = {
     "validation_fraction": 0.2, "test_fraction": 0.3, "split_seed": 1, "channels_last": True,
     "observe": ("gradients", "inputs"), "device": "cpu", "candidates": ("relu", "silu"), "rule": "grouped",
     "temperature": (1.0, 0.1), "entropy": (0.0, 0.1), "sampling": "gumbel", "weights_from": 0.3, "drop_below": 0.05,
+    "devices": 2, "strategy": "fsdp", "precision": "bf16-mixed", "accumulate": 4, "compile": True,
+    "checkpoint_every": 5, "log": ("tensorboard", "wandb"),
 }  # fmt: skip
 
 
