@@ -32,7 +32,7 @@ from limen.lab.training import run as training
 from limen.lab.training.experiment import Experiment
 from limen.lab.training.shapes import layer_shapes
 
-EPOCHS, ROUNDS = 2, 7
+EPOCHS, ROUNDS = 1, 7
 COMMAND_EPOCHS, COMMAND_SEEDS, ACTIVATIONS = 4, 3, ("relu", "asau", "ash", "adact")
 
 

@@ -270,6 +270,11 @@ OTHER = {
     "validation_fraction": 0.2,
     "test_fraction": 0.3,
     "split_seed": 1,
+    "devices": 2,
+    "strategy": "ddp",
+    "precision": "bf16-mixed",
+    "accumulate": 2,
+    "compile": True,
 }
 
 
