@@ -11,9 +11,10 @@ from torch import nn
 from limen.activations.base import Activation
 from limen.activations.classic import PReLU
 from limen.activations.mixture import AdAct
-from limen.activations.registry import find, name_of, parse
+from limen.activations.registry import find, name_of
 from limen.activations.spec import spec_of
 from limen.errors import PlanError
+from limen.naming import parse
 from limen.selection.choice import Choice, Observation
 from limen.selection.learned import tensors
 from limen.selection.plan import HARVESTED, Plan

@@ -138,7 +138,34 @@ def test_a_search_goes_on_for_the_network_that_it_optimises() -> None:
         return ("adact", pair[1]) if pair[0] == "optimized" else None
 
     agenda = Deciding(TASK, settings, runs, needs)
-    assert [agenda.next() for _ in range(3)] == [("relu", 10), ("adact", 10), ("relu", 11)]
+    assert [agenda.next() for _ in range(3)] == [("relu", 10), ("adact", 10), None]
+    agenda.ended(record("adact", 10, 0.95))
+    assert [agenda.next() for _ in range(2)] == [("optimized", 10), None]
+    agenda.ended(record("optimized", 10, 0.93))
+    agenda.ended(record("relu", 10, 0.9))
+    assert agenda.next() == ("relu", 11)
+
+
+def test_the_runs_are_the_same_however_many_are_computed_at_a_time() -> None:
+    settings = tiny(activations=("relu", "ash", "asau", "apalu"), seeds=tuple(range(20)), max_seeds=20, margin=3.0)
+    spread = {"relu": 0.0, "ash": 0.02, "asau": 0.001, "apalu": 0.06}
+
+    def run_all(at_a_time: int, last_first: bool) -> list[Pair]:
+        agenda, running, computed = Deciding(TASK, settings, []), [], []
+        while True:
+            while len(running) < at_a_time and (pair := agenda.next()) is not None:
+                running.append(pair)
+            if not running:
+                return sorted(computed)
+            name, seed = running.pop(-1 if last_first else 0)
+            agenda.ended(record(name, seed, 0.9 + spread[name] * math.sin(7 * seed + len(name))))
+            computed.append((name, seed))
+
+    one_by_one = run_all(1, last_first=False)
+    assert len(one_by_one) < 4 * 20
+    assert {tuple(run_all(at_a_time, last_first)) for at_a_time in (2, 3, 8) for last_first in (False, True)} == {
+        tuple(one_by_one)
+    }
 
 
 def test_the_summary_of_a_margin_is_in_points() -> None:

@@ -54,27 +54,37 @@ def _is_hopeless(activation: str, runs: Iterable[RunRecord]) -> bool:
 
 @dataclass
 class Deciding:
-    """The runs of a study one by one, chosen anew after each that ends: what a loop or several workers ask."""
+    """The runs of a study seed by seed, chosen anew when all of a seed have ended.
+
+    So they are the same however many are computed at a time.
+    """
 
     task: Task
     settings: StudySettings
     runs: list[RunRecord]
     needs: Callable[[Pair], Pair | None] = lambda pair: None
     """The run that one builds upon."""
+    of_seed: list[Pair] = field(default_factory=list)
+    """Still to be given, of the seed that is being run."""
     given: set[Pair] = field(default_factory=set)
+    """Computed now."""
 
     def next(self) -> Pair | None:
         """A run that can be made now, given once; None where there is none, or none before another has ended."""
-        missing = wanted(self.task, self.settings, self.runs)
-        ready = (pair for pair in missing if pair not in self.given and self.needs(pair) not in missing)
-        pair = next(ready, None)
+        if not self.of_seed and not self.given:
+            missing = wanted(self.task, self.settings, self.runs)
+            self.of_seed = [pair for pair in missing if pair[1] == missing[0][1]]
+        waiting = {*self.of_seed, *self.given}
+        pair = next((pair for pair in self.of_seed if self.needs(pair) not in waiting), None)
         if pair is not None:
+            self.of_seed.remove(pair)
             self.given.add(pair)
         return pair
 
     def ended(self, run: RunRecord) -> None:
         """A run is stored."""
         self.runs.append(run)
+        self.given.discard((run.activation, run.seed))
 
 
 def check_verdicts(measure: Metric, settings: StudySettings) -> None:

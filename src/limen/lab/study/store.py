@@ -405,6 +405,7 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
+@cache
 def _slug(activation: str, seed: int) -> str:
     """A run as a file name; a spec that is none gets a hash as well."""
     slug = re.sub(r"[^a-z0-9_]+", "-", activation.lower()).strip("-")[:60]
@@ -465,7 +466,6 @@ def _check_plan(path: Path, plan: Mapping[str, Any]) -> None:
         raise _unreadable(path, "plan", str(error).rstrip(".")) from None
 
 
-@cache
 def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return key not in EXTENDABLE and before.get(key) != now.get(key)
 
