@@ -71,7 +71,7 @@ def real_residuals() -> Array:
 def without_difference(random: np.random.Generator, studies: int, seeds: int) -> Iterator[tuple[str, Array]]:
     """Kinds of studies in which two activations do not differ in the mean."""
     shape = (studies, seeds)
-    collapsed: Array = random.standard_normal(shape) + 0.4
+    collapsed: Array = np.asarray(random.standard_normal(shape) + 0.4, dtype=np.float64)
     yield "normal", random.standard_normal(shape)
     yield "heavy tails (t, 3 degrees)", random.standard_t(3, shape)
     right = (random.binomial(359, 0.95, shape).astype(np.float64) for _ in range(2))
@@ -208,7 +208,8 @@ def false_equivalence(random: np.random.Generator) -> list[dict[str, Any]]:
         "few of 359 images change, margin 0.5 points": (changed, point),
     }  # fmt: skip
     found = []
-    for kind, (x, margin) in kinds.items():
+    for kind, (differences, margin) in kinds.items():
+        x: Array = np.asarray(differences, dtype=np.float64)
         p = np.maximum(anytime_p(x + margin), anytime_p(margin - x))[:, -1]
         found.append({"data": kind, "studies": shape[0], "false": float((p < ALPHA).mean())})
     return found
