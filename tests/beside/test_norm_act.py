@@ -166,8 +166,9 @@ def test_the_same_bits_for_any_number_of_threads(kind):
         (nn.RMSNorm(7), (4, 6, 7)),
         (nn.SyncBatchNorm(6).eval(), (4, 6, 7)),
         (nn.GroupNorm(2, 6), (4, 6)),
+        (nn.BatchNorm1d(6, bias=False).eval(), (4, 6, 7)),
     ],
-    ids=["layer", "rms", "sync", "groups of one value"],
+    ids=["layer", "rms", "sync", "groups of one value", "no bias"],
 )
 def test_other_norms_are_the_pair_itself(norm, shape):
     module, x = limen.NormAct(norm, "asau"), torch.randn(shape)

@@ -87,6 +87,24 @@ class TestAgainstThePlainFormula:
         x = torch.cat([edges, anything])
         assert_right_at(activation(name), torch.cat([x, -x]), "triton")
 
+    @pytest.mark.parametrize("packed", [False, True], ids=["apart", "halves"])
+    @pytest.mark.parametrize("name", ["asau", "ash", "rrelu", "adact"])
+    def test_gates(self, name, packed):
+        """Formulas of two inputs in every layout, also of halves that are read in place."""
+        for make, channels, channel_dim in LAYOUTS.values():
+            x = make()
+            up, g = torch.randn_like(x), torch.randn(x.shape)
+            module = limen.GLU(perturbed(name, num_parameters=channels, channel_dim=channel_dim), packed=packed)
+            leaves = [torch.cat([x, up], -1)] if packed else [x.detach(), up]
+            found = []
+            for backend in ("triton", "plain"):
+                own = [leaf.clone().requires_grad_() for leaf in leaves]
+                with limen.use_backend(backend):
+                    y = module(*own)
+                found.append([y, *torch.autograd.grad(y, [*own, *module.parameters()], g)])
+            for ours, theirs in zip(*found, strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
     def test_shared_and_channel_parameters_together(self):
         x = dense((4, 3, 50)).requires_grad_()
         alpha, beta = torch.tensor([1.0, 0.5, 2.0], requires_grad=True), torch.tensor(1.5, requires_grad=True)

@@ -246,9 +246,11 @@ def _affine(norm: Any) -> tuple[Tensor, ...]:
 
 def _walks(norm: Any, x: Tensor) -> bool:
     """Whether norm and activation are one step for such an input."""
+    if type(norm) not in (*BATCH, nn.GroupNorm) or (norm.weight is None) != (norm.bias is None):
+        return False
     if type(norm) is nn.GroupNorm:
         return x.is_contiguous() and _suits(x, norm.num_channels) and x[0, 0].numel() >= LEAST_ROW
-    return type(norm) in BATCH and _suits(x, norm.num_features)
+    return _suits(x, norm.num_features)
 
 
 def _suits(x: Tensor, channels: int) -> bool:
