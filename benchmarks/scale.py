@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,9 @@ ACTIVATIONS = ("relu", "asau", "ash", "apalu", "adact")
 SIZES = (200, 1_000, 4_000, 10_000)
 LAST = 3
 """Runs that the other checkout trains, at the end of a study."""
-MOST_BEFORE = 4_000
+MOST_BEFORE = 1_000
 """Runs of the largest study that the other checkout goes on with."""
-REPORTED_BEFORE = 1_000
+REPORTED_BEFORE = 200
 """Runs of the largest study of which the other checkout makes a report; of 4,000 it took three minutes."""
 EPOCHS, BINS = 12, 64
 LAYERS = ("features.0.act", "features.1.act", "features.2.act", "head.act")
@@ -199,9 +199,8 @@ def measured(source: Path, step: str, home: Path, runs: int) -> dict[str, float]
     return found
 
 
-def rows(here: Path, before: Path | None, sizes: tuple[int, ...]) -> list[dict[str, Any]]:
+def rows(here: Path, before: Path | None, sizes: tuple[int, ...]) -> Iterator[dict[str, Any]]:
     """Every size, with this limen and with the one before."""
-    found = []
     for runs in sizes:
         for version, source in (("now", here), ("before", before)):
             if source is None or (version == "before" and runs > MOST_BEFORE):
@@ -221,15 +220,14 @@ def rows(here: Path, before: Path | None, sizes: tuple[int, ...]) -> list[dict[s
                     row |= {key: told[key] for key in ("report_s", "report_mb", "runs_csv_mb", "records_mb")}
                     row["report_peak_mb"] = told["peak_mb"]
                 row.pop("step_s")
-                found.append(row)
-    return found
+                yield row
 
 
 def page(found: dict[str, Any]) -> str:
     """The rows in words and a table."""
     lines = [
-        "| runs | version | overhead a run, s | on the wall, s | before a run begins, all but one done, s | report, s | report, MB | "
-        "`runs.csv`, MB | records, MB | peak MB: runs, resume, report |",
+        "| runs | version | overhead a run, s | on the wall, s | before a run begins, all but one done, s | "
+        "report, s | report, MB | `runs.csv`, MB | records, MB | peak MB: runs, resume, report |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in found["rows"]:
@@ -307,12 +305,13 @@ def main() -> None:
     here = Path(__file__).parent.parent / "src"
     before = given.before / "src" if given.before else None
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    if given.sizes:
-        held = {"machine": machine, "rows": rows(here, before, tuple(map(int, given.sizes.split(","))))}
-    else:
+    held: dict[str, Any] = {"machine": machine, "rows": []}
+    if not given.sizes:
         held = json.loads(given.out.read_text(encoding="utf-8"))
-    if given.out and given.sizes:
-        given.out.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
+    for row in rows(here, before, tuple(map(int, filter(None, given.sizes.split(","))))):
+        held["rows"].append(row)
+        if given.out:  # after each: the largest take long
+            given.out.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
     if given.page:
         given.page.write_text(page(held), encoding="utf-8")
 
