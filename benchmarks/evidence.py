@@ -78,7 +78,7 @@ def without_difference(random: np.random.Generator, studies: int, seeds: int) ->
     accuracies: Array = (next(right) - next(right)).astype(np.float64)
     yield "accuracy on 359 images", accuracies
     changed = random.poisson(2, shape)
-    few: Array = 2.0 * random.binomial(changed, 0.5) - changed
+    few: Array = np.asarray(2.0 * random.binomial(changed, 0.5) - changed, dtype=np.float64)
     yield "two of 359 images change", few
     yield "one of two values", random.choice([-1.0, 1.0], shape)
     yield "stored rows, resampled", random.choice(real_residuals(), shape)
