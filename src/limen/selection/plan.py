@@ -13,7 +13,6 @@ from limen.errors import PlanError
 from limen.reading import read_whole
 from limen.selection.checks import Fields
 from limen.selection.choice import Choice
-from limen.selection.learned import disagreements, line
 
 FORMAT = "limen.plan"
 VERSIONS = {1: ("largest", "grouped"), 2: ("harvested",)}
@@ -64,13 +63,19 @@ class Plan:
         'One seed cannot tell a ma'
         """
         if self.rule == HARVESTED:
-            return [w for site in self.sites for w in disagreements(site)]
+            from limen.selection.learned import (
+                disagreements,  # with torch, which whoever only reads a plan can do without
+            )
+
+            return [warning for site in self.sites for warning in disagreements(site)]
         one = "One seed cannot tell a margin from noise; select over several networks trained with different seeds."
         return [w for site in self.sites for w in site.warnings()] + ([one] if self.seeds == 1 else [])
 
     def __str__(self) -> str:
         if self.rule == HARVESTED:
             head = f"{_counted(len(self.sites), 'site')}, learned by {_counted(self.seeds, 'model')}"
+            from limen.selection.learned import line  # with torch
+
             return "\n".join([head, *(f"  {line(site)}" for site in self.sites), *self.warnings()])
         how = "the candidate with the largest weight" if self.rule == "largest" else "candidates of one shape grouped"
         lines = [f"{_counted(len(self.sites), 'site')}, {_counted(self.seeds, 'seed')}, {how}"]

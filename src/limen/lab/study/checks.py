@@ -7,7 +7,6 @@ from limen.errors import SpecError
 from limen.lab import networks
 from limen.lab.option import as_device
 from limen.lab.settings import StudySettings
-from limen.lab.study.deciding import check_verdicts
 from limen.lab.study.foreseeing import check_list
 from limen.lab.tasks import declared
 from limen.lab.training import devices, loggers
@@ -31,5 +30,4 @@ def check_task(task: Task, settings: StudySettings) -> None:
     declared.check_options(task, settings)
     devices.check(settings, divisible=task.divisible)
     loggers.require(settings.log)
-    check_verdicts(task.measure, settings)
     networks.find(settings.network, task.networks)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from limen.errors import SpecError
+from limen.lab.declaration import Declaration
 from limen.lab.metric import Metric
 from limen.lab.records import RunRecord
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.statistics import LEVEL, fewest_seeds, word_of
 from limen.lab.study.agenda import Pair
 from limen.lab.study.summary import compared
-from limen.lab.training.task import Task
 
 MOST_BY_DEFAULT = 30
 """Seeds."""
@@ -20,7 +20,7 @@ HOPELESS = 3
 """Failed runs without a finished one, after which an activation gets no more."""
 
 
-def wanted(task: Task, settings: StudySettings, runs: Sequence[RunRecord]) -> list[Pair]:
+def wanted(task: Declaration, settings: StudySettings, runs: Sequence[RunRecord]) -> list[Pair]:
     """The runs that are missing, given those that are done, in the order in which they are to be made.
 
     Seeds outermost: an interrupted study has every activation for the seeds it has. With ``max_seeds`` what is decided
@@ -32,7 +32,7 @@ def wanted(task: Task, settings: StudySettings, runs: Sequence[RunRecord]) -> li
     return [pair for pair in pairs if pair not in done]
 
 
-def _open(task: Task, settings: StudySettings, runs: Sequence[RunRecord]) -> list[str]:
+def _open(task: Declaration, settings: StudySettings, runs: Sequence[RunRecord]) -> list[str]:
     """The activations that are to get more runs."""
     hopeless = {name for name in settings.activations if _is_hopeless(name, runs)}
     if settings.baseline in hopeless:
@@ -59,7 +59,7 @@ class Deciding:
     So they are the same however many are computed at a time.
     """
 
-    task: Task
+    task: Declaration
     settings: StudySettings
     runs: list[RunRecord]
     needs: Callable[[Pair], Pair | None] = lambda pair: None
