@@ -220,6 +220,8 @@ PROVOKED: dict[tuple[str, str], Any] = {
     ("limen.apply_", "PlanError"): lambda: limen.apply_(nn.Linear(2, 2), plan()),
     ("limen.apply_", "LimenError"): lambda: limen.apply_(network(), plan(), share="none"),
     ("limen.bake_", "PlanError"): lambda: limen.bake_(network()),
+    ("limen.harvest", "PlanError"): lambda: limen.harvest(nn.Linear(2, 2)),
+    ("limen.harvest", "SpecError"): lambda: limen.harvest(unregistered()[0].candidates[0]),
     ("limen.bake_", "SpecError"): lambda: limen.bake_(unregistered()),
     ("limen.create", "SpecError"): lambda: limen.create("asua"),
     ("limen.fit_", "DtypeError"): lambda: limen.fit_(limen.Swish(), torch.relu, of_integers(8)),

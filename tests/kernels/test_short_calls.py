@@ -210,6 +210,17 @@ class TestMixtures:
                 torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4 * want.abs().max().item())
         torch.testing.assert_close(found["c"][1].sum(), torch.tensor(0.0), atol=1e-3, rtol=0)  # a softmax's
 
+    def test_the_first_call_has_the_bits_of_the_others(self):
+        x = torch.randn(3, 40)
+        for training, recorded in [(True, True), (True, False), (False, True), (False, False)] * 10:
+            made = perturbed("adact", candidates=("silu", "mish", "gelu", "elu")).train(training)
+            bound = made._bound[training]
+            bound.short_calls.clear()  # as in a process that has not called it yet
+            with torch.set_grad_enabled(recorded):
+                first = made(x)
+                assert len(bound.short_calls) == 1
+                assert torch.equal(first, made(x))
+
     def test_frozen_logits_and_frozen_slope(self):
         for frozen in ("logits", "candidates.3.weight"):
             module = limen.AdAct()

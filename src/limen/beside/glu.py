@@ -93,11 +93,11 @@ class GLU(nn.Module):
         DtypeError: when called, for inputs of another type.
 
     >>> import torch, limen
-    >>> gate, up = torch.tensor([-1.0, 2.0]), torch.tensor([3.0, 0.5])
+    >>> gate, up = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 0.5])
     >>> limen.GLU("reglu")(gate, up)
-    tensor([-0., 1.])
+    tensor([3., 1.])
     >>> limen.GLU("relu", packed=True)(torch.cat([gate, up]))
-    tensor([-0., 1.])
+    tensor([3., 1.])
     >>> limen.GLU(limen.ASAU, num_parameters=8)
     GLU(
       (activation): ASAU(a=0.01, b=1, alpha=1, beta=1, num_parameters=8)

@@ -103,6 +103,8 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
         if there and (chosen == "auto" or is_plain(x)):
             if recorded:
                 return autograd.record(c_run, bound, x, parameters, channel_dim)
+            if bound.weights and short is None and not bound.noise:
+                return c_run.forward(bound, x, parameters, channel_dim, None)[0]  # as later calls will be computed
             return c_run.generally(drawn(bound, x, spread(bound, parameters), channel_dim))[0]
     if x.is_nested and bound.contexts:
         return _by_sample(bound, x, parameters, channel_dim)

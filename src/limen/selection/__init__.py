@@ -7,8 +7,8 @@ annealing, sampling, weights learned on held-out batches, candidates dropped whi
 >>> import limen, torch
 >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
 >>> report = limen.swap_(model, lambda: limen.AdAct(("silu", "relu")))
->>> plan = select(model)  # after training
->>> report = bake_(model, plan)
+>>> plan = limen.select(model)  # after training
+>>> report = limen.bake_(model, plan)
 >>> model[1]
 SiLU()
 """

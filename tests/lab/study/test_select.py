@@ -30,6 +30,7 @@ from limen.errors import SpecError, StudyError
 from limen.lab import networks
 from limen.lab.records import TORCHS_RELU
 from limen.lab.settings import SelectSettings
+from limen.lab.study import searching
 from limen.lab.study.compare import compare
 from limen.lab.study.result import Result
 from limen.lab.study.searching import Selection
@@ -196,15 +197,15 @@ def test_bad_input_is_one_sentence(options: str, run: Command, tmp_path: Path):
 
 
 def test_a_failed_search_fails_its_optimised_network_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    original = Selection._mix
+    original = searching._mix
 
-    def broken(self, network):
-        report = original(self, network)
+    def broken(settings, network):
+        report = original(settings, network)
         with torch.no_grad():
             next(m for m in network.modules() if isinstance(m, limen.AdAct)).logits.fill_(float("nan"))
         return report
 
-    monkeypatch.setattr(Selection, "_mix", broken)
+    monkeypatch.setattr(searching, "_mix", broken)
     result = select(tiny(seeds=(0,), epochs=1), tmp_path, Recorder())
     assert [run.status for run in result.runs] == ["finished", "failed", "failed"]
     assert "no plan" in result.runs[2].failure

@@ -20,10 +20,11 @@ from limen.lab.records import EpochRow, RunRecord
 from limen.lab.settings import StudySettings
 from limen.lab.study.compare import compare
 from limen.lab.study.result import Result, report
-from limen.lab.tasks.numbers.regression import DNN
+from limen.lab.tasks.numbers.dense import DNN
 from limen.lab.training import cost, experiment
 from limen.lab.training import run as train
 from limen.lab.training.batches import Batches
+from limen.lab.training.checkpoint import Checkpoints
 from limen.lab.training.engine import Engine
 from limen.lab.training.loop import Best, Loop
 
@@ -311,7 +312,7 @@ def test_honest_trains_with_batches_that_do_not_hold_the_test_set(monkeypatch: p
     settings = tiny(epochs=1)
     data = data_of(settings)
 
-    def fit(loop: Loop) -> None:
+    def fit(loop: Loop, checkpoints: Checkpoints) -> None:
         assert torch.equal(loop.batches.targets, data.train.labels)
         assert torch.equal(loop.heldout.targets, data.validation.labels)
         raise StudyError("seen enough")

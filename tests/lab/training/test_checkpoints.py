@@ -147,8 +147,8 @@ def test_another_runs_checkpoint_is_not_gone_on_from(tmp_path: Path) -> None:
 
 def test_a_study_keeps_checkpoints_in_its_folder_while_a_run_lasts(tmp_path: Path) -> None:
     class Stopped(Recorder):
-        def epoch(self, row: EpochRow) -> None:
-            super().epoch(row)
+        def epoch(self, activation: str, seed: int, row: EpochRow) -> None:
+            super().epoch(activation, seed, row)
             if len(self.epochs) == 5:
                 raise KeyboardInterrupt
 

@@ -169,13 +169,29 @@ def _context(threads: int, device: str) -> BaseContext:
     A fork has none of its parent's threads, and the libraries that started them wait for them. With one thread a run
     starts none; what reaches for a GPU cannot be forked at all.
     """
-    if sys.platform == "linux" and threads == 1 and device == "cpu" and not torch.accelerator.is_available():
+    here = sys.platform == "linux" and threads == 1 and device == "cpu" and not torch.accelerator.is_available()
+    if here and _forks_learn():
         return multiprocessing.get_context("fork")
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     return context
+
+
+def _forks_learn() -> bool:
+    """Whether a fork of this process can compute gradients: once torch has done so here, it refuses to in forks.
+
+    Tried in one, since torch tells by no name that others may use.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            torch.ones(1, requires_grad=True).sum().backward()  # type: ignore[no-untyped-call]
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def _ending(code: int | None) -> str:

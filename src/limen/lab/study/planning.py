@@ -84,9 +84,9 @@ def plan_seeds(
         StudyError: if the pilot cannot be read, or says nothing about the spread.
 
     >>> plan_seeds(0.5, sd=0.6).seeds
-    15
+    14
     >>> plan_seeds(0.5, sd=0.6, comparisons=4).seeds
-    20
+    21
     """
     _require_above_zero("the difference", difference)
     if (sd is None) == (pilot is None):
