@@ -41,7 +41,21 @@ BUILT_IN = {
 
 FORKS = multiprocessing.get_context("forkserver")
 """Processes that are forks of one that has imported what takes seconds, and has done nothing else."""
-FORKS.set_forkserver_preload(["limen.commands.study", "limen.lab.study.searching", "limen.lab.report.page"])
+FORKS.set_forkserver_preload(
+    [
+        *("limen.commands.study", "limen.commands.progress", "limen.lab.study.compare", "limen.lab.study.select"),
+        *("limen.lab.training.run", "limen.lab.training.notes", "limen.lab.training.cost", "limen.lab.report.page"),
+        *(
+            "limen.lab.tasks.registry",
+            "limen.lab.tasks.classification.task",
+            "scipy.stats",
+            "limen.catalogue",
+            "sklearn.datasets",
+            "limen.formula.symbolic",
+            "matplotlib.figure",
+        ),
+    ]
+)
 
 
 def thoroughly(values: Iterable[Any], usual: Container[Any]) -> list[Any]:
