@@ -182,9 +182,9 @@ def measure_beside(
 ) -> tuple[list[BesideRow], Bandwidth]:
     """Time gates (``glu``) or norms (``norm``) with their activations, interleaved, against what torch offers.
 
-    >>> rows, _ = measure_beside("glu", ["silu"], rounds=1)
-    >>> [row.contender for row in rows][-2:]
-    ['GLU(silu)', 'GLU(silu, packed)']
+    >>> rows, _ = measure_beside("norm", ["relu"], rounds=1)
+    >>> [row.contender for row in rows][:2]
+    ['BatchNorm2d, ReLU', 'NormAct(relu)']
     """
     if kind not in BESIDE:
         raise SpecError(f"nothing called {kind!r} stands beside an activation; there are {', '.join(BESIDE)}.")
