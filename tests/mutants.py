@@ -6,8 +6,8 @@
 
 By hand, not in CI: a few seconds a mutant on an idle core, and as long as the tests of each part before. torch, limen
 and the tests of a part are imported once; each mutant is a process forked from there, in which the functions of the
-changed file have the code of the change. What is changed outside functions, and with ``--again`` all that survived in
-``--out`` before, is imported anew. It runs the tests that pass over the changed line first, the quickest of them first,
+changed file have the code of the change. What is changed outside functions, and with ``--again`` all that survived,
+is imported anew; ``--again`` tries what survived in ``--out`` before or is not in it. It runs the tests that pass over the changed line first, the quickest of them first,
 then others of its part, for at most so many seconds; which lines a test passes over is found out beforehand, when all
 must pass. Kernels are kept by their source, so that a change of it is compiled; each process has a folder of its
 own for them all the same. Beside the JSON lies a table, in which each survivor has its reason: the field ``why`` of the
@@ -87,6 +87,7 @@ MODULES = {
             *("kernels/test_layouts.py", "kernels/test_dispatch.py", "kernels/test_choice.py", "kernels/test_noise.py"),
             *("kernels/test_graph_seeds.py", "kernels/test_lazy_tensors.py", "kernels/test_c_kernels.py"),
             *("kernels/test_short_calls.py", "kernels/test_operators.py", "kernels/test_around_kernels.py"),
+            *("activations/test_as_torch_modules.py", "activations/test_masks.py", "kernels/test_precision.py"),
         ),
         30,
     ),
@@ -546,7 +547,7 @@ def main() -> None:
     """Try the mutants of all parts or of some."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=MODULES, nargs="+", default=[*MODULES], help="some parts of the package")
-    parser.add_argument("--again", action="store_true", help="only what survived in --out")
+    parser.add_argument("--again", action="store_true", help="only what survived in --out or is new")
     parser.add_argument("--out", type=Path, help="a JSON file; the table is written beside it")
     given = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", CI="1")  # one core, and the same examples every time
@@ -561,7 +562,7 @@ def main() -> None:
         before = {k: results.pop(k) for k, one in list(results.items()) if one["module"] == name}
         results |= {k: before[k] for k in mutants if k in before}
         if given.again:
-            mutants = {k: mutant for k, mutant in mutants.items() if k in before and not before[k]["by"]}
+            mutants = {k: mutant for k, mutant in mutants.items() if k not in before or not before[k]["by"]}
         outcomes = tried(MODULES[name], [*mutants.values()], again=given.again) if mutants else []
         for (k, mutant), outcome in zip(mutants.items(), outcomes, strict=True):
             why = "" if outcome.by or k not in before else before[k]["why"]

@@ -8,7 +8,7 @@ import torch
 import limen
 from limen.kernels import plain
 from limen.kernels.c import run
-from limen.kernels.noise import counter_noise, new_seed
+from limen.kernels.noise import counter_noise, new_seed, uniform_of
 
 
 def test_kernel_and_torch_draw_the_same():
@@ -47,3 +47,12 @@ def test_candidates_of_a_mixture_draw_apart():
     x, seed = torch.randn(50, 7), new_seed()
     mine, _ = run.forward(bound, x, module.tensors(), 1, seed)
     torch.testing.assert_close(mine, plain.evaluate(bound, x, module.tensors(), 1, seed))
+
+
+def test_elements_beyond_two_to_the_32_have_noise_of_their_own():
+    index, seed = torch.arange(64), torch.tensor(7)
+    drawn = [uniform_of(index + offset, seed) for offset in (0, 2**32, 2**33, 2**32 + 2**33)]
+    for place, one in enumerate(drawn):
+        assert 0 <= one.min() <= one.max() < 1
+        for other in drawn[place + 1 :]:
+            assert (one != other).sum() > 60
