@@ -6,12 +6,12 @@
 
 By hand, not in CI: a few seconds a mutant on an idle core, and as long as the tests of each part before. torch, limen
 and the tests of a part are imported once; each mutant is a process forked from there, in which the functions of the
-changed file have the code of the change. What is changed outside functions, and with ``--again`` all that survived,
-is imported anew; ``--again`` tries what survived in ``--out`` before or is not in it. It runs the tests that pass over the changed line first, the quickest of them first,
-then others of its part, for at most so many seconds; which lines a test passes over is found out beforehand, when all
-must pass. Kernels are kept by their source, so that a change of it is compiled; each process has a folder of its
-own for them all the same. Beside the JSON lies a table, in which each survivor has its reason: the field ``why`` of the
-JSON, which is written by hand and stays.
+changed file have the code of the change. What is changed outside functions, and all that survived, with ``--again``,
+is imported anew; that tries what survived in ``--out`` before or is not in it. It runs the tests that pass over the
+changed line first, the quickest of them first, then others of its part, for at most so many seconds; which lines a test
+passes over is found out beforehand, when all must pass. Kernels are kept by their source, so that a change of it is
+compiled; each process has a folder of its own for them all the same. Beside the JSON lies a table, in which each
+survivor has its reason: the field ``why`` of the JSON, which is written by hand and stays.
 """
 
 from __future__ import annotations
