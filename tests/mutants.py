@@ -88,6 +88,7 @@ MODULES = {
             *("kernels/test_graph_seeds.py", "kernels/test_lazy_tensors.py", "kernels/test_c_kernels.py"),
             *("kernels/test_short_calls.py", "kernels/test_operators.py", "kernels/test_around_kernels.py"),
             *("activations/test_as_torch_modules.py", "activations/test_masks.py", "kernels/test_precision.py"),
+            "beside",
         ),
         30,
     ),

@@ -99,3 +99,11 @@ def test_candidates_put_in_later_are_held_as_candidates() -> None:
     again = made.candidates
     made.candidates = again
     assert made.candidates is again
+
+
+@pytest.mark.parametrize(("recording", "free"), [(True, True), (True, False), (False, True), (False, False)])
+def test_a_mixture_learns_where_gradients_are_recorded_and_its_logits_take_them(recording: bool, free: bool) -> None:
+    made = limen.AdAct()
+    made.logits.requires_grad_(free)
+    with torch.set_grad_enabled(recording):
+        assert made._learns() is (recording and free)

@@ -97,6 +97,32 @@ def test_an_exponential_in_a_condition_is_needed_whatever_else_holds() -> None:
         assert value(merged, same, inputs) == pytest.approx(value(graph, output, inputs))
 
 
+def test_an_exponential_that_is_used_outside_its_branch_too_keeps_its_argument() -> None:
+    graph = Graph()
+    x, a, b = (graph.input(name) for name in ("x", "a", "b"))
+    one, other = (graph.add("exp_neg", graph.add("abs", of)) for of in (a, b))
+    chosen = graph.add("select", graph.add("gt", x, graph.constant(0)), one, other)
+    output = graph.add("add", graph.add("mul", chosen, x), one)
+    merged, (same,) = merge_branches(graph, [output], ("x", "a", "b"))
+    for x_ in (-1.0, 1.0):
+        inputs = {"x": x_, "a": 0.5, "b": 3.0}
+        assert value(merged, same, inputs) == pytest.approx(value(graph, output, inputs))
+
+
+def test_opposite_conditions_are_one_selection_where_the_rest_is_nan_by_any_of_its_terms() -> None:
+    graph = Graph()
+    x, a = graph.input("x"), graph.input("a")
+    zero, one = graph.constant(0), graph.constant(1)
+    above = graph.add("select", graph.add("gt", x, zero), one, graph.add("add", graph.add("mul", a, x), one))
+    below = graph.add("select", graph.add("ge", zero, x), x, one)
+    output = graph.add("add", above, below)
+    merged, (same,) = merge_branches(graph, [output], ("x",))
+    assert sum(merged.nodes[index].op == "select" for index in merged.live([same])) == 1
+    for x_ in (-2.0, 0.0, 2.0, math.nan):
+        inputs = {"x": x_, "a": 3.0}
+        assert value(merged, same, inputs) == pytest.approx(value(graph, output, inputs), nan_ok=True)
+
+
 @pytest.mark.parametrize("own", [1, 2])
 def test_exponentials_in_a_branch_that_excludes_itself_come_to_an_end(own: int) -> None:
     graph = Graph()
