@@ -122,3 +122,9 @@ def test_functions_held_as_attributes_are_sites():
 def test_what_makes_no_module_is_refused(wrong):
     with pytest.raises(SpecError, match="swap_"):
         limen.swap_(model(), wrong)
+
+
+def test_layers_that_have_no_sizes_yet_are_no_activations():
+    model = nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.LazyBatchNorm1d())
+    assert [site.path for site in limen.swap_(model, "asau").sites] == ["1"]
+    assert model(torch.randn(2, 3)).shape == (2, 4)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from limen.surgery.known import ACTIVATIONS
 
@@ -115,7 +116,7 @@ def _could_be_activation(module: nn.Module) -> bool:
     home = type(module).__module__
     if home.startswith(("torch.", "limen.")) or isinstance(module, torch.jit.ScriptModule):
         return False
-    if any(True for _ in module.buffers()) or any(p.numel() > 1 for p in module.parameters()):
+    if any(True for _ in module.buffers()) or any(is_lazy(p) or p.numel() > 1 for p in module.parameters()):
         return False
     return takes_one(type(module).forward, bound=False) and len(list(module.modules())) <= 4
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from limen.errors import StudyError
 from limen.lab.data import evenly
@@ -55,9 +56,21 @@ def bare(experiment: Experiment, seed: int) -> nn.Module:
     """The network as it was built, with its own activations."""
     settings = experiment.settings
     network = experiment.task.build(settings.network, experiment.data, seed)
+    if any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers())):
+        _give_sizes(network, experiment, seed)
     if settings.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # feature maps follow the weights
     return network
+
+
+def _give_sizes(network: nn.Module, experiment: Experiment, seed: int) -> None:
+    """Call a network whose layers learn their sizes from their first input, such as ``nn.LazyLinear``."""
+    inputs, _ = next(iter(Batches(evenly(experiment.data.train, 2), 2, device="cpu")))
+    training = network.training
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        network.eval()(inputs)
+    network.train(training)
 
 
 def build(experiment: Experiment, activation: str | Furnish, seed: int) -> tuple[nn.Module, SwapReport]:
