@@ -258,7 +258,7 @@ TEXT = """# Studies of many runs
 Made by [benchmarks/scale.py](../../benchmarks/scale.py) ([rows](../../benchmarks/results/scale.json)) on
 {machine}. The runs are stand-ins, records made without training of a network with four layers, 12 epochs and
 five activations, so what is timed is all that a run costs beside its training. Times are the processor's, but
-for the second column: others were at work on the machine (eight processes a core), and what the wall says
+for the second column: others were at work on the machine, and what the wall says
 there is mostly the disk's answer that a record lies on it. Peak memory holds torch, some 0.3 GB. The version
 before is the one whose tables were made anew from all runs after every run; it was measured at the last runs
 of a study that lay there already, and where it would have taken minutes not at all; of its three runs the
