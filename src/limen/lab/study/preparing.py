@@ -22,24 +22,17 @@ def prepare(task: Task, settings: StudySettings) -> Experiment:
 
 def probe(experiment: Experiment) -> list[str]:
     """Build the network once and run two examples through it; return the activations that a swap cannot reach."""
-    # With Lightning, which takes seconds to import.
+    # They take seconds to import, and what is wrong in the data has been said by now.
     from limen.lab.training import run as training
     from limen.lab.training.room import require_step
+    from limen.lab.training.trial import outputs_of
 
     task, data, settings = experiment.task, experiment.data, experiment.settings
     network, report = training.build(experiment, settings.baseline, seed=0)
     require_step(experiment)
     inputs, _ = next(iter(Batches(data.train, 2)))
     unit = data.facts().unit
-    try:
-        with torch.no_grad():
-            outputs = network.eval()(inputs)
-    except Exception as error:  # anything may happen in a network that is not ours
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
-        raise StudyError(
-            f"the network {settings.network!r} cannot take {unit} of shape {tuple(inputs.shape[1:])} ({reason}); "
-            f"try another {'--image-size or ' if 'image_size' in task.options else ''}--network."
-        ) from error
+    outputs = outputs_of(network, inputs, experiment)
     shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else None
     wanted = (len(inputs), *task.output_shape(data))
     if shape is None or not _fits(shape, wanted):

@@ -26,6 +26,7 @@ from limen.lab.training.loop import Loop
 from limen.lab.training.memory import peak_memory
 from limen.lab.training.shapes import layer_shapes
 from limen.lab.training.supervised import Supervised
+from limen.lab.training.trial import outputs_of
 from limen.surgery import SwapReport, swap_
 from limen.training import activation_parameters
 
@@ -67,9 +68,9 @@ def _give_sizes(network: nn.Module, experiment: Experiment, seed: int) -> None:
     """Call a network whose layers learn their sizes from their first input, such as ``nn.LazyLinear``."""
     inputs, _ = next(iter(Batches(evenly(experiment.data.train, 2), 2, device="cpu")))
     training = network.training
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network.eval()(inputs)
+        outputs_of(network, inputs, experiment)
     network.train(training)
 
 
