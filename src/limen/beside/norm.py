@@ -183,7 +183,7 @@ class NormAct(nn.Module):
             centre, variance = norm.running_mean.to(torch.float32, copy=True), norm.running_var.float()
         inverse = (variance + norm.eps).rsqrt()
         affine = _affine(norm)
-        settled = Norm(bound, norm.eps, learning, _plainly(bound, learning, norm.eps, len(affine)))
+        settled = Norm(bound, learning, _plainly(bound, learning, norm.eps, len(affine)))
         result: Tensor = normed.record(settled, x, centre, inverse, affine, own)
         if learning:
             _track(norm, centre, variance, count)

@@ -7,7 +7,7 @@ of the noise. Second derivatives run on the plain formula.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -166,14 +166,28 @@ def by_plain(call: Call, g: Tensor, wanted: Sequence[bool]) -> list[Tensor | Non
 
     They are differentiable themselves if gradients are being recorded.
     """
+
+    def plainly(x: Tensor, *parameters: Tensor) -> Tensor:
+        return _by_formula(call._replace(x=x, parameters=parameters))
+
+    return by_autograd(plainly, (call.x, *call.parameters), g, wanted)
+
+
+def by_autograd(
+    plainly: Callable[..., Tensor], tensors: Iterable[Tensor], g: Tensor, wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """The gradients by the wanted tensors of what torch's operators make of all of them.
+
+    They are differentiable themselves if gradients are being recorded.
+    """
     recording = torch.is_grad_enabled()
     with torch.enable_grad():
-        # Aliases, because the path from x back to the same parameters is not this call's to follow.
-        leaves = [tensor.view_as(tensor) for tensor in (call.x, *call.parameters)]
+        # Aliases, because the path from one of them back to another is not this call's to follow.
+        leaves = [tensor.view_as(tensor) for tensor in tensors]
         if not recording:
             leaves = [leaf.detach().requires_grad_(want) for leaf, want in zip(leaves, wanted, strict=True)]
         asked = [index for index, want in enumerate(wanted) if want]
-        y = _by_formula(call._replace(x=leaves[0], parameters=leaves[1:]))
+        y = plainly(*leaves)
         found = torch.autograd.grad(y, [leaves[i] for i in asked], g, create_graph=recording, allow_unused=True)
     results: list[Tensor | None] = [None] * len(leaves)
     for index, gradient in zip(asked, found, strict=True):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from limen.kernels.autograd import is_ordinary
+from limen.kernels.autograd import by_autograd, is_ordinary
 from limen.kernels.bound import BoundFormula
 from limen.kernels.c import calls, normed
 from limen.kernels.call import Prepared
@@ -24,7 +24,6 @@ class Norm(NamedTuple):
 
     bound: BoundFormula
     """The formula of (x − MEAN)·SCALE + SHIFT, with the activation's parameters after these."""
-    eps: float
     learning: bool
     """Whether the statistics are the batch's own."""
     plainly: Callable[..., Tensor]
@@ -67,7 +66,7 @@ class _Recorded(torch.autograd.Function):
         x, mean, inverse, *tensors = ctx.saved_tensors
         wanted = (ctx.needs_input_grad[2], *ctx.needs_input_grad[5:])
         if torch.is_grad_enabled() or not is_ordinary(g):
-            gx, *rest = _by_plain(functools.partial(norm.plainly, mean, inverse), g, [x, *tensors], wanted)
+            gx, *rest = by_autograd(functools.partial(norm.plainly, mean, inverse), (x, *tensors), g, wanted)
         else:
             gx, *rest = _by_kernels(norm, g, x, mean, inverse, tensors[:affine], tensors[affine:], wanted[1 + affine :])
         found = [gradient if want else None for gradient, want in zip([gx, *rest], wanted, strict=True)]
@@ -112,24 +111,6 @@ def _by_kernels(
     return [laid_out_as(x, gx), *of_affine, *of_own]
 
 
-def _by_plain(
-    plainly: Callable[..., Tensor], g: Tensor, tensors: list[Tensor], wanted: Sequence[bool]
-) -> list[Tensor | None]:
-    """The gradients by autograd on torch's operators, themselves differentiable."""
-    recording = torch.is_grad_enabled()
-    with torch.enable_grad():
-        leaves = [tensor.view_as(tensor) for tensor in tensors]
-        if not recording:
-            leaves = [leaf.detach().requires_grad_(want) for leaf, want in zip(leaves, wanted, strict=True)]
-        asked = [index for index, want in enumerate(wanted) if want]
-        y = plainly(*leaves)
-        found = torch.autograd.grad(y, [leaves[i] for i in asked], g, create_graph=recording, allow_unused=True)
-    results: list[Tensor | None] = [None] * len(leaves)
-    for index, gradient in zip(asked, found, strict=True):
-        results[index] = gradient
-    return results
-
-
 class Sampled(NamedTuple):
     """What of a norm by statistics of pieces of its input, each walked at once, is fixed for one call."""
 
@@ -166,7 +147,7 @@ class _RecordedSampled(torch.autograd.Function):
         x, statistics, *tensors = ctx.saved_tensors
         wanted = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled() or not is_ordinary(g):
-            found = _by_plain(norm.plainly, g, [x, *tensors], wanted)
+            found = by_autograd(norm.plainly, (x, *tensors), g, wanted)
         else:
             found = _by_sampled(norm, g, x, statistics, tensors[:affine], tensors[affine:], wanted[1 + affine :])
         return None, None, *(gradient if want else None for gradient, want in zip(found, wanted, strict=True))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from limen.kernels import plain
-from limen.kernels.autograd import is_ordinary, say_once, shaped_sums
+from limen.kernels.autograd import by_autograd, is_ordinary, say_once, shaped_sums
 from limen.kernels.bound import BoundFormula
 from limen.kernels.call import Prepared
 from limen.kernels.errors import NoKernelError
@@ -190,18 +190,12 @@ def _pitch_into(given: Prepared, places: Sequence[Tensor]) -> int:
 
 def by_plain(call: Several, g: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]:
     """The gradients of inputs and parameters by autograd on the plain formula, themselves differentiable."""
-    recording, count = torch.is_grad_enabled(), len(call.inputs)
-    with torch.enable_grad():
-        leaves = [tensor.view_as(tensor) for tensor in (*call.inputs, *call.parameters)]
-        if not recording:
-            leaves = [leaf.detach().requires_grad_(want) for leaf, want in zip(leaves, wanted, strict=True)]
-        asked = [index for index, want in enumerate(wanted) if want]
-        y = by_formula(call._replace(inputs=leaves[:count], parameters=leaves[count:]))
-        found = torch.autograd.grad(y, [leaves[i] for i in asked], g, create_graph=recording, allow_unused=True)
-    results: list[Tensor | None] = [None] * len(leaves)
-    for index, gradient in zip(asked, found, strict=True):
-        results[index] = gradient
-    return results
+    count = len(call.inputs)
+
+    def plainly(*tensors: Tensor) -> Tensor:
+        return by_formula(call._replace(inputs=tensors[:count], parameters=tensors[count:]))
+
+    return by_autograd(plainly, (*call.inputs, *call.parameters), g, wanted)
 
 
 def record(machine: Machine, call: Several) -> Tensor:
