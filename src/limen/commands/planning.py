@@ -21,19 +21,19 @@ from limen.lab.metric import Metric
 from limen.lab.option import DEFAULT, as_margin, as_specs
 from limen.lab.study.planning import ASSUMED, SeedPlan, plan_seeds, said, size_said
 from limen.lab.study.rows import read
-from limen.lab.tasks import registry
+from limen.lab.tasks import declared
 
 
 def plan(given: Mapping[str, Any], out: Path | None, difference: float | None, sd: float | None, as_json: bool) -> None:
     """Plan from the pilot in the study's folder, or from a stated standard deviation, and print it."""
-    folder = out or default_folder(given["data"], given["network"] or registry.find(given["task"]).defaults["network"])
+    folder = out or default_folder(given["data"], given["network"] or declared.find(given["task"]).defaults["network"])
     has_pilot = sd is None and (folder / "study.json").exists()
     if sd is None and not has_pilot:
         raise SpecError(
             f"--plan knows no spread between seeds: there is no study in {folder}. Name a pilot's folder with --out, "
             "or give the standard deviation of paired differences, such as --sd 0.6."
         )
-    task = read(folder).task if has_pilot else registry.find(given["task"])
+    task = read(folder).task if has_pilot else declared.find(given["task"])
     wanted = _difference(given, task.measure, difference)
     if has_pilot:
         found = plan_seeds(wanted, pilot=folder)

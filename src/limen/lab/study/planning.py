@@ -159,5 +159,8 @@ def size_said(measure: Metric, size: float) -> str:
     >>> from limen.lab.metric import ACCURACY
     >>> size_said(ACCURACY, 0.5)
     '0.5 points'
+    >>> size_said(ACCURACY, 1.0)
+    '1 point'
     """
-    return f"{size:.3g} {measure.difference_unit}".rstrip()
+    unit = measure.difference_unit
+    return f"{size:.3g} {'point' if size == 1 and unit == 'points' else unit}".rstrip()
