@@ -21,6 +21,8 @@ BAD = {
     "--data gone/photos.zip": "gone/photos.zip does not exist; check the spelling",
     "--network convnett": "no network is called 'convnett'. Did you mean 'convnet'?",
     "--network nowhere.nets:small": "'nowhere.nets:small' cannot be imported (ModuleNotFoundError: No module named",
+    "--devices 2 --jobs 2": "--devices 2 makes processes for each run, one run after the other in this process; leave",
+    "--devices 2 --timeout-per-run 9": "leave --jobs, --on and --timeout-per-run out, or give --devices 1.",
     "--jobs 0": "--jobs 0 is not possible: give the number of runs at a time, from 1 to 4,096.",
     "--on rai": "--on 'rai' is not possible; give local, ray, ray:auto or ray:HOST:PORT.",
     "--on ray:": "--on 'ray:' is not possible",

@@ -9,10 +9,13 @@ import resource
 import shutil
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from helpers import FORKS
 from helpers_executing import die, done_to_runs, rows, until
 from helpers_lab import TINY, Recorder, experiment_of, stored, tiny
 
@@ -225,11 +228,46 @@ def test_how_many_runs_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_fork_is_made_only_where_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(local, "_forks_learn", lambda: False)
+    assert local._context(1, "cpu").get_start_method() == "forkserver"
+    monkeypatch.setattr(local, "_forks_learn", lambda: True)
     assert local._context(1, "cpu").get_start_method() == "fork"
     assert local._context(2, "cpu").get_start_method() == "forkserver"
     assert local._context(1, "cuda").get_start_method() == "forkserver"
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     assert local._context(1, "cpu").get_start_method() == "forkserver"
+
+
+class Nested(torch.autograd.Function):
+    """A gradient within a gradient, deeper than torch goes without threads of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, depth: int) -> torch.Tensor:
+        ctx.depth = depth
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        with torch.enable_grad():
+            x = torch.ones(1, requires_grad=True)
+            (Nested.apply(x, ctx.depth - 1) if ctx.depth else x).sum().backward()
+        return gradients[0], None
+
+
+def tell_whether_forks_learn(link: Connection) -> None:
+    told = [local._forks_learn()]
+    Nested.apply(torch.ones(1, requires_grad=True), 100).sum().backward()
+    link.send([*told, local._forks_learn()])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_forks_do_not_learn_where_torch_has_begun_threads_for_gradients() -> None:
+    ours, theirs = FORKS.Pipe()
+    process = FORKS.Process(target=tell_whether_forks_learn, args=(theirs,))
+    process.start()
+    assert ours.poll(60)
+    assert ours.recv() == [True, False]
+    process.join()
 
 
 @pytest.mark.thorough

@@ -180,9 +180,10 @@ def _context(threads: int, device: str) -> BaseContext:
 
 
 def _forks_learn() -> bool:
-    """Whether a fork of this process can compute gradients: once torch has done so here, it refuses to in forks.
+    """Whether a fork of this process can compute gradients: once torch has begun threads for them, it refuses to there.
 
-    Tried in one, since torch tells by no name that others may use.
+    So it is after deeply nested backward passes, and after other work in a process that is not a command's own. Tried
+    in a fork, since torch tells by no name that others may use.
     """
     child = os.fork()
     if child == 0:
