@@ -97,7 +97,7 @@ MODULES = {
         (
             *("kernels/test_c_kernels.py", "kernels/test_layouts.py", "kernels/test_short_calls.py"),
             *("kernels/test_noise.py", "kernels/test_arithmetic.py", "kernels/test_vector_math.py"),
-            *("kernels/test_cache.py", "kernels/test_compiler.py"),
+            *("kernels/test_cache.py", "kernels/test_compiler.py", "beside"),
         ),
         45,
     ),

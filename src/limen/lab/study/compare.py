@@ -58,8 +58,8 @@ def _train(
     notes: list[str],
     execution: Execution,
 ) -> None:
-    # Lightning takes seconds to import: what is wrong in the settings or in the data has been said by now. It is
-    # imported before any process is made that computes runs, so that all of them have it.
+    # It takes seconds to import: what is wrong in the settings or in the data has been said by now. And before any
+    # process is made that computes runs, so that all of them have it.
     from limen.lab.training import cost
 
     train_missing(experiment, study, folder, listener, notes, Comparison(experiment), execution)

@@ -51,7 +51,7 @@ def _train(
     notes: list[str],
     execution: Execution,
 ) -> None:
-    # Lightning takes seconds to import: what is wrong in the settings or in the data has been said by now.
+    # It takes seconds to import: what is wrong in the settings or in the data has been said by now.
     from limen.lab.study.searching import Selection
 
     assert isinstance(experiment.settings, SelectSettings)
