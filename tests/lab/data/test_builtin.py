@@ -67,6 +67,18 @@ def test_digits_need_no_network_and_use_the_whole_range() -> None:
     assert set(data.train.images.flatten().tolist()) == {round(n * 255 / 16) for n in range(17)}
 
 
+def test_digits_are_those_of_scikit_learn_which_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = builtin.load_digits().train
+    from sklearn import datasets
+
+    known = datasets.load_digits()
+    assert torch.equal(data.images[:, 0], torch.tensor(np.rint(known.images * 255 / 16)).byte())
+    assert data.labels.tolist() == known.target.tolist()
+    monkeypatch.setattr(builtin.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match="pip install scikit-learn"):
+        builtin.load_digits()
+
+
 def test_digits_can_be_resized() -> None:
     assert load("digits", image_size=(12, 10)).image_shape == (1, 12, 10)
 

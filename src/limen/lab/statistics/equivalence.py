@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from limen.lab.statistics.power import critical, deviations, normal_below
+from limen.lab.statistics.power import deviations, normal_below
+from limen.lab.statistics.student import beyond, critical, standard_error
 
 
 def tost(differences: Sequence[float], margin: float) -> float:
@@ -27,12 +28,9 @@ def tost(differences: Sequence[float], margin: float) -> float:
     """
     sample = np.asarray(differences, dtype=np.float64)
     nearest = margin - abs(float(sample.mean()))
-    error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
     if len(set(differences)) == 1:
         return 0.5 ** len(sample) if nearest > 0 else 1.0
-    from scipy import stats
-
-    return float(stats.t.sf(nearest / error, len(sample) - 1))
+    return beyond(nearest / standard_error(sample), len(sample) - 1)
 
 
 def equivalence_power(effect: float, margin: float, pairs: int, level: float) -> float:

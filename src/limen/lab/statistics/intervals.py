@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from limen.lab.statistics.student import critical, standard_error
+
 LEVEL = 0.95
 Bounds = tuple[float, float]
 """The least and the largest value that a quantity can have."""
@@ -41,13 +43,11 @@ def interval(values: Sequence[float], bounds: Bounds = UNBOUNDED) -> Interval:
     mean = float(sample.mean())
     if len(values) < 2:
         return Interval(mean, math.nan, math.nan)
-    from scipy import stats  # takes half a second to import, and only a table needs it
-
-    error = float(stats.sem(sample))
+    error = standard_error(sample)
     if error == 0:
         return Interval(mean, mean, mean)
-    low, high = map(float, stats.t.interval(LEVEL, len(values) - 1, loc=mean, scale=error))
-    return Interval(mean, max(low, bounds[0]), min(high, bounds[1]))
+    reach = critical(len(values) - 1, (1 - LEVEL) / 2) * error
+    return Interval(mean, max(mean - reach, bounds[0]), min(mean + reach, bounds[1]))
 
 
 def of_differences(bounds: Bounds) -> Bounds:

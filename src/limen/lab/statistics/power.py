@@ -8,6 +8,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from limen.lab.statistics.student import critical
+
 POWER = 0.8
 """How often a study is to find what is there."""
 NODES = 1000
@@ -17,19 +19,11 @@ NODES = 1000
 @functools.lru_cache(maxsize=512)
 def deviations(freedom: int) -> NDArray[np.float64]:
     """What a sample's standard deviation comes to where the true one is 1, as equally likely values."""
-    from scipy import stats
+    from scipy import special
 
     middles = (np.arange(NODES) + 0.5) / NODES
-    found: NDArray[np.float64] = np.sqrt(stats.chi2.ppf(middles, freedom) / freedom)
+    found: NDArray[np.float64] = np.sqrt(2 * special.gammaincinv(freedom / 2, middles) / freedom)
     return found
-
-
-@functools.lru_cache(maxsize=2048)
-def critical(freedom: int, tail: float) -> float:
-    """The t beyond which lies this part of Student's distribution."""
-    from scipy import stats
-
-    return float(stats.t.isf(tail, freedom))
 
 
 def normal_below(x: NDArray[np.float64]) -> NDArray[np.float64]:
