@@ -24,6 +24,18 @@ settings.register_profile("limen", deadline=None, derandomize=bool(os.environ.ge
 settings.load_profile("limen")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A test by property that is given an activation of ``ONE_MORE_FORMULA`` is thorough."""
+    from helpers import ONE_MORE_FORMULA, QUICK_FOR_ALL
+
+    for item in items:
+        given = getattr(item, "callspec", None)
+        named = given and any(isinstance(value, str) and value in ONE_MORE_FORMULA for value in given.params.values())
+        if named and item.path.name not in QUICK_FOR_ALL:
+            item.add_marker(pytest.mark.thorough)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_inductor_cache(tmp_path_factory):
     """What torch.compile builds is not kept: a process that was killed would leave broken files to the next."""

@@ -19,6 +19,18 @@ KEEPING_SHAPE = tuple(name for name in ALL if limen.create(name).keeps_shape)
 ELEMENTWISE = tuple(name for name in KEEPING_SHAPE if limen.create(name).elementwise)
 OF_SAMPLES = tuple(name for name in KEEPING_SHAPE if name not in ELEMENTWISE)
 LEARNING = tuple(name for name in ALL if list(limen.create(name).parameters()))
+ONE_MORE_FORMULA = frozenset(
+    (
+        *("tanh", "sigmoid", "relu6", "hardswish", "relu2", "leaky_relu2", "xielu", "golu", "telu", "gelusine"),
+        *("quick_gelu", "laplace", "snake", "dyt", "derf"),
+    )
+)
+"""Activations that are made as others are: tried by property in `make test-thorough`, but for what is quick."""
+QUICK_FOR_ALL = (
+    *("test_registry.py", "test_gradients.py", "test_public_errors.py", "test_public_api.py"),
+    *("test_primitives.py", "test_vector_math.py"),  # of primitives with such names
+)
+"""Where each of them is tried in `make test` as well; their values are in test_formulas.py."""
 JUMPING = ("hard_ash", "top_percentile")
 """Those with jumps, where a numerical derivative can land on the wrong side."""
 

@@ -8,8 +8,11 @@ from helpers import COMPILED, ELEMENTWISE, OF_SAMPLES, thoroughly
 
 import limen
 
+SQUARES = ("relu2", "leaky_relu2", "xielu")
+"""They leave float64 where x² does."""
 SETTINGS = (
-    *(name for name in ELEMENTWISE if name in COMPILED),
+    # The kernels' waves hold to |x| = 1e6 (docs/accuracy.md); Snake is little else.
+    *(name for name in ELEMENTWISE if name in COMPILED and name != "snake"),
     "asau:learned=a+b+alpha+beta",
     "asau:alpha=0",
     "asau:a=1,b=1,learned=a+b+alpha+beta",
@@ -66,6 +69,7 @@ def assert_right(got: list[torch.Tensor], want: list[torch.Tensor], x: torch.Ten
         holds = (true.abs() < largest / 4).expand(ours.shape)
         assert ours[holds].isfinite().all(), (x, ours, true)
         size = x.double().abs().flatten().repeat_interleave(max(1, true.numel() // x.numel()))
+        size = size.sum() if ours.numel() == 1 else size  # of a parameter for all
         room = 4 * precision * (true.abs() + size) + 8 * precision
         assert ((ours.double() - true).abs() <= room)[holds].all(), (x, ours, true)
 
@@ -105,7 +109,7 @@ def test_samples(name, backend, dtype):
             assert all(gradient.isfinite().all() for gradient in got[2:])
 
 
-@pytest.mark.parametrize("spec", SETTINGS)
+@pytest.mark.parametrize("spec", [spec for spec in SETTINGS if spec not in SQUARES])
 def test_float64(spec):
     if "tanh" in spec:
         pytest.skip("its slope is NaN from 1e154")

@@ -144,7 +144,7 @@ class Activation(nn.Module):
                 if field.settable:
                     setattr(self, name, self.initial[name])
                 continue
-            value = torch.empty(num_parameters, device=device, dtype=parameter_dtype(dtype))
+            value = torch.empty(1 if field.shared else num_parameters, device=device, dtype=parameter_dtype(dtype))
             if abs(self.initial[name]) > torch.finfo(value.dtype).max:
                 kind = str(value.dtype).removeprefix("torch.")
                 raise SpecError(f"{owner}: {name}={self.initial[name]!r} is beyond the range of its type, {kind}.")
@@ -198,7 +198,7 @@ class Activation(nn.Module):
         return bind(self.formula, self.fields, values, self.channel_dim, self.plain_only)
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """The tensors that the bound formula takes, in its order: float, 1-D, of num_parameters values.
+        """The tensors that the bound formula takes, in its order: float, 1-D, of 1 or num_parameters values.
 
         >>> import limen
         >>> [tensor.shape for tensor in limen.ASH(num_parameters=3).tensors()]
@@ -312,7 +312,7 @@ class Activation(nn.Module):
         return super()._apply(kept, recurse)  # type: ignore[no-untyped-call]
 
     def parameter_values(self) -> dict[str, Tensor]:
-        """The current value of every :class:`Param` field, learned or not: float, 1-D, of num_parameters values.
+        """The current value of every :class:`Param` field, learned or not: float, 1-D, of 1 or num_parameters values.
 
         >>> import limen
         >>> limen.ASAU().parameter_values()["a"]

@@ -14,7 +14,7 @@ from limen.activations.base import Activation
 from limen.activations.fields import ChannelAxis, Choice, Constant, Count, Noise, Param
 from limen.activations.registry import register
 from limen.errors import ShapeError
-from limen.formula import erf, expm1, minimum, sigmoid, softplus, tanh, where
+from limen.formula import erf, expm1, maximum, minimum, sigmoid, softplus, tanh, where
 
 
 @register("relu")
@@ -244,3 +244,70 @@ class Maxout(Activation):
         axis = channel % x.ndim
         groups = x.shape[axis] // pieces
         return x.reshape(*x.shape[:axis], groups, pieces, *x.shape[axis + 1 :]).amax(axis + 1)
+
+
+@register
+class Tanh(Activation):
+    """(e^x − e^−x) / (e^x + e^−x).
+
+    >>> Tanh()
+    Tanh()
+    """
+
+    source = "LeCun et al. 1998 (Efficient BackProp), §4.4"
+
+    @staticmethod
+    def formula(x: Any) -> Any:
+        """The hyperbolic tangent."""
+        return tanh(x)
+
+
+@register
+class Sigmoid(Activation):
+    """1 / (1 + e^−x).
+
+    >>> Sigmoid()
+    Sigmoid()
+    """
+
+    source = "Rumelhart, Hinton & Williams 1986"
+
+    @staticmethod
+    def formula(x: Any) -> Any:
+        """The logistic function."""
+        return sigmoid(x)
+
+
+@register("relu6")
+class ReLU6(Activation):
+    """min(max(x, 0), 6).
+
+    >>> import torch
+    >>> ReLU6()(torch.tensor([-1.0, 8.0])).tolist()
+    [0.0, 6.0]
+    """
+
+    source = "Krizhevsky 2010 (Convolutional Deep Belief Networks on CIFAR-10)"
+
+    @staticmethod
+    def formula(x: Any) -> Any:
+        """A line between two levels, on both ends of which the slope is 0, as torch's is."""
+        return where(x <= 0, 0.0, where(x >= 6, 6.0, x))
+
+
+@register
+class Hardswish(Activation):
+    """x·min(max(x + 3, 0), 6)/6, Swish of straight pieces.
+
+    >>> import torch
+    >>> Hardswish()(torch.tensor([-4.0, 3.0])).tolist()
+    [0.0, 3.0]
+    """
+
+    source = "Howard et al. 2019 (MobileNetV3), arXiv 1905.02244"
+
+    @staticmethod
+    def formula(x: Any) -> Any:
+        """A parabola between 0 and the line; at its ends the slopes are theirs, as torch's are."""
+        between = minimum(maximum(x, -3), 3)
+        return where(x <= -3, 0.0, where(x < 3, between * (between + 3) / 6, x))

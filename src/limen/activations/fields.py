@@ -47,7 +47,8 @@ class Param(Field):
     """A quantity that can be learned: one number for the whole input, or one for each channel.
 
     ``learned=False`` keeps it fixed by default; it is then a buffer, saved with the model all the same. On an
-    activation the field's name holds the tensor, float, of shape (num_parameters,).
+    activation the field's name holds the tensor, float, of shape (num_parameters,); with ``shared=True`` of shape (1,),
+    whatever ``num_parameters`` is.
 
     >>> import limen
     >>> class Bent(limen.Activation):
@@ -61,6 +62,7 @@ class Param(Field):
 
     default: float
     learned: bool = True
+    shared: bool = False
     keyword_only: ClassVar[bool] = False
 
     if TYPE_CHECKING:

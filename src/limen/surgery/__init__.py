@@ -5,9 +5,11 @@ hold, and calls (``calls``, ``formulas``) in the source of what a forward runs (
 ``flow`` says what feeds each, ``keeping`` which stay, ``sharing`` how many parameters each gets, ``inplace`` which
 must overwrite their input. ``making`` makes the new ones, ``installing`` puts them in, by ``rewriting`` and
 ``derive`` where the site is a call. ``observing`` runs examples; ``state`` maps state dicts; ``report`` tells.
+``norms`` does the same for norms, which are told by what they compute.
 """
 
+from limen.surgery.norms import swap_norms_
 from limen.surgery.report import Site, SwapReport
 from limen.surgery.swapping import swap_, swapped
 
-__all__ = ["Site", "SwapReport", "swap_", "swapped"]
+__all__ = ["Site", "SwapReport", "swap_", "swap_norms_", "swapped"]

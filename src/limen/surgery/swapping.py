@@ -118,7 +118,7 @@ def swap_(
     if reestimate_batch_norm and not given:
         raise SpecError("reestimate_batch_norm=True needs example_inputs to estimate from.")
     rules = Rules(where, keep)
-    operation = _Operation(model, survey(model, share == "site", num_parameters == "channel"), given)
+    operation = Operation(model, survey(model, share == "site", num_parameters == "channel"), given)
     operation.choose(rules)
     operation.look(observing=warm_start or num_parameters == "channel")
     operation.make(make, num_parameters, tied=share == "instance", free=leaves_context_open(to))
@@ -154,7 +154,7 @@ def swapped(model: nn.Module, to: Target, **options: Any) -> Iterator[SwapReport
 
 
 @dataclass
-class _Operation:
+class Operation:
     """One swap, step by step."""
 
     model: nn.Module
