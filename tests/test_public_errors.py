@@ -240,6 +240,8 @@ PROVOKED: dict[tuple[str, str], Any] = {
         network(), "asau", warm_start=True, example_inputs=torch.zeros(2, 4).fill_(torch.nan)
     ),
     ("limen.swap_", "SpecError"): lambda: limen.swap_(network(), "maxout"),
+    ("limen.swap_norms_", "LimenError"): lambda: limen.swap_norms_(nn.LayerNorm(2)),
+    ("limen.swap_norms_", "SpecError"): lambda: limen.swap_norms_(network(), "dty"),
     ("limen.swapped", "LimenError"): lambda: in_block(limen.swapped(network(), "asua")),
     ("limen.unregister", "SpecError"): lambda: limen.unregister("asua"),
     ("limen.use_backend", "LimenError"): lambda: in_block(

@@ -143,6 +143,7 @@ class TestSymbols:
             "softplus": lambda u: sympy.log(1 + sympy.exp(u)),
             "tanh_slope": lambda u: 1 - sympy.tanh(u) ** 2,
             "expm1": lambda u: sympy.exp(u) - 1,
+            "absolute": sympy.Abs,
             "maximum": sympy.Max,
             "minimum": sympy.Min,
         },

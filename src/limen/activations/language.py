@@ -103,7 +103,7 @@ class GoLU(Activation):
 
 @register("telu")
 class TeLU(Activation):
-    """x·tanh(e^x).
+    """x·tanh(e^x), nearly linear above 0.
 
     >>> import torch
     >>> TeLU()(torch.tensor([0.0, 1.0]))
