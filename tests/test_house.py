@@ -139,10 +139,22 @@ def test_every_module_has_a_floor():
     assert [module for module in FILES if not room_of(module)] == list(PACKAGES)
 
 
-@pytest.mark.parametrize("module", [module for module in FILES if module not in PACKAGES])
-def test_nothing_imports_upward(module):
-    above = upward(module, FILES[module].read_text(encoding="utf-8"))
-    assert not above, f"{module} imports {above}, which does not stand below it"
+def test_nothing_imports_upward():
+    found = {module: upward(module, FILES[module].read_text(encoding="utf-8")) for module in set(FILES) - set(PACKAGES)}
+    above = {module: others for module, others in found.items() if others}
+    assert not above, "these import what does not stand below them"
+
+
+def test_no_module_imports_a_private_name_of_another():
+    private = [
+        f"{module}: {alias.name}"
+        for module, path in FILES.items()
+        for node in imports(path.read_text(encoding="utf-8"))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("limen")
+        for alias in node.names
+        if alias.name.startswith("_")
+    ]
+    assert not private
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import doctest
 import inspect
 import re
@@ -193,13 +192,3 @@ def test_an_activation_of_ones_own_is_documented_too():
         assert "    k: a finite number, not learned unless named; 0.5 by default.\n" in cls.__doc__
         assert "    power: a finite number between 1.0 and inf, both excluded, never learned; 3.0" in cls.__doc__
         assert "    k: float, 1-D, of num_parameters values; an nn.Parameter if learned, else a buffer." in cls.__doc__
-
-
-# Private names
-
-
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_no_module_imports_a_private_name_of_another(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("limen"):
-            assert not [alias.name for alias in node.names if alias.name.startswith("_")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import math
 
 import pytest
@@ -29,8 +30,13 @@ def error(activation, target, samples):
     return math.sqrt(float((found - wanted).square().mean() / wanted.square().mean()))
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize(
+    ("name", "target"),
+    thoroughly(
+        itertools.product(LEARNING, TARGETS),
+        usual=[(name, target) for name in LEARNING for target in TARGETS if name == "asau" or target == "relu"],
+    ),
+)
 def test_fitting_never_makes_it_worse_and_reports_what_is_true(name, target):
     samples = torch.randn(40, 60)
     activation = limen.create(name)

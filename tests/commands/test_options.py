@@ -52,8 +52,15 @@ GIVEN = {"target": "x", "time": "x", "drop": "x", "window": "7", "ignore_label":
 """A value of each option that not every task has."""
 
 
-@pytest.mark.parametrize("name", STUDIES)
-@pytest.mark.parametrize("task", registry.ALL, ids=lambda task: task.name)
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        pytest.param(task, name, marks=[pytest.mark.thorough] * (name != "compare" and task.name != "classification"))
+        for task in registry.ALL
+        for name in STUDIES
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_options_of_other_tasks_are_refused(task: Task, name: str, run: Command, tmp_path: Path) -> None:
     assert set(GIVEN) == set().union(*(other.options for other in registry.ALL))
     for option in sorted(registry.hidden_options(task)):

@@ -88,7 +88,7 @@ CASES = {
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", thoroughly(CASES, usual=set(CASES) - {"monai EfficientNet", "monai ResNet-18"}))
 def test_every_activation_is_reached(name):
     build, inputs, sites, kept = CASES[name]
     # EfficientNet's first block does not expand, so its first activation is in a branch not taken.
@@ -102,7 +102,7 @@ def test_every_activation_is_reached(name):
     "name",
     thoroughly(
         ["monai DenseNet", "monai ResNet-18", "BERT masked", "ViT", "resnet20"],
-        usual=("BERT masked", "ViT", "resnet20"),
+        usual=("BERT masked",),
     ),
 )
 def test_export_as_before(name):
@@ -123,7 +123,7 @@ def test_export_as_before(name):
     "name",
     thoroughly(
         ["monai UNet", "monai ResNet-18", "BERT masked", "ViT", "TransformerEncoder"],
-        usual=("BERT masked", "TransformerEncoder"),
+        usual=("TransformerEncoder",),
     ),
 )
 def test_compile_as_before(name):

@@ -9,6 +9,7 @@ import nasty
 import pytest
 import torch
 from checks import check_swap, evaluated
+from helpers import thoroughly
 from torch import nn
 
 import limen
@@ -47,7 +48,9 @@ def test_compile_without_graph_breaks(network, inputs):
 
 
 @pytest.mark.parametrize("strict", [False, pytest.param(True, marks=pytest.mark.thorough)])
-@pytest.mark.parametrize("network", nasty.ALL, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "network", thoroughly(nasty.ALL, usual=(nasty.Child, nasty.Functions)), ids=lambda cls: cls.__name__
+)
 def test_export(network, strict, inputs):
     model = network().eval()
     if network is nasty.Child and strict:
