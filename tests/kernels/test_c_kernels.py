@@ -24,7 +24,7 @@ import limen
 from limen.activations.registry import find
 from limen.kernels.c import run
 
-LINEAR = ("relu", "leaky_relu", "rrelu", "hard_ash")
+LINEAR = ("relu", "leaky_relu", "rrelu", "hard_ash", "relu6")
 """Piecewise linear without parameters: their second derivatives are 0, and autograd records none."""
 
 
@@ -154,7 +154,10 @@ VALUES = st.one_of(
 )
 
 
-@pytest.mark.parametrize("name", [name for name in COMPILED if find(name).elementwise])
+# Waves hold to |x| = 1e6 (docs/accuracy.md), and the left tail of Laplace is 1 - 1, as torch's operators have it.
+@pytest.mark.parametrize(
+    "name", [name for name in COMPILED if find(name).elementwise and name not in ("snake", "gelusine", "laplace")]
+)
 @settings(deadline=None, max_examples=50)
 @given(st.lists(VALUES, min_size=1, max_size=8))
 def test_extreme_inputs(name, values):

@@ -1,7 +1,7 @@
 """Activations of language models' feed-forward layers, and those that searches and later papers found.
 
-Where a function saturates faster than its exponential overflows, the exponent is clamped at 10, beyond which float64
-gives the same value and the slope is 0 or 1 to the last digit.
+Where a gate saturates faster than its exponential overflows, the function is what it tends to beyond |x| = 10, where
+float64 has the same value and slope to the last digit.
 """
 
 from __future__ import annotations
@@ -97,8 +97,9 @@ class GoLU(Activation):
 
     @staticmethod
     def formula(x: Any) -> Any:
-        """A gate on x, 0 long before its exponent is clamped."""
-        return x * exp(-exp(minimum(-x, SATURATED)))
+        """A gate on x, which is 0 long before its exponent would leave the type."""
+        inner = maximum(x, -SATURATED)
+        return where(x < -SATURATED, 0.0, inner * exp(-exp(-inner)))
 
 
 @register("telu")
@@ -114,8 +115,9 @@ class TeLU(Activation):
 
     @staticmethod
     def formula(x: Any) -> Any:
-        """A gate on x, 1 long before its exponent is clamped."""
-        return x * tanh(exp(minimum(x, SATURATED)))
+        """A gate on x, which is 1 long before its exponent would leave the type."""
+        inner = minimum(x, SATURATED)
+        return where(x > SATURATED, x, inner * tanh(exp(inner)))
 
 
 @register("gelusine")
