@@ -38,6 +38,19 @@ def require_steps(settings: StudySettings, batches: int) -> None:
         )
 
 
+def advice(settings: StudySettings, batches: int) -> list[str]:
+    """What is possible and hardly meant."""
+    if settings.ema is None:
+        return []
+    total, memory = steps_of(settings, batches) * settings.epochs, round(1 / (1 - settings.ema))
+    if total > 3 * memory:
+        return []
+    return [
+        f"--ema {settings.ema:g} averages over about the last {memory:,} steps, and a run has {total:,}: what is "
+        "measured lags behind what was learned"
+    ]
+
+
 def scheduler_of(optimiser: Optimizer, settings: StudySettings, steps: int) -> LRScheduler | None:
     """What is told of every step, of which an epoch has so many; None where the rate stays."""
     total = steps * settings.epochs
