@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from limen.lab.report.wording import counted, listed
+from limen.lab.report.wording import listed
 from limen.lab.settings import StudySettings
 
 NAMES = {"adam": "Adam", "adamw": "Adam", "sgd": "SGD"}

@@ -46,8 +46,8 @@ def cropped_and_flipped(images: Tensor, drawn: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     rows, columns = (_moved(side, drawn[:, place]) for side, place in ((height, DOWN), (width, ACROSS)))
     padded = F.pad(images, (*[_margin(width)] * 2, *[_margin(height)] * 2))
-    each = torch.arange(len(images), device=images.device)[:, None, None]
-    moved = padded[each, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1).contiguous()
+    taken = padded.gather(2, rows[:, None, :, None].expand(-1, images.shape[1], -1, padded.shape[3]))
+    moved = taken.gather(3, columns[:, None, None, :].expand(*images.shape))
     return flipped(moved, drawn)
 
 

@@ -119,7 +119,7 @@ class Learner(ABC):
             self.engine.unscale(optimiser)
             self.before_step()
             if self.clip is not None:
-                clip_grad_norm_(_parameters_of(optimiser), self.clip)
+                clip_grad_norm_(_learning(self.network, optimiser), self.clip)
             optimiser.step()
             if self.schedulers:
                 self.schedulers[optimiser].step()
@@ -136,8 +136,10 @@ class Learner(ABC):
         return nullcontext() if self.average is None else self.average.in_place()
 
 
-def _parameters_of(optimiser: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+def _learning(network: nn.Module, optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    """The optimiser's parameters in the network's order, by which the sum of their squares is rounded."""
+    known = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
+    return [parameter for parameter in network.parameters() if id(parameter) in known]
 
 
 class Mean:

@@ -33,8 +33,8 @@ def require_steps(settings: StudySettings, batches: int) -> None:
     total = steps_of(settings, batches) * settings.epochs
     if settings.schedule == "one-cycle" and total < FEWEST:
         raise StudyError(
-            f"--schedule one-cycle needs {FEWEST} steps or more, and {settings.epochs} epochs of this study have "
-            f"{total}; give more --epochs, or a smaller --batch-size."
+            f"--schedule one-cycle needs {FEWEST} steps or more, and this study has {total} of {settings.batch_size} "
+            "examples; give more --epochs, or a smaller --batch-size."
         )
 
 
@@ -77,6 +77,6 @@ def _after(optimiser: Optimizer, settings: StudySettings, steps: int, rising: in
 
 def _cycle(optimiser: Optimizer, rising: int, total: int) -> LRScheduler:
     rates = [group["lr"] for group in optimiser.param_groups]
-    part = min(max(2, rising), total - 1) / total
+    part = min(max(2, rising), total - 1) / total if total >= FEWEST else 1.0
     # Momentum stays what it is: torch would let it go the other way, from 0.95 to 0.85 whatever was asked for.
     return OneCycleLR(optimiser, rates, total_steps=total, pct_start=part, cycle_momentum=False)
