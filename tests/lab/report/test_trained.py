@@ -29,7 +29,8 @@ SAID: dict[str, dict[str, Any]] = {
     "Trained by Adam 0.001; the rate rises over 0.5 epochs, then falls to nothing (one cycle).": {
         "schedule": "one-cycle", "warmup": 0.5},
     "Trained by Adam 0.001; the rate rises over 2 epochs; 0.1 of each training label is shared by all classes; "
-    "gradients longer than 0.5 are shortened to it; measured is the moving average of the weights (decay 0.99 a step).": {
+    "gradients longer than 0.5 are shortened to it; measured is the moving average of the weights (decay 0.99 a "
+    "step).": {
         "epochs": 3, "warmup": 2, "label_smoothing": 0.1, "clip": 0.5, "ema": 0.99},
 }  # fmt: skip
 
