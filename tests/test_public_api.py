@@ -57,6 +57,8 @@ MISTAKES = {
     "compare --activations asau:bta=2": "'beta'",
     "compare --activations relu,relu": "named twice",
     "compare --baseline elu": "not among the activations",
+    "compare --momentum 0.9": "--momentum 0.9 is for --optimizer sgd",
+    "compare --task regression --augment flip": "--augment 'flip' is not an option",
     "compare --task x": "no task is called 'x'",
     "compare --grey --task sequence --window 3": "--window",
     "compare --task regression --data gone.csv": "--target",

@@ -58,6 +58,37 @@ BAD = {
     "--precision 16": "--precision '16' is not possible: input should be '32', 'bf16-mixed' or '16-mixed'.",
     "--precision 16-mixed --device cpu": "--precision 16-mixed is for GPUs, and --device is cpu; give",
     "--accumulate 0": "--accumulate 0 is not possible: input should be greater than or equal to 1.",
+    "--optimizer sdg": "--optimizer 'sdg' is not possible: input should be 'adam', 'adamw' or 'sgd'.",
+    "--momentum 0.9": "--momentum 0.9 is for --optimizer sgd, and --optimizer is adamw, which has its own; leave",
+    "--optimizer adam --momentum 0.9": "--momentum 0.9 is for --optimizer sgd, and --optimizer is adam, which",
+    "--optimizer sgd --momentum 1": "--momentum 1.0 is not possible: input should be less than 1.",
+    "--nesterov": "--nesterov needs --momentum above 0, and it is 0 with --optimizer adamw; give --optimizer sgd",
+    "--optimizer sgd --nesterov": "--nesterov needs --momentum above 0, and it is 0 with --optimizer sgd",
+    "--schedule cosin": "--schedule 'cosin' is not possible: input should be 'constant', 'cosine', 'step' or ",
+    "--warmup -1": "--warmup -1.0 is not possible: input should be greater than or equal to 0.",
+    "--warmup inf": "--warmup inf is not possible: input should be a finite number.",
+    "--warmup 15": "--warmup 15 leaves nothing of a study of --epochs 15; give fewer epochs of warm-up",
+    "--schedule cosine --epochs 2 --warmup 3": "--warmup 3 leaves nothing of a study of --epochs 2",
+    "--milestones 5": "--milestones 5 is for --schedule step, and --schedule is constant; leave it out",
+    "--schedule cosine --factor 0.5": "--factor 0.5 is for --schedule step, and --schedule is cosine",
+    "--schedule step --factor 1": "--factor 1.0 is not possible: input should be less than 1.",
+    "--schedule step --milestones 5,x": "--milestones '5,x' is no list of epochs; give whole numbers, such as 60,120.",
+    "--schedule step --milestones 0": "--milestones 0 is not possible: input should be greater than or equal to 1.",
+    "--schedule step --milestones 8,5": "--milestones 8,5 must rise, such as 60,120.",
+    "--schedule step --milestones 5,5": "--milestones 5,5 must rise",
+    "--schedule step --milestones 5,15": "--milestones 5,15 is beyond the study: of --epochs 15 the last can be 14.",
+    "--schedule step --epochs 1": "--schedule step lowers the rate between epochs, and --epochs is 1; give --epochs 2",
+    "--schedule step --warmup 7": "the rate falls after epoch 7, when --warmup 7 has not ended before; give a shorter",
+    "--schedule one-cycle --epochs 1 --limit-train 60": "needs 3 steps or more, and this study has 1 of 64 examples",
+    "--augment rotate": "--augment 'rotate' is not possible: input should be 'none', 'flip', 'crop+flip' or 'randaug",
+    "--label-smoothing 1": "--label-smoothing 1.0 is not possible: input should be less than 1.",
+    "--label-smoothing -0.1": "--label-smoothing -0.1 is not possible",
+    "--clip -1": "--clip -1.0 is not possible: input should be greater than 0.",
+    "--clip 0": "--clip 0.0 is not possible",
+    "--clip inf": "--clip inf is not possible: input should be a finite number.",
+    "--ema 1": "--ema 1.0 is not possible: input should be less than 1.",
+    "--ema 0": "--ema 0.0 is not possible: input should be greater than 0.",
+    "--ema nan": "--ema nan is not possible",
     "--checkpoint-every 0": "--checkpoint-every 0 is not possible: input should be greater than or equal to 1.",
     "--log tensorbord": "--log ",
     "--device foo": "the device 'foo' cannot be used here",
@@ -85,6 +116,12 @@ def test_what_is_no_command_or_option(arguments: list[str], run: Command) -> Non
     assert outcome.out == ""
     assert "Traceback" not in outcome.err
     assert any(word in outcome.err for word in ("--seeds", "--foo", "'foo'", "'out'", "OUT"))
+
+
+def test_a_search_whose_mixture_has_an_adam_of_its_own_wants_its_rate(run: Command, tmp_path: Path) -> None:
+    words = ("select", "--optimizer", "sgd", "--weights-from", "0.3", "--out", "out")
+    assert "--weights-from learns the mixture by an Adam of its own, for which the learning" in refused(run, *words)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_bad_option_in_a_process_of_its_own(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ from torch import distributed, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
 
 import limen
 from limen.lab.training import processes
+from limen.lab.training.average import Average
 from limen.lab.training.guesses import GuessAccuracy
-from limen.lab.training.learner import Mean
+from limen.lab.training.learner import Mean, _learning
 from limen.training import param_groups
 
 WIDTH, EXAMPLES, STEPS = 6, 8, 3
@@ -81,6 +83,32 @@ def trained(name: str, strategy: str, dropped: tuple[str, ...] = ()) -> dict[str
         torch.autograd.backward((module(x) - 1).square().mean())
         optimiser.step()
     return {key: whole(value).flatten().tolist() for key, value in made.state_dict().items()}
+
+
+def averaged(strategy: str) -> dict[str, list[float]]:
+    """The average of the weights after some steps with clipped gradients, each process on its part of the examples."""
+    made, which, of = network("asau"), processes.rank(), processes.count()
+    x = torch.randn(EXAMPLES, 4, generator=torch.Generator().manual_seed(1))[which::of]
+    module: nn.Module = made
+    if strategy == "ddp":
+        module = DistributedDataParallel(made)
+    if strategy == "fsdp":
+        fully_shard(made)
+    optimiser = torch.optim.SGD(param_groups(made, 0.1), momentum=0.9)
+    average = Average(made, 0.5)
+    for _ in range(STEPS):
+        optimiser.zero_grad()
+        torch.autograd.backward((module(x) - 1).square().mean())
+        clip_grad_norm_(_learning(made, optimiser), 0.3)
+        optimiser.step()
+        average.update()
+    with average.in_place():
+        return {key: whole(value).flatten().tolist() for key, value in made.state_dict().items()}
+
+
+def all_averaged(strategies: tuple[str, ...]) -> list[dict[str, list[float]]]:
+    """By each strategy, in one pair of processes."""
+    return [averaged(strategy) for strategy in strategies]
 
 
 def whole(value: Any) -> torch.Tensor:

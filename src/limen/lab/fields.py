@@ -17,6 +17,7 @@ from limen.lab.option import (
     Option,
     as_device,
     as_ends,
+    as_epochs,
     as_margin,
     as_names,
     as_range,
@@ -24,6 +25,7 @@ from limen.lab.option import (
     as_size,
     as_specs,
     of_ends,
+    of_epochs,
     of_names,
     of_range,
     of_seeds,
@@ -159,10 +161,47 @@ class StudyFields(Declarations):
     ] = 1000
     learning_rate: Annotated[
         Rate,
-        Option("Adam's learning rate. Default: the task's (1e-3).", flags=("--lr", "--learning-rate"), of_task=True),
+        Option(
+            "Learning rate. Default: the task's (1e-3); 0.1 with sgd.", flags=("--lr", "--learning-rate"), of_task=True
+        ),
     ] = 1e-3
     activation_lr: Annotated[Rate | None, Option("Learning rate of the activations alone. Default: --lr.")] = None
-    weight_decay: Annotated[float, Ge(0), Finite(), Option("Decoupled; never on activation parameters.")] = 0.0
+    weight_decay: Annotated[
+        float, Ge(0), Finite(), Option("Decoupled with adamw, else L2; never on activation parameters.")
+    ] = 0.0
+    optimizer: Annotated[
+        Literal["adam", "adamw", "sgd"],
+        Option("adamw; adam, whose weight decay is part of the gradient, as that of sgd is."),
+    ] = "adamw"
+    """Without weight decay adam and adamw are the same."""
+    momentum: Annotated[float, Ge(0), Lt(1), Option("Of sgd, such as 0.9.")] = 0.0
+    nesterov: Annotated[bool, Option("Nesterov's momentum, of sgd.")] = False
+    schedule: Annotated[
+        Literal["constant", "cosine", "step", "one-cycle"],
+        Option("How the learning rate goes: constant, cosine, step or one-cycle."),
+    ] = "constant"
+    warmup: Annotated[float, Ge(0), Finite(), Option("Epochs in which it rises from 0, such as 1 or 0.5.")] = 0.0
+    milestones: Annotated[
+        tuple[Annotated[int, Ge(1)], ...],
+        Option(
+            "Epochs after which --schedule step multiplies it by --factor. Default: half and three quarters.",
+            given=str,
+            read=as_epochs,
+            write=of_epochs,
+        ),
+    ] = ()
+    factor: Annotated[Fraction, Option("What --schedule step multiplies it by.")] = 0.1
+    augment: Annotated[
+        Literal["none", "flip", "crop+flip", "randaugment-like"],
+        Option("Change training images: none, flip, crop+flip or randaugment-like; alike for every activation."),
+    ] = "none"
+    label_smoothing: Annotated[
+        float, Ge(0), Lt(1), Option("Part of each label that is shared by all classes while it trains, such as 0.1.")
+    ] = 0.0
+    clip: Annotated[Rate | None, Option("Largest norm of a step's gradient; longer ones are shortened to it.")] = None
+    ema: Annotated[
+        Fraction | None, Option("Measure the moving average of the weights with this decay a step, such as 0.99.")
+    ] = None
     image_size: Annotated[
         tuple[Edge, Edge] | None,
         Option("Resize images to 32 or 32x48 (height x width).", given=str, read=as_size, write=of_size),

@@ -176,6 +176,27 @@ def of_size(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
+def as_epochs(text: str) -> tuple[int, ...]:
+    """Epochs separated by commas.
+
+    >>> as_epochs("60,120")
+    (60, 120)
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,7}", part) for part in parts):
+        raise SpecError(f"--milestones {text!r} is no list of epochs; give whole numbers, such as 60,120.")
+    return tuple(map(int, parts))
+
+
+def of_epochs(epochs: Iterable[int]) -> str:
+    """What :func:`as_epochs` reads.
+
+    >>> of_epochs((60, 120))
+    '60,120'
+    """
+    return ",".join(map(str, epochs))
+
+
 def as_range(text: str) -> tuple[float, float]:
     """Two numbers, the first below the second.
 

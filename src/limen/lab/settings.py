@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from limen.lab.fields import Ends, SelectFields, StudyFields
 
 EXTENDABLE = frozenset({"activations", "seeds", "device", "data_dir", "checkpoint_every", "log", "margin", "max_seeds"})
 """Settings that may differ when a study is resumed: they add runs, say where to run or judge runs, and change none."""
+RATE_OF_SGD = 0.1
+"""Where none is given: that of the papers' residual networks; 1e-3 is Adam's."""
 
 
 class StudySettings(StudyFields, BaseModel):
     """The settings of a comparison, as :class:`.fields.StudyFields` declares them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_rate_of_sgd(cls, values: Any) -> Any:
+        of_sgd = isinstance(values, dict) and values.get("optimizer") == "sgd"
+        return {"learning_rate": RATE_OF_SGD, **values} if of_sgd else values
 
     def spec(self, name: str) -> str:
         """The activation's spec behind one of ``activations``."""
@@ -25,6 +34,12 @@ class StudySettings(StudyFields, BaseModel):
     def test_chooses(self) -> bool:
         """Whether the test set chooses the epoch, as the AdAct paper lets it."""
         return self.protocol == "paper"
+
+    @property
+    def falls(self) -> tuple[int, ...]:
+        """The epochs after which ``--schedule step`` lowers the rate: as given, or half and three quarters of all."""
+        usual = {self.epochs // 2, self.epochs * 3 // 4} - {0}
+        return self.milestones or tuple(sorted(usual))
 
 
 SEARCHED, OPTIMIZED = "adact", "optimized"

@@ -106,6 +106,8 @@ EXAMPLES: dict[str, Any] = {
     "temperature": (1.0, 0.1), "entropy": (0.0, 0.1), "sampling": "gumbel", "weights_from": 0.3, "drop_below": 0.05,
     "devices": 2, "strategy": "fsdp", "precision": "bf16-mixed", "accumulate": 4, "compile": True,
     "checkpoint_every": 5, "log": ("tensorboard", "wandb"),
+    "optimizer": "sgd", "momentum": 0.9, "nesterov": True, "schedule": "step", "warmup": 0.5, "milestones": (1, 2),
+    "factor": 0.2, "augment": "crop+flip", "label_smoothing": 0.1, "clip": 0.5, "ema": 0.99,
 }  # fmt: skip
 
 
@@ -146,6 +148,16 @@ def test_what_is_left_out_of_the_command_is_the_default(run: Command, monkeypatc
         assert "--batch-size" not in words
         assert "--lr" not in words
         assert ("--task" in words) == (task.name != "classification")
+
+
+@pytest.mark.parametrize("rate", [0.1, 1e-3, 0.05])
+def test_the_rate_of_sgd_is_its_own(rate: float) -> None:
+    whole = tiny().model_dump(exclude={"learning_rate"}) | {"optimizer": "sgd"}
+    assert StudySettings(**whole).learning_rate == 0.1
+    assert StudySettings(**whole, learning_rate=1e-3).learning_rate == 1e-3
+    settings = StudySettings(**whole, learning_rate=rate)
+    words = shlex.split(whole_command(Study(settings=settings, data=FACTS, environment={})))
+    assert ("--lr" in words) == (rate != 0.1)
 
 
 def test_a_recipes_command_has_all_seeds() -> None:

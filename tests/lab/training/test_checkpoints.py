@@ -161,3 +161,20 @@ def test_a_study_keeps_checkpoints_in_its_folder_while_a_run_lasts(tmp_path: Pat
     assert [row.epoch for row in listener.epochs] == [1, 2, 3, 4]
     whole = train.run(experiment_of(chosen, data_of(tiny())), "relu", 1)
     assert same(found.runs[1].model_copy(update={"origin": None}), whole)
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "schedule": "cosine", "warmup": 1, "ema": 0.8,
+            "augment": "randaugment-like", "label_smoothing": 0.1, "clip": 1.0},
+    "one cycle": {"optimizer": "adam", "weight_decay": 0.1, "schedule": "one-cycle", "augment": "flip"},
+    "steps": {"schedule": "step", "warmup": 0.5, "milestones": (1, 3), "factor": 0.5, "ema": 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_whatever_it_is_trained_by_goes_on_where_it_was(how: str, tmp_path: Path) -> None:
+    chosen = tiny(epochs=4, checkpoint_every=1, **WAYS[how])
+    whole = train.run(experiment_of(chosen), "asau", 0)
+    found, heard = interrupted(replace(experiment_of(chosen), place=tmp_path), "asau", after=3)
+    assert heard == [3, 4]
+    assert same(found, whole)

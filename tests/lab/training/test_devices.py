@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 import torch
 from helpers import KEEPING_SHAPE, thoroughly
 from helpers_lab import data_of, experiment_of, tiny
-from helpers_processes import all_trained, in_two_processes, network, pooled, trained
+from helpers_processes import all_averaged, all_trained, averaged, in_two_processes, network, pooled, trained
+from test_checkpoints import Interrupting
 
 from limen.errors import SpecError
 from limen.lab.data import Split
@@ -38,6 +40,14 @@ def test_activations_learn_the_same_in_two_processes_as_in_one(which: str, tmp_p
         for key, value in alone.items():
             assert weights[key] == pytest.approx(value, rel=1e-4, abs=1e-5), (name, strategy, key)
         assert any(value.flatten().tolist() != alone[key] for key, value in start.items()), name
+
+
+def test_averages_of_clipped_steps_are_the_same_in_two_processes_as_in_one(tmp_path: Path) -> None:
+    alone = averaged("")
+    for found in in_two_processes(all_averaged, tmp_path, ("ddp", "fsdp")):
+        assert found.keys() == alone.keys()
+        for key, value in alone.items():
+            assert found[key] == pytest.approx(value, rel=1e-4, abs=1e-6), key
 
 
 def test_sums_and_counts_are_of_all_processes(tmp_path: Path) -> None:
@@ -99,6 +109,32 @@ def test_two_devices_are_as_one(strategy: str, activation: str) -> None:
             assert getattr(ours, name) == pytest.approx(value, rel=1e-4)
     assert two.metrics == pytest.approx(one.metrics, rel=1e-4)
     assert two.parameters == one.parameters
+
+
+WAY: dict[str, Any] = {
+    "optimizer": "sgd", "momentum": 0.9, "schedule": "cosine", "warmup": 1, "augment": "randaugment-like",
+    "label_smoothing": 0.1, "clip": 0.5, "ema": 0.8, "epochs": 3,
+}  # fmt: skip
+
+
+@pytest.mark.thorough
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_devices_are_as_one_whatever_they_train_by(strategy: str, tmp_path: Path) -> None:
+    one = run_of(**WAY)
+    two = run_of(**WAY, devices=2, strategy=strategy)
+    assert two.metrics == pytest.approx(one.metrics, rel=1e-4)
+    for ours, theirs in zip(two.curves, one.curves, strict=True):
+        for name, value in theirs.model_dump(exclude_none=True).items():
+            assert getattr(ours, name) == pytest.approx(value, rel=1e-4), name
+    experiment = replace(
+        experiment_of(tiny(**WAY, devices=2, strategy=strategy, checkpoint_every=1), data_of(tiny())), place=tmp_path
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train.run(experiment, "asau", 0, Interrupting(2))
+    resumed = train.run(experiment, "asau", 0)
+    assert repr(resumed.curves) == repr(two.curves)
+    assert resumed.metrics == two.metrics
 
 
 @pytest.mark.thorough

@@ -11,6 +11,7 @@ from limen.lab.papers import observed as observed_page
 from limen.lab.papers.reproduce import NO_VERDICT, Reproduction
 from limen.lab.records import SummaryRow
 from limen.lab.report.markdown import paragraph, table
+from limen.lab.report.trained import optimiser, trained, usual
 from limen.lab.statistics import Interval
 from limen.lab.study.command import whole_command
 from limen.lab.study.summary import REFERENCE
@@ -60,9 +61,11 @@ def _head(found: Reproduction) -> list[str]:
     lines += [f"{chosen.about} {chosen.source}.", ""]
     lines += [
         f"{data.name}: {data.train:,} training, {data.validation:,} held-out and {data.test:,} test {data.unit}; "
-        f"{settings.epochs} epochs, batch {settings.batch_size}, Adam {settings.learning_rate:g}, "
+        f"{settings.epochs} epochs, batch {settings.batch_size}, {optimiser(settings)}, "
         f"{len(settings.seeds)} seeds."
     ]
+    if not usual(settings):
+        lines += ["", trained(settings)]
     for notice in found.notices:
         lines += ["", f"**{notice}**"]
     if command := whole_command(found.study):

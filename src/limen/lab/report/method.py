@@ -1,10 +1,11 @@
-"""By what the verdicts of a study were reached, for the note below its table."""
+"""How the networks of a study were trained, and by what its verdicts were reached, for the note below its table."""
 
 from __future__ import annotations
 
 from markupsafe import Markup
 
 from limen.lab.metric import Metric
+from limen.lab.report.trained import trained, usual
 from limen.lab.settings import StudySettings
 
 COULD_SEE = (
@@ -25,7 +26,8 @@ def method(settings: StudySettings, metric: Metric) -> Markup:
         )
     else:
         how = _three_way(settings, f"{settings.margin:g} {metric.difference_unit}".rstrip())
-    return Markup(" ").join((means, from_baseline + how, COULD_SEE))
+    how_trained = () if usual(settings) else (trained(settings),)
+    return Markup(" ").join((*how_trained, means, from_baseline + how, COULD_SEE))
 
 
 def _three_way(settings: StudySettings, margin: str) -> Markup:

@@ -22,6 +22,7 @@ from limen.lab.report.figures.shapes import shape
 from limen.lab.report.method import method
 from limen.lab.report.selection import selection
 from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_table, sites, weight_table
+from limen.lab.report.trained import trained
 from limen.lab.report.wording import counted
 
 HERE = Path(__file__).parent
@@ -69,6 +70,7 @@ def render(study: Contents) -> str:
         verdict=verdict.paragraph(study),
         notices=verdict.notices(study),
         method=method(study.settings, study.metric),
+        trained=trained(study.settings),
         facts=tables.facts(study),
         metric=study.metric,
         summary=tables.summary_lines(study),

@@ -8,6 +8,7 @@ from limen.lab import networks
 from limen.lab.option import as_device
 from limen.lab.settings import StudySettings
 from limen.lab.study.foreseeing import check_list
+from limen.lab.study.learning import check_training
 from limen.lab.tasks import declared
 from limen.lab.training import devices, loggers
 from limen.lab.training.task import Task
@@ -28,6 +29,7 @@ def check(task: Task, settings: StudySettings) -> None:
 def check_task(task: Task, settings: StudySettings) -> None:
     """Raise for an option or a network that the task does not have."""
     declared.check_options(task, settings)
+    check_training(settings)
     devices.check(settings, divisible=task.divisible)
     loggers.require(settings.log)
     networks.find(settings.network, task.networks)

@@ -8,7 +8,7 @@ from typing import Any
 
 from limen.lab.fields import SelectFields, StudyFields
 from limen.lab.option import AUTO, Option, of_seeds, options
-from limen.lab.settings import SelectSettings, StudySettings
+from limen.lab.settings import RATE_OF_SGD, SelectSettings, StudySettings
 from limen.lab.study.store import Study
 from limen.lab.tasks import declared
 
@@ -52,6 +52,8 @@ def _words(settings: StudySettings, name: str, option: Option) -> Iterator[str]:
 
 def _left_out(settings: StudySettings, name: str, option: Option) -> Any:
     """The setting where its option is not given."""
+    if name == "learning_rate" and settings.optimizer == "sgd":
+        return RATE_OF_SGD
     of_task = declared.find(settings.task).defaults
     if option.of_task and name in of_task:
         return of_task[name]

@@ -20,6 +20,7 @@ from limen.lab.study.store import Study, StudyFolder
 from limen.lab.tasks import registry
 from limen.lab.training import together
 from limen.lab.training.experiment import Experiment
+from limen.lab.training.schedules import advice
 from limen.lab.training.task import Task
 
 S = TypeVar("S", bound=StudySettings)
@@ -66,6 +67,7 @@ def _conducted(
 ) -> Result:
     settings = experiment.settings
     notes = [f"not replaced, because it is called as a function: {call}" for call in probe(experiment)]
+    notes += advice(settings, len(experiment.training(0)))
     with folder.lock():
         study = folder.open(
             settings,

@@ -8,6 +8,7 @@ from limen.lab import networks
 from limen.lab.declaration import Declaration
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.study.deciding import check_verdicts
+from limen.lab.study.learning import check_training
 from limen.lab.tasks import declared
 
 
@@ -36,5 +37,6 @@ def check_list(settings: StudySettings) -> None:
 def check_task(task: Declaration, settings: StudySettings) -> None:
     """Raise for an option or the name of a network that the task does not have."""
     declared.check_options(task, settings)
+    check_training(settings)
     check_verdicts(task.measure, settings)
     networks.check_name(settings.network, task.networks)

@@ -25,11 +25,13 @@ def probe(experiment: Experiment) -> list[str]:
     # They take seconds to import, and what is wrong in the data has been said by now.
     from limen.lab.training import run as training
     from limen.lab.training.room import require_step
+    from limen.lab.training.schedules import require_steps
     from limen.lab.training.trial import outputs_of
 
     task, data, settings = experiment.task, experiment.data, experiment.settings
     network, report = training.build(experiment, settings.baseline, seed=0)
     require_step(experiment)
+    require_steps(settings, len(experiment.training(0)))
     inputs, _ = next(iter(Batches(data.train, 2)))
     unit = data.facts().unit
     outputs = outputs_of(network, inputs, experiment)

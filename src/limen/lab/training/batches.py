@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from limen.lab.data import Samples
+from limen.lab.training.augmentation import Augment, draws
 
 
 class Batches:
     """Batches of a split as its network takes them, shuffled anew in each epoch by ``seed`` alone.
 
     A last batch of a single example is left out of a shuffled pass, because batch normalisation has no variance there.
-    Where several processes share a batch, each takes its ``part``: which of how many.
+    Where several processes share a batch, each takes its ``part``: which of how many. With ``augment`` inputs are
+    changed by numbers that depend on seed, epoch and the example alone.
 
     >>> from limen.lab.data import Split
     >>> split = Split(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.arange(5))
@@ -32,12 +34,14 @@ class Batches:
         seed: int | None = None,
         device: str = "cpu",
         part: tuple[int, int] = (0, 1),
+        augment: Augment | None = None,
     ) -> None:
         self.inputs, self.targets = (tensor.to(device) for tensor in split.tensors)
         self.batch = split.batch
         self.batch_size = batch_size
         self.seed = seed
         self.part = part
+        self.augment = augment
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -46,6 +50,7 @@ class Batches:
         return full + (rest > 0 and not lonely)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        changed = self._changes()
         order = self._order()
         for index in range(len(self)):
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
@@ -53,7 +58,15 @@ class Batches:
                 # Where there are fewer examples than processes some take one that counts nothing.
                 mine = chosen[self.part[0] :: self.part[1]]
                 chosen = mine if len(mine) else chosen[:1]
-            yield self.batch(self.inputs[chosen], self.targets[chosen])
+            yield self.batch(changed(chosen), self.targets[chosen])
+
+    def _changes(self) -> Callable[[Tensor], Tensor]:
+        """From the places of examples to their inputs in this epoch."""
+        inputs, augment = self.inputs, self.augment
+        if augment is None or self.seed is None:
+            return inputs.__getitem__
+        drawn = draws(self.seed, self.epoch, len(inputs)).to(inputs.device)
+        return lambda chosen: augment(inputs[chosen], drawn[chosen])
 
     def size(self, index: int) -> int:
         """Examples of a batch, of all processes."""

@@ -13,8 +13,8 @@ from limen.lab.records import TORCHS_RELU, CostRow
 from limen.lab.training import run as running
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
+from limen.lab.training.optimisers import optimiser_of
 from limen.surgery import SwapReport, swap_
-from limen.training import param_groups
 
 ROUNDS = 20
 WARM_UP = 3
@@ -62,7 +62,7 @@ def _step(network: nn.Module, experiment: Experiment) -> Callable[[], None]:
     network.to(settings.device).train()
     task.begin(network, data, settings)
     inputs, targets = next(iter(Batches(data.train, settings.batch_size, seed=0, device=settings.device)))
-    optimiser = torch.optim.AdamW(param_groups(network, settings.learning_rate, settings.weight_decay))
+    optimiser = optimiser_of(network, settings)
 
     def step() -> None:
         optimiser.zero_grad()

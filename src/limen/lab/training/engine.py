@@ -42,6 +42,10 @@ class Engine:
     def unscale(self, optimiser: torch.optim.Optimizer) -> None:
         """Give gradients their own size, which half precision may have changed."""
 
+    def own(self, optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Torch's, where it is wrapped."""
+        return optimiser
+
     def weights(self, network: nn.Module) -> dict[str, Any]:
         """A copy of what the network has learned."""
         return copy.deepcopy(network.state_dict())

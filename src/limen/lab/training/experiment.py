@@ -8,7 +8,7 @@ from typing import Generic
 
 from limen.lab.data import Samples
 from limen.lab.settings import StudySettings
-from limen.lab.training import processes
+from limen.lab.training import augmentation, processes
 from limen.lab.training.batches import Batches
 from limen.lab.training.task import D, Task
 
@@ -31,9 +31,12 @@ class Experiment(Generic[D]):
         return split
 
     def training(self, seed: int) -> Batches:
-        """Batches of the training split, shuffled by ``seed``, on the study's device."""
+        """Batches of the training split, shuffled and augmented by ``seed``, on the study's device."""
         settings, part = self.settings, (processes.rank(), processes.count())
-        return Batches(self.data.train, settings.batch_size, seed=seed, device=settings.device, part=part)
+        augment = augmentation.BY_NAME[settings.augment]
+        return Batches(
+            self.data.train, settings.batch_size, seed=seed, device=settings.device, part=part, augment=augment
+        )
 
     def evaluated(self, split: Samples) -> Batches:
         """Batches of a split in its own order, on the study's device."""

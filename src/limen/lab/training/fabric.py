@@ -74,6 +74,11 @@ class FabricEngine(Engine):
         """What was scaled."""
         self.fabric.strategy.precision.unscale_gradients(optimiser)
 
+    def own(self, optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """The optimiser that Fabric has wrapped."""
+        own: torch.optim.Optimizer = getattr(optimiser, "optimizer", optimiser)
+        return own
+
     def weights(self, network: nn.Module) -> dict[str, Any]:
         """Whole, in every process."""
         if not self.sharded:
@@ -91,14 +96,14 @@ class FabricEngine(Engine):
         """The optimiser's state, whole."""
         if not self.sharded:
             return super().learned(network, optimiser)
-        return get_optimizer_state_dict(network, _own(optimiser), options=StateDictOptions(full_state_dict=True))
+        return get_optimizer_state_dict(network, self.own(optimiser), options=StateDictOptions(full_state_dict=True))
 
     def load_learned(self, network: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         """Each process takes its part."""
         if not self.sharded:
             return super().load_learned(network, optimiser, state)
         options = StateDictOptions(full_state_dict=True)
-        set_optimizer_state_dict(network, _own(optimiser), state, options=options)
+        set_optimizer_state_dict(network, self.own(optimiser), state, options=options)
         return None
 
 
@@ -120,9 +125,3 @@ def _with_common_statistics(module: nn.Module) -> nn.Module:
 def _whole(value: Any) -> Any:
     whole = value.full_tensor() if isinstance(value, DTensor) else value
     return whole.detach().clone() if isinstance(whole, Tensor) else copy.deepcopy(whole)
-
-
-def _own(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """The optimiser that Fabric has wrapped."""
-    own: torch.optim.Optimizer = getattr(optimiser, "optimizer", optimiser)
-    return own

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.lr_scheduler import LRScheduler
 
+from limen.lab.settings import StudySettings
 from limen.lab.training import processes
+from limen.lab.training.average import Average
 from limen.lab.training.engine import Engine
+from limen.lab.training.schedules import scheduler_of, steps_of
 
 
 class NonFiniteLossError(Exception):
@@ -47,6 +52,12 @@ class Learner(ABC):
         """Called between the gradients and the optimiser."""
         self.share, self.first, self.last = 1.0, True, True
         """Of an optimiser's step: this batch's part, and whether it is its first, and its last."""
+        self.clip: float | None = None
+        """The largest norm of the gradients of an optimiser's parameters together."""
+        self.schedulers: dict[torch.optim.Optimizer, LRScheduler] = {}
+        """What moves the rates of an optimiser, where they move."""
+        self.average: Average | None = None
+        """What is measured in the place of the network's own weights."""
 
     @abstractmethod
     def use(self, engine: Engine) -> None:
@@ -107,7 +118,28 @@ class Learner(ABC):
         if self.last:
             self.engine.unscale(optimiser)
             self.before_step()
+            if self.clip is not None:
+                clip_grad_norm_(_learning(self.network, optimiser), self.clip)
             optimiser.step()
+            if self.schedulers:
+                self.schedulers[optimiser].step()
+
+    def plan(self, settings: StudySettings, batches: int) -> None:
+        """Move the rates as the settings say, in epochs of so many batches."""
+        made = {
+            one: scheduler_of(self.engine.own(one), settings, steps_of(settings, batches)) for one in self.optimisers
+        }
+        self.schedulers = {one: scheduler for one, scheduler in made.items() if scheduler is not None}
+
+    def measured(self) -> AbstractContextManager[object]:
+        """Around all that is measured: with the averaged weights, where there are some."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+
+def _learning(network: nn.Module, optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    """The optimiser's parameters in the network's order, by which the sum of their squares is rounded."""
+    known = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
+    return [parameter for parameter in network.parameters() if id(parameter) in known]
 
 
 class Mean:

@@ -62,6 +62,7 @@ class Loop:
         self.rows: list[EpochRow] = []
         self.seconds: list[float] = []
         """Wall time of every step."""
+        learner.plan(settings, len(self.batches))
         self.together = settings.accumulate
         """Batches of one step."""
         self.done, self.total = 0, math.ceil(len(self.batches) / self.together) * self.epochs
@@ -109,6 +110,8 @@ class Loop:
         return {
             "network": engine.weights(self.network),
             "optimisers": [engine.learned(self.network, optimiser) for optimiser in self.learner.optimisers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.learner.schedulers.values()],
+            "average": self._average(),
             "followers": [follower.state_dict() for follower in self.followers],
             "own": self.learner.random_state(),
             "shuffled": self.batches.epoch,
@@ -122,8 +125,13 @@ class Loop:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
-        engine = self.learner.engine
+        engine, average = self.learner.engine, self.learner.average
+        if average is not None:
+            with average.read():
+                engine.load_weights(self.network, state["average"])
         engine.load_weights(self.network, state["network"])
+        for scheduler, known in zip(self.learner.schedulers.values(), state["schedulers"], strict=True):
+            scheduler.load_state_dict(known)
         for optimiser, learned in zip(self.learner.optimisers, state["optimisers"], strict=True):
             engine.load_learned(self.network, optimiser, learned)
         for follower, known in zip(self.followers, state["followers"], strict=True):
@@ -137,23 +145,31 @@ class Loop:
             module.training = training
         checkpoint.draw_from(state["drawn"][processes.rank()])
 
+    def _average(self) -> dict[str, Any]:
+        """A copy of the averaged weights; nothing where the network's own are measured."""
+        if self.learner.average is None:
+            return {}
+        with self.learner.measured():
+            return self.learner.engine.weights(self.network)
+
     def _epoch(self, epoch: int) -> None:
         losses = Mean()
         for index, batch in enumerate(self.batches):
             self._batch(index, batch, losses)
         losses.pool()
-        measured = processes.told(self.learner.evaluate("val", self.heldout))
-        self.best.compare(self.network, epoch, measured)
-        self.rows.append(
-            EpochRow(
-                epoch=epoch,
-                train_loss=losses.value(),
-                train_score=self.learner.train_score(),
-                heldout_loss=measured["val_loss"],
-                heldout_score=measured[self.measure.on_heldout],
-                test_score=self.test_score() if self.test_score else None,
+        with self.learner.measured():
+            measured = processes.told(self.learner.evaluate("val", self.heldout))
+            self.best.compare(self.network, epoch, measured)
+            self.rows.append(
+                EpochRow(
+                    epoch=epoch,
+                    train_loss=losses.value(),
+                    train_score=self.learner.train_score(),
+                    heldout_loss=measured["val_loss"],
+                    heldout_score=measured[self.measure.on_heldout],
+                    test_score=self.test_score() if self.test_score else None,
+                )
             )
-        )
         self.listener(self.rows[-1])
         self.told(self.rows[-1])
         for follower in self.followers:
@@ -174,6 +190,8 @@ class Loop:
         self.done += self.learner.last and not self.learner.by_batch
         for follower in self.followers:
             follower.after_batch(self.network, self.progress)
+        if self.learner.average is not None and self.learner.last:
+            self.learner.average.update()
         self.done += self.learner.by_batch
 
     def _share(self, index: int) -> None:

@@ -1,4 +1,4 @@
-"""A network that learns from its task's loss, by Adam."""
+"""A network that learns from its task's loss, by one optimiser."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from torch import Tensor, nn
 
 from limen.lab.data import Data
 from limen.lab.settings import StudySettings
+from limen.lab.training.average import Average
 from limen.lab.training.engine import Engine
 from limen.lab.training.learner import Learner, Mean, Taught, as_measured
 from limen.lab.training.meter import Meter
+from limen.lab.training.optimisers import optimiser_of
 from limen.lab.training.task import Task
-from limen.training import param_groups
 
 
 class WithLoss(nn.Module):
     """A network with its task's loss: what is computed of a batch, as one module."""
 
-    def __init__(self, network: nn.Module, task: Task) -> None:
+    def __init__(self, network: nn.Module, task: Task, settings: StudySettings) -> None:
         super().__init__()
-        self.network, self.task = network, task
+        self.network, self.task, self.settings = network, task, settings
 
     def forward(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and outputs."""
-        outputs = _whole(self.network(inputs))
+        """Loss and outputs; labels are smooth only while it learns."""
+        network = self.network
+        outputs = _whole(network(inputs))
+        if self.settings.label_smoothing and network.training:
+            return self.task.smooth_loss(outputs, targets, self.settings.label_smoothing), outputs
         return self.task.loss(outputs, targets), outputs
 
 
@@ -38,25 +42,23 @@ def _whole(outputs: Tensor) -> Tensor:
 
 
 class Supervised(Learner):
-    """A network with its task's loss and metrics, and Adam."""
+    """A network with its task's loss and metrics, and an optimiser."""
 
     divisible: ClassVar[bool] = True
 
     def __init__(self, network: nn.Module, task: Task, data: Data[Any], settings: StudySettings) -> None:
         self.task, self.data, self.settings = task, data, settings
         super().__init__(network)
-        self.module: nn.Module = WithLoss(network, task)
+        self.clip = settings.clip
+        self.average = None if settings.ema is None else Average(network, settings.ema)
+        self.module: nn.Module = WithLoss(network, task, settings)
         self.optimisers = self.make_optimisers()
         self.training_meter: Meter = task.train_meter(data).to(settings.device)
         self.meters = {name: meter.to(settings.device) for name, meter in task.meters(data).items()}
 
     def make_optimisers(self) -> list[torch.optim.Optimizer]:
-        """Adam with decoupled weight decay (which at 0 is Adam), never on activation parameters."""
-        settings = self.settings
-        groups = param_groups(
-            self.network, settings.learning_rate, settings.weight_decay, activation_lr=settings.activation_lr
-        )
-        return [torch.optim.AdamW(groups)]
+        """The one that the settings name."""
+        return [optimiser_of(self.network, self.settings)]
 
     def use(self, engine: Engine) -> None:
         """Compute by this engine from now on, with new optimisers."""
@@ -75,7 +77,7 @@ class Supervised(Learner):
 
     def measures(self, network: nn.Module) -> None:
         """As it is, on the device it is on."""
-        self.network, self.module = network, WithLoss(network, self.task)
+        self.network, self.module = network, WithLoss(network, self.task, self.settings)
 
     def compile(self) -> None:
         """Network and loss as one."""

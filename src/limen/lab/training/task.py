@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import TypeVar
 
 from limen.lab import networks
@@ -45,12 +46,16 @@ class Task(Declaration, ABC, Generic[D]):
         """What the network must know before it is measured, after every epoch; kept in its buffers."""
 
     def learner(self, network: nn.Module, data: D, settings: StudySettings) -> Learner | None:
-        """How it is trained where that is not one loss by Adam; None: :class:`.supervised.Supervised`."""
+        """How it is trained where that is not one loss by one optimiser; None: :class:`.supervised.Supervised`."""
         return None
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """What is minimised: a scalar."""
+
+    def smooth_loss(self, outputs: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+        """The loss of labels of which every class has a share, for tasks that have this option."""
+        return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
 
     def objective(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """What a training step differentiates, for its time and memory."""

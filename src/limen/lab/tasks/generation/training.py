@@ -13,9 +13,9 @@ from limen.lab.settings import StudySettings
 from limen.lab.tasks.generation.losses import discriminator_loss, generator_loss
 from limen.lab.tasks.generation.pictures import LATENT, PictureData
 from limen.lab.training.learner import Mean, Taught
+from limen.lab.training.optimisers import optimiser_of
 from limen.lab.training.supervised import Supervised
 from limen.lab.training.task import Task
-from limen.training import param_groups
 
 BETAS = (0.5, 0.999)
 """Of both Adams. Radford et al. 2016, §3."""
@@ -24,7 +24,7 @@ SCORED = 4
 
 
 class Adversarial(Supervised):
-    """A step of the discriminator and one of the generator for every batch, each with an Adam of its own.
+    """A step of the discriminator and one of the generator for every batch, each with an optimiser of its own.
 
     The noise of training is drawn anew for every batch from a generator of its own, so that for one seed every
     activation sees the same, whatever else it draws. The losses noted are the generator's.
@@ -39,15 +39,8 @@ class Adversarial(Supervised):
 
     def make_optimisers(self) -> list[torch.optim.Optimizer]:
         """The discriminator's and the generator's."""
-        settings = self.settings
         parts = (self.network.get_submodule(name) for name in ("discriminator", "generator"))
-        return [
-            torch.optim.AdamW(
-                param_groups(part, settings.learning_rate, settings.weight_decay, activation_lr=settings.activation_lr),
-                betas=BETAS,
-            )
-            for part in parts
-        ]
+        return [optimiser_of(part, self.settings, betas=BETAS) for part in parts]
 
     def compile(self) -> None:
         """Both networks."""
