@@ -22,6 +22,7 @@ from limen.lab.report.figures.shapes import shape
 from limen.lab.report.method import method
 from limen.lab.report.selection import selection
 from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_table, sites, weight_table
+from limen.lab.report.training import NOTE, training_lines
 from limen.lab.report.wording import counted
 
 HERE = Path(__file__).parent
@@ -83,6 +84,8 @@ def render(study: Contents) -> str:
             name: formula for name, formula in study.formulas.items() if name in study.activations and name not in drawn
         },
         costs=costs(study),
+        training=training_lines(study.summary),
+        training_note=NOTE,
         selection=selection(study),
         failures=study.failures[:MOST_FAILURES] if study.many else study.failures,
         settings=tables.settings_rows(study),
