@@ -23,7 +23,7 @@ from limen.lab.statistics import (
     interval,
     training,
 )
-from limen.lab.statistics.reaching import scaled
+from limen.lab.statistics.reaching import Paired, scaled
 
 REFERENCE = "reference"
 """The verdict of a row that is no activation."""
@@ -96,21 +96,26 @@ def compared(task: Declaration, settings: StudySettings, runs: Sequence[RunRecor
 
 
 def trainings(task: Declaration, settings: StudySettings, runs: Sequence[RunRecord]) -> dict[str, Training]:
-    """How much training each activation but the baseline needs beside it, where validation curves say it.
+    """How much training each activation but the baseline needs beside it, where validation curves say it."""
+    of_logarithms = interval if settings.max_seeds is None else always_interval
+    return {name: training(pairs, of_logarithms) for name, pairs in besides(task, settings, runs).items()}
+
+
+def besides(task: Declaration, settings: StudySettings, runs: Sequence[RunRecord]) -> dict[str, list[Paired]]:
+    """The same by seed.
 
     Not of a selection, whose optimised network is trained after a search that its own curve does not show.
     """
     if isinstance(settings, SelectSettings):
         return {}
     courses = {(run.activation, run.seed): _course(task, run) for run in runs if run.status == "finished"}
-    of_logarithms = interval if settings.max_seeds is None else always_interval
     found = {}
     for name in settings.activations:
         seeds = (seed for seed in settings.seeds if {(name, seed), (settings.baseline, seed)} <= courses.keys())
         pairs = (beside(courses[name, seed], courses[settings.baseline, seed]) for seed in seeds)
         known = [pair for pair in pairs if pair is not None]
         if known and name != settings.baseline:
-            found[name] = training(known, of_logarithms)
+            found[name] = known
     return found
 
 
