@@ -103,7 +103,7 @@ def _table(suite: SuiteContents) -> Table:
             f"[{style}]{line.verdict}[/]",
             _percent(line),
             fixed(line.rank, 1),
-            time_said(line).replace(" (", "\n").rstrip(")") if line.reach_pairs else MISSING,
+            "\n".join(part for part in time_said(line) if part != MISSING),
         )
     return table
 

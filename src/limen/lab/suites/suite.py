@@ -74,8 +74,8 @@ class Suite:
         ):
             if of_mine != of_first:
                 raise SpecError(
-                    f"{what} of problem {problem.name!r}: {of_mine!r}, and of {self.problems[0].name!r}: {of_first!r}; one "
-                    f"answer needs the same in all, so name {what} in [defaults] alone."
+                    f"{what} of problem {problem.name!r}: {of_mine!r}, and of {self.problems[0].name!r}: {of_first!r}; "
+                    f"one answer needs the same in all, so name {what} in [defaults] alone."
                 )
         if len(mine.activations) < 2:
             raise SpecError("a suite compares activations, and one was named; name two or more in [defaults].")

@@ -1,4 +1,4 @@
-"""What a suite's page is made from. Changes of the error are in percent of the baseline's or in points; less is better."""
+"""What a suite's page is made from. Changes of errors are in percent of the baseline's or in points; less is better."""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from functools import cache
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from limen.lab.numerals import MISSING, between, fixed, probability
+from limen.lab.numerals import between, fixed, probability
 from limen.lab.report.figures.palette import looks
 from limen.lab.report.page import HERE
 from limen.lab.report.suite.contents import Cell, SuiteContents, SuiteLine
 from limen.lab.report.suite.figures import changes, profiles, ranking
-from limen.lab.report.suite.sentences import sentences, span, time_said
+from limen.lab.report.suite.sentences import answers, notices, scope_and_costs, span, time_said
 from limen.lab.report.tables import BADGES
 from limen.lab.statistics import word_of
 
@@ -34,6 +34,7 @@ class Row:
     superior_span: str
     rank: str
     time: str
+    time_span: str
     problems: str
 
 
@@ -42,7 +43,9 @@ def render(suite: SuiteContents) -> str:
     page = _template().render(
         suite=suite,
         css=Markup((HERE / "style.css").read_text(encoding="utf-8")),
-        said=sentences(suite),
+        answers=answers(suite),
+        more=scope_and_costs(suite),
+        notices=notices(suite),
         rows=[_row(line) for line in suite.lines],
         cells={problem.name: _cells(suite, problem.cells) for problem in suite.counted},
         baselines={one.name: one.measure.said(one.baseline) for one in suite.counted if one.measure},
@@ -64,6 +67,7 @@ def _template() -> Template:
 
 def _row(line: SuiteLine) -> Row:
     badge, sign = BADGES.get(line.verdict, ("untested", "?"))
+    time, ends = time_said(line)
     return Row(
         activation=line.activation,
         change=fixed(line.change, 1, signed=True),
@@ -76,7 +80,8 @@ def _row(line: SuiteLine) -> Row:
         superior=fixed(100 * line.superior, 0),
         superior_span=between(fixed(100 * line.superior_low, 0), fixed(100 * line.superior_high, 0)),
         rank=fixed(line.rank),
-        time=time_said(line) if line.reach_pairs else MISSING,
+        time=time,
+        time_span=ends,
         problems=str(line.problems),
     )
 

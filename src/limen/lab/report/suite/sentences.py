@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from limen.lab.numerals import MISSING, between, fixed, probability
+from limen.lab.numerals import MISSING, between, fixed, probability, with_span
 from limen.lab.report.suite.contents import SuiteContents, SuiteLine
 from limen.lab.report.wording import counted, listed
 
@@ -13,10 +13,25 @@ NOT_FOUND = "no detectable difference"
 
 
 def sentences(suite: SuiteContents) -> list[str]:
-    """The answer, its scope, what is missing from it, and what it costs."""
+    """All that is said: the answer, its scope and what it costs, what must be known before believing it."""
+    return [*answers(suite), *scope_and_costs(suite), *notices(suite)]
+
+
+def answers(suite: SuiteContents) -> list[str]:
+    """How much error each activation makes, the best first."""
     if not suite.counted:
-        return [f"None of {counted(len(suite.problems), 'problem')} has a result to compare.", *_failures(suite)]
-    return [_opening(suite), *_each(suite), *_scope(suite), *_failures(suite), *_costs(suite), *_caveats(suite)]
+        return [f"None of {counted(len(suite.problems), 'problem')} has a result to compare."]
+    return [_opening(suite), *_each(suite)]
+
+
+def scope_and_costs(suite: SuiteContents) -> list[str]:
+    """What is inferred, from what; and how much training it takes."""
+    return [*_scope(suite), *_costs(suite)] if suite.counted else []
+
+
+def notices(suite: SuiteContents) -> list[str]:
+    """What is missing, and what the intervals do not know."""
+    return [*_failures(suite), *(_caveats(suite) if suite.counted else ())]
 
 
 def _opening(suite: SuiteContents) -> str:
@@ -83,16 +98,21 @@ def _costs(suite: SuiteContents) -> list[str]:
     timed = [line for line in suite.lines if line.reach_pairs]
     if not timed:
         return []
-    each = [f"{line.activation} {time_said(line)}" for line in sorted(timed, key=lambda line: line.time_ratio)]
+    each = [f"{line.activation} {with_span(*time_said(line))}" for line in sorted(timed, key=_time)]
     return [f"To {suite.baseline}’s validation score, parts of its training time: {listed(each)}."]
 
 
-def time_said(line: SuiteLine) -> str:
-    """The part of the baseline's training time, or what it is no less than where most runs never reached the score."""
+def _time(line: SuiteLine) -> float:
+    return line.time_ratio
+
+
+def time_said(line: SuiteLine) -> tuple[str, str]:
+    """The part of the baseline’s training time with its interval, or a bound where most runs never had the score."""
+    if not line.reach_pairs:
+        return MISSING, MISSING
     if 2 * line.reached < line.reach_pairs:
-        return f"more than {fixed(line.time_at_least)} ({line.reached} of {line.reach_pairs} runs reached it)"
-    ends = between(fixed(line.time_ratio_low), fixed(line.time_ratio_high))
-    return fixed(line.time_ratio) + ("" if ends == MISSING else f" ({ends})")
+        return f"more than {fixed(line.time_at_least)}", f"{line.reached} of {line.reach_pairs} runs reached it"
+    return fixed(line.time_ratio), between(fixed(line.time_ratio_low), fixed(line.time_ratio_high))
 
 
 def _caveats(suite: SuiteContents) -> list[str]:
