@@ -37,7 +37,6 @@ def run(path: Path, given: Mapping[str, Any], out: Path | None, execution: Execu
     if stray is not None:
         raise SpecError(f"--{stray} belongs into {path}, to the problem whose {stray} it is; leave it out.")
     suite = suite_file.read(path, given)
-    execution.check(suite.first.device)
     out = out or Path("runs") / path.stem
     from limen.lab.suites import running  # with torch, after what is mistyped was said
 

@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from limen.errors import LimenError, StudyError
+from limen.errors import LimenError, SpecError, StudyError
 from limen.lab.executing.execution import Execution
 from limen.lab.records import Origin
 from limen.lab.report.suite.contents import SuiteContents
 from limen.lab.report.suite.page import render
+from limen.lab.study import checks
 from limen.lab.study.compare import compare
 from limen.lab.study.listener import Listener
 from limen.lab.study.store import StudyFolder
@@ -19,6 +20,7 @@ from limen.lab.suites import folder as folders
 from limen.lab.suites.answer import answer
 from limen.lab.suites.folder import Entry, Known
 from limen.lab.suites.suite import Problem, Suite
+from limen.lab.tasks import registry
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,21 @@ class Outcome:
 
     contents: SuiteContents
     report: Path
+
+
+def check(suite: Suite, execution: Execution) -> None:
+    """Raise for what of any problem cannot be, and takes torch to say: values of arguments, libraries, devices.
+
+    Raises:
+        SpecError: naming the problem.
+    """
+    for problem in suite.problems:
+        settings = problem.settings
+        try:
+            execution.check(settings.device, settings.devices)
+            checks.check(registry.find(settings.task), settings)
+        except LimenError as error:
+            raise SpecError(f"problem {problem.name!r}: {error}") from None
 
 
 def check_continues(suite: Suite, out: Path) -> None:
@@ -73,6 +90,7 @@ def run(
         execution: of the runs of every problem.
         explain: an error as a sentence, which is stored.
     """
+    check(suite, execution)
     check_continues(suite, out)
     with folders.begin(out):
         failures: dict[str, str] = {}
