@@ -86,7 +86,7 @@ def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], where: str) ->
 @functools.cache
 def _keys() -> Mapping[str, str]:
     """Every option as a file may write it, with the setting's name."""
-    found = {}
+    found: dict[str, str] = {}
     for name, option in options(StudyFields).items():
         flags = (flag.removeprefix("--") for flag in (*option.flags, f"--{name}"))
         found |= {key: name for flag in flags for key in (flag, flag.replace("_", "-"), flag.replace("-", "_"))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -86,7 +87,7 @@ def _row(line: SuiteLine) -> Row:
     )
 
 
-def _cells(suite: SuiteContents, found: dict[str, Cell]) -> list[tuple[str, str, str, str, str]]:
+def _cells(suite: SuiteContents, found: Mapping[str, Cell]) -> list[tuple[str, str, str, str, str]]:
     """By activation: the change, its interval, the badge, its sign, what is to be known of the runs."""
     cells = []
     for line in suite.lines:
