@@ -65,6 +65,7 @@ FLOORS = (
     ("lab.report",),
     ("lab.executing",),
     ("lab.study",),
+    ("lab.suites",),
     ("lab.papers",),
     ("commands",),
     ("cli",),

@@ -22,7 +22,7 @@ from limen.lab.training.task import Task
 
 STUDIES = {"compare": (StudyFields, StudySettings), "select": (SelectFields, SelectSettings)}
 NO_OPTIONS = {"compare": set(), "select": {"kind", "activations"}}
-OWN = {"compare": {"plan", "difference", "sd"}, "select": set()}
+OWN = {"compare": {"plan", "difference", "sd", "suite"}, "select": set()}
 """Options that are no settings."""
 
 

@@ -18,6 +18,7 @@ from limen.lab.records import TORCHS_RELU, CostRow, SummaryRow
 from limen.lab.report.baking import change_by_baking
 from limen.lab.report.growth import growth
 from limen.lab.report.looking import looked_at
+from limen.lab.report.training import sentence
 from limen.lab.statistics import Interval, word_of
 from limen.selection import Plan
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_FAILED = 20
 """Failed runs that are named."""
+MOST_TRAINED = 12
+"""Activations of which is said how much training they take; summary.csv and the report have all."""
 STYLES = {"better": "green", "worse": "red", "equivalent": "cyan"}
 SHORT = {
     "no detectable difference": "not detectable",
@@ -49,6 +52,8 @@ def print_result(result: Result, console: Console) -> None:
     console.print(summary_table(result.summary, result.task.measure, title, result.costs))
     if any(math.isfinite(row.detectable) for row in result.summary):
         console.print(SEES, highlight=False)
+    for row in [row for row in result.summary if row.reach_pairs][:MOST_TRAINED]:
+        console.print(escape(plain(sentence(row))), highlight=False)
     for note in data.notes:
         console.print(escape(note), highlight=False)
     if grown := growth(result.study.asked, any_time=settings.max_seeds is not None):

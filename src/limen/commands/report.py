@@ -46,6 +46,14 @@ def report(
             f"{out[0]} holds the stored rows of a study, of which no report is made; limen claims and limen report "
             "--markdown FILE read them."
         )
+    from limen.lab.suites import folder as suites
+
+    if suites.is_suite(out[0]):
+        from limen.commands import suite
+        from limen.lab.suites import running
+
+        suite.show(running.report(out[0]), as_json)
+        return
     show(result.report(out[0]), as_json)
 
 

@@ -371,3 +371,19 @@ class SummaryRow(Record):
     ms_per_step: float
     peak_memory_mb: float
     parameters: int
+    reach_pairs: int = 0
+    """Seeds of which the curves say how soon a score was reached; 0 where there are none."""
+    reached: int = 0
+    """Those of them in which the baseline's best validation score was reached."""
+    epochs_ratio: float = math.nan
+    """Epochs to the best validation score that both reach, over the baseline's; geometric mean with its interval."""
+    epochs_ratio_low: float = math.nan
+    epochs_ratio_high: float = math.nan
+    epochs_at_least: float = math.nan
+    """Epochs to the baseline's own best score over the baseline's: no less than this where some runs never had it."""
+    step_ratio: float = math.nan
+    """Time of a training step over the baseline's."""
+    time_ratio: float = math.nan
+    """``epochs_ratio`` times ``step_ratio``, with the interval over seeds: training time over the baseline's."""
+    time_ratio_low: float = math.nan
+    time_ratio_high: float = math.nan

@@ -23,6 +23,7 @@ from limen.lab.report.method import method
 from limen.lab.report.selection import selection
 from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_table, sites, weight_table
 from limen.lab.report.trained import trained
+from limen.lab.report.training import NOTE, training_lines
 from limen.lab.report.wording import counted
 
 HERE = Path(__file__).parent
@@ -85,6 +86,8 @@ def render(study: Contents) -> str:
             name: formula for name, formula in study.formulas.items() if name in study.activations and name not in drawn
         },
         costs=costs(study),
+        training=training_lines(study.summary),
+        training_note=NOTE,
         selection=selection(study),
         failures=study.failures[:MOST_FAILURES] if study.many else study.failures,
         settings=tables.settings_rows(study),

@@ -6,7 +6,13 @@ from limen.lab.statistics.intervals import LEVEL, UNBOUNDED, Bounds, Interval, i
 from limen.lab.statistics.paired import ROUNDING, Comparison, compare
 from limen.lab.statistics.planning import further_seeds, seeds_for
 from limen.lab.statistics.power import POWER, detectable, power
+from limen.lab.statistics.profile import Profile, profile
+from limen.lab.statistics.ranks import Ranks, ranks
+from limen.lab.statistics.reaching import Course, Training, beside, training
+from limen.lab.statistics.relative import relative_changes
 from limen.lab.statistics.sequential import LookedAt, always_interval, fewest_seeds, look
+from limen.lab.statistics.stratified import Stratified, stratified
+from limen.lab.statistics.superiority import superiority
 from limen.lab.statistics.verdicts import correct, decide, decide_sequentially, or_equivalent, word_of
 
 __all__ = [
@@ -16,9 +22,15 @@ __all__ = [
     "UNBOUNDED",
     "Bounds",
     "Comparison",
+    "Course",
     "Interval",
     "LookedAt",
+    "Profile",
+    "Ranks",
+    "Stratified",
+    "Training",
     "always_interval",
+    "beside",
     "compare",
     "correct",
     "decide",
@@ -34,7 +46,13 @@ __all__ = [
     "one_of_two",
     "or_equivalent",
     "power",
+    "profile",
+    "ranks",
+    "relative_changes",
     "seeds_for",
+    "stratified",
+    "superiority",
     "tost",
+    "training",
     "word_of",
 ]

@@ -5,11 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from limen.lab.declaration import Declaration
 from limen.lab.records import CostRow, RunRecord, SummaryRow
-from limen.lab.settings import StudySettings
-from limen.lab.statistics import Comparison, always_interval, correct, decide, decide_sequentially
+from limen.lab.settings import SelectSettings, StudySettings
+from limen.lab.statistics import (
+    Comparison,
+    Course,
+    Interval,
+    Training,
+    always_interval,
+    beside,
+    correct,
+    decide,
+    decide_sequentially,
+    interval,
+    training,
+)
+from limen.lab.statistics.reaching import Paired, scaled
 
 REFERENCE = "reference"
 """The verdict of a row that is no activation."""
@@ -28,6 +42,7 @@ def summarise(
             name: replace(one, difference=always_interval(one.differences)) for name, one in comparisons.items()
         }
     cost_of = {row.activation: row for row in costs}
+    trained = trainings(task, settings, runs)
     rows = []
     for name in settings.activations:
         mine = of_activation.get(name, [])
@@ -57,6 +72,7 @@ def summarise(
                 ms_per_step=price.ms_per_step if price else math.nan,
                 peak_memory_mb=price.peak_memory_mb if price else math.nan,
                 parameters=mine[0].parameters if mine else 0,
+                **_of_training(trained.get(name), price, cost_of.get(settings.baseline)),
             )
         )
     baseline = measure.interval([*by_seed[settings.baseline].values()]).mean
@@ -79,6 +95,55 @@ def compared(task: Declaration, settings: StudySettings, runs: Sequence[RunRecor
     return dict(zip(others, judged, strict=True))
 
 
+def trainings(task: Declaration, settings: StudySettings, runs: Sequence[RunRecord]) -> dict[str, Training]:
+    """How much training each activation but the baseline needs beside it, where validation curves say it."""
+    of_logarithms = interval if settings.max_seeds is None else always_interval
+    return {name: training(pairs, of_logarithms) for name, pairs in besides(task, settings, runs).items()}
+
+
+def besides(task: Declaration, settings: StudySettings, runs: Sequence[RunRecord]) -> dict[str, list[Paired]]:
+    """The same by seed.
+
+    Not of a selection, whose optimised network is trained after a search that its own curve does not show.
+    """
+    if isinstance(settings, SelectSettings):
+        return {}
+    courses = {(run.activation, run.seed): _course(task, run) for run in runs if run.status == "finished"}
+    found = {}
+    for name in settings.activations:
+        seeds = (seed for seed in settings.seeds if {(name, seed), (settings.baseline, seed)} <= courses.keys())
+        pairs = (beside(courses[name, seed], courses[settings.baseline, seed]) for seed in seeds)
+        known = [pair for pair in pairs if pair is not None]
+        if known and name != settings.baseline:
+            found[name] = known
+    return found
+
+
+def _course(task: Declaration, run: RunRecord) -> Course:
+    """A run's validation scores, of which more is better."""
+    return Course([row.epoch for row in run.curves], [task.measure.goodness(row.heldout_score) for row in run.curves])
+
+
+def _of_training(found: Training | None, price: CostRow | None, baseline: CostRow | None) -> dict[str, Any]:
+    """The columns of how much training an activation needs, and how much time that takes."""
+    step = price.ratio / baseline.ratio if price and baseline and found else math.nan
+    if found is None:
+        return {}
+    time = scaled(found.epochs, step) if math.isfinite(step) else Interval(math.nan, math.nan, math.nan)
+    return {
+        "reach_pairs": found.pairs,
+        "reached": found.reached,
+        "epochs_ratio": found.epochs.mean,
+        "epochs_ratio_low": found.epochs.low,
+        "epochs_ratio_high": found.epochs.high,
+        "epochs_at_least": found.at_least,
+        "step_ratio": step,
+        "time_ratio": time.mean,
+        "time_ratio_low": time.low,
+        "time_ratio_high": time.high,
+    }
+
+
 def _in_order(
     settings: StudySettings, runs: Sequence[RunRecord], activation: str, by_seed: Mapping[int, float]
 ) -> dict[int, float]:
@@ -95,8 +160,12 @@ def _reference_rows(task: Declaration, baseline: str, runs: Sequence[RunRecord],
     value = next((run.metrics[name] for run in runs if name in run.metrics), None)
     if not task.reference or value is None:
         return []
-    nothing = dict.fromkeys(("low", "high", "difference_low", "difference_high", "p", "p_holm"), math.nan)
-    costless = dict.fromkeys(("ms_ratio", "ms_ratio_low", "ms_ratio_high", "ms_per_step", "peak_memory_mb"), math.nan)
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("low", "high", "difference_low", "difference_high", "p", "p_holm"), math.nan
+    )
+    costless: dict[str, Any] = dict.fromkeys(
+        ("ms_ratio", "ms_ratio_low", "ms_ratio_high", "ms_per_step", "peak_memory_mb"), math.nan
+    )
     return [
         SummaryRow(
             activation=task.reference,
