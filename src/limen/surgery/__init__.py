@@ -7,7 +7,9 @@ must overwrite their input. ``making`` makes the new ones, ``installing`` puts t
 ``derive`` where the site is a call. ``observing`` runs examples; ``state`` maps state dicts; ``report`` tells.
 """
 
+from limen.surgery.fuse_report import FuseReport, Left, Pair
+from limen.surgery.fusing import fuse_
 from limen.surgery.report import Site, SwapReport
 from limen.surgery.swapping import swap_, swapped
 
-__all__ = ["Site", "SwapReport", "swap_", "swapped"]
+__all__ = ["FuseReport", "Left", "Pair", "Site", "SwapReport", "fuse_", "swap_", "swapped"]
