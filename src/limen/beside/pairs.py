@@ -51,28 +51,45 @@ FUNCTIONS: dict[Any, nn.Module] = {
     F.mish: nn.Mish(),
 }
 """Functions of torch's that our activations compute, as modules."""
-_LIBRARIES = ("transformers.activations",)
-"""Where classes hold the function that they compute as ``act``."""
+TRANSFORMERS: dict[str, nn.Module] = {
+    "SiLUActivation": nn.SiLU(),
+    "GELUActivation": nn.GELU(),
+    "GELUTanh": nn.GELU("tanh"),
+    "NewGELUActivation": nn.GELU("tanh"),
+    "MishActivation": nn.Mish(),
+}
+"""Classes of Transformers that our activations compute, by name, as modules of torch's."""
 
 
 _FUSED_NORMS = (*BATCH, nn.GroupNorm)
 
 
-def computing(activation: Any) -> nn.Module | None:
-    """The module whose formula a call of a module or function computes, if it is one that kernels may take over."""
+OVERWRITES = "limen_overwrites"
+"""Marks the class of an activation that surgery made to overwrite its input."""
+
+
+def computing(activation: Any, fresh: bool = False) -> nn.Module | None:
+    """The module whose formula a call of a module or function computes, if it is one that kernels may take over.
+
+    Where its input is ``fresh``, and held by nothing else, it does not matter whether it is overwritten.
+    """
     if not isinstance(activation, nn.Module):
         return FUNCTIONS.get(activation) if callable(activation) else None
     if not _unwatched(activation):
         return None
-    if type(activation).__module__ in _LIBRARIES:
-        held = vars(activation).get("act")
-        return FUNCTIONS.get(held) if callable(held) else None
+    if type(activation).__module__ == "transformers.activations":
+        return TRANSFORMERS.get(type(activation).__name__)
+    kind: Any = type(activation)
+    if fresh and getattr(kind, OVERWRITES, False):
+        inner: nn.Module = object.__new__(kind.limen_base)
+        vars(inner).update(vars(activation))
+        return inner
     return activation
 
 
-def called(activation: Any) -> Called | None:
+def called(activation: Any, fresh: bool = False) -> Called | None:
     """What a call of a module or function computes now, for a kernel that does more at once; None where it must run."""
-    module = computing(activation)
+    module = computing(activation, fresh)
     return None if module is None else one_pass_of(module)
 
 
@@ -88,8 +105,8 @@ def _may_join(x: Any) -> bool:
 
 
 def _passes(module: Any) -> bool:
-    """Whether a module hands on what it is given."""
-    return type(module) is nn.Identity and _unwatched(module)
+    """Whether a module, if there is one, hands on what it is given."""
+    return module is None or (type(module) is nn.Identity and _unwatched(module))
 
 
 def is_plain_norm(norm: Any) -> bool:
@@ -115,15 +132,28 @@ def norm_act(norm: Any, activation: Any, x: Any, *between: Any) -> Any:
         x: the norm's input.
         *between: what stands between them, if anything; they are one step only where that hands its input on.
     """
-    if _may_join(x) and is_plain_norm(norm) and all(map(_passes, between)):
-        module = computing(activation)
-        found = None if module is None else one_pass_of(module)
-        if found is not None and not found[0].noise:
-            return _Together(norm, module).forward(x)
-        y = None if found is None else _summed(norm, found, x, ())
+    y = _norm_and_act(norm, activation, x) if _may_join(x) and all(map(_passes, between)) else None
+    return activation(_through(norm(x), between)) if y is None else y
+
+
+def _norm_and_act(norm: Any, activation: Any, x: Tensor) -> Any:
+    """Both in fewer passes; None where the norm or the activation must be called."""
+    module = computing(activation, fresh=True) if is_plain_norm(norm) else None
+    found = None if module is None else one_pass_of(module)
+    if found is None:
+        return None
+    return _summed(norm, found, x, ()) if found[0].noise else _Together(norm, module).forward(x)
+
+
+def batch_norm_act(module: Any, x: Any) -> Any:
+    """What timm's BatchNormAct2d computes, which is a norm and holds its activation."""
+    if _may_join(x) and _passes(module.drop):
+        norm = object.__new__(nn.BatchNorm2d)
+        vars(norm).update(vars(module))
+        y = _norm_and_act(norm, module.act, x)
         if y is not None:
             return y
-    return activation(_through(norm(x), between))
+    return type(module).limen_base.forward(module, x)
 
 
 def run_in_sequence(sequence: Any, input: Any) -> Any:
@@ -156,7 +186,7 @@ def norm_add_act(norm: Any, activation: Any, x: Any, other: Any, in_place: bool,
         *between: what stands between norm and sum, as in :func:`norm_act`.
     """
     if _may_join(x) and is_plain_norm(norm) and all(map(_passes, between)):
-        found = called(activation)
+        found = called(activation, fresh=True)
         y = None if found is None else _summed(norm, found, x, (other,))
         if y is not None:
             return y
@@ -198,7 +228,7 @@ def _left_to_inductor(activation: Any) -> bool:
 
 def _through(y: Any, between: tuple[Any, ...]) -> Any:
     for module in between:
-        y = module(y)
+        y = y if module is None else module(y)
     return y
 
 

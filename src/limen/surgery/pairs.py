@@ -17,7 +17,8 @@ from limen.beside.pairs import FUNCTIONS
 from limen.surgery.callees import described_as, is_activation
 from limen.surgery.calls import Body, Call
 from limen.surgery.flow import Flow, last_assigned
-from limen.surgery.known import GATES, UNKNOWN
+from limen.surgery.known import ACTIVATIONS, GATES, UNKNOWN
+from limen.surgery.recognise import recognise_module
 from limen.surgery.weaving import Fusion, paths_of
 from limen.surgery.why_apart import no_activation, no_norm
 
@@ -57,6 +58,8 @@ class _Source:
     passed: list[tuple[ast.expr, ast.expr]] = field(default_factory=list)
     apart: bool = False
     """Whether other statements lie between the call and its reader."""
+    dropped: list[ast.stmt] = field(default_factory=list)
+    """Statements that would run a part if there were one."""
 
 
 class Finder:
@@ -93,7 +96,10 @@ class Finder:
         held = self.callee(call)
         if isinstance(held, GATES) or isinstance(call.original, GATES):
             return False
-        return is_activation(held) if isinstance(held, nn.Module) else bool(described_as(held))
+        if not isinstance(held, nn.Module):
+            return bool(described_as(held))
+        known = recognise_module(held) if is_activation(held) and not isinstance(held, ACTIVATIONS) else None
+        return is_activation(held) and not (known is not None and isinstance(known.like, GATES))
 
     def callee(self, call: Call) -> Any:
         """The module or function that a call runs."""
@@ -133,7 +139,8 @@ class Finder:
         given = [source.node.func, call.node.func, source.stays, *source.between]
         places = [self.paths[id(part)] for part in given]
         places[1] = self._activation_given(call)
-        fusion = Fusion(self.paths[id(call.node)], "limen_norm_act", tuple(places), self._passed(source))
+        lost = tuple(self.paths[id(statement)] for statement in source.dropped)
+        fusion = Fusion(self.paths[id(call.node)], "limen_norm_act", tuple(places), self._passed(source), lost)
         return Found(found.kind, found.node, found.activation, found.other, "", fusion, norm)
 
     def _passed(self, source: _Source) -> tuple[tuple[str, str], ...]:
@@ -183,7 +190,7 @@ class Finder:
         places[1] = self._activation_given(call)
         places += [f"={in_place}", *(self.paths[id(part)] for part in source.between)]
         method = "limen_norm_add_act" if norm_first else "limen_other_norm_add_act"
-        lost = tuple(self.paths[id(statement)] for statement in dropped)
+        lost = tuple(self.paths[id(statement)] for statement in (*dropped, *source.dropped))
         fusion = Fusion(self.paths[id(call.node)], method, tuple(places), self._passed(source), lost)
         return Found("norm and sum", call.node, text, name, "", fusion, norm)
 
@@ -284,14 +291,16 @@ class Finder:
         between: list[ast.expr] = []
         passed: list[tuple[ast.expr, ast.expr]] = []
         stays: ast.expr | None = None
+        dropped: list[ast.stmt] = []
         apart, value = False, expression
         while value is not None:
             start, value = value, self._handed(value, between)
             inner = _only_argument(value)
             if inner is not None and isinstance(value, ast.Call):
                 passed += [] if stays is None else [(start, inner)]
-                return _Source(value, inner if stays is None else stays, between[::-1], passed, apart)
-            named = self._named(value, reader if stays is None else value) if isinstance(value, ast.Name) else None
+                return _Source(value, inner if stays is None else stays, between[::-1], passed, apart, dropped)
+            at = reader if stays is None else value
+            named = self._named(value, at, between, dropped) if isinstance(value, ast.Name) else None
             if named is None:
                 return None
             passed += [(start, value)] if stays is not None and start is not value else []
@@ -312,8 +321,17 @@ class Finder:
             call.func, self.body.scope.self_name
         )  # fmt: skip
 
-    def _named(self, name: ast.Name, reader: ast.AST) -> tuple[ast.expr, bool] | None:
-        """The call that a name was bound to just before, if it is read here alone; whether statements lie between."""
+    def _named(
+        self,
+        name: ast.Name,
+        reader: ast.AST,
+        between: list[ast.expr] | None = None,
+        dropped: list[ast.stmt] | None = None,
+    ) -> tuple[ast.expr, bool] | None:
+        """The call that a name was bound to just before, if it is read here alone; whether statements lie between.
+
+        Parts that the object may have and lacks, ``if self.drop is not None: x = self.drop(x)``, go ``between``.
+        """
         block, index = self._place_of(reader)
         if index < 0 or not self._reads_once(name, block[index]) or self._is_read_later(name, block[index]):
             return None
@@ -321,9 +339,27 @@ class Finder:
             statement = block[place]
             if isinstance(statement, ast.Assign) and _targets(statement) == [name.id]:
                 return (statement.value, place < index - 1) if isinstance(statement.value, ast.Call) else None
+            part = self._missing_part(statement, name.id)
+            if part is not None and between is not None and dropped is not None:
+                between.append(part)
+                dropped.append(statement)
+                continue
             if _mentions(statement, name.id) or not self._is_harmless(statement):
                 return None
         return None
+
+    def _missing_part(self, statement: ast.stmt, name: str) -> ast.expr | None:
+        """The part of the object that a statement would hand a name through, if there were one."""
+        if not isinstance(statement, ast.If) or len(statement.body) != 1 or statement.orelse:
+            return None
+        (inner,), test = statement.body, statement.test
+        if not isinstance(inner, ast.Assign) or _targets(inner) != [name] or not isinstance(inner.value, ast.Call):
+            return None
+        part, given = inner.value.func, _only_argument(inner.value)
+        asked = test.left if isinstance(test, ast.Compare) and ast.unparse(test).endswith(" is not None") else test
+        same = ast.dump(asked) == ast.dump(part) and _is_of_self(part, self.body.scope.self_name)
+        lacking = self.body.scope.resolve(part) is None
+        return part if same and lacking and given is not None and _is_name(given, name) else None
 
     def _place_of(self, node: ast.AST) -> tuple[list[ast.stmt], int]:
         """The block and the place in it of the simple statement that a node lies in, unless only some runs reach it."""

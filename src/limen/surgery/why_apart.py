@@ -9,7 +9,7 @@ from torch import nn
 
 from limen.beside.making import one_pass_of
 from limen.beside.norm import BATCH
-from limen.beside.pairs import computing, is_plain_norm
+from limen.beside.pairs import OVERWRITES, computing, is_plain_norm
 from limen.kernels import dispatch
 from limen.surgery.hooks import watched_by
 
@@ -19,7 +19,9 @@ def no_activation(activation: Any, after_norm: bool) -> str:
     if isinstance(activation, nn.Module) and (hooks := watched_by(activation)):
         return hooks
     name = type(activation).__name__ if isinstance(activation, nn.Module) else getattr(activation, "__name__", "it")
-    module = computing(activation)
+    module = computing(activation, fresh=after_norm)
+    if not after_norm and getattr(type(activation), OVERWRITES, False):
+        return f"{name} overwrites its input, which others may hold"
     found = None if module is None else one_pass_of(module)
     if found is None:
         return f"limen has no formula of {name}"
