@@ -83,6 +83,15 @@ class FuseReport:
             owner, before, _ = self.changed.pop()
             owner.__class__ = before
 
+    def redo(self, changed: list[tuple[nn.Module, type, type]]) -> None:
+        """Take an undoing back, given what had been changed.
+
+        >>> FuseReport().redo([])
+        """
+        self.changed = changed
+        for owner, _, now in changed:
+            owner.__class__ = now
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON.
 

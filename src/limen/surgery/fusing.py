@@ -63,7 +63,11 @@ def fuse_(model: nn.Module, *, example_inputs: Any = None) -> FuseReport:
     """
     if not isinstance(model, nn.Module):
         raise LimenError(f"fuse_ takes a model, an nn.Module, and {type(model).__name__} was given.")
-    given = batches(model, example_inputs, outputs_of_one)
+    return fuse_given(model, batches(model, example_inputs, outputs_of_one))
+
+
+def fuse_given(model: nn.Module, given: list[Arguments]) -> FuseReport:
+    """:func:`fuse_` with example inputs that have been read."""
     operation = _Operation(model, given)
     operation.find()
     return operation.fuse()

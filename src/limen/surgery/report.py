@@ -106,11 +106,16 @@ class SwapReport:
         >>> model[1]
         ReLU()
         """
-        if self.steps_back and self.fused is not None:
+        fused = self.fused.changed.copy() if self.steps_back and self.fused is not None else []
+        if self.fused is not None and fused:
             self.fused.undo()
-        if self.steps_back:
-            for installed in self.installed:
+        try:
+            for installed in self.installed if self.steps_back else ():
                 installed.check()
+        except LimenError:
+            if self.fused is not None:
+                self.fused.redo(fused)
+            raise
         while self.steps_back:
             self.steps_back.pop()()
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from limen.errors import LimenError, SpecError
 from limen.surgery.causal import Causality
 from limen.surgery.examples import batches, equal, first_run
-from limen.surgery.fusing import fuse_, fused_parts
+from limen.surgery.fusing import fuse_given, fused_parts
 from limen.surgery.hooks import carry_hooks
 from limen.surgery.inplace import must_write_back, writing_back
 from limen.surgery.installing import Undo, calls_that_stay, install
@@ -119,9 +119,9 @@ def swap_(
         raise SpecError(f"share={share!r} is not possible: give 'site' or 'instance'.")
     parts = fused_parts(model)
     if parts:
+        some = ", ".join(path or "the model" for path in parts[:3])
         raise LimenError(
-            f"parts of this model are fused ({', '.join(path or 'the model' for path in parts[:3])}); undo() what fuse_ "
-            "did, swap, and fuse again, or swap with fuse=True."
+            f"parts of this model are fused ({some}); call undo() of what fuse_ gave, and swap with fuse=True."
         )
     make = maker(to)
     given = batches(model, example_inputs, outputs_of_one)
@@ -135,7 +135,7 @@ def swap_(
     try:
         operation.install(warm_start)
         report = operation.finish(reestimate_batch_norm)
-        report.fused = fuse_(model, example_inputs=example_inputs if given else None) if fuse else None
+        report.fused = fuse_given(model, given) if fuse else None
         return report
     except BaseException:  # an interrupt too: nobody holds the report yet by which to undo
         while operation.undo:
