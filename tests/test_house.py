@@ -43,6 +43,7 @@ FLOORS = (
     ("kernels.several",),
     ("kernels.c", "kernels.triton"),
     ("kernels.normed",),
+    ("kernels.summed",),
     ("kernels.operators",),
     ("kernels.dispatch",),
     ("activations",),

@@ -8,8 +8,10 @@ must overwrite their input. ``making`` makes the new ones, ``installing`` puts t
 ``norms`` does the same for norms, which are told by what they compute.
 """
 
+from limen.surgery.fuse_report import FuseReport, Left, Pair
+from limen.surgery.fusing import fuse_
 from limen.surgery.norms import swap_norms_
 from limen.surgery.report import Site, SwapReport
 from limen.surgery.swapping import swap_, swapped
 
-__all__ = ["Site", "SwapReport", "swap_", "swap_norms_", "swapped"]
+__all__ = ["FuseReport", "Left", "Pair", "Site", "SwapReport", "fuse_", "swap_", "swap_norms_", "swapped"]

@@ -75,3 +75,11 @@ def carry_hooks(new: nn.Module, old: nn.Module) -> None:
 def _bound_to(module: nn.Module, hook: Any) -> Any:
     """Before loading, torch gives a hook the module it was registered on, which it holds by a weak reference."""
     return type(hook)(hook.hook, module) if getattr(hook, "with_module", False) else hook
+
+
+def watched_by(module: nn.Module) -> str:
+    """Who sees what goes in and out of a module, in words: a hook, or a ``forward`` put on the object."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    if any(hooks):
+        return f"a hook watches {type(module).__name__}"
+    return f"{type(module).__name__} has a forward of the object's own" if "forward" in vars(module) else ""

@@ -11,9 +11,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from limen.beside.pairs import OVERWRITES
 from limen.surgery.derive import derive
 from limen.surgery.flow import Flow, is_hooked
-from limen.surgery.sites import OVERWRITES, Spot
+from limen.surgery.sites import Spot
 
 
 def must_write_back(spot: Spot, flow: Flow) -> bool:

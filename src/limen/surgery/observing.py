@@ -113,16 +113,29 @@ def modules_that_run(model: nn.Module, given: list[Any]) -> set[int]:
 
 def train_once(model: nn.Module, given: list[Any]) -> None:
     """A run as in training, as far as it comes, of which no trace is left in modes, buffers and random state."""
+    try:
+        with as_in_training(model):
+            for batch in given:
+                _call(model, batch)
+    except Exception:  # a model may ask for more when it trains, as for targets; what ran before that has run
+        return
+
+
+def results_of(model: nn.Module, arguments: Arguments) -> list[Tensor]:
+    """All floating-point tensors of the model's results, with what was recorded of them."""
+    return list(_tensors(_call(model, arguments), recorded=True))
+
+
+@contextmanager
+def as_in_training(model: nn.Module) -> Iterator[None]:
+    """Training, of which no trace is left in modes, buffers and random states."""
     buffers = [(module, name, b, b.clone()) for module in model.modules() for name, b in module._buffers.items()
                if b is not None]  # fmt: skip
     try:
         with _quiet(model), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model.train()
-            for batch in given:
-                _call(model, batch)
-    except Exception:  # a model may ask for more when it trains, as for targets; what ran before that has run
-        return
+            yield
     finally:
         with torch.no_grad():
             for module, name, buffer, value in buffers:
@@ -269,10 +282,10 @@ def _call(model: nn.Module, batch: Arguments) -> Any:
     return call(getattr(model, "_orig_mod", model), batch)
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _tensors(value: Any, recorded: bool = False) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         if value.is_floating_point() or value.is_complex():
-            yield value.detach()
+            yield value if recorded else value.detach()
         return
     if isinstance(value, Mapping):
         value = value.values()
@@ -281,7 +294,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif not isinstance(value, (list, tuple)):
         return
     for item in value:
-        yield from _tensors(item)
+        yield from _tensors(item, recorded)
 
 
 def _dense(tensor: Tensor) -> Tensor:

@@ -12,6 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from limen.surgery.observing import as_in_training, results_of
+from limen.warmstart import Arguments
+
 TRIES = 3
 """How often the model is run again, as it was, before a difference is laid to its swap."""
 
@@ -29,6 +32,26 @@ def same_layout(x: Tensor) -> Tensor:
     extent = 1 + sum((length - 1) * step for length, step in zip(x.shape, x.stride(), strict=True))
     memory = torch.empty(start + extent, dtype=x.dtype, device=x.device)
     return memory.as_strided(x.shape, x.stride(), start).copy_(x)
+
+
+def differentiated(model: nn.Module, given: list[Arguments]) -> list[Tensor] | None:
+    """The model's outputs as in training, and the gradients of a sum of them; nothing where it cannot be run so.
+
+    No trace is left in modes, buffers, gradients and random states.
+    """
+    with as_in_training(model), torch.enable_grad():
+        try:
+            results = [tensor for batch in given for tensor in results_of(model, batch)]
+        except Exception:  # a model may ask for more when it trains, as for targets
+            return None
+        learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        kept = [tensor for tensor in results if tensor.requires_grad]
+        if not learned or not kept:
+            return [tensor.detach() for tensor in results]
+        generator = torch.Generator().manual_seed(0)
+        directions = [torch.randn(tensor.shape, generator=generator).to(tensor) for tensor in kept]
+        found = torch.autograd.grad(kept, learned, directions, allow_unused=True)
+        return [*(tensor.detach() for tensor in results), *(gradient for gradient in found if gradient is not None)]
 
 
 class Standing(nn.Module):

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from limen.errors import LimenError
+from limen.surgery.fuse_report import FuseReport
 from limen.surgery.state import StateMap
 
 
@@ -80,6 +81,8 @@ class SwapReport:
     """With example inputs: root mean square of the change of the model's outputs, relative to theirs."""
     notes: list[str] = field(default_factory=list)
     """What else the new activations change or need, a sentence each, such as that the model stops being causal."""
+    fused: FuseReport | None = None
+    """With ``fuse=True``: what is computed at once."""
     renormalised: int = 0
     """How many BatchNorm layers had their statistics estimated anew."""
     steps_back: list[Callable[[], None]] = field(default_factory=list, repr=False)
@@ -103,9 +106,16 @@ class SwapReport:
         >>> model[1]
         ReLU()
         """
-        if self.steps_back:
-            for installed in self.installed:
+        fused = self.fused.changed.copy() if self.steps_back and self.fused is not None else []
+        if self.fused is not None and fused:
+            self.fused.undo()
+        try:
+            for installed in self.installed if self.steps_back else ():
                 installed.check()
+        except LimenError:
+            if self.fused is not None:
+                self.fused.redo(fused)
+            raise
         while self.steps_back:
             self.steps_back.pop()()
 
@@ -146,6 +156,7 @@ class SwapReport:
             "unreached": self.unreached,
             "drift": self.drift,
             "notes": self.notes,
+            **({} if self.fused is None else {"fused": self.fused.as_dict()}),
         }
 
     def __str__(self) -> str:
@@ -158,6 +169,8 @@ class SwapReport:
                 "  new parameters are in no optimizer made before; add_param_group({'params': report.parameters()})"
             )
         lines += [f"  note: {note}" for note in self.notes]
+        if self.fused is not None:
+            lines += [f"  {line}" for line in str(self.fused).splitlines()]
         if self.drift is not None:
             lines.append(f"  the model's output changed by {self.drift:.2%}")
         return "\n".join(lines)

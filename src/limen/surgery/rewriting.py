@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -18,7 +18,8 @@ from limen.errors import LimenError
 from limen.surgery.binding import part_at
 from limen.surgery.calls import Body, Call
 from limen.surgery.scope import Method, function_of
-from limen.surgery.source import read, redecorated, remake, undecorated
+from limen.surgery.source import Source, read, redecorated, remake, undecorated
+from limen.surgery.weaving import Fusion, weave
 
 Position = tuple[int, int, int, int, str]
 
@@ -44,6 +45,8 @@ class Rewrite:
     origin: Method | FunctionType
     digest: str
     edits: tuple[Edit, ...]
+    fusions: tuple[Fusion, ...] = ()
+    """What becomes one call, after the edits."""
 
 
 def position(body: Body, node: ast.AST) -> Position:
@@ -65,13 +68,15 @@ def redirection(body: Body, call: Call, target: str) -> Edit:
     return Edit(position(body, called), "redirect", "", target)
 
 
-def plan(bodies: list[Body], edits: Mapping[int, list[Edit]], before: tuple[Rewrite, ...] = ()) -> tuple[Rewrite, ...]:
+def plan(
+    bodies: list[Body], edits: Mapping[int, Sequence[Edit | Fusion]], before: tuple[Rewrite, ...] = ()
+) -> tuple[Rewrite, ...]:
     """All rewrites that the edits, given by ``id`` of their body, need; callers of a moved function follow it."""
     made = {rewrite.origin: rewrite for rewrite in before}
     collected = {body.origin: list(edits.get(id(body), ())) for body in bodies}
     for origin, old in made.items():
         collected.setdefault(origin, [])
-        collected[origin] = [*old.edits, *(e for e in collected[origin] if e not in old.edits)]
+        collected[origin] = [*old.edits, *old.fusions, *(e for e in collected[origin] if e not in old.edits)]
     changed = {origin for origin, own in collected.items() if own}
     growing = True
     while growing:
@@ -87,10 +92,14 @@ def plan(bodies: list[Body], edits: Mapping[int, list[Edit]], before: tuple[Rewr
                         collected[body.origin].append(redirect)
     by_origin = {body.origin: body for body in bodies}
     return tuple(
-        Rewrite(_own_name(origin, bodies), origin, by_origin[origin].source.digest, tuple(collected[origin]))
+        Rewrite(_own_name(origin, bodies), origin, by_origin[origin].source.digest, *_parted(collected[origin]))
         for origin in collected
         if origin in changed and origin in by_origin and collected[origin]
     )
+
+
+def _parted(edits: Sequence[Edit | Fusion]) -> tuple[tuple[Edit, ...], tuple[Fusion, ...]]:
+    return tuple(e for e in edits if isinstance(e, Edit)), tuple(e for e in edits if isinstance(e, Fusion))
 
 
 def _moves(lead: Method | FunctionType, node: ast.expr) -> bool:
@@ -140,17 +149,27 @@ def _function(rewrite: Rewrite) -> FunctionType:
             f"the source of {function.__qualname__} has changed since its activations were swapped; "
             "build the model anew, swap, and load the state dict."
         )
-    node = copy.deepcopy(source.node)
+    node = tree_of(rewrite, source)
     of_class = isinstance(origin, Method) and origin.of_class
     self_name = _self_name(node) if isinstance(origin, Method) and not of_class else "limen_self"
+    weave(node, rewrite.fusions, self_name)
     if not isinstance(origin, Method):
         node.args.args.insert(0, ast.arg("limen_self")) if not node.args.posonlyargs else node.args.posonlyargs.insert(
             0, ast.arg("limen_self"))  # fmt: skip
-    rewriter = _Rewriter({e.position: e for e in rewrite.edits}, self_name, source.function.__code__.co_firstlineno)
-    node.body = [rewriter.visit(statement) for statement in node.body]
     if of_class:
         _take_instance(node)
     return redecorated(function, remake(source, node))
+
+
+def tree_of(rewrite: Rewrite, source: Source) -> ast.FunctionDef:
+    """The function's tree with its activations rewritten, and nothing else."""
+    node = copy.deepcopy(source.node)
+    origin = rewrite.origin
+    of_class = isinstance(origin, Method) and origin.of_class
+    self_name = _self_name(node) if isinstance(origin, Method) and not of_class else "limen_self"
+    rewriter = _Rewriter({e.position: e for e in rewrite.edits}, self_name, source.function.__code__.co_firstlineno)
+    node.body = [rewriter.visit(statement) for statement in node.body]
+    return node
 
 
 def _take_instance(node: ast.FunctionDef) -> None:

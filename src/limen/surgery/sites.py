@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from limen.beside.pairs import OVERWRITES
 from limen.surgery.branches import Order
 from limen.surgery.callees import FormulaModule, as_module, is_activation
 from limen.surgery.calls import Body, Call
@@ -21,9 +22,6 @@ from limen.surgery.rewriting import HIDING, position
 from limen.surgery.twins import places_of, places_that_run
 
 Place = Literal["child", "attribute", "item", "call", "root"]
-
-OVERWRITES = "limen_overwrites"
-"""Marks the class of an activation that surgery made to overwrite its input."""
 
 PLUMBING = frozenset(vars(nn.Module()))
 """Attributes that every module has."""

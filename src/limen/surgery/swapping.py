@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from limen.errors import LimenError, SpecError
 from limen.surgery.causal import Causality
 from limen.surgery.examples import batches, equal, first_run
+from limen.surgery.fusing import fuse_given, fused_parts
 from limen.surgery.hooks import carry_hooks
 from limen.surgery.inplace import must_write_back, writing_back
 from limen.surgery.installing import Undo, calls_that_stay, install
@@ -53,6 +54,7 @@ def swap_(
     example_inputs: Any = None,
     num_parameters: int | Literal["channel"] | None = None,
     reestimate_batch_norm: bool = False,
+    fuse: bool = False,
 ) -> SwapReport:
     """Replace the activations of ``model`` in place, each site by an object of its own.
 
@@ -88,6 +90,8 @@ def swap_(
         num_parameters: how many parameters each new activation has; ``"channel"``: one for each channel of what feeds
             the site, found from the layers before it or seen on the example inputs.
         reestimate_batch_norm: afterwards estimate BatchNorm statistics anew on the example inputs.
+        fuse: afterwards compute the new activations with what stands beside them, as :func:`fuse_` does; ``fused`` in
+            the report says which.
 
     Returns:
         What was replaced, what was kept and why, and the way back: ``undo()``.
@@ -96,7 +100,7 @@ def swap_(
         SpecError: for an unknown activation, or one that changes the shape of its input; for ``where``, ``keep`` or
             ``share`` that name nothing; for ``reestimate_batch_norm`` without example inputs.
         LimenError: if ``model`` is no ``nn.Module``, the example inputs do not fit it or can be read in two ways, or
-            the channels of a site cannot be told.
+            the channels of a site cannot be told; if parts of the model are fused.
         SampleError: with ``warm_start``, if what a site receives does not determine a function.
 
     After any error the model is as it was before.
@@ -113,6 +117,12 @@ def swap_(
         raise LimenError(f"swap_ takes a model, an nn.Module, and {type(model).__name__} was given.")
     if share not in ("site", "instance"):
         raise SpecError(f"share={share!r} is not possible: give 'site' or 'instance'.")
+    parts = fused_parts(model)
+    if parts:
+        some = ", ".join(path or "the model" for path in parts[:3])
+        raise LimenError(
+            f"parts of this model are fused ({some}); call undo() of what fuse_ gave, and swap with fuse=True."
+        )
     make = maker(to)
     given = batches(model, example_inputs, outputs_of_one)
     if reestimate_batch_norm and not given:
@@ -124,7 +134,9 @@ def swap_(
     operation.make(make, num_parameters, tied=share == "instance", free=leaves_context_open(to))
     try:
         operation.install(warm_start)
-        return operation.finish(reestimate_batch_norm)
+        report = operation.finish(reestimate_batch_norm)
+        report.fused = fuse_given(model, given) if fuse else None
+        return report
     except BaseException:  # an interrupt too: nobody holds the report yet by which to undo
         while operation.undo:
             operation.undo.pop()()

@@ -1,0 +1,307 @@
+"""What stands side by side in a model and is computed at once, each part a module of the model's own.
+
+Fused models call these. Every call asks anew whether both may be one step, and else calls one after the other: so a
+hook that comes later sees what it would have seen, and programs and traces have plain operators.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.compiler import is_compiling
+from torch.nn import functional as F
+from torch.nn.modules import module as torchs
+
+from limen.activations.base import Activation
+from limen.beside.glu import evaluate
+from limen.beside.making import Called, one_pass_of
+from limen.beside.norm import (
+    BATCH,
+    CACHED,
+    CONTEXT,
+    EPS,
+    LEAST_ROW,
+    NormAct,
+    SampledFormula,
+    _affine,
+    _is_ready,
+    _suits,
+    _track,
+)
+from limen.formula import Context
+from limen.kernels import dispatch, plain, summed
+from limen.kernels.bound import BoundFormula, shared
+from limen.kernels.errors import NoKernelError
+from limen.kernels.layout import Plan
+from limen.kernels.normed import SCALE, SHIFT
+from limen.kernels.precision import at_least_float32
+from limen.kernels.several import APART
+from limen.kernels.summed import OTHER, Summed
+from limen.kernels.weights import spread
+
+FUNCTIONS: dict[Any, nn.Module] = {
+    F.relu: nn.ReLU(),
+    torch.relu: nn.ReLU(),
+    F.silu: nn.SiLU(),
+    F.gelu: nn.GELU(),
+    F.mish: nn.Mish(),
+}
+"""Functions of torch's that our activations compute, as modules."""
+TRANSFORMERS: dict[str, nn.Module] = {
+    "SiLUActivation": nn.SiLU(),
+    "GELUActivation": nn.GELU(),
+    "GELUTanh": nn.GELU("tanh"),
+    "NewGELUActivation": nn.GELU("tanh"),
+    "MishActivation": nn.Mish(),
+}
+"""Classes of Transformers that our activations compute, by name, as modules of torch's."""
+
+
+_FUSED_NORMS = (*BATCH, nn.GroupNorm)
+
+
+OVERWRITES = "limen_overwrites"
+"""Marks the class of an activation that surgery made to overwrite its input."""
+
+
+def computing(activation: Any, fresh: bool = False) -> nn.Module | None:
+    """The module whose formula a call of a module or function computes, if it is one that kernels may take over.
+
+    Where its input is ``fresh``, and held by nothing else, it does not matter whether it is overwritten.
+    """
+    if not isinstance(activation, nn.Module):
+        return FUNCTIONS.get(activation) if callable(activation) else None
+    if not _unwatched(activation):
+        return None
+    if type(activation).__module__ == "transformers.activations":
+        return TRANSFORMERS.get(type(activation).__name__)
+    kind: Any = type(activation)
+    if fresh and getattr(kind, OVERWRITES, False):
+        inner: nn.Module = object.__new__(kind.limen_base)
+        vars(inner).update(vars(activation))
+        return inner
+    return activation
+
+
+def called(activation: Any, fresh: bool = False) -> Called | None:
+    """What a call of a module or function computes now, for a kernel that does more at once; None where it must run."""
+    module = computing(activation, fresh)
+    return None if module is None else one_pass_of(module)
+
+
+def _unwatched(module: nn.Module) -> bool:
+    """Whether no one put a hook or a ``forward`` of his own on the object."""
+    hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    return not hooks and "forward" not in vars(module)
+
+
+def _may_join(x: Any) -> bool:
+    """Whether modules may be one step here: not where a program is made, nor where anyone watches all modules."""
+    return isinstance(x, Tensor) and not is_compiling() and not torchs._has_any_global_hook()  # type: ignore[no-untyped-call]
+
+
+def _passes(module: Any) -> bool:
+    """Whether a module, if there is one, hands on what it is given."""
+    return module is None or (type(module) is nn.Identity and _unwatched(module))
+
+
+def is_plain_norm(norm: Any) -> bool:
+    """Whether torch's own class computes it, and tracks what it is told to."""
+    if type(norm) not in _FUSED_NORMS or not _unwatched(norm):
+        return False
+    return type(norm) is nn.GroupNorm or norm.track_running_stats or norm.running_mean is None
+
+
+class _Together(NormAct):
+    """A norm and an activation for one call, of which this is no owner."""
+
+    def __init__(self, norm: Any, activation: Any) -> None:
+        vars(self).update(norm=norm, activation=activation)
+
+
+def norm_act(norm: Any, activation: Any, x: Any, *between: Any) -> Any:
+    """activation(norm(x)), in fewer passes where both may be one step.
+
+    Args:
+        norm: a norm of any kind.
+        activation: a module or a function.
+        x: the norm's input.
+        *between: what stands between them, if anything; they are one step only where that hands its input on.
+    """
+    y = _norm_and_act(norm, activation, x) if _may_join(x) and all(map(_passes, between)) else None
+    return activation(_through(norm(x), between)) if y is None else y
+
+
+def _norm_and_act(norm: Any, activation: Any, x: Tensor) -> Any:
+    """Both in fewer passes; None where the norm or the activation must be called."""
+    module = computing(activation, fresh=True) if is_plain_norm(norm) else None
+    found = None if module is None else one_pass_of(module)
+    if found is None:
+        return None
+    return _summed(norm, found, x, ()) if found[0].noise else _Together(norm, module).forward(x)
+
+
+def batch_norm_act(module: Any, x: Any) -> Any:
+    """What timm's BatchNormAct2d computes, which is a norm and holds its activation."""
+    if _may_join(x) and _passes(module.drop):
+        norm = object.__new__(nn.BatchNorm2d)
+        vars(norm).update(vars(module))
+        y = _norm_and_act(norm, module.act, x)
+        if y is not None:
+            return y
+    return type(module).limen_base.forward(module, x)
+
+
+def run_in_sequence(sequence: Any, input: Any) -> Any:
+    """What ``nn.Sequential`` computes, a norm and the activation behind it in fewer passes."""
+    modules = list(sequence)
+    place = 0
+    while place < len(modules):
+        module = modules[place]
+        behind = place + 1
+        while type(module) in _FUSED_NORMS and behind < len(modules) and type(modules[behind]) is nn.Identity:
+            behind += 1
+        if type(module) in _FUSED_NORMS and behind < len(modules):
+            input = norm_act(module, modules[behind], input, *modules[place + 1 : behind])
+            place = behind + 1
+        else:
+            input = module(input)
+            place += 1
+    return input
+
+
+def norm_add_act(norm: Any, activation: Any, x: Any, other: Any, in_place: bool, *between: Any) -> Any:
+    """activation(norm(x) + other), in fewer passes where all three may be one step.
+
+    Args:
+        norm: a norm of any kind.
+        activation: a module or a function.
+        x: the norm's input.
+        other: what is added.
+        in_place: whether the sum is written into what the norm gave, and has its type.
+        *between: what stands between norm and sum, as in :func:`norm_act`.
+    """
+    if _may_join(x) and is_plain_norm(norm) and all(map(_passes, between)):
+        found = called(activation, fresh=True)
+        y = None if found is None else _summed(norm, found, x, (other,))
+        if y is not None:
+            return y
+    z = _through(norm(x), between)
+    if in_place:
+        z += other
+        return activation(z)
+    return activation(z + other)
+
+
+def other_norm_add_act(norm: Any, activation: Any, other: Any, x: Any, in_place: bool, *between: Any) -> Any:
+    """:func:`norm_add_act`, where what is added comes first."""
+    return norm_add_act(norm, activation, x, other, in_place, *between)
+
+
+def gate(activation: Any, x: Any, up: Any) -> Any:
+    """activation(x)·up, in one pass where both have one shape and type."""
+    if isinstance(up, Tensor) and isinstance(x, Tensor) and x.shape == up.shape and x.dtype is up.dtype:
+        watched = torchs._has_any_global_hook()  # type: ignore[no-untyped-call]
+        found = (
+            None
+            if watched or x.device != up.device or x.is_nested or _left_to_inductor(activation)
+            else called(activation)
+        )
+        if found is not None:
+            return evaluate(found, (x, up), APART)
+    return activation(x) * up
+
+
+def up_gate(activation: Any, up: Any, x: Any) -> Any:
+    """:func:`gate`, where the gate comes second."""
+    return gate(activation, x, up)
+
+
+def _left_to_inductor(activation: Any) -> bool:
+    """Torch's own functions are not opaque to it: it computes them with all that stands around them."""
+    return is_compiling() and not isinstance(activation, Activation)
+
+
+def _through(y: Any, between: tuple[Any, ...]) -> Any:
+    for module in between:
+        y = y if module is None else module(y)
+    return y
+
+
+class SummedFormula(SampledFormula):
+    """f((x − mean)/√(deviation² + ε)·s + b + u)."""
+
+    def __call__(self, x: Any, **arguments: Any) -> Any:
+        """The activation of what is normalised, and added to."""
+        other = arguments.pop(OTHER)
+        inner = SampledFormula(functools.partial(_after_sum, self.activation, other))
+        return inner(x, **arguments)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SummedFormula) and self.activation == other.activation
+
+    def __hash__(self) -> int:
+        return hash((SummedFormula, self.activation))
+
+
+def _after_sum(activation: Callable[..., Any], other: Any, z: Any, **arguments: Any) -> Any:
+    return activation(z + other, **arguments)
+
+
+@functools.lru_cache(maxsize=4096)
+def _with_sum(bound: BoundFormula, eps: float, summed: bool) -> BoundFormula:
+    """The bound formula of an activation after a norm that takes its statistics at once, and a sum."""
+    constants = (*bound.constants, (CONTEXT, Context("sample")), (EPS, eps))
+    names, beside = (SCALE, SHIFT, *bound.parameters), (OTHER,) if summed else ()
+    formula = (SummedFormula if summed else SampledFormula)(bound.function)
+    return shared(BoundFormula(formula, names, constants, bound.noise, bound.plain_only, 0, beside))
+
+
+def _summed(norm: Any, found: Called, x: Tensor, beside: tuple[Any, ...]) -> Tensor | None:
+    """A batch norm, a sum and the activation, one visit to each channel; None where they are several steps."""
+    bound, tensors, dim = found
+    own = spread(bound, tensors)
+    if not _visits_channels(norm, x) or not all(_fits(x, other) for other in beside) or bound.contexts:
+        return None
+    if any(tensor.numel() > 1 for tensor in own) and dim % x.ndim != 1:
+        return None
+    whole = _with_sum(bound, norm.eps, bool(beside))
+    if not all(map(_is_ready, (*own, *norm.parameters(), *norm.buffers()))) or dispatch.why_no_kernel(whole):
+        return None
+    norm._check_input_dim(x)
+    samples, channels = x.shape[:2]
+    plan = Plan("channel", channels, channels, x.numel() // (samples * channels), samples, 1)
+    affine = _affine(norm)
+
+    def plainly(seed: Tensor | None, x: Tensor, *given: Tensor) -> Tensor:
+        weight, bias = given[len(beside) : len(beside) + 2] if affine else (None, None)
+        z = F.batch_norm(at_least_float32(x), None, None, weight, bias, True, 0.0, norm.eps)
+        z = z + given[0] if beside else z
+        return plain.evaluate(bound, z, given[len(beside) + len(affine) :], 1, seed, (), x).to(x.dtype)
+
+    try:
+        y, statistics = summed.record(Summed(whole, plan, plainly, len(affine)), (x, *beside), affine, own)
+    except NoKernelError:
+        return None
+    _track(norm, statistics[:, 0], statistics[:, 1].square(), samples * plan.inner)
+    result: Tensor = y
+    return result
+
+
+def _visits_channels(norm: Any, x: Tensor) -> bool:
+    """Whether a batch norm takes statistics of channels that stay in the cache."""
+    if type(norm) not in BATCH or (norm.weight is None) != (norm.bias is None) or not _suits(x, norm.num_features):
+        return False
+    count = x.numel() // x.shape[1]
+    learning = norm.training or norm.running_mean is None
+    return learning and x.is_contiguous() and LEAST_ROW * len(x) <= count <= CACHED
+
+
+def _fits(x: Tensor, other: Any) -> bool:
+    """Whether what is added is read as the input is."""
+    alike = isinstance(other, Tensor) and other.shape == x.shape and other.dtype is x.dtype and other.is_contiguous()
+    return alike and _is_ready(other)
