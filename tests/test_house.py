@@ -31,6 +31,8 @@ FLOORS = (
         "kernels.bound",
         "kernels.precision",
         "kernels.graph_seeds",
+        "kernels.recomputable",
+        "kernels.remade",
         "kernels.choice",
         "kernels.straight_line",
     ),

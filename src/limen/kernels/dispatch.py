@@ -28,6 +28,7 @@ from limen.kernels.choice import Backend
 from limen.kernels.layout import ORDINARY, is_plain, rejoined
 from limen.kernels.noise import new_seed
 from limen.kernels.precision import HALF_TYPES
+from limen.kernels.remade import Remade, through
 from limen.kernels.several import Several
 from limen.kernels.triton import build as triton_build
 from limen.kernels.triton import run as triton_run
@@ -106,6 +107,9 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
             if bound.weights and short is None and not bound.noise:
                 return c_run.forward(bound, x, parameters, channel_dim, None)[0]  # as later calls will be computed
             return c_run.generally(drawn(bound, x, spread(bound, parameters), channel_dim))[0]
+    if type(x) is Remade:
+        result: Tensor = through(evaluate, bound, x, parameters, channel_dim)
+        return result
     if x.is_nested and bound.contexts:
         return _by_sample(bound, x, parameters, channel_dim)
     if chosen == "c" and x.numel() > 0:
