@@ -58,7 +58,13 @@ def record(machine: Machine, bound: BoundFormula, x: Tensor, parameters: Sequenc
 
 
 def _made_again(
-    machine: Machine, bound: BoundFormula, channel_dim: int, seed: Tensor | None, x: Tensor, parameters: Any, result: Any
+    machine: Machine,
+    bound: BoundFormula,
+    channel_dim: int,
+    seed: Tensor | None,
+    x: Tensor,
+    parameters: Any,
+    result: Any,
 ) -> Tensor:
     """The result, which what takes it need not keep."""
     strides = x.stride() if bound.noise else None

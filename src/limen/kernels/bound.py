@@ -104,11 +104,13 @@ def key_of(bound: BoundFormula) -> str:
 
 INTERPRETED = "interpreted "
 """Before a key: the formula's Triton kernels, in the interpreter, where the tensors are on a CPU."""
+ALWAYS = "recompute "
+"""Before a key: a compiled program computes the result again in its backward pass, whatever needs it there."""
 
 
 def of_key(key: str) -> BoundFormula:
     """The formula that :func:`key_of` named."""
-    return _BY_KEY[key.removeprefix(INTERPRETED)]
+    return _BY_KEY[key.removeprefix(INTERPRETED).removeprefix(ALWAYS)]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-ALWAYS = "recompute "
-"""Before a key: the result is computed again whatever needs it."""
+from limen.kernels.bound import ALWAYS
+
 _VIEWS = frozenset({"view", "_unsafe_view", "reshape", "permute", "transpose", "t", "alias", "detach", "expand",
                     "unsqueeze", "squeeze", "slice", "select", "split", "split_with_sizes"})  # fmt: skip
 _CHEAP = frozenset({"cat", "add", "sub", "div", "maximum", "index", "gather"})

@@ -1,18 +1,18 @@
-"""Results that the next layer does not keep for the backward pass, but that are made again in it from what is kept anyway.
+"""Results that the next layer does not keep for the backward pass: they are made again in it from what is kept anyway.
 
-A result that is to be made again is a tensor of a class of its own, so that an operator of torch's which takes it can be
-seen: whatever that saves of its memory is replaced by how to make it again. It is an ordinary tensor in all else. What
-is no operator known to do with it only what autograd sees ends that, and from then on it is kept like any other.
+A result that is to be made again is a tensor of a class of its own, so that an operator of torch's that takes it can be
+seen: whatever that saves of its memory is replaced by how to make it again. It is an ordinary tensor in all else.
+Whatever is not known to do with it only what autograd sees ends that, and from then on it is kept like any other.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 from torch.nn import functional as F
 
 _USES = """
@@ -67,8 +67,8 @@ class _Versioned(NamedTuple):
 def _plainly_unpacked(saved: _Versioned) -> Tensor:
     if saved.tensor._version != saved.version:
         raise RuntimeError(
-            "one of the variables needed for gradient computation has been modified by an inplace operation: a tensor of "
-            f"shape {tuple(saved.tensor.shape)} beside an activation with memory='recompute' is at version "
+            "one of the variables needed for gradient computation has been modified by an inplace operation: a tensor "
+            f"of shape {tuple(saved.tensor.shape)} beside an activation with memory='recompute' is at version "
             f"{saved.tensor._version}; expected version {saved.version} instead."
         )
     return saved.tensor
@@ -152,16 +152,16 @@ class Remade(Tensor):
     ) -> Any:
         """What torch calls in the place of each of its operators that is given one."""
         kwargs = kwargs or {}
-        if is_compiling() or function in HARMLESS:
+        if function in HARMLESS:
             with torch._C.DisableTorchFunctionSubclass():
                 return function(*args, **kwargs)
         given = list(_found((*args, *kwargs.values())))
         with torch._C.DisableTorchFunctionSubclass():
-            if function not in USES and function not in VIEWS:
-                for tensor in given:
-                    tensor._recipe.ended = True
-                return function(*args, **kwargs)
-            return _watched(function, args, kwargs, given)
+            if function in USES or function in VIEWS:
+                return _watched(function, args, kwargs, given)
+            for tensor in given:
+                tensor._recipe.ended = True
+            return function(*args, **kwargs)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """As an ordinary tensor."""
@@ -190,10 +190,28 @@ def remade(result: Tensor, make: Callable[..., Tensor], tensors: Sequence[Tensor
 
 
 def _as_remade(result: Tensor, recipe: Recipe) -> Tensor:
+    if not _torch_knows and "torch._dynamo" in sys.modules:
+        _tell_dynamo()
     as_it_is: Any = result
     as_it_is.__class__ = Remade  # no alias, which autograd would record
     as_it_is._recipe = recipe
     return result
+
+
+_torch_knows: set[str] = set()
+
+
+def _tell_dynamo() -> None:
+    """Let a compiled program that is given one call torch's operators for it, as it does for all that it cannot follow.
+
+    It would raise when it is first called: what looks into that call knows torch's own classes alone.
+    """
+    import torch._dynamo.config as config
+
+    config.nontraceable_tensor_subclasses.add(Remade)
+    seen: Any = Remade
+    seen.__torch_function__ = classmethod(torch.compiler.disable(seen.__torch_function__.__func__))
+    _torch_knows.add("torch._dynamo")
 
 
 def through(function: Callable[..., Any], *args: Any) -> Any:
