@@ -103,7 +103,7 @@ def _shared(cls: type[Declared]) -> dict[str, str]:
         shared = dict.fromkeys(shared, "taken and without effect: there are no parameters.")
     learned = {"learned": f"``True``, ``False``, or names among {params}; by default as said above."} if params else {}
     axis = "the channel axis of the input, a whole number; 1 by default."
-    memory = "what training keeps, ``'exact'``, ``'recompute'`` or ``'bits'``; ``'exact'`` by default."
+    memory = "what training keeps, ``'exact'`` or ``'recompute'``; ``'exact'`` by default."
     return {**learned, **shared, "channel_dim": axis, "memory": memory}
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from limen.formula.graph import Graph  # SymPy is imported when a kernel is derived, not before
 
 
-Memory = Literal["exact", "recompute", "bits"]
+Memory = Literal["exact", "recompute"]
 """What is kept for the backward pass beside what torch's own would keep."""
 
 

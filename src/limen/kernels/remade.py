@@ -241,7 +241,9 @@ def _watched(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], give
 
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
         result = function(*args, **kwargs)
-    return _views_of(known, result) if function in VIEWS else result
+    found = _views_of(known, result) if function in VIEWS else result
+    known.clear()  # autograd holds on to ``pack``, which would hold on to the results
+    return found
 
 
 def _views_of(known: Mapping[int, Remade], result: Any) -> Any:
