@@ -134,7 +134,7 @@ def resnet20(batch: int = 64, rounds: int = 15) -> list[dict[str, float | str]]:
     for name in ("relu", "swish", "ash", "asau", "apalu", "adact"):
         networks[name] = copy.deepcopy(original)
         limen.swap_(networks[name], name)
-    steps = {name: _training_step(network, images, labels) for name, network in networks.items()}
+    steps = {name: training_step(network, images, labels) for name, network in networks.items()}
     times = interleaved(steps, rounds)
     reference = times["torch.nn.ReLU"]
     return [
@@ -147,7 +147,7 @@ def resnet20(batch: int = 64, rounds: int = 15) -> list[dict[str, float | str]]:
     ]
 
 
-def _training_step(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
+def training_step(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
 
     def step() -> None:

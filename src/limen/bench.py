@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limen.activations.base import MEMORIES
 from limen.activations.registry import create
 from limen.beside import GLU, NormAct
 from limen.errors import SpecError
@@ -122,11 +123,14 @@ def check_size(elements: int, dtype: torch.dtype, rounds: int) -> None:
     require_memory(TENSORS * elements * dtype.itemsize, f"timing {elements:,} elements", "take fewer elements")
 
 
-BESIDE = ("glu", "norm")
+BESIDE = ("glu", "norm", "mlp")
 """What can stand beside an activation."""
 BESIDE_ACTIVATIONS = ("silu", "swish", "asau", "ash", "adact")
 _ROWS, _COLUMNS = 2048, 512
 _MAPS = (64, 64, 32, 32)
+_WIDTH, _HIDDEN = 128, 512
+BUDGET = 2**30
+"""Bytes that a batch may take of what is kept between the passes, where the largest is asked for."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,8 @@ class BesideRow:
     """Bytes kept for the backward pass over those of one input."""
     copies: float
     """How often one input is copied in the same time."""
+    largest_batch: int = 0
+    """Of how many samples all that is kept takes ``BUDGET``."""
 
     def as_dict(self) -> dict[str, Any]:
         """The row for JSON."""
@@ -158,6 +164,8 @@ class _Beside:
     inputs: tuple[Tensor, ...]
     parameters: tuple[Tensor, ...]
     g: Tensor
+    unit: int = 0
+    """Bytes of what tensors that are kept are counted in; those of the gradient where it is 0."""
 
     def time(self) -> tuple[float, float, float]:
         """Seconds of forward, backward and both."""
@@ -169,8 +177,8 @@ class _Beside:
         return middle - start, end - middle, end - start
 
     def kept(self) -> int:
-        """Bytes kept for the backward pass."""
-        return saved_bytes(lambda x: self.function(x, *self.inputs[1:]), self.inputs[0])
+        """Bytes kept for the backward pass, without parameters."""
+        return saved_bytes(lambda x: self.function(x, *self.inputs[1:]), self.inputs[0], self.parameters)
 
 
 def measure_beside(
@@ -180,7 +188,7 @@ def measure_beside(
     rounds: int = 15,
     listener: Listener = lambda *_: None,
 ) -> tuple[list[BesideRow], Bandwidth]:
-    """Time gates (``glu``) or norms (``norm``) with their activations, interleaved, against what torch offers.
+    """Time gates (``glu``), norms (``norm``) or two layers (``mlp``) with activations, interleaved, against torch's.
 
     >>> rows, _ = measure_beside("norm", ["relu"], rounds=1)
     >>> [row.contender for row in rows][:2]
@@ -189,7 +197,7 @@ def measure_beside(
     if kind not in BESIDE:
         raise SpecError(f"nothing called {kind!r} stands beside an activation; there are {', '.join(BESIDE)}.")
     check_size(_ROWS * _COLUMNS, torch.float32, rounds)
-    contenders = _gates(activations) if kind == "glu" else _norms(activations)
+    contenders = {"glu": _gates, "norm": _norms, "mlp": _layers}[kind](activations)
     for done, contender in enumerate(contenders):
         listener(done, len(contenders) + rounds, f"preparing {contender.contender}")
         contender.time()
@@ -219,10 +227,13 @@ def _copying(x: Tensor) -> float:
 def _beside_row(contender: _Beside, mine: Tensor, first: Tensor, copies: Tensor) -> BesideRow:
     forward, backward, both = (1000 * mine).median(0).values.tolist()
     ratio = (mine[:, 2] / first[:, 2]).median().item()
-    saved = contender.kept() / (contender.g.numel() * contender.g.element_size())
+    kept = contender.kept()
+    saved = kept / (contender.unit or contender.g.numel() * contender.g.element_size())
+    largest = BUDGET * len(contender.g) // max(kept, 1)
     moved = (mine[:, 2] / copies).median().item()
     threads = torch.get_num_threads()
-    return BesideRow(contender.what, contender.contender, threads, forward, backward, both, ratio, saved, moved)
+    of = contender.what, contender.contender, threads
+    return BesideRow(*of, forward, backward, both, ratio, saved, moved, largest)
 
 
 def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
@@ -257,23 +268,41 @@ def _norms(activations: Sequence[str]) -> list[_Beside]:
     return found
 
 
+def _layers(activations: Sequence[str]) -> list[_Beside]:
+    """Linear, activation, Linear, with each way of keeping what the backward pass needs."""
+    x, g = torch.randn(_ROWS, _WIDTH, requires_grad=True), torch.randn(_ROWS, _WIDTH)
+    first, last = nn.Linear(_WIDTH, _HIDDEN), nn.Linear(_HIDDEN, _WIDTH)
+    middles: list[tuple[str, nn.Module]] = [("nn.ReLU", nn.ReLU()), ("nn.SiLU", nn.SiLU())]
+    middles += [
+        (spec if memory == "exact" else f"{spec}, memory={memory!r}", create(spec, memory=memory))
+        for spec in activations
+        for memory in MEMORIES
+    ]
+    found = []
+    for name, middle in middles:
+        module: Any = nn.Sequential(first, middle, last)
+        found.append(_Beside("mlp", name, module, (x,), tuple(module.parameters()), g, 4 * _ROWS * _HIDDEN))
+    return found
+
+
 def table_beside(rows: Sequence[BesideRow], bandwidth: Bandwidth) -> str:
     """The rows for people: one line a contender, ratios to the first of its kind.
 
-    >>> row = BesideRow("glu", "GLU(silu)", 1, 1.0, 2.0, 3.0, 0.9, 2.0, 6.0)
-    >>> print(table_beside([row], Bandwidth(10.0)).splitlines()[1])
-    glu                  GLU(silu)                              1.00      2.00      3.00    0.90     2.00     6.0
+    >>> row = BesideRow("glu", "GLU(silu)", 1, 1.0, 2.0, 3.0, 0.9, 2.0, 6.0, 900)
+    >>> print(table_beside([row], Bandwidth(10.0)).splitlines()[1][21:])
+    GLU(silu)                              1.00      2.00      3.00    0.90     2.00     6.0      900
     """
     head = f"{'what':<20} {'contender':<34} {'fwd ms':>8} {'bwd ms':>9} {'both ms':>9}"
-    lines = [f"{head} {'both ×':>7} {'saved ×':>8} {'copies':>7}"]
+    lines = [f"{head} {'both ×':>7} {'saved ×':>8} {'copies':>7} {'batch':>8}"]
     lines += [
         f"{row.what:<20} {row.contender:<34.34} {row.forward_ms:>8.2f} {row.backward_ms:>9.2f} {row.both_ms:>9.2f} "
-        f"{row.both_ratio:>7.2f} {row.saved_ratio:>8.2f} {row.copies:>7.1f}"
+        f"{row.both_ratio:>7.2f} {row.saved_ratio:>8.2f} {row.copies:>7.1f} {row.largest_batch:>8}"
         for row in rows
     ]
     lines.append(
         f"float32, {rows[0].threads} threads; copying moves {bandwidth.gigabytes_per_second:.1f} GB/s. × is relative "
-        "to the first of its kind in the same round, saved × to one input, copies to copying one input."
+        "to the first of its kind in the same round, saved × to one input (mlp: to the hidden layer), copies to "
+        "copying one input; a batch of so many samples keeps 1 GiB."
     )
     return "\n".join(lines)
 
@@ -350,13 +379,16 @@ def _plain(module: Any) -> Callable[[Tensor], Tensor]:
     return function
 
 
-def saved_bytes(function: Callable[[Tensor], Tensor], x: Tensor) -> int:
+def saved_bytes(function: Callable[[Tensor], Tensor], x: Tensor, without: Sequence[Tensor] = ()) -> int:
     """Bytes that autograd keeps for the backward pass of ``function(x)``, each piece of memory counted once.
+
+    Those of the tensors of ``without`` are left out.
 
     >>> saved_bytes(torch.sigmoid, torch.zeros(10, requires_grad=True))
     40
     """
     storages: dict[int, int] = {}
+    others = {tensor.untyped_storage().data_ptr() for tensor in without}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -365,7 +397,7 @@ def saved_bytes(function: Callable[[Tensor], Tensor], x: Tensor) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         function(x)
-    return sum(storages.values())
+    return sum(size for place, size in storages.items() if place not in others)
 
 
 def _bandwidth(x: Tensor) -> Bandwidth:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 from weakref import WeakSet
 
 import torch
@@ -21,9 +21,10 @@ from limen.activations.fields import Field, Noise, Param, bind, is_count
 from limen.activations.masking import fitted
 from limen.errors import SpecError, suggest
 from limen.kernels import dispatch, plain
-from limen.kernels.bound import BoundFormula, shared
+from limen.kernels.bound import BoundFormula, Memory, keeping, shared
 from limen.kernels.precision import HALF_TYPES, parameter_dtype
 
+MEMORIES = get_args(Memory)
 MOST_CHANNELS, MOST_AXES = 2**24, 64
 """More channels than any layer has, and torch's most axes: a slip in a number is told before memory is asked for."""
 
@@ -42,6 +43,9 @@ class Activation(nn.Module):
         group_size: how many neighbouring channels share each of ``num_parameters`` values; the input then has
             num_parameters × group_size channels.
         channel_dim: the channel axis of the input; used with one parameter a channel.
+        memory: what training keeps. ``"exact"``: the input, and whatever the next layer keeps. ``"recompute"``: the
+            input; where the next layer would keep the output, that is made again in the backward pass, to the bit.
+            May be changed on the module.
         device, dtype: of the parameters; float32 where torch's default is a half type. The output always has the type
             of the input.
 
@@ -89,6 +93,8 @@ class Activation(nn.Module):
     """Whether the output has the shape of the input."""
     takes_mask: ClassVar[bool] = False
     """Whether a formula that takes statistics by means of its own heeds the mask of its context."""
+    memory: Memory = "exact"
+    """What is kept for the backward pass: see :meth:`__init__`'s ``memory``."""
     dtype_asked: torch.dtype | None = None
     """The type that the constructor was given for the parameters."""
 
@@ -113,6 +119,7 @@ class Activation(nn.Module):
         num_parameters: int = 1,
         channel_dim: int = 1,
         group_size: int = 1,
+        memory: Memory = "exact",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         **named: Any,
@@ -136,6 +143,7 @@ class Activation(nn.Module):
         self.num_parameters = num_parameters
         self.channel_dim = channel_dim
         self.group_size = group_size
+        self.memory = memory
         self.dtype_asked = dtype
         self.initial = _bind(owner, self.fields, values, named)
         learned_names = self._learned_names(learned)
@@ -275,8 +283,8 @@ class Activation(nn.Module):
 
     def _rebind(self) -> None:
         # Set past nn.Module, whose attribute look-up would come before it in every forward.
-        bound = (shared(self.bind(training=False)), shared(self.bind(training=True)))
-        object.__setattr__(self, "_bound", bound)
+        bound = [keeping(shared(self.bind(training)), self.memory) for training in (False, True)]
+        object.__setattr__(self, "_bound", tuple(bound))
         # nn.Module's own attribute look-up would cost a small call a third of its time.
         object.__setattr__(self, "_bound_places", [(int(name in self._buffers), name) for name in self.params])
         for owner in list(self.__dict__.get("_bound_owners", ())):
@@ -290,8 +298,10 @@ class Activation(nn.Module):
         field = self.fields.get(name)
         if field is not None and not isinstance(field, Param):
             value = field.check(type(self).__name__, name, value)
+        if name == "memory" and value not in MEMORIES:
+            raise SpecError(f"{type(self).__name__}: memory={value!r} is not a choice. {suggest(str(value), MEMORIES)}")
         super().__setattr__(name, value)
-        if (name == "channel_dim" or name in self.fields) and "_bound" in self.__dict__:
+        if (name in ("channel_dim", "memory") or name in self.fields) and "_bound" in self.__dict__:
             self._rebind()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -345,6 +355,8 @@ class Activation(nn.Module):
             parts.append(f"group_size={self.group_size}")
         if self.channel_dim != 1:
             parts.append(f"channel_dim={self.channel_dim}")
+        if self.memory != "exact":
+            parts.append(f"memory={self.memory!r}")
         return ", ".join(parts)
 
 
@@ -411,7 +423,7 @@ def _bind(owner: str, fields: Mapping[str, Field], values: tuple[Any, ...], name
     given = dict(zip(positional, values, strict=False))
     for name, value in named.items():
         if name not in settable:
-            known = [*settable, "learned", "num_parameters", "channel_dim", "group_size", "device", "dtype"]
+            known = [*settable, "learned", "num_parameters", "channel_dim", "group_size", "memory", "device", "dtype"]
             raise SpecError(f"{owner} has no argument {name!r}. {suggest(name, known)}")
         if name in given:
             raise SpecError(f"{owner}: {name} was given twice.")

@@ -102,7 +102,9 @@ def _shared(cls: type[Declared]) -> dict[str, str]:
     if not params and "__init__" not in vars(cls):
         shared = dict.fromkeys(shared, "taken and without effect: there are no parameters.")
     learned = {"learned": f"``True``, ``False``, or names among {params}; by default as said above."} if params else {}
-    return {**learned, **shared, "channel_dim": "the channel axis of the input, a whole number; 1 by default."}
+    axis = "the channel axis of the input, a whole number; 1 by default."
+    memory = "what training keeps, ``'exact'`` or ``'recompute'``; ``'exact'`` by default."
+    return {**learned, **shared, "channel_dim": axis, "memory": memory}
 
 
 def _shapes(cls: type[Declared]) -> str:

@@ -20,7 +20,7 @@ from limen.activations.registry import create, name_of, register
 from limen.activations.weighting import Weighting, held, places_of
 from limen.errors import SpecError, suggest
 from limen.kernels import dispatch
-from limen.kernels.bound import BoundFormula
+from limen.kernels.bound import BoundFormula, Memory
 from limen.kernels.precision import at_least_float32, parameter_dtype
 from limen.kernels.weights import ALL, softmax
 
@@ -114,6 +114,7 @@ class AdAct(Activation):
         num_parameters: int = 1,
         channel_dim: int = 1,
         group_size: int = 1,
+        memory: Memory = "exact",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -121,7 +122,7 @@ class AdAct(Activation):
             "num_parameters": num_parameters, "channel_dim": channel_dim, "group_size": group_size,
             "device": device, "dtype": dtype,
         }  # fmt: skip
-        super().__init__(**common)
+        super().__init__(memory=memory, **common)
         if not isinstance(candidates, Iterable):
             raise SpecError(f"AdAct's candidates={candidates!r} must be names, specs or activations, at least two.")
         chosen = [candidates] if isinstance(candidates, (str, Activation)) else list(candidates)

@@ -12,8 +12,8 @@ from limen.activations.mixture import PAPER_CANDIDATES, AdAct
 from limen.activations.registry import name_of, names
 from limen.errors import SpecError
 
-SHARED = ("num_parameters", "group_size", "channel_dim")
-"""What candidates take from their mixture."""
+SHARED = ("num_parameters", "group_size", "channel_dim", "memory")
+"""What candidates take from their mixture, or have no use for in one."""
 
 
 def spec_of(activation: Activation) -> str:
@@ -54,6 +54,8 @@ def _differing(activation: Activation) -> dict[str, Any]:
         found["group_size"] = activation.group_size
     if activation.channel_dim != 1:
         found["channel_dim"] = activation.channel_dim
+    if activation.memory != "exact":
+        found["memory"] = activation.memory
     return found
 
 

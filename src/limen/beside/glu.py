@@ -14,7 +14,7 @@ from torch.fx import Proxy
 from limen.beside.making import Called, made, one_pass_of
 from limen.errors import LimenError, ShapeError, SpecError
 from limen.kernels import choice, dispatch, operators
-from limen.kernels.bound import BoundFormula, shared
+from limen.kernels.bound import BoundFormula, keeping, shared
 from limen.kernels.several import APART, FIRST, SECOND, Several, apart
 
 UP = "up(x)"
@@ -47,11 +47,16 @@ def gated(bound: BoundFormula) -> BoundFormula:
     return shared(BoundFormula(GatedFormula(bound.function), *fixed, (UP,)))
 
 
+def _gated(bound: BoundFormula) -> BoundFormula:
+    """The same, of which is kept what is kept of the gate's formula."""
+    return keeping(gated(bound), bound.memory)
+
+
 def evaluate(called: Called, inputs: Sequence[Tensor], packed: int) -> Tensor:
     """The gate that is called so, times the other input."""
     bound, tensors, channel_dim = called
     if not is_compiling():
-        return dispatch.evaluate_several(Several(gated(bound), inputs, packed, tensors, channel_dim))
+        return dispatch.evaluate_several(Several(_gated(bound), inputs, packed, tensors, channel_dim))
     if dispatch.may_compile(inputs[0]):
         key: str = _key(bound, inputs[0].device.type, choice.program.name)
         if key:
@@ -62,7 +67,7 @@ def evaluate(called: Called, inputs: Sequence[Tensor], packed: int) -> Tensor:
 
 def _key(bound: BoundFormula, device: str, within: Any) -> str:
     """Asked once, when the program is compiled."""
-    return dispatch.kernel_key(gated(bound), device, within)
+    return dispatch.kernel_key(_gated(bound), device, within)
 
 
 # What torch.compiler.assume_constant_result does; calling it would import torch._dynamo with every limen.
@@ -82,7 +87,8 @@ class GLU(nn.Module):
         packed: whether one tensor holds both, as two halves of its last axis, as a fused projection gives them. They
             are read where they lie, and their gradient is written into one tensor.
         gate_first: whether the first half is the gate; used where ``packed``.
-        **named: further arguments of the activation, such as ``num_parameters``, where a spec or a class is given.
+        **named: further arguments of the activation, such as ``num_parameters`` or ``memory``, where a spec or a class
+            is given. With ``memory="recompute"`` what the next layer would keep of the product is made again.
 
     Shape: gate and up: any, the same for both; or one tensor (…, 2n). Output: the gate's, or (…, n). Types: as every
     activation; gate and up of different types are both taken in the type that torch's promotion gives.

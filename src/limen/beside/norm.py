@@ -16,7 +16,7 @@ from limen.beside.making import Called, made, one_pass_of
 from limen.errors import SpecError
 from limen.formula import Context, mean, sqrt, std
 from limen.kernels import choice, dispatch, normed, plain
-from limen.kernels.bound import BoundFormula, shared
+from limen.kernels.bound import BoundFormula, keeping, shared
 from limen.kernels.c import normed as c_normed
 from limen.kernels.c.calls import DTYPES
 from limen.kernels.errors import NoKernelError
@@ -176,7 +176,7 @@ class NormAct(nn.Module):
         count = x.numel() // x.shape[1]
         if learning and x.is_contiguous() and count <= CACHED and count >= LEAST_ROW * len(x):
             return self._channels(x, called)
-        bound = with_norm(alone)
+        bound = keeping(with_norm(alone), alone.memory)
         if learning:
             centre, variance = c_normed.moments_of_channels(*normed.plan_channels(x.detach()))
         else:
@@ -201,9 +201,8 @@ class NormAct(nn.Module):
             z = F.batch_norm(at_least_float32(x), None, None, weight, bias, True, 0.0, norm.eps)
             return plain.evaluate(bound, z, tensors[2 if norm.affine else 0 :], 1).to(x.dtype)
 
-        y, statistics = normed.record_sampled(
-            Sampled(with_statistics(bound, norm.eps), plan, plainly), x, _affine(norm), own
-        )
+        fused = keeping(with_statistics(bound, norm.eps), bound.memory)
+        y, statistics = normed.record_sampled(Sampled(fused, plan, plainly), x, _affine(norm), own)
         _track(norm, statistics[:, 0], statistics[:, 1].square(), len(x) * plan.inner)
         return y
 
@@ -220,8 +219,8 @@ class NormAct(nn.Module):
             z = F.group_norm(at_least_float32(x), groups, weight, bias, norm.eps)
             return plain.evaluate(bound, z, tensors[2 if norm.affine else 0 :], 1).to(x.dtype)
 
-        settled = Sampled(with_statistics(bound, norm.eps), plan, plainly)
-        return normed.record_sampled(settled, x, _affine(norm), own)[0]
+        fused = keeping(with_statistics(bound, norm.eps), bound.memory)
+        return normed.record_sampled(Sampled(fused, plan, plainly), x, _affine(norm), own)[0]
 
     def extra_repr(self) -> str:
         """Nothing beside norm and activation.

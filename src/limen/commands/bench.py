@@ -29,7 +29,7 @@ def bench(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     rounds: Annotated[int, typer.Option(help="Rounds; each times every contender once.")] = 15,
     beside: Annotated[
-        str, typer.Option(help="Time what stands beside activations, computed with them: glu or norm.")
+        str, typer.Option(help="Time what stands beside activations, computed with them: glu, norm or mlp.")
     ] = "",
     with_compile: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Also time the plain formula under torch.compile.")

@@ -19,6 +19,7 @@ from limen.kernels.call import Call, Prepared, prepare
 from limen.kernels.errors import NoKernelError
 from limen.kernels.layout import ORDINARY, as_parameter, counted_as, has_memory, laid_out_as, planned
 from limen.kernels.noise import new_seed
+from limen.kernels.remade import remade
 from limen.kernels.weights import gradient_of_logits, softmax, spread
 
 
@@ -53,7 +54,26 @@ def record(machine: Machine, bound: BoundFormula, x: Tensor, parameters: Sequenc
     """Run the kernels, recorded by autograd; logits may stand in the place of the weights."""
     seed = new_seed(x.device) if bound.noise else None
     result: Tensor = _apply(machine, bound, channel_dim, seed, x, *parameters)
-    return result
+    return result if bound.memory == "exact" else _made_again(machine, bound, channel_dim, seed, x, parameters, result)
+
+
+def _made_again(
+    machine: Machine,
+    bound: BoundFormula,
+    channel_dim: int,
+    seed: Tensor | None,
+    x: Tensor,
+    parameters: Any,
+    result: Any,
+) -> Tensor:
+    """The result, which what takes it need not keep."""
+    strides = x.stride() if bound.noise else None
+
+    def make(x: Tensor, *parameters: Tensor) -> Tensor:
+        x = x if strides is None else counted_as(x, strides)
+        return machine.forward(bound, x, parameters, channel_dim, seed)[0]
+
+    return remade(result, make, (x, *parameters))
 
 
 class _Recorded(torch.autograd.Function):

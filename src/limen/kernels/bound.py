@@ -5,13 +5,17 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from limen.formula import Context
 
 if TYPE_CHECKING:
     from limen.formula.graph import Graph  # SymPy is imported when a kernel is derived, not before
+
+
+Memory = Literal["exact", "recompute"]
+"""What is kept for the backward pass beside what torch's own would keep."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class BoundFormula:
     """The tensors that the formula takes beside x, each of its shape: other inputs than parameters."""
     short_calls: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     """By element type, the call for few elements: kept here to be found without hashing the formula."""
+    memory: Memory = field(default="exact", compare=False, repr=False)
+    """What is kept for the backward pass; formulas that differ in it alone are equal, and have the same kernels."""
     contexts: frozenset[Context] = field(init=False, compare=False, repr=False)
     """The contexts over which the formula takes statistics."""
 
@@ -42,7 +48,7 @@ class BoundFormula:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return BoundFormula, self._identity
+        return _restored, (self._identity, self.memory)
 
     @property
     def _identity(self) -> tuple[Any, ...]:
@@ -57,6 +63,19 @@ class BoundFormula:
     def name(self) -> str:
         """A readable name, not unique."""
         return getattr(self.function, "__qualname__", type(self.function).__name__)
+
+
+def _restored(identity: tuple[Any, ...], memory: Memory) -> BoundFormula:
+    return keeping(BoundFormula(*identity), memory)
+
+
+def keeping(bound: BoundFormula, memory: Memory) -> BoundFormula:
+    """The same formula, of which something else is kept; what is known of it for short calls is shared.
+
+    >>> keeping(BoundFormula(abs), "recompute") == BoundFormula(abs)
+    True
+    """
+    return bound if memory == bound.memory else replace(bound, memory=memory)
 
 
 MEAN, STD = "mean(x)", "std(x)"
@@ -85,11 +104,13 @@ def key_of(bound: BoundFormula) -> str:
 
 INTERPRETED = "interpreted "
 """Before a key: the formula's Triton kernels, in the interpreter, where the tensors are on a CPU."""
+ALWAYS = "recompute "
+"""Before a key: a compiled program computes the result again in its backward pass, whatever needs it there."""
 
 
 def of_key(key: str) -> BoundFormula:
     """The formula that :func:`key_of` named."""
-    return _BY_KEY[key.removeprefix(INTERPRETED)]
+    return _BY_KEY[key.removeprefix(INTERPRETED).removeprefix(ALWAYS)]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch.compiler import is_compiling
 from limen.errors import LimenError, SpecError, suggest
 from limen.kernels import autograd, choice, operators, plain, several
 from limen.kernels.autograd import requires_grad
-from limen.kernels.bound import INTERPRETED, BoundFormula, derive, key_of
+from limen.kernels.bound import ALWAYS, INTERPRETED, BoundFormula, derive, key_of
 from limen.kernels.c import build as c_build
 from limen.kernels.c import run as c_run
 from limen.kernels.call import drawn
@@ -28,6 +28,7 @@ from limen.kernels.choice import Backend
 from limen.kernels.layout import ORDINARY, is_plain, rejoined
 from limen.kernels.noise import new_seed
 from limen.kernels.precision import HALF_TYPES
+from limen.kernels.remade import Remade, through
 from limen.kernels.several import Several
 from limen.kernels.triton import build as triton_build
 from limen.kernels.triton import run as triton_run
@@ -106,6 +107,16 @@ def evaluate(bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], chann
             if bound.weights and short is None and not bound.noise:
                 return c_run.forward(bound, x, parameters, channel_dim, None)[0]  # as later calls will be computed
             return c_run.generally(drawn(bound, x, spread(bound, parameters), channel_dim))[0]
+    return _otherwise(bound, x, parameters, channel_dim, chosen)
+
+
+def _otherwise(
+    bound: BoundFormula, x: Tensor, parameters: Sequence[Tensor], channel_dim: int, chosen: Backend
+) -> Tensor:
+    """What is no tensor for C's kernels as it is."""
+    if type(x) is Remade:
+        result: Tensor = through(evaluate, bound, x, parameters, channel_dim)
+        return result
     if x.is_nested and bound.contexts:
         return _by_sample(bound, x, parameters, channel_dim)
     if chosen == "c" and x.numel() > 0:
@@ -123,6 +134,9 @@ def evaluate_several(call: Several) -> Tensor:
         if torch.is_grad_enabled() and requires_grad(x, (*call.inputs, *call.parameters)):
             return several.record(machine, call)
         return several.forward(machine, call._replace(seed=new_seed(x.device) if bound.noise else None))[0]
+    if any(type(given) is Remade for given in call.inputs):
+        result: Tensor = through(lambda *inputs: evaluate_several(call._replace(inputs=inputs)), *call.inputs)
+        return result
     if chosen in ("c", "triton") and x.numel() > 0:
         raise LimenError(_why_not_c(bound, x) if chosen == "c" else _why_not_triton(bound, x))
     return several.by_formula(call)
@@ -203,12 +217,13 @@ def kernel_key(bound: BoundFormula, device: str, within: Backend | None) -> str:
     chosen = within or choice.chosen()
     if chosen == "plain" or _functorch_stack() is not None or forward_ad._current_level >= 0:
         return ""
+    key = (ALWAYS if bound.memory == "recompute" else "") + key_of(bound)
     if device == "cpu" and chosen != "triton":
-        return key_of(bound) if _C.has(bound) else ""
+        return key if _C.has(bound) else ""
     on_triton = chosen != "c" and (device in GPUS or (device == "cpu" and triton_build.interpreted()))
     if not on_triton or compiled_on_gpu == "inlined" or not _TRITON.has(bound):
         return ""
-    return (INTERPRETED if device == "cpu" else "") + key_of(bound)
+    return (INTERPRETED if device == "cpu" else "") + key
 
 
 # What torch.compiler.assume_constant_result does; calling it would import torch._dynamo with every limen.

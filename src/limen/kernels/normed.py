@@ -14,6 +14,7 @@ from limen.kernels.bound import BoundFormula
 from limen.kernels.c import calls, normed
 from limen.kernels.call import Prepared
 from limen.kernels.layout import Plan, are_alike, as_parameter, is_dense, laid_out_as, plan_elementwise, values_of
+from limen.kernels.remade import remade
 
 MEAN, SCALE, SHIFT = "mean of norm", "scale of norm", "shift of norm"
 """What the norm's part of a formula is called; no parameter can have such names."""
@@ -44,7 +45,15 @@ def record(
 
     ``affine`` are weight and bias, or nothing; ``own`` the activation's parameters.
     """
-    return _apply(norm, len(affine), x, mean, inverse, *affine, *own)
+    y = _apply(norm, len(affine), x, mean, inverse, *affine, *own)
+    if norm.bound.memory == "exact" or not y.requires_grad:
+        return y
+    return remade(y, functools.partial(_result, norm, len(affine)), (x, mean, inverse, *affine, *own))
+
+
+def _result(norm: Norm, affine: int, x: Tensor, mean: Tensor, inverse: Tensor, *tensors: Tensor) -> Tensor:
+    given = _prepared(norm, x, mean, inverse, tensors[:affine], tensors[affine:])
+    return laid_out_as(x, calls.run_forward(given)[0])
 
 
 class _Recorded(torch.autograd.Function):
@@ -52,11 +61,9 @@ class _Recorded(torch.autograd.Function):
     def forward(
         ctx: Any, norm: Norm, affine: int, x: Tensor, mean: Tensor, inverse: Tensor, *tensors: Tensor
     ) -> Tensor:
-        given = _prepared(norm, x, mean, inverse, tensors[:affine], tensors[affine:])
-        y = calls.run_forward(given)[0]
         ctx.settled = norm, affine
         ctx.save_for_backward(x, mean, inverse, *tensors)
-        return laid_out_as(x, y)
+        return _result(norm, affine, x, mean, inverse, *tensors)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
@@ -124,15 +131,20 @@ class Sampled(NamedTuple):
 def record_sampled(norm: Sampled, x: Tensor, affine: Sequence[Tensor], own: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The result, recorded, and mean and deviation of each piece; ``x`` is contiguous."""
     y, statistics = _apply_sampled(norm, len(affine), x, *affine, *own)
-    return y, statistics
+    if norm.bound.memory == "exact" or not y.requires_grad:
+        return y, statistics
+    return remade(y, lambda *given: _results_sampled(norm, len(affine), *given)[0], (x, *affine, *own)), statistics
+
+
+def _results_sampled(norm: Sampled, affine: int, x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor | None]:
+    run = calls.run_forward_several if norm.plan.layout == "channel" else calls.run_forward
+    return run(_prepared_sampled(norm, x, tensors[:affine], tensors[affine:]))
 
 
 class _RecordedSampled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, norm: Sampled, affine: int, x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        given = _prepared_sampled(norm, x, tensors[:affine], tensors[affine:])
-        run = calls.run_forward_several if norm.plan.layout == "channel" else calls.run_forward
-        y, statistics = run(given)
+        y, statistics = _results_sampled(norm, affine, x, *tensors)
         assert statistics is not None
         ctx.settled = norm, affine
         ctx.save_for_backward(x, statistics, *tensors)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limen.kernels import autograd, plain, several
+from limen.kernels import autograd, plain, recomputable, several
 from limen.kernels.bound import INTERPRETED, of_key
 from limen.kernels.c import run as c_run
 from limen.kernels.call import Call
@@ -130,6 +130,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 def _differentiate(ctx: Any, g: Tensor, _: Tensor) -> tuple[Any, ...]:
     x, statistics, seed, *parameters = ctx.saved_tensors
     found = torch.ops.limen.backward(ctx.key, g, x, parameters, ctx.channel_dim, statistics, seed, ctx.wanted)
+    recomputable.mark(torch.ops.limen.forward.default, torch.ops.limen.backward.default)
     rest = iter(found[1:])
     return None, found[0], [next(rest) if want else None for want in ctx.wanted], None, None
 
@@ -225,6 +226,7 @@ def _differentiate_several(ctx: Any, g: Tensor, _: Tensor) -> tuple[Any, ...]:
     inputs, parameters = saved[: ctx.count], saved[ctx.count :]
     given = ctx.key, g, inputs, ctx.packed, parameters, ctx.channel_dim, statistics, seed, ctx.wanted
     found = torch.ops.limen.backward_several(*given)
+    recomputable.mark(torch.ops.limen.forward_several.default, torch.ops.limen.backward_several.default)
     rest = iter(found[ctx.count :])
     return None, found[: ctx.count], None, [next(rest) if want else None for want in ctx.wanted], None, None
 

@@ -30,6 +30,7 @@ from limen.kernels.layout import (
     values_of,
 )
 from limen.kernels.noise import new_seed
+from limen.kernels.remade import remade
 
 APART, FIRST, SECOND = 0, 1, 2
 """How inputs are given: each by itself; as two halves of one tensor of which x is the first, or the second."""
@@ -203,7 +204,18 @@ def record(machine: Machine, call: Several) -> Tensor:
     seed = new_seed(call.inputs[0].device) if call.bound.noise else None
     settled = machine, call.bound, call.packed, call.channel_dim, len(call.inputs), seed
     result: Tensor = _apply(settled, *call.inputs, *call.parameters)
-    return result
+    if call.bound.memory == "exact":
+        return result
+    count, strides = len(call.inputs), [tensor.stride() for tensor in call.inputs]
+
+    def make(*tensors: Tensor) -> Tensor:
+        inputs: Sequence[Tensor] = tensors[:count]
+        if call.bound.noise:
+            inputs = [counted_as(tensor, stride) for tensor, stride in zip(inputs, strides, strict=True)]
+        return forward(machine, fixed._replace(inputs=inputs, parameters=tensors[count:]))[0]
+
+    fixed = call._replace(inputs=(), parameters=(), seed=seed)
+    return remade(result, make, (*call.inputs, *call.parameters))
 
 
 class _Recorded(torch.autograd.Function):
