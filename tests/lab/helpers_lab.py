@@ -97,9 +97,13 @@ class Recorder:
     lost: list[tuple[str, int, str]] = field(default_factory=list)
     ended: list[RunRecord] = field(default_factory=list)
     timings: list[tuple[int, int]] = field(default_factory=list)
+    tunings: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
 
     def found(self, study: Study) -> None:
         self.studies.append(study)
+
+    def tuning(self, total: int, done: int, notes: Sequence[str]) -> None:
+        self.tunings.append((total, done, tuple(notes)))
 
     def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
         self.plans.append((total, done, tuple(notes)))

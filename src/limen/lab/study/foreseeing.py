@@ -8,6 +8,7 @@ from limen.lab import networks
 from limen.lab.declaration import Declaration
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.study.deciding import check_verdicts
+from limen.lab.study.trying import check_tuning
 from limen.lab.tasks import declared
 
 
@@ -37,4 +38,5 @@ def check_task(task: Declaration, settings: StudySettings) -> None:
     """Raise for an option or the name of a network that the task does not have."""
     declared.check_options(task, settings)
     check_verdicts(task.measure, settings)
+    check_tuning(settings)
     networks.check_name(settings.network, task.networks)
