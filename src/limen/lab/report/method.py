@@ -12,6 +12,11 @@ COULD_SEE = (
     "for differences that spread as these do."
 )
 
+OF_TUNING = (
+    "“@” names runs at an activation’s own rates, found by trials on validation data; they are compared with the "
+    "baseline at its own, and all comparisons of both kinds are corrected together."
+)
+
 
 def method(settings: StudySettings, metric: Metric) -> Markup:
     """How intervals, differences and verdicts were made."""
@@ -25,7 +30,8 @@ def method(settings: StudySettings, metric: Metric) -> Markup:
         )
     else:
         how = _three_way(settings, f"{settings.margin:g} {metric.difference_unit}".rstrip())
-    return Markup(" ").join((means, from_baseline + how, COULD_SEE))
+    twice = (OF_TUNING,) if settings.tune else ()
+    return Markup(" ").join((means, from_baseline + how, *twice, COULD_SEE))
 
 
 def _three_way(settings: StudySettings, margin: str) -> Markup:

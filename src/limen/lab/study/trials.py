@@ -5,17 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from limen.lab.declaration import Declaration
 from limen.lab.metric import LOSS, Metric
 from limen.lab.records import RunRecord, TrialRow
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.trying import SEED, common
 from limen.lab.tasks import declared
-
-
-def criterion(task: Declaration) -> Metric:
-    """What rates are tuned for: the measure, or where it has no value on validation data, what chooses the epoch."""
-    return task.chooses or task.measure
 
 
 def goodness(trial: RunRecord, metric: Metric) -> float | None:
@@ -35,7 +29,7 @@ def best(names: Sequence[str], ended: Mapping[str, RunRecord], metric: Metric) -
 
 def rows(study: Study, ended: Mapping[str, RunRecord]) -> tuple[TrialRow, ...]:
     """A row a trial that has ended, by activation and then in order."""
-    settings, metric = study.settings, criterion(declared.find(study.settings.task))
+    settings, metric = study.settings, declared.find(study.settings.task).held_to
     shared = len(common(settings)) if settings.tune else 0
     return tuple(
         _row(study, activation, number, ended[name], metric, number <= shared)

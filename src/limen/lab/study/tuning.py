@@ -18,7 +18,7 @@ from limen.lab.study.agenda import Pair
 from limen.lab.study.listener import Listener
 from limen.lab.study.running import Runs
 from limen.lab.study.store import Study, StudyFolder
-from limen.lab.study.trials import best, criterion, goodness, rows
+from limen.lab.study.trials import best, goodness, rows
 from limen.lab.study.trying import SEED, History, budget, common, ranges, rounded
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class _Trials:
         self, task: Declaration, settings: StudySettings, study: Study, folder: StudyFolder, journal: Journal
     ) -> None:
         self.study, self._folder, self._journal = study, folder, journal
-        self._criterion, self._budget, self._common = criterion(task), budget(settings), common(settings)
+        self._criterion, self._budget, self._common = task.held_to, budget(settings), common(settings)
         self._tried = {
             activation: [*(study.tried.get(activation) or (name_of(activation, values) for values in self._common))]
             for activation in settings.activations
@@ -106,10 +106,8 @@ class _Trials:
         """A trial that can be made now."""
         for activation in self._tried:
             self._suggest(activation)
-        waiting = (
-            names[number] for number in range(self._budget) for names in self._tried.values() if number < len(names)
-        )
-        name = next((name for name in waiting if name not in self._ended and name not in self._given), None)
+        in_turn = (name for names in zip_longest(*self._tried.values()) for name in names if name is not None)
+        name = next((name for name in in_turn if name not in self._ended and name not in self._given), None)
         if name is None:
             return None
         self._given.add(name)
