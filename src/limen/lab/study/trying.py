@@ -47,9 +47,13 @@ def check_tuning(settings: StudySettings) -> None:
         raise SpecError(f"seed {max(settings.seeds)} may be one of the tuning's, which begin at {SEED:,}; give others.")
     for setting, (low, high) in ranges(settings).items():
         if not 0 < low < high < math.inf:
-            shared = getattr(settings, setting) or settings.learning_rate
+            shared, option = (
+                getattr(settings, setting) or settings.learning_rate,
+                setting.replace("learning_rate", "lr"),
+            )
             raise SpecError(
-                f"--tune tries rates about the shared one, and there is no room about {shared:g}; give another --lr."
+                f"--tune tries rates about the shared one, and there is no room about {shared:g}; give another "
+                f"--{option.replace('_', '-')}."
             )
 
 
