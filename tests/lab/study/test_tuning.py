@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import random
 import shlex
 from collections import Counter
@@ -45,7 +46,7 @@ def accuracy(name: str, seed: int) -> float:
     """In that world, on validation or test data."""
     rate = values_of(name).get("learning_rate", 1e-3)
     noise = random.Random(f"{activation_of(name)} {seed}").uniform(-0.01, 0.01)
-    return 0.9 - 0.1 * math.log10(rate / BEST[activation_of(name)]) ** 2 + noise
+    return 0.9 / (1 + 0.1 * math.log10(rate / BEST[activation_of(name)]) ** 2) + noise
 
 
 def ended(name: str, seed: int, **metrics: float) -> RunRecord:
@@ -88,6 +89,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(training, "attempt", found.attempt)
     monkeypatch.setattr(training, "run", found.run)
     monkeypatch.setattr(cost, "measure", lambda *_: ())
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # no power is cut here, and hundreds of files are written
     with briefly():
         yield found
 
@@ -154,8 +156,8 @@ def test_every_activation_has_the_same_budget_and_its_best_trial_is_its_own(worl
 def test_own_rates_that_are_the_shared_ones_are_not_trained_again(world: World, tmp_path: Path) -> None:
     found = made(tuned(3), tmp_path)
     own = found.study.settings.own
-    assert own[0] == "relu @ lr=0.001"
-    assert Counter(world.runs) == Counter((name, seed) for name in (*BEST, *own[1:]) for seed in (0, 1))
+    assert [*own] == ["relu @ lr=0.001", "asau @ lr=0.0316", "ash @ lr=0.001"]
+    assert Counter(world.runs) == Counter((name, seed) for name in (*BEST, own[1]) for seed in (0, 1))
     by = {(row["activation"], row["seed"]): row for row in table(tmp_path, "runs.csv")}
     assert len(by) == 2 * (len(BEST) + len(own))
     for seed in "01":
@@ -198,7 +200,7 @@ def test_the_same_runs_compared_twice_are_one_comparison() -> None:
 def test_trials_are_the_same_however_many_at_a_time_and_wherever_it_was_interrupted(
     world: World, tmp_path: Path
 ) -> None:
-    settings = tuned(8, activations=("relu", "asau"), seeds=(0,))
+    settings = tuned(7, activations=("relu", "asau"), seeds=(0,))
     made(settings, tmp_path / "alone")
     whole = (tmp_path / "alone/trials.csv").read_bytes()
 
@@ -207,7 +209,7 @@ def test_trials_are_the_same_however_many_at_a_time_and_wherever_it_was_interrup
             raise KeyboardInterrupt
 
     world.before = interrupt
-    for part, ends in enumerate((3, 11, 14)):
+    for part, ends in enumerate((3, 10, 12)):
         world.trials.clear()
         out = tmp_path / f"part{part}"
         with pytest.raises(KeyboardInterrupt):
@@ -218,7 +220,7 @@ def test_trials_are_the_same_however_many_at_a_time_and_wherever_it_was_interrup
         ends = -1
         made(settings, out)
         assert (out / "trials.csv").read_bytes() == whole
-        assert len(world.trials) == 16
+        assert len(world.trials) == 14
     world.before = lambda name: None
     made(settings, tmp_path / "two", Execution(jobs=2))
     assert (tmp_path / "two/trials.csv").read_bytes() == whole
@@ -239,7 +241,7 @@ def test_optunas_journal_holds_every_trial_and_a_damaged_one_is_made_anew(world:
         assert [trial.value for trial in known] == [None if row.status == "failed" else row.score for row in mine]
     assert len(world.trials) == 18
     whole = (tmp_path / "trials.csv").read_bytes()
-    for damage in (b"no journal\n", b'{"op_code":99}\n', b"\xff\xfe\n", b"1\n"):
+    for damage in (b"\xff no journal\n", b'{"op_code":99}\n'):
         (tmp_path / JOURNAL).write_bytes(damage)
         (tmp_path / f"{JOURNAL}.lock").write_bytes(b"")  # of a process that was killed
         made(tuned(), tmp_path)
@@ -401,8 +403,8 @@ def test_both_answers_stand_side_by_side_and_rows_are_kept(world: World, tmp_pat
         for row in (by[name], by[own]):
             assert f">{100 * row.mean:.2f} (" in text
             assert f"<td>{row.verdict}</td>" in text
-        changes = [100 * (accuracy(own, seed) - accuracy(name, seed)) for seed in (0, 1)]
-        assert f">{sum(changes) / 2:+.2f}".replace("-", "−") in text
+        change = sum(accuracy(own, seed) - accuracy(name, seed) for seed in (0, 1)) / 2
+        assert f">{TASK.measure.difference(change)} (" in text
         of_trial = [row.score for row in found.trials if row.activation == name and (row.trial == 1 or row.chosen)]
         assert f">{100 * of_trial[0]:.2f}</td>" in text
         assert f">{100 * of_trial[-1]:.2f}</td>" in text
