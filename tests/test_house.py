@@ -55,6 +55,7 @@ FLOORS = (
     ("adapters",),
     ("inspect",),
     ("selection",),
+    ("lab.rates",),
     ("lab.option",),
     ("lab.fields",),
     ("lab.settings", "lab.records", "lab.statistics", "lab.numerals", "lab.pictures"),

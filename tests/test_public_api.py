@@ -70,6 +70,7 @@ MISTAKES = {
     "compare --plan --data gone": "knows no spread",
     "compare --plan --sd 0.6 --difference 200": "--difference 200 is not possible",
     "compare --seeds auto": "needs a --margin",
+    "compare --trials 5": "belongs to --tune",
     "select --candidates relu,slu": "'silu'",
     "select --data digts": "'digits'",
     "reproduce nonesuch": "no recipe",

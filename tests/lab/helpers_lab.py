@@ -22,7 +22,7 @@ from markupsafe import Markup
 from limen import cli
 from limen.lab.data import Data, Samples
 from limen.lab.records import EpochRow, RunRecord
-from limen.lab.report.figures import accuracy, curves, shapes, trajectories
+from limen.lab.report.figures import accuracy, curves, sensitivity, shapes, trajectories
 from limen.lab.report.figures import cost as cost_bars
 from limen.lab.report.figures.examples import section
 from limen.lab.settings import StudySettings
@@ -58,7 +58,7 @@ def tiny(**changed: Any) -> StudySettings:
 def briefly() -> Iterator[None]:
     """Studies whose pages have no drawings."""
     with pytest.MonkeyPatch.context() as patch:
-        for painter in (accuracy, cost_bars, curves, section, shapes, trajectories):
+        for painter in (accuracy, cost_bars, curves, section, sensitivity, shapes, trajectories):
             patch.setattr(painter, "draw", lambda *arguments: Markup("<svg/>"))
         yield
 
@@ -97,9 +97,13 @@ class Recorder:
     lost: list[tuple[str, int, str]] = field(default_factory=list)
     ended: list[RunRecord] = field(default_factory=list)
     timings: list[tuple[int, int]] = field(default_factory=list)
+    tunings: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
 
     def found(self, study: Study) -> None:
         self.studies.append(study)
+
+    def tuning(self, total: int, done: int, notes: Sequence[str]) -> None:
+        self.tunings.append((total, done, tuple(notes)))
 
     def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
         self.plans.append((total, done, tuple(notes)))

@@ -19,6 +19,7 @@ from limen.lab.report.baking import change_by_baking
 from limen.lab.report.growth import growth
 from limen.lab.report.looking import looked_at
 from limen.lab.report.training import sentence
+from limen.lab.report.tuning import budget, warnings
 from limen.lab.statistics import Interval, word_of
 from limen.selection import Plan
 
@@ -54,6 +55,8 @@ def print_result(result: Result, console: Console) -> None:
         console.print(SEES, highlight=False)
     for row in [row for row in result.summary if row.reach_pairs][:MOST_TRAINED]:
         console.print(escape(plain(sentence(row))), highlight=False)
+    if result.trials:
+        _print_tuning(result, console)
     for note in data.notes:
         console.print(escape(note), highlight=False)
     if grown := growth(result.study.asked, any_time=settings.max_seeds is not None):
@@ -69,6 +72,19 @@ def print_result(result: Result, console: Console) -> None:
     if result.plan is not None:
         _print_selection(result, result.plan, console)
     console.print(f"Report: {result.report}", soft_wrap=True)
+
+
+def _print_tuning(result: Result, console: Console) -> None:
+    """The budget, and each activation's own rates."""
+    settings, trials = result.study.settings, result.trials
+    console.print(escape(budget(settings, trials, result.task.held_to)), highlight=False)
+    own = [f"{row.activation} {row.learning_rate:g}" for row in trials if row.chosen]
+    console.print(
+        f"Own learning rates (shared: {settings.learning_rate:g}): {escape(', '.join(own))}.", highlight=False
+    )
+    for warning in warnings(settings, trials):
+        console.print(escape(warning), highlight=False)
+    console.print(f"Trials: {result.report.with_name('trials.csv')}", soft_wrap=True)
 
 
 def _print_selection(result: Result, plan: Plan, console: Console) -> None:

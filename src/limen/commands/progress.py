@@ -98,13 +98,25 @@ class ProgressListener:
             self._print(f"[dim]{escape(line)}[/]")
         self._print(f"[dim]{escape(study.settings.network)} on {escape(study.environment.get('device', '?'))}[/]")
 
+    def tuning(self, total: int, done: int, notes: Sequence[str]) -> None:
+        """Show how much there is to try before the runs."""
+        self.total, self.done, self.known = total, done, done
+        self.training_since = time.monotonic()
+        self.progress.update(self.runs, total=total, completed=done)
+        for note in notes:
+            self._print(f"[dim]{escape(note)}[/]")
+        if done:
+            self._print(f"continuing: {done} of {total} trials are done already")
+        self.otherwise = "starting the runs" if done == total else "starting the trials"
+
     def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
         """Show how much there is to do."""
         self.total, self.done, self.known = total, done, done
         self.training_since = time.monotonic()
         self.progress.update(self.runs, total=total, completed=done)
         names, times = self.settings.activations, len(self.settings.seeds)
-        runs = f"{counted(total, 'run')} of {counted(self.epochs, 'epoch')}: {listed(names)}"
+        twice = " at the shared and at own rates" if self.settings.tune else ""
+        runs = f"{counted(total, 'run')} of {counted(self.epochs, 'epoch')}: {listed(names)}{twice}"
         self._print(f"[dim]{escape(runs)}, {'each ' * (len(names) > 1)}{self._times(times)}[/]")
         for note in notes:
             self._print(f"[yellow]{escape(note)}[/]")
@@ -147,9 +159,15 @@ class ProgressListener:
         if run.status == "failed":
             outcome = f"[red]failed: {escape(run.failure)}[/]"
         else:
-            outcome = f"test {self.measure.said(run.metrics[self.measure.on_test])} (best epoch {run.best_epoch})"
+            outcome = f"{self._scored(run)} (best epoch {run.best_epoch})"
         name = f"{escape(run.activation)} · seed {run.seed}"
         self._print(f"[dim]{self.done}/{self.total}[/] {name}: {outcome} [dim]{run.seconds:.1f} s[/]")
+
+    def _scored(self, run: RunRecord) -> str:
+        """Its test score; a trial has none but on validation data."""
+        if self.measure.on_test in run.metrics:
+            return f"test {self.measure.said(run.metrics[self.measure.on_test])}"
+        return f"{self.heldout} {self.measure.said(run.metrics[self.measure.on_heldout])}"
 
     def waiting(self) -> None:
         """Stop for a Ctrl-C that was dropped."""

@@ -20,6 +20,7 @@ from limen.lab.option import AUTO, DEFAULT, MOST_SEEDS, options
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.study.deciding import MOST_BY_DEFAULT
 from limen.lab.study.foreseeing import foresee
+from limen.lab.study.trying import BY_DEFAULT
 from limen.lab.tasks import declared
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def _said_once() -> Iterator[None]:
 def validated(kind: type[StudySettings], given: Mapping[str, Any], task: Declaration) -> StudySettings:
     """Settings from options; a value out of range is named as its option."""
     values = until_decided(read(kind, given, task.defaults), task.measure)
+    if values.get("tune"):
+        values.setdefault("trials", BY_DEFAULT)
     if kind is SelectSettings:
         values |= {"kind": "select", "activations": (values["baseline"], SEARCHED, OPTIMIZED)}
     elif not values.get("baseline"):

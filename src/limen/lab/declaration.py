@@ -49,6 +49,11 @@ class Declaration:
     reference: ClassVar[str] = ""
     """What needs no network and is shown beside the activations, such as the naive forecast."""
 
+    @property
+    def held_to(self) -> Metric:
+        """What rates are tuned for: the measure, or where it has no value on validation data what chooses the epoch."""
+        return self.chooses or self.measure
+
     def check(self, settings: StudySettings) -> None:
         """Raise for a setting that cannot be, before any data is read."""
 

@@ -24,6 +24,7 @@ from limen.lab.option import (
     as_seeds,
     as_size,
     as_specs,
+    as_tuned,
     of_ends,
     of_epochs,
     of_names,
@@ -202,6 +203,22 @@ class StudyFields(Declarations):
     ema: Annotated[
         Fraction | None, Option("Measure the moving average of the weights with this decay a step, such as 0.99.")
     ] = None
+    tune: Annotated[
+        tuple[Literal["lr", "weight-decay", "activation-lr"], ...],
+        Option(
+            "Find each activation's own lr, or lr,weight-decay,activation-lr, on validation data; it is then compared "
+            "at the shared ones and at its own.",
+            given=str,
+            read=as_tuned,
+            write=of_specs,
+            default="",
+        ),
+    ] = ()
+    trials: Annotated[
+        Annotated[int, Ge(1), Le(1000)] | None, Option("Runs that --tune tries of each activation. Default: 9.")
+    ] = None
+    own: Annotated[tuple[str, ...], NOT_AN_OPTION] = ()
+    """Of each activation that was tuned what its runs at its own rates are called (:mod:`.rates`)."""
     image_size: Annotated[
         tuple[Edge, Edge] | None,
         Option("Resize images to 32 or 32x48 (height x width).", given=str, read=as_size, write=of_size),
@@ -278,6 +295,8 @@ class SelectFields(StudyFields):
         Literal["largest", "grouped"],
         Option("largest: the largest weight; grouped: those that differ in slope only count as one.", after="baseline"),
     ] = "largest"
+    tune: Annotated[tuple[Literal["lr", "weight-decay", "activation-lr"], ...], NOT_AN_OPTION] = ()
+    trials: Annotated[int | None, NOT_AN_OPTION] = None
     seeds: Annotated[
         tuple[int, ...],
         MinLen(1),

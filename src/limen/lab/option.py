@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from limen.errors import SpecError
+from limen.lab.rates import SETTINGS
 from limen.naming import split_list
 
 MOST_SEEDS, LONGEST_EDGE = 10_000, 16_384
@@ -128,6 +129,21 @@ def of_specs(specs: Iterable[str]) -> str:
     'relu,asau:beta=2,alpha=3'
     """
     return ",".join(specs)
+
+
+def as_tuned(text: str) -> tuple[str, ...]:
+    """What is tuned: the learning rate, and what else beside it; in one order, whatever was given.
+
+    >>> as_tuned("weight-decay,lr"), as_tuned("")
+    (('lr', 'weight-decay'), ())
+    """
+    given = [word.strip() for word in text.split(",")] if text.strip() else []
+    if given and (not set(given) <= set(SETTINGS) or "lr" not in given or len(set(given)) < len(given)):
+        raise SpecError(
+            f"--tune {text!r} is not possible: give lr, alone or with {' and '.join([*SETTINGS][1:])}, each once, such "
+            "as lr,weight-decay."
+        )
+    return tuple(word for word in SETTINGS if word in given)
 
 
 def as_names(given: Iterable[str]) -> tuple[str, ...]:

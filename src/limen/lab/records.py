@@ -324,6 +324,34 @@ def failed_run(activation: str, seed: int, failure: str) -> RunRecord:
     )
 
 
+class TrialRow(Record):
+    """One trial of the tuning of one activation: trained as a run is, and never tested."""
+
+    activation: str
+    trial: Annotated[int, Ge(1)]
+    """Of this activation's, in the order in which they were suggested."""
+    common: bool
+    """Whether every activation has this one; else Optuna suggested it from the activation's own trials."""
+    learning_rate: float
+    weight_decay: float
+    activation_lr: float
+    """Of the activation's own parameters: the learning rate, where nothing else was asked for."""
+    seed: Whole
+    epochs: Whole
+    best_epoch: Whole
+    metric: str
+    """What is tuned for, such as ``val_accuracy``."""
+    score: float
+    """Its best value over the epochs; NaN of a failed trial, which counts as worse than any other."""
+    loss: float
+    """The held-out loss of the same epoch."""
+    chosen: bool
+    """Whether the activation is compared with these rates, its own."""
+    status: Literal["finished", "failed"]
+    failure: str
+    seconds: float
+
+
 class CostRow(Record):
     """Time of a training step relative to ``torch.nn.ReLU``'s, measured interleaved: a round times each once."""
 

@@ -6,10 +6,14 @@ import math
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from typing_extensions import Self
 
 from limen.lab.fields import Ends, SelectFields, StudyFields
+from limen.lab.rates import activation_of, values_of
 
-EXTENDABLE = frozenset({"activations", "seeds", "device", "data_dir", "checkpoint_every", "log", "margin", "max_seeds"})
+EXTENDABLE = frozenset(
+    {"activations", "seeds", "device", "data_dir", "checkpoint_every", "log", "margin", "max_seeds", "own"}
+)
 """Settings that may differ when a study is resumed: they add runs, say where to run or judge runs, and change none."""
 RATE_OF_SGD = 0.1
 """Where none is given: that of the papers' residual networks; 1e-3 is Adam's."""
@@ -27,8 +31,28 @@ class StudySettings(StudyFields, BaseModel):
         return {"learning_rate": RATE_OF_SGD, **values} if of_sgd else values
 
     def spec(self, name: str) -> str:
-        """The activation's spec behind one of ``activations``."""
-        return name
+        """The activation's spec behind one of :attr:`compared`."""
+        return activation_of(name)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """What there are runs of: every activation, and of a tuned study every one at its own rates as well."""
+        return (*self.activations, *(name for name in self.own if activation_of(name) in self.activations))
+
+    def against(self, name: str) -> str:
+        """What one of :attr:`compared` is compared with: the baseline as it is, or that at its own rates."""
+        tuned = (own for own in self.own if activation_of(own) == self.baseline)
+        return next(tuned, self.baseline) if name in self.own else self.baseline
+
+    def of(self, name: str) -> Self:
+        """The settings that one of :attr:`compared`, or a trial, is trained with."""
+        return self.model_copy(update=values_of(name))
+
+    def same_as(self, name: str) -> str:
+        """The activation whose runs at the shared rates are those of this one at its own; empty where they are not."""
+        values = values_of(name)
+        as_shared = values and all(getattr(self, setting) == value for setting, value in values.items())
+        return activation_of(name) if as_shared else ""
 
     @property
     def test_chooses(self) -> bool:

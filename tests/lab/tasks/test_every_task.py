@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from helpers_tasks import made
 from limen.errors import SpecError
 from limen.lab.settings import StudySettings
 from limen.lab.study.compare import compare
+from limen.lab.study.trials import goodness
 from limen.lab.tasks import registry as tasks
 from limen.lab.training import run as train
 from limen.lab.training.batches import Batches
@@ -47,6 +49,17 @@ def test_every_task_runs_under_every_protocol(name: str, protocol: str, tmp_path
     lacking = {"pixel_auroc"} if name == "anomaly" else set()  # digits have no masks
     assert {metric.on_test for metric in task.metrics if metric.name not in lacking} <= run.metrics.keys()
     assert run.layers
+
+
+@pytest.mark.parametrize("name", thoroughly(tasks.names(), usual={"anomaly", "forecasting", "generation"}))
+def test_a_trial_of_every_task_is_as_good_as_what_chooses_the_epoch_and_needs_no_test_set(
+    name: str, tmp_path: Path
+) -> None:
+    task, chosen = tasks.find(name), settings(name, tmp_path)
+    data = data_of(chosen)
+    trial = train.attempt(experiment_of(chosen, replace(data, test=None)), "asau @ lr=0.01", 10_000)
+    score = "heldout_loss" if task.held_to.name == "loss" else "heldout_score"
+    assert goodness(trial, task.held_to) == max(task.held_to.goodness(getattr(row, score)) for row in trial.curves)
 
 
 # Those of classification are many and large; tests/lab/networks builds each of them, too.

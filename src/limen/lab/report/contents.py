@@ -8,7 +8,7 @@ from functools import cached_property
 
 from limen.lab.declaration import Declaration
 from limen.lab.metric import Metric
-from limen.lab.records import Asked, CostRow, DataFacts, RunRecord, SummaryRow
+from limen.lab.records import Asked, CostRow, DataFacts, RunRecord, SummaryRow, TrialRow
 from limen.lab.settings import StudySettings
 from limen.selection import Plan
 
@@ -41,12 +41,14 @@ class Contents:
     """Whether that recipe was scaled down."""
     asked: tuple[Asked, ...] = ()
     """What the study began with and what was added later."""
+    trials: tuple[TrialRow, ...] = ()
+    """Of its tuning, where there was one."""
 
     @cached_property
     def activations(self) -> tuple[str, ...]:
         """Every spec once: those of the settings in their order, then any that only the records know."""
         recorded = [*(run.activation for run in self.runs), *(row.activation for row in self.summary)]
-        return tuple(dict.fromkeys([*self.settings.activations, *recorded]))
+        return tuple(dict.fromkeys([*self.settings.compared, *recorded]))
 
     @property
     def metric(self) -> Metric:

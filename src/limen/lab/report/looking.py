@@ -19,8 +19,9 @@ def looked_at(asked: Sequence[Asked], settings: StudySettings, metric: Metric, r
     """
     if settings.max_seeds is not None or not any(one.seeds for one in asked[1:]):
         return []
-    found = {name: _always(name, settings.baseline, metric, runs) for name in settings.activations}
-    said = [f"{short(name)} {text}" for name, text in found.items() if text and name != settings.baseline]
+    others = {name: settings.against(name) for name in settings.compared if name != settings.against(name)}
+    found = {name: _always(name, other, metric, runs) for name, other in others.items()}
+    said = [f"{short(name)} {text}" for name, text in found.items() if text]
     least = fewest_seeds(1 - LEVEL, two_sided=True)
     unit = f" {metric.difference_unit}".rstrip()
     instead = (

@@ -13,6 +13,11 @@ COULD_SEE = (
     "for differences that spread as these do."
 )
 
+OF_TUNING = (
+    "“@” names runs at an activation’s own rates, found by trials on validation data; they are compared with the "
+    "baseline at its own, and all comparisons of both kinds are corrected together."
+)
+
 
 def method(settings: StudySettings, metric: Metric) -> Markup:
     """How intervals, differences and verdicts were made."""
@@ -27,7 +32,8 @@ def method(settings: StudySettings, metric: Metric) -> Markup:
     else:
         how = _three_way(settings, f"{settings.margin:g} {metric.difference_unit}".rstrip())
     how_trained = () if usual(settings) else (trained(settings),)
-    return Markup(" ").join((*how_trained, means, from_baseline + how, COULD_SEE))
+    twice = (OF_TUNING,) if settings.tune else ()
+    return Markup(" ").join((*how_trained, means, from_baseline + how, *twice, COULD_SEE))
 
 
 def _three_way(settings: StudySettings, margin: str) -> Markup:

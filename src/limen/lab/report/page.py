@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from limen.lab.rates import activation_of
 from limen.lab.records import TORCHS_RELU
 from limen.lab.report import tables, verdict
 from limen.lab.report.contents import Contents
@@ -24,6 +25,7 @@ from limen.lab.report.selection import selection
 from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_table, sites, weight_table
 from limen.lab.report.trained import trained
 from limen.lab.report.training import NOTE, training_lines
+from limen.lab.report.tuning import tuning
 from limen.lab.report.wording import counted
 
 HERE = Path(__file__).parent
@@ -89,6 +91,7 @@ def render(study: Contents) -> str:
         training=training_lines(study.summary),
         training_note=NOTE,
         selection=selection(study),
+        tuning=tuning(study),
         failures=study.failures[:MOST_FAILURES] if study.many else study.failures,
         settings=tables.settings_rows(study),
     )
@@ -122,7 +125,7 @@ def _shapes(study: Contents) -> list[ShapeSection]:
         section = ShapeSection(
             activation=activation,
             look=styles[activation],
-            formula=study.formulas.get(activation, ""),
+            formula=study.formulas.get(activation_of(activation), ""),
             extent=_extent(layers, most, len(runs)),
             panels=_panels(_drawn(layers, most), activation, styles[activation], index, study.many),
             parameters=parameters,

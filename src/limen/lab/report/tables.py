@@ -155,7 +155,7 @@ def settings_rows(study: Contents) -> list[tuple[str, str]]:
     """Every setting of the study, and what identifies the data."""
     stored = study.settings.model_dump(mode="json")
     hidden = hidden_options(study.task)
-    rows = [(name.replace("_", " "), _setting(value)) for name, value in stored.items() if name not in hidden]
+    rows = [(name.replace("_", " "), _setting(value)) for name, value in stored.items() if name not in {*hidden, "own"}]
     classes = [("classes", _classes(study.data.classes))] if study.data.classes else []
     return [*rows, *classes, ("data fingerprint", study.data.fingerprint)]
 

@@ -24,8 +24,10 @@ from limen.lab.training.schedules import advice
 from limen.lab.training.task import Task
 
 S = TypeVar("S", bound=StudySettings)
-Train = Callable[[Experiment, Study, StudyFolder, Listener, list[str], Execution], None]
-"""Trains the runs that the folder lacks, and times a step where that is missing; the list are notes for the reader."""
+Train = Callable[[Experiment, Study, StudyFolder, Listener, list[str], Execution], Study]
+"""Trains the runs that the folder lacks, and times a step where that is missing; the list are notes for the reader.
+
+What comes back is the study as it then is: a tuning adds to it."""
 
 
 def conduct(
@@ -78,7 +80,7 @@ def _conducted(
             quick=quick,
             formulas=formulas(settings),
         )
-        train(experiment, study, folder, listener, notes, execution)
+        study = train(experiment, study, folder, listener, notes, execution)
         folder.require_study()
         return conclude(experiment.task, folder, study)
 

@@ -26,7 +26,7 @@ def wanted(task: Declaration, settings: StudySettings, runs: Sequence[RunRecord]
     Seeds outermost: an interrupted study has every activation for the seeds it has. With ``max_seeds`` what is decided
     gets no more runs, and the baseline gets them as long as anything is open.
     """
-    activations = settings.activations if settings.max_seeds is None else _open(task, settings, runs)
+    activations = settings.compared if settings.max_seeds is None else _open(task, settings, runs)
     done = {(run.activation, run.seed) for run in runs}
     pairs = ((name, seed) for seed in settings.seeds for name in activations)
     return [pair for pair in pairs if pair not in done]
@@ -34,17 +34,20 @@ def wanted(task: Declaration, settings: StudySettings, runs: Sequence[RunRecord]
 
 def _open(task: Declaration, settings: StudySettings, runs: Sequence[RunRecord]) -> list[str]:
     """The activations that are to get more runs."""
-    hopeless = {name for name in settings.activations if _is_hopeless(name, runs)}
-    if settings.baseline in hopeless:
-        return []
+    hopeless = {name for name in settings.compared if _is_hopeless(name, runs)}
     found = compared(task, settings, runs)
-    undecided = {name for name, one in found.items() if word_of(one.verdict) == "undecided"} - hopeless
+    undecided = {
+        name
+        for name, one in found.items()
+        if word_of(one.verdict) == "undecided" and not {name, settings.against(name)} & hopeless
+    }
     if not undecided:
         return []
-    needed = {settings.baseline, *undecided}
+    needed = {*undecided, *map(settings.against, undecided)}
+    needed |= {settings.same_as(name) for name in needed}
     if isinstance(settings, SelectSettings) and OPTIMIZED in needed:
         needed.add(SEARCHED)  # the network of a seed is optimised by what was searched with it
-    return [name for name in settings.activations if name in needed]
+    return [name for name in settings.compared if name in needed]
 
 
 def _is_hopeless(activation: str, runs: Iterable[RunRecord]) -> bool:
@@ -100,7 +103,7 @@ def check_verdicts(measure: Metric, settings: StudySettings) -> None:
             "--seeds auto needs a --margin, the difference that does not matter, or two equal activations would be run "
             f"for ever; give it {_unit(measure)}."
         )
-    others = len(settings.activations) - 1
+    others = (len(settings.activations) - 1) * (2 if settings.tune else 1)
     if others < 1:
         raise SpecError("--seeds auto decides between activations, and one was named; name two or more.")
     least = fewest_seeds((1 - LEVEL) / others, two_sided=True)

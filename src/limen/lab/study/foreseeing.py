@@ -9,6 +9,7 @@ from limen.lab.declaration import Declaration
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.study.deciding import check_verdicts
 from limen.lab.study.learning import check_training
+from limen.lab.study.trying import check_tuning
 from limen.lab.tasks import declared
 
 
@@ -39,4 +40,5 @@ def check_task(task: Declaration, settings: StudySettings) -> None:
     declared.check_options(task, settings)
     check_training(settings)
     check_verdicts(task.measure, settings)
+    check_tuning(settings)
     networks.check_name(settings.network, task.networks)

@@ -15,6 +15,9 @@ class Listener(Protocol):
     def found(self, study: Study) -> None:
         """What there is to learn from, before anything is trained."""
 
+    def tuning(self, total: int, done: int, notes: Sequence[str]) -> None:
+        """So many trials in all before the runs, so many already stored."""
+
     def planned(self, total: int, done: int, notes: Sequence[str]) -> None:
         """So many runs in all, so many already stored; notes a reader should see."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -134,12 +134,12 @@ def _from_pilot(difference: float, pilot: Rows) -> SeedPlan:
         _needed(name, difference, measure.in_its_unit(one.deviation), one.pairs, len(spread))
         for name, one in spread.items()
     )
-    a_seed = _seconds_a_seed((settings.baseline, *spread), pilot.runs)
+    a_seed = _seconds_a_seed({*map(settings.against, spread), *spread}, pilot.runs)
     done = min(one.pairs for one in spread.values())
     return SeedPlan(difference, measure.difference_unit, needed, a_seed, done)
 
 
-def _seconds_a_seed(names: Sequence[str], runs: Sequence[RunRecord]) -> float:
+def _seconds_a_seed(names: Iterable[str], runs: Sequence[RunRecord]) -> float:
     finished = [[run.seconds for run in runs if run.activation == name and run.status == "finished"] for name in names]
     return sum(fmean(seconds) for seconds in finished)
 

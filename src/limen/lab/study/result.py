@@ -11,13 +11,14 @@ from pathlib import Path
 from limen.catalogue import entries
 from limen.errors import SpecError, StudyError
 from limen.lab.declaration import Declaration
-from limen.lab.records import CostRow, RunRecord, SummaryRow
+from limen.lab.records import CostRow, RunRecord, SummaryRow, TrialRow
 from limen.lab.report.condensing import Condensed
 from limen.lab.report.contents import Contents
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.study.command import whole_command
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.summary import summarise
+from limen.lab.study.trials import read as read_trials
 from limen.lab.tasks import declared
 from limen.naming import parse
 from limen.selection import Plan
@@ -35,6 +36,8 @@ class Result:
     report: Path
     plan: Plan | None = None
     """What a selection chose, over all its seeds."""
+    trials: tuple[TrialRow, ...] = ()
+    """Of the tuning, where there was one."""
 
     @property
     def failed(self) -> tuple[RunRecord, ...]:
@@ -46,10 +49,13 @@ def conclude(task: Declaration, folder: StudyFolder, study: Study) -> Result:
     """Summarise what is stored, and write the tables and the report."""
     from limen.lab.report.page import render  # with Matplotlib, which takes a second to import
 
-    kept = Condensed(folder.count_runs(), len(study.settings.activations))
+    kept = Condensed(folder.count_runs(), len(study.settings.compared))
     runs, costs = folder.read_runs(study.settings, kept), folder.read_costs()
     summary = summarise(task, study.settings, runs, costs)
     folder.write_tables(runs, summary)
+    trials = read_trials(folder, study)
+    if trials:
+        folder.write_trials(trials)
     plan = searched_plan(runs)
     if plan is not None:
         folder.write_plan(plan.as_json())
@@ -67,8 +73,9 @@ def conclude(task: Declaration, folder: StudyFolder, study: Study) -> Result:
         recipe=study.recipe,
         quick=study.quick,
         asked=study.asked,
+        trials=trials,
     )
-    return Result(task, study, runs, costs, summary, folder.write_report(render(contents)), plan)
+    return Result(task, study, runs, costs, summary, folder.write_report(render(contents)), plan, trials)
 
 
 def formulas(settings: StudySettings) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """The rows of a study without its machine: what is kept in a repository, and what claims are judged from.
 
 A folder of rows holds ``study.json`` (settings, data, versions; no path), ``runs.csv``, ``curves.csv`` (an epoch a row)
-and, where there are any, ``cost.csv``, ``gradients.csv``, ``sites.csv`` and ``plan.json``. It reads like the study's
-own folder.
+and, where there are any, ``cost.csv``, ``trials.csv``, ``gradients.csv``, ``sites.csv`` and ``plan.json``. It reads
+like the study's own folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pydantic import ValidationError
 from limen.errors import PlanError, StudyError
 from limen.lab.declaration import Declaration
 from limen.lab.numerals import stored_fields
-from limen.lab.records import CostRow, EpochRow, GradientRow, RunRecord, SiteRow
+from limen.lab.records import CostRow, EpochRow, GradientRow, RunRecord, SiteRow, TrialRow
+from limen.lab.study import trials
 from limen.lab.study.result import searched_plan
 from limen.lab.study.store import (
     LARGEST_RECORD,
@@ -46,7 +47,7 @@ PARTS = {
     "sites": ("sites.csv", SiteRow),
 }
 """What a run has several rows of: its field, the file, what a row is."""
-COSTS = "cost.csv"
+COSTS, TRIALS = "cost.csv", "trials.csv"
 PLACES = {"--data": "data", "--out": "runs"}
 """The options of a command whose paths are written as lying in a folder of this name."""
 
@@ -60,6 +61,7 @@ class Rows:
     runs: tuple[RunRecord, ...]
     plan: Plan | None = None
     costs: tuple[CostRow, ...] = ()
+    trials: tuple[TrialRow, ...] = ()
 
     @cached_property
     def task(self) -> Declaration:
@@ -89,10 +91,11 @@ def read(folder: Path) -> Rows:
         raise StudyError(f"there is no study in {folder}: study.json is missing.")
     if not is_stored(folder):
         runs = home.read_runs(study.settings)
-        return Rows(folder, study, runs, searched_plan(runs), home.read_costs())
+        return Rows(folder, study, runs, searched_plan(runs), home.read_costs(), trials.read(home, study))
     task = study.settings.task
     costs = tuple(_made(CostRow, _given(row), folder / COSTS, line) for line, row in _lines(folder / COSTS))
-    return Rows(folder, study, _read_runs(folder, task), _read_plan(folder / "plan.json"), costs)
+    tried = tuple(_made(TrialRow, row, folder / TRIALS, line) for line, row in _lines(folder / TRIALS))
+    return Rows(folder, study, _read_runs(folder, task), _read_plan(folder / "plan.json"), costs, tried)
 
 
 def is_stored(folder: Path) -> bool:
@@ -131,6 +134,8 @@ def keep(rows: Rows, home: Path) -> Path:
             write_atomically(folder / name, as_csv(parts))
     if rows.costs:
         write_atomically(folder / COSTS, as_csv([stored_fields(row) for row in rows.costs]))
+    if rows.trials:
+        write_atomically(folder / TRIALS, as_csv([stored_fields(row) for row in rows.trials]))
     if rows.plan is not None:
         write_atomically(folder / "plan.json", rows.plan.as_json())
     return folder

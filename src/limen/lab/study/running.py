@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from limen.errors import StudyError
 from limen.lab.executing.engine import engine
@@ -29,6 +30,13 @@ Needs = Callable[[Pair], Pair | None]
 """The run that one builds upon."""
 
 
+class Kept(Protocol):
+    """Tables of the runs that have ended."""
+
+    def add(self, run: RunRecord) -> None:
+        """A run has ended and is stored."""
+
+
 def train_missing(
     experiment: Experiment,
     study: Study,
@@ -44,7 +52,7 @@ def train_missing(
     # All of them: what cannot be used is said before anything is trained.
     stored = folder.read_runs(study.settings, bare)
     missing = wanted(experiment.task, settings.model_copy(update=FIXED), stored)
-    total = len(settings.activations) * len(settings.seeds)
+    total = len(settings.compared) * len(settings.seeds)
     agenda: Agenda = (
         InOrder(missing, needs) if settings.max_seeds is None else Deciding(experiment.task, settings, [*stored], needs)
     )
@@ -54,7 +62,7 @@ def train_missing(
         Tables(experiment.task, study, folder, stored) as tables,
     ):
         listener.planned(total, total - len(missing), [*notes, *said])
-        _Runs(study, folder, listener, executor, agenda, needs, tables).all()
+        Runs(study, folder, listener, executor, agenda, needs, tables).all()
 
 
 def keep_costs(folder: StudyFolder, measure: Callable[[], Iterable[CostRow]], origin: Origin) -> None:
@@ -69,7 +77,7 @@ def keep_costs(folder: StudyFolder, measure: Callable[[], Iterable[CostRow]], or
 
 
 @dataclass
-class _Runs:
+class Runs:
     """What an executor computes of an agenda, and what becomes of it."""
 
     study: Study
@@ -78,7 +86,7 @@ class _Runs:
     executor: Executor
     agenda: Agenda
     needs: Needs
-    tables: Tables
+    tables: Kept
     running: set[Pair] = field(default_factory=set)
     again: list[Job] = field(default_factory=list)
     attempts: Counter[Pair] = field(default_factory=Counter)

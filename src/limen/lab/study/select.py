@@ -50,7 +50,7 @@ def _train(
     listener: Listener,
     notes: list[str],
     execution: Execution,
-) -> None:
+) -> Study:
     # It takes seconds to import: what is wrong in the settings or in the data has been said by now.
     from limen.lab.study.searching import Selection
 
@@ -58,6 +58,7 @@ def _train(
     selection = Selection(experiment, experiment.settings)
     train_missing(experiment, study, folder, listener, notes, selection, execution, _needs)
     selection.measure_cost(folder, listener, study.origin)
+    return study
 
 
 def _needs(pair: Pair) -> Pair | None:

@@ -1,8 +1,8 @@
 """The folder of a study: every file is written whole or not at all, and a run is a file.
 
 ``study.json`` (settings, data, versions, when what was asked for), ``runs/*.json`` (one a run, the truth),
-``cost.json``; from these come ``runs.csv``, ``summary.csv`` and ``report.html``. Whatever is read is checked whole, and
-that it belongs to the study of the folder.
+``trials/*.json`` (the same of a tuning), ``cost.json``; from these come ``runs.csv``, ``summary.csv``, ``trials.csv``
+and ``report.html``. Whatever is read is checked whole, and that it belongs to the study of the folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from pydantic_core import from_json
 from typing_extensions import Self
 
 from limen.errors import PlanError, StudyError
-from limen.lab.records import Asked, CostRow, DataFacts, Origin, Record, RunRecord, SummaryRow
+from limen.lab.rates import in_place_of, values_of
+from limen.lab.records import Asked, CostRow, DataFacts, Origin, Record, RunRecord, SummaryRow, TrialRow
 from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
 from limen.lab.tasks import declared
 from limen.reading import read_whole
@@ -36,7 +37,18 @@ from limen.selection import Plan
 
 M = TypeVar("M", bound=BaseModel)
 
-OURS = ("study.json", "runs", "runs.csv", "summary.csv", "cost.json", "plan.json", "report.html", "reproduction.csv")
+OURS = (
+    "study.json",
+    "runs",
+    "trials",
+    "runs.csv",
+    "summary.csv",
+    "trials.csv",
+    "cost.json",
+    "plan.json",
+    "report.html",
+    "reproduction.csv",
+)
 
 _WRITER = ".writer"
 """Holds who has the lock; the lock's own file is emptied by whoever tries it."""
@@ -67,6 +79,8 @@ class Study(BaseModel):
     """Of each activation, because a class of the user's own may be gone when the report is made again."""
     asked: tuple[Asked, ...] = ()
     """What it began with and what was added, in this order; empty: of a version that did not note it."""
+    tried: dict[str, tuple[str, ...]] = {}
+    """Of each activation that is tuned the names of its trials (:mod:`.rates`), as they were suggested."""
 
     @model_validator(mode="before")
     @classmethod
@@ -89,6 +103,8 @@ class Study(BaseModel):
                 if one in seen:
                     raise ValueError(f"the {what} {one!r} is named twice")
                 seen.add(one)
+        for name in (*settings.own, *(name for names in self.tried.values() for name in names)):
+            values_of(name)
         return self
 
     @property
@@ -145,8 +161,13 @@ class Held:
 class StudyFolder:
     """Reads and writes the files of one study."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, runs: str = "runs") -> None:
+        self.path, self._runs = path, runs
+
+    @property
+    def trials(self) -> StudyFolder:
+        """The same study, with the trials of its tuning in the place of its runs."""
+        return StudyFolder(self.path, "trials")
 
     def lock(self) -> Held:
         """Take the folder for this process, or say that another has it; released when the process ends."""
@@ -248,7 +269,7 @@ class StudyFolder:
 
     def run_path(self, activation: str, seed: int) -> Path:
         """Where a run's record lies."""
-        return self.path / "runs" / f"{_slug(activation, seed)}.json"
+        return self.path / self._runs / f"{_slug(activation, seed)}.json"
 
     def log_path(self, activation: str, seed: int) -> Path:
         """Where what was said while a run was computed lies."""
@@ -292,7 +313,7 @@ class StudyFolder:
         """
         study = self.read_study()
         mine, found = study.origin if study else None, []
-        for activation in settings.activations:
+        for activation in settings.compared:
             for seed in settings.seeds:
                 path = self.run_path(activation, seed)
                 run = self._read_run(path, activation, seed, mine)
@@ -303,7 +324,7 @@ class StudyFolder:
 
     def count_runs(self) -> int:
         """How many records there are, none of them looked into."""
-        home = self.path / "runs"
+        home = self.path / self._runs
         return sum(name.endswith(".json") for name in os.listdir(home)) if home.is_dir() else 0
 
     def write_run(self, run: RunRecord) -> None:
@@ -333,6 +354,10 @@ class StudyFolder:
         """``runs.csv`` and ``summary.csv``."""
         write_atomically(self.path / "runs.csv", as_csv([run_row(run) for run in runs]))
         write_atomically(self.path / "summary.csv", as_csv([row.model_dump() for row in summary]))
+
+    def write_trials(self, trials: Iterable[TrialRow]) -> None:
+        """``trials.csv``."""
+        write_atomically(self.path / "trials.csv", as_csv([row.model_dump() for row in trials]))
 
     def write_report(self, html: str) -> Path:
         """``report.html``."""
@@ -433,6 +458,7 @@ def _grown(known: Study, study: Study) -> Study:
         "seeds": tuple(sorted({*before.seeds, *now.seeds})),
         # What may be looked at after every seed stays so.
         "margin": before.margin if now.margin is None else now.margin,
+        "own": in_place_of(before.own, now.own),
         "max_seeds": max((most for most in (before.max_seeds, now.max_seeds) if most is not None), default=None),
     }
     activations = [name for name in now.activations if name not in before.activations]
@@ -445,6 +471,7 @@ def _grown(known: Study, study: Study) -> Study:
         "settings": now.model_copy(update=union),
         "formulas": {**known.formulas, **study.formulas},
         "asked": asked,
+        "tried": known.tried,
     }
     return study.model_copy(update=grown)
 

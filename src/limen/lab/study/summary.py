@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from limen.lab.declaration import Declaration
+from limen.lab.metric import Metric
+from limen.lab.rates import activation_of
 from limen.lab.records import CostRow, RunRecord, SummaryRow
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.statistics import (
@@ -35,7 +37,7 @@ def summarise(
     """One row an activation: mean and interval, paired difference to the baseline, corrected p, verdict, cost."""
     measure = task.measure
     of_activation = _by_activation(runs)
-    by_seed = {name: _metric_by_seed(of_activation.get(name, ()), measure.on_test) for name in settings.activations}
+    by_seed = {name: _metric_by_seed(of_activation.get(name, ()), measure.on_test) for name in settings.compared}
     comparisons = compared(task, settings, runs)
     if settings.max_seeds is not None:
         comparisons = {
@@ -44,9 +46,13 @@ def summarise(
     cost_of = {row.activation: row for row in costs}
     trained = trainings(task, settings, runs)
     rows = []
-    for name in settings.activations:
+    for name in settings.compared:
         mine = of_activation.get(name, [])
-        found, comparison, price = measure.interval([*by_seed[name].values()]), comparisons.get(name), cost_of.get(name)
+        found, comparison, price = (
+            measure.interval([*by_seed[name].values()]),
+            comparisons.get(name),
+            cost_of.get(activation_of(name)),
+        )
         rows.append(
             SummaryRow(
                 activation=name,
@@ -56,7 +62,7 @@ def summarise(
                 mean=found.mean,
                 low=found.low,
                 high=found.high,
-                baseline=settings.baseline,
+                baseline=settings.against(name),
                 difference=comparison.difference.mean if comparison else 0.0,
                 difference_low=comparison.difference.low if comparison else 0.0,
                 difference_high=comparison.difference.high if comparison else 0.0,
@@ -80,19 +86,33 @@ def summarise(
 
 
 def compared(task: Declaration, settings: StudySettings, runs: Sequence[RunRecord]) -> dict[str, Comparison]:
-    """Each activation but the baseline against it, judged as the settings ask."""
+    """Each activation but the baseline against it, judged as the settings ask; at its own rates against that at its.
+
+    All of them are corrected together, and a comparison of the same runs twice is one.
+    """
     measure = task.measure
-    others = [name for name in settings.activations if name != settings.baseline]
+    others = {name: settings.against(name) for name in settings.compared if name != settings.against(name)}
+    again = {name: _made_before(settings, name, other) for name, other in others.items()}
+    once = [name for name in others if not again[name]]
     of_activation = _by_activation(runs)
-    by_seed = {name: _metric_by_seed(of_activation.get(name, ()), measure.on_test) for name in settings.activations}
+    by_seed = {name: _metric_by_seed(of_activation.get(name, ()), measure.on_test) for name in settings.compared}
     if settings.max_seeds is not None:
-        by_seed |= {name: _in_order(settings, runs, name, by_seed[name]) for name in others}
-    found = [measure.compare(by_seed[name], by_seed[settings.baseline]) for name in others]
+        by_seed |= {name: _in_order(settings, runs, name, by_seed[name]) for name in once}
+    found = [measure.compare(by_seed[name], by_seed[others[name]]) for name in once]
+    judged = dict(zip(once, _judged(measure, settings, found), strict=True))
+    return {name: judged[again[name] or name] for name in others}
+
+
+def _made_before(settings: StudySettings, name: str, other: str) -> str:
+    """The activation whose comparison at the shared rates this one repeats; empty where it does not."""
+    return settings.same_as(name) if settings.same_as(other) else ""
+
+
+def _judged(measure: Metric, settings: StudySettings, found: Sequence[Comparison]) -> list[Comparison]:
     if settings.margin is None:
-        return dict(zip(others, correct(found), strict=True))
+        return correct(found)
     judge = decide if settings.max_seeds is None else decide_sequentially
-    judged = judge(found, measure.as_stored(settings.margin), f"{settings.margin:g}")
-    return dict(zip(others, judged, strict=True))
+    return judge(found, measure.as_stored(settings.margin), f"{settings.margin:g}")
 
 
 def trainings(task: Declaration, settings: StudySettings, runs: Sequence[RunRecord]) -> dict[str, Training]:
@@ -149,7 +169,9 @@ def _in_order(
 ) -> dict[int, float]:
     """The values of seeds before the first whose runs are to come, so that the order in which runs end has no say."""
     done = {(run.activation, run.seed) for run in runs}
-    pending = (seed for seed in settings.seeds if not {(activation, seed), (settings.baseline, seed)} <= done)
+    pending = (
+        seed for seed in settings.seeds if not {(activation, seed), (settings.against(activation), seed)} <= done
+    )
     end = next(pending, math.inf)
     return {seed: value for seed, value in by_seed.items() if seed < end}
 

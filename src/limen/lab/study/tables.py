@@ -48,7 +48,7 @@ class Tables:
     def write(self) -> None:
         """Make them of all runs so far."""
         began, settings = time.monotonic(), self._study.settings
-        pairs = ((activation, seed) for activation in settings.activations for seed in settings.seeds)
+        pairs = ((activation, seed) for activation in settings.compared for seed in settings.seeds)
         runs = tuple(self._runs[pair] for pair in pairs if pair in self._runs)
         self._folder.write_tables(runs, summarise(self._task, settings, runs, self._folder.read_costs()))
         self._stale, ended = False, time.monotonic()

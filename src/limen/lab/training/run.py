@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from limen.errors import StudyError
 from limen.lab.data import evenly
-from limen.lab.metric import Metric
+from limen.lab.metric import LOSS, Metric
 from limen.lab.records import EpochRow, RunRecord
 from limen.lab.training import processes, together
 from limen.lab.training.batches import Batches
@@ -154,15 +154,7 @@ def _of_one_process(
         loop.told = told
         failure = loop.run(checkpoints)
     learner, network = loop.learner, _whole(loop, experiment, furnish or settings.spec(activation), seed)
-    common: dict[str, Any] = {
-        "activation": activation,
-        "seed": seed,
-        "epochs": len(loop.rows),
-        "ms_per_step": loop.median_ms(),
-        "curves": tuple(loop.rows),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "activation_parameters": sum(p.numel() for p in activation_parameters(network)),
-    }
+    common = {"activation": activation, "seed": seed, **_trained(loop, network)}
 
     def ended(**what: Any) -> RunRecord:
         checkpoints.remove()
@@ -189,6 +181,52 @@ def _of_one_process(
         peak_memory_mb=step_memory(network, experiment) / 1e6,
         **further,
     )
+
+
+def attempt(
+    experiment: Experiment, activation: str, seed: int, listener: Callable[[EpochRow], None] = lambda row: None
+) -> RunRecord:
+    """Train as :func:`run` does and note the held-out score alone: a trial of tuning, which no test example takes part
+    in.
+    """
+    if experiment.settings.devices > 1 and not together.joined():
+        return together.run(_attempt_of_one_process, experiment, listener, (activation, seed))
+    return _attempt_of_one_process(experiment, listener, activation, seed)
+
+
+def _attempt_of_one_process(
+    experiment: Experiment, listener: Callable[[EpochRow], None], activation: str, seed: int
+) -> RunRecord:
+    start = time.perf_counter()
+    loop = prepared(experiment, activation, seed, listener)
+    checkpoints = Checkpoints(experiment, activation, seed)
+    failure = loop.run(checkpoints)
+    checkpoints.remove()
+    best = None if failure else loop.rows[loop.best.epoch - 1]
+    return RunRecord(
+        activation=activation,
+        seed=seed,
+        status="failed" if failure else "finished",
+        failure=failure,
+        best_epoch=best.epoch if best else 0,
+        metrics={experiment.task.measure.on_heldout: best.heldout_score, LOSS.on_heldout: best.heldout_loss}
+        if best
+        else {},
+        seconds=loop.before + time.perf_counter() - start,
+        peak_memory_mb=float("nan"),
+        **_trained(loop, loop.network),
+    )
+
+
+def _trained(loop: Loop, network: nn.Module) -> dict[str, Any]:
+    """What is noted of any training, however it ended."""
+    return {
+        "epochs": len(loop.rows),
+        "ms_per_step": loop.median_ms(),
+        "curves": tuple(loop.rows),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "activation_parameters": sum(p.numel() for p in activation_parameters(network)),
+    }
 
 
 def _whole(loop: Loop, experiment: Experiment, activation: str | Furnish, seed: int) -> nn.Module:

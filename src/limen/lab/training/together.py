@@ -150,7 +150,7 @@ def folder_of(out: Path, devices: int) -> Iterator[Path]:
 
 def _files(out: Path) -> dict[str, bytes]:
     """What a study goes on from."""
-    patterns = ("study.json", "cost.json", "runs/*.json", "checkpoints/*.pt")
+    patterns = ("study.json", "cost.json", "runs/*.json", "trials/*.json", "checkpoints/*.pt")
     return {str(path.relative_to(out)): path.read_bytes() for pattern in patterns for path in out.glob(pattern)}
 
 

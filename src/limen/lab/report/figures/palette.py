@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from limen.lab.rates import activation_of
+
 INK = "#010101"
 MUTED = "#010102"
 RULE = "#010103"
@@ -35,6 +37,8 @@ DASHES: tuple[tuple[float, ...], ...] = (
     (5, 1.5, 1, 1.5, 1, 1.5),
 )
 """On and off lengths in pixels. Seven, so that with eight colours no pair repeats within 56 activations."""
+OWN: tuple[float, ...] = (2, 3)
+"""Of runs at rates of their own, in the colour of their activation."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ def looks(activations: Sequence[str], baseline: str) -> dict[str, Look]:
     >>> looks(["relu", "asau"], "relu")["asau"].css
     'var(--series-0)'
     """
-    others = [name for name in dict.fromkeys(activations) if name != baseline]
+    others = [name for name in dict.fromkeys(map(activation_of, activations)) if name != baseline]
     found = {name: Look(SERIES[index % len(SERIES)], DASHES[index % len(DASHES)]) for index, name in enumerate(others)}
-    return {**found, baseline: Look(BASELINE)}
+    found[baseline] = Look(BASELINE)
+    own = {name: activation_of(name) for name in activations if name not in found}
+    return {**found, **{name: Look(found[activation].colour, OWN) for name, activation in own.items()}}

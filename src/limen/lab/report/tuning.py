@@ -1,0 +1,175 @@
+"""What a tuning found: each activation's own rates, and both answers, at the shared rates and at its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from limen.lab.metric import Metric
+from limen.lab.numerals import MISSING
+from limen.lab.rates import activation_of, values_of
+from limen.lab.records import RunRecord, SummaryRow, TrialRow
+from limen.lab.report.contents import Contents
+from limen.lab.report.figures.sensitivity import sensitivity
+from limen.lab.report.figures.svg import Picture
+from limen.lab.report.wording import counted, listed
+from limen.lab.settings import StudySettings
+from limen.lab.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Both answers about one activation."""
+
+    activation: str
+    rates: str
+    """Its own."""
+    validation: tuple[str, str]
+    """The score of the trial at the shared rates, and of its best."""
+    shared: SummaryRow
+    own: SummaryRow
+    change: Interval
+    """Of the test score from the shared rates to its own, paired by seed."""
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """Scores of the trials that all activations have, a column a learning rate; then the others."""
+
+    rates: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...], str], ...]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the page says of a tuning."""
+
+    budget: str
+    warnings: tuple[str, ...]
+    answers: tuple[tuple[str, ...], ...]
+    """Activation, its own rates, validation and test scores at the shared rates and at its own, verdicts, change."""
+    table: TrialTable
+    picture: Picture | None
+
+
+def tuning(study: Contents) -> Tuning | None:
+    """What was found; None where nothing was tuned."""
+    if not study.trials:
+        return None
+    metric = study.task.held_to
+    return Tuning(
+        budget=budget(study.settings, study.trials, metric),
+        warnings=tuple(warnings(study.settings, study.trials)),
+        answers=tuple(_cells(answer, study.metric) for answer in answers(study)),
+        table=_table(study, metric),
+        picture=sensitivity(study, metric),
+    )
+
+
+def budget(settings: StudySettings, trials: Sequence[TrialRow], metric: Metric) -> str:
+    """What each activation was given, and what it took."""
+    of = {name: [row for row in trials if row.activation == name] for name in {row.activation: 0 for row in trials}}
+    common = max(sum(row.common for row in rows) for rows in of.values())
+    seconds = sorted((sum(row.seconds for row in rows), name) for name, rows in of.items())
+    rates = [row.learning_rate for row in trials]
+    (least, first), (most, last) = seconds[0], seconds[-1]
+    took = f"{least:.0f} s ({first})" + (f" to {most:.0f} s ({last})" if len(of) > 1 else "")
+    return (
+        f"Every activation was tuned with the same budget: {counted(settings.trials or 0, 'trial')} of "
+        f"{counted(settings.epochs, 'epoch')} with seed {trials[0].seed}, which no run has, at learning rates from "
+        f"{min(rates):g} to {max(rates):g}, for the best validation {metric.title}; no test example had a part in it. "
+        f"The first {common} are common to all, the rest suggested by Optuna’s TPE from the activation’s own. "
+        f"They took {took}."
+    )
+
+
+def warnings(settings: StudySettings, trials: Sequence[TrialRow]) -> Iterator[str]:
+    """What must be known before the own rates are believed."""
+    failed = [row for row in trials if row.status == "failed"]
+    if failed:
+        each = [f"{row.activation} at {row.learning_rate:g}" for row in failed]
+        yield (
+            f"{counted(len(failed), 'trial')} failed and counted as worse than any other: {listed(each)}; the first: "
+            f"{failed[0].failure}"
+        )
+    of_all = [row.learning_rate for row in trials if row.common]
+    for row in trials:
+        if row.chosen and len(of_all) > 1 and row.learning_rate in (min(of_all), max(of_all)):
+            end = "lowest" if row.learning_rate == min(of_all) else "highest"
+            yield (
+                f"The own rate of {row.activation} is the {end} that was tried, so a better one may lie beyond; give "
+                f"another --lr than {settings.learning_rate:g} to look there."
+            )
+    if missing := [name for name in settings.activations if name not in map(activation_of, settings.own)]:
+        yield f"The tuning of {listed(missing)} has not ended, so there are no runs at own rates yet."
+
+
+def answers(study: Contents) -> list[Answer]:
+    """Both answers about every activation that has its own rates."""
+    rows = {row.activation: row for row in study.summary}
+    found = []
+    for own in study.settings.own:
+        activation = activation_of(own)
+        if own not in rows or activation not in rows:
+            continue
+        mine = [row for row in study.trials if row.activation == activation]
+        metric = study.task.held_to
+        found.append(
+            Answer(
+                activation=activation,
+                rates=_rates(own),
+                validation=(
+                    metric.value(mine[0].score),
+                    metric.value(next((row.score for row in mine if row.chosen), math.nan)),
+                ),
+                shared=rows[activation],
+                own=rows[own],
+                change=study.metric.difference_interval(_changes(study, activation, own)),
+            )
+        )
+    return found
+
+
+def _changes(study: Contents, activation: str, own: str) -> list[float]:
+    before, after = (_by_seed(study.finished(name), study.metric) for name in (activation, own))
+    return [after[seed] - before[seed] for seed in sorted(before.keys() & after.keys())]
+
+
+def _by_seed(runs: Sequence[RunRecord], metric: Metric) -> dict[int, float]:
+    return {run.seed: run.metrics[metric.on_test] for run in runs}
+
+
+def _rates(own: str) -> str:
+    """Rates as they are read.
+
+    >>> _rates("relu @ lr=0.01,weight-decay=0.001")
+    '0.01, weight decay 0.001'
+    """
+    values = values_of(own)
+    others = (f"{name.replace('_', ' ')} {value:g}" for name, value in values.items() if name != "learning_rate")
+    return ", ".join([f"{values['learning_rate']:g}", *others])
+
+
+def _cells(answer: Answer, metric: Metric) -> tuple[str, ...]:
+    sides = []
+    for row in (answer.shared, answer.own):
+        sides += [metric.mean(Interval(row.mean, row.low, row.high)), row.verdict]
+    change = metric.mean_difference(answer.change, beside=answer.shared.mean)
+    return (answer.activation, answer.rates, *answer.validation, *sides, change)
+
+
+def _table(study: Contents, metric: Metric) -> TrialTable:
+    rates = sorted({row.learning_rate for row in study.trials if row.common})
+    rows = []
+    for name in study.settings.activations:
+        mine = [row for row in study.trials if row.activation == name]
+        common = {row.learning_rate: _score(row, metric) for row in mine if row.common}
+        others = ", ".join(f"{row.learning_rate:g}: {_score(row, metric)}" for row in mine if not row.common)
+        if mine:
+            rows.append((name, tuple(common.get(rate, MISSING) for rate in rates), others or MISSING))
+    return TrialTable(tuple(f"{rate:g}" for rate in rates), tuple(rows))
+
+
+def _score(row: TrialRow, metric: Metric) -> str:
+    return metric.value(row.score) if row.status == "finished" and math.isfinite(row.score) else "failed"

@@ -1,0 +1,114 @@
+"""Which rates a tuning tries: the same budget for every activation, the first trials common to all.
+
+The first trial is at the shared rates. So that curves can be laid over each other, most of the trials lie at learning
+rates common to all activations, evenly in the logarithm over three decades about the shared one, with all else as it is
+shared. The rest are each activation's own: Optuna's TPE suggests them from that activation's trials alone, which spends
+them where this activation does well; from the same trials it suggests the same, whatever ran before or beside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from limen.errors import SpecError
+from limen.lab.option import MOST_SEEDS
+from limen.lab.rates import SETTINGS
+from limen.lab.settings import StudySettings
+
+BY_DEFAULT = 9
+"""Trials: seven common ones, half a decade apart, and two more."""
+SEED = MOST_SEEDS
+"""Of every trial; the seeds of runs end below it."""
+REACH = 10**1.5
+"""Rates are tried from the shared one over this to the shared one times this."""
+DECAYS = (1e-5, 1.0)
+"""Between which weight decays are tried, beside the shared one; of AdamW, which multiplies them by the rate."""
+DIGITS = 3
+"""That a rate is rounded to, so that it can be read, and written again."""
+
+Values = Mapping[str, float]
+History = Sequence[tuple[Values, float | None]]
+"""Of an activation's trials, in their order, what was tried and how good it was; None of a failed one."""
+
+
+def check_tuning(settings: StudySettings) -> None:
+    """Raise for a tuning that cannot be."""
+    if not settings.tune:
+        if settings.trials is not None:
+            raise SpecError(f"--trials {settings.trials} belongs to --tune; add --tune lr, or leave it out.")
+        return
+    if settings.test_chooses:
+        raise SpecError(
+            f"--tune {','.join(settings.tune)} needs validation data, and --protocol paper holds none out, so that the "
+            "test set would choose the rates; give --protocol honest or both."
+        )
+    if max(settings.seeds) >= SEED:
+        raise SpecError(f"seed {max(settings.seeds)} may be one of the tuning's, which begin at {SEED:,}; give others.")
+    for setting, (low, high) in ranges(settings).items():
+        if not 0 < low < high < math.inf:
+            shared, option = (
+                getattr(settings, setting) or settings.learning_rate,
+                setting.replace("learning_rate", "lr"),
+            )
+            raise SpecError(
+                f"--tune tries rates about the shared one, and there is no room about {shared:g}; give another "
+                f"--{option.replace('_', '-')}."
+            )
+
+
+def budget(settings: StudySettings) -> int:
+    """The trials of each activation."""
+    return settings.trials or BY_DEFAULT
+
+
+def ranges(settings: StudySettings) -> dict[str, tuple[float, float]]:
+    """Between which values of each tuned setting trials lie.
+
+    >>> tuned = StudySettings(activations=("relu",), baseline="relu", seeds=(0,), data="digits", tune=("lr",))
+    >>> ranges(tuned)
+    {'learning_rate': (3.16e-05, 0.0316)}
+    """
+    rate = settings.learning_rate
+    about = {"learning_rate": rate, "activation_lr": settings.activation_lr or rate}
+    found = {name: (rounded(value / REACH), rounded(value * REACH)) for name, value in about.items()}
+    found["weight_decay"] = DECAYS
+    return {SETTINGS[word]: found[SETTINGS[word]] for word in settings.tune}
+
+
+def common(settings: StudySettings) -> list[dict[str, float]]:
+    """The trials that every activation has, the first at the shared rates.
+
+    >>> tuned = StudySettings(
+    ...     activations=("relu",), baseline="relu", seeds=(0,), data="digits", tune=("lr",), trials=9
+    ... )
+    >>> [values["learning_rate"] for values in common(tuned)]
+    [0.001, 0.000316, 0.00316, 0.0001, 0.01, 3.16e-05, 0.0316]
+    """
+    rate, steps = settings.learning_rate, _common_count(settings) // 2
+    beside = [rounded(rate * REACH ** (sign * step / steps)) for step in range(1, steps + 1) for sign in (-1, 1)]
+    shared = {"weight_decay": settings.weight_decay} if "weight-decay" in settings.tune else {}
+    if "activation-lr" in settings.tune and settings.activation_lr is not None:
+        shared["activation_lr"] = settings.activation_lr
+    return [{"learning_rate": value, **shared} for value in (rate, *beside)]
+
+
+def _common_count(settings: StudySettings) -> int:
+    """Three quarters of the trials, of several settings half; an odd number, so that the shared rate is the middle.
+
+    >>> tuned = StudySettings(activations=("relu",), baseline="relu", seeds=(0,), data="digits", tune=("lr",))
+    >>> [_common_count(tuned.model_copy(update={"trials": trials})) for trials in (1, 2, 3, 6, 9, 20)]
+    [1, 1, 3, 5, 7, 15]
+    """
+    trials = budget(settings)
+    most = trials - trials // (4 if len(settings.tune) == 1 else 2)
+    return most - (most + 1) % 2
+
+
+def rounded(value: float) -> float:
+    """To so many digits as are kept.
+
+    >>> rounded(0.0031622776)
+    0.00316
+    """
+    return float(f"{value:.{DIGITS}g}")

@@ -1,0 +1,145 @@
+"""The tuning of each activation's rates, on validation data alone, before a study's runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from limen.lab.declaration import Declaration
+from limen.lab.executing.engine import engine
+from limen.lab.executing.execution import Execution
+from limen.lab.executing.work import Job
+from limen.lab.rates import in_place_of, name_of, values_of
+from limen.lab.records import EpochRow, RunRecord
+from limen.lab.settings import StudySettings
+from limen.lab.study.agenda import Pair
+from limen.lab.study.listener import Listener
+from limen.lab.study.running import Runs
+from limen.lab.study.store import Study, StudyFolder
+from limen.lab.study.trials import best, goodness, rows
+from limen.lab.study.trying import SEED, History, budget, common, ranges, rounded
+
+if TYPE_CHECKING:
+    from limen.lab.study.suggesting import Journal
+    from limen.lab.training.experiment import Experiment
+
+
+def tuned(
+    experiment: Experiment, study: Study, folder: StudyFolder, listener: Listener, execution: Execution
+) -> tuple[Experiment, Study]:
+    """Make the trials that are missing; experiment and study with each activation's own rates."""
+    from limen.lab.study.suggesting import JOURNAL, Journal  # with Optuna, of which nothing else has need
+
+    settings = experiment.settings
+    honest = replace(experiment, settings=settings.model_copy(update={"protocol": "honest", "observe": ()}))
+    agenda = _Trials(experiment.task, settings, study, folder, Journal(folder.path / JOURNAL, ranges(settings)))
+    listener.found(study)
+    missing = agenda.missing
+    with engine(Trying(honest), execution, settings, at_most=missing) as (executor, said):
+        listener.tuning(agenda.total, agenda.total - missing, [told_before(settings), *said])
+        Runs(study, folder.trials, listener, executor, agenda, lambda pair: None, agenda).all()
+    agenda.conclude()
+    own = in_place_of(study.settings.own, agenda.own)
+    study = agenda.study.model_copy(update={"settings": study.settings.model_copy(update={"own": own})})
+    folder.write_study(study)
+    return replace(experiment, settings=settings.model_copy(update={"own": own})), study
+
+
+def told_before(settings: StudySettings) -> str:
+    """What is tuned, how often, and where between."""
+    spans = (f"{name.replace('_', ' ')} {low:g} to {high:g}" for name, (low, high) in ranges(settings).items())
+    return (
+        f"tuning on validation data, {budget(settings)} trials of each activation: {', '.join(spans)}; the shared "
+        f"learning rate is {settings.learning_rate:g}"
+    )
+
+
+@dataclass(frozen=True)
+class Trying:
+    """What trains each trial."""
+
+    experiment: Experiment
+
+    def run(self, job: Job, listener: Callable[[EpochRow], None]) -> RunRecord:
+        """One activation at the rates that its name says."""
+        from limen.lab.training import run as training
+
+        settings = self.experiment.settings.of(job.activation)
+        return training.attempt(replace(self.experiment, settings=settings), job.activation, job.seed, listener)
+
+
+class _Trials:
+    """Which trial is next: those common to all, then each activation's own, one after the other of each."""
+
+    def __init__(
+        self, task: Declaration, settings: StudySettings, study: Study, folder: StudyFolder, journal: Journal
+    ) -> None:
+        self.study, self._folder, self._journal = study, folder, journal
+        self._criterion, self._budget, self._common = task.held_to, budget(settings), common(settings)
+        self._tried = {
+            activation: [*(study.tried.get(activation) or (name_of(activation, values) for values in self._common))]
+            for activation in settings.activations
+        }
+        self._note()
+        known = (folder.trials.read_run(name, SEED) for names in self._tried.values() for name in names)
+        self._ended = {run.activation: run for run in known if run is not None}
+        self._given: set[str] = set()
+
+    @property
+    def total(self) -> int:
+        """Trials of all activations."""
+        return self._budget * len(self._tried)
+
+    @property
+    def missing(self) -> int:
+        """Those that are still to be made."""
+        return self.total - sum(name in self._ended for names in self._tried.values() for name in names)
+
+    @property
+    def own(self) -> list[str]:
+        """Of each activation the name of its best trial."""
+        return [best(names, self._ended, self._criterion) for names in self._tried.values()]
+
+    def next(self) -> Pair | None:
+        """A trial that can be made now."""
+        for activation in self._tried:
+            self._suggest(activation)
+        in_turn = (name for names in zip_longest(*self._tried.values()) for name in names if name is not None)
+        name = next((name for name in in_turn if name not in self._ended and name not in self._given), None)
+        if name is None:
+            return None
+        self._given.add(name)
+        return name, SEED
+
+    def ended(self, run: RunRecord) -> None:
+        """A trial is stored."""
+
+    def add(self, run: RunRecord) -> None:
+        """A trial is stored: it has its row, and the next of its activation can be suggested."""
+        self._ended[run.activation] = run
+        self._folder.write_trials(rows(self.study, self._ended))
+
+    def conclude(self) -> None:
+        """Have Optuna's journal hold all of them."""
+        for activation in self._tried:
+            self._journal.keep(activation, self._history(activation))
+
+    def _suggest(self, activation: str) -> None:
+        """What is tried next of an activation of which all trials have ended, as far as that is new."""
+        names = self._tried[activation]
+        while len(names) < self._budget and all(name in self._ended for name in names):
+            values = self._journal.suggest(activation, self._history(activation), len(names))
+            names.append(name_of(activation, {setting: rounded(value) for setting, value in values.items()}))
+            self._note()
+
+    def _note(self) -> None:
+        """Keep what is tried before it is."""
+        tried = {**self.study.tried, **{activation: tuple(names) for activation, names in self._tried.items()}}
+        self.study = self.study.model_copy(update={"tried": tried})
+        self._folder.write_study(self.study)
+
+    def _history(self, activation: str) -> History:
+        runs = [self._ended[name] for name in self._tried[activation]]
+        return [(values_of(run.activation), goodness(run, self._criterion)) for run in runs]
