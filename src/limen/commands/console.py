@@ -65,13 +65,18 @@ def print_result(result: Result, console: Console) -> None:
         console.print(escape(notice), highlight=False)
     if settings.test_chooses:
         console.print("The paper's protocol chooses the epoch on the test set: these numbers are optimistic.")
+    _print_failures(result, console)
+    if result.plan is not None:
+        _print_selection(result, result.plan, console)
+    console.print(f"Report: {result.report}", soft_wrap=True)
+
+
+def _print_failures(result: Result, console: Console) -> None:
+    """The first of them, and how many more there are."""
     for run in result.failed[:MOST_FAILED]:
         console.print(f"[red]failed[/] {escape(run.activation)}, seed {run.seed}: {escape(run.failure)}")
     if len(result.failed) > MOST_FAILED:
         console.print(f"[red]failed[/] {len(result.failed) - MOST_FAILED:,} more; runs.csv names all.")
-    if result.plan is not None:
-        _print_selection(result, result.plan, console)
-    console.print(f"Report: {result.report}", soft_wrap=True)
 
 
 def _print_tuning(result: Result, console: Console) -> None:
