@@ -17,7 +17,9 @@ from scipy import stats
 
 from limen.lab import statistics
 from limen.lab.records import RunRecord
-from limen.lab.statistics import correct, holm, interval
+from limen.lab.statistics import correct, holm, interval, tost
+from limen.lab.statistics.power import NODES, deviations
+from limen.lab.statistics.student import critical, two_sided
 from limen.lab.study.summary import summarise
 from limen.lab.tasks import registry
 
@@ -64,6 +66,24 @@ def test_a_bounded_interval_is_the_part_of_students_between_the_bounds(values: l
     whole, found = interval(values), interval(values, (0.0, 1.0))
     assert (found.mean, found.low, found.high) == (whole.mean, max(whole.low, 0.0), min(whole.high, 1.0))
     assert found.low <= found.mean <= found.high
+
+
+def test_the_smallest_differences_there_are_have_a_test() -> None:
+    assert two_sided([0.0, -5e-324]) == pytest.approx(two_sided([0.0, -1.0]))
+    assert tost([0.0, -5e-324], 0.5) == 0.0
+    assert tost([0.5, 0.5 + 1e-16, 0.75], 0.5) > 0.5
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_students_distribution_is_that_of_scipy(count: int) -> None:
+    differences = (np.random.default_rng(count).standard_normal(count) + 0.3).tolist()
+    assert two_sided(differences) == pytest.approx(stats.ttest_1samp(differences, 0.0).pvalue, rel=1e-12)
+    assert critical(count, 0.025) == pytest.approx(stats.t.isf(0.025, count), rel=1e-12)
+    assert interval(differences).high == pytest.approx(
+        stats.t.interval(0.95, count - 1, np.mean(differences), stats.sem(differences))[1], rel=1e-12
+    )
+    known = np.sqrt(stats.chi2.ppf((np.arange(NODES) + 0.5) / NODES, count) / count)
+    np.testing.assert_allclose(deviations(count), known, rtol=1e-9)
 
 
 @given(fractions, fractions)

@@ -30,7 +30,8 @@ def tost(differences: Sequence[float], margin: float) -> float:
     nearest = margin - abs(float(sample.mean()))
     if len(set(differences)) == 1:
         return 0.5 ** len(sample) if nearest > 0 else 1.0
-    return beyond(nearest / standard_error(sample), len(sample) - 1)
+    error = standard_error(sample)
+    return beyond(nearest / error if error else math.copysign(math.inf, nearest), len(sample) - 1)
 
 
 def equivalence_power(effect: float, margin: float, pairs: int, level: float) -> float:

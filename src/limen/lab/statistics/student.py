@@ -43,7 +43,9 @@ def two_sided(differences: Sequence[float]) -> float:
     0.0351
     """
     sample = np.asarray(differences, dtype=np.float64)
-    return 2 * beyond(abs(float(sample.mean())) / standard_error(sample), len(sample) - 1)
+    # By a power of 2, which changes no digit: squares of the smallest numbers would all be 0.
+    scaled = np.ldexp(sample, -int(np.frexp(np.abs(sample).max())[1]))
+    return 2 * beyond(abs(float(scaled.mean())) / standard_error(scaled), len(scaled) - 1)
 
 
 def standard_error(sample: NDArray[np.float64]) -> float:
