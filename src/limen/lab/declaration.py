@@ -38,6 +38,8 @@ class Declaration:
     """Settings where the user gives none; ``network`` at least, and ``learning_rate`` where 1e-3 is not it."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Settings that not every task has, and this one does."""
+    augments: ClassVar[tuple[str, ...]] = ("none", "flip", "crop+flip", "randaugment-like")
+    """What ``--augment`` can do to images, where it is an option: the truth of an image follows it, or stays."""
     divisible: ClassVar[bool] = True
     """Whether a batch can be shared among devices, and several be one step: a loss is a mean over examples."""
     observed: ClassVar[int] = 500

@@ -12,7 +12,11 @@ from scipy import ndimage
 from test_ways_of_training import by_hand
 from torch import Tensor
 
+from limen.errors import SpecError
 from limen.lab.data import Split
+from limen.lab.tasks import declared
+from limen.lab.tasks.detection.boxes import NOTHING, BoxSplit, ignored
+from limen.lab.tasks.segmentation.masks import IGNORED, MaskSplit
 from limen.lab.training import augmentation, supervised
 from limen.lab.training import run as train
 from limen.lab.training.augmentation import BY_NAME, CHANGES, DRAWN, draws
@@ -107,6 +111,57 @@ def test_only_training_passes_are_augmented() -> None:
     experiment = experiment_of(tiny(augment="flip"), data_of(tiny()))
     assert experiment.training(0).augment is not None
     assert experiment.evaluated(experiment.heldout).augment is None
+
+
+@pytest.mark.parametrize("name", ["flip", "crop+flip"])
+def test_masks_move_with_their_images(name: str) -> None:
+    drawn = draws(5, 0, 40)
+    masks = pictures(40, 1)[:, 0] % 4
+    masks[masks == 3] = IGNORED
+    images = masks[:, None].expand(-1, 3, -1, -1).contiguous()
+    augment = BY_NAME[name]
+    assert augment is not None
+    found, moved = MaskSplit.augmented(images, masks, drawn, augment)
+    assert torch.equal(found, by_hand(images, drawn, name))
+    by_pixel = by_hand(masks[:, None].int() + 1, drawn, name)[:, 0] - 1
+    assert torch.equal(moved.int(), by_pixel.where(by_pixel >= 0, torch.tensor(IGNORED)))
+    assert moved.dtype == torch.uint8
+
+
+def test_boxes_are_mirrored_with_their_images() -> None:
+    count, width, height = 20, 16, 12
+    images = torch.zeros(count, 1, height, width, dtype=torch.uint8)
+    objects = torch.full((count, 3, 5), 0.0)
+    objects[:, 2, 0] = NOTHING
+    for number, image in enumerate(images):
+        for row, (kind, left, top, right, bottom) in enumerate([(0, number % 5, 1, 7, 5), (ignored(1), 9, 6, 15, 11)]):
+            objects[number, row] = torch.tensor([kind, left / width, top / height, right / width, bottom / height])
+            image[0, top:bottom, left:right] = 100 + row
+    drawn = draws(1, 1, count)
+    found, moved = BoxSplit.augmented(images, objects, drawn, augmentation.flipped)
+    for before, image, rows in zip(objects, found, moved, strict=True):
+        assert torch.equal(rows[2], before[2])
+        assert torch.equal(rows[:, 0], before[:, 0])
+        for row in range(2):
+            where = (image[0] == 100 + row).nonzero()
+            (top, left), (bottom, right) = where.amin(0).tolist(), (where.amax(0) + 1).tolist()
+            expected = [left / width, top / height, right / width, bottom / height]
+            assert rows[row, 1:].tolist() == pytest.approx(expected, abs=1e-6)
+    assert not torch.equal(moved, objects)
+
+
+@pytest.mark.parametrize("name", declared.names())
+def test_what_a_tasks_truth_cannot_follow_is_refused(name: str) -> None:
+    task = declared.find(name)
+    own = {option: "x" for option in ("target",) if option in task.options}
+    for augment in NAMES:
+        settings = tiny(**{**task.defaults, "task": name, "augment": augment, **own})
+        if "augment" in task.options and augment in task.augments:
+            declared.check_options(task, settings)
+            continue
+        said = "is not an option of" if "augment" not in task.options else "would not follow the images; give flip"
+        with pytest.raises(SpecError, match=said):
+            declared.check_options(task, settings)
 
 
 def batches_of(activation: str, **settings: Any) -> list[Tensor]:

@@ -13,6 +13,8 @@ from typing_extensions import Self
 
 from limen.lab.records import DataFacts
 
+Augment = Callable[[Tensor, Tensor], Tensor]
+"""From uint8 images (N, C, H, W) and rows of numbers from 0 to 1, one for each, to images of the same shape."""
 Progress = Callable[[int, int], None]
 """Called as ``progress(done, total)`` while images are read."""
 
@@ -51,6 +53,11 @@ class Samples:
     def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Some of the tensors as the network and the loss take them; here as they are."""
         return inputs, targets
+
+    @staticmethod
+    def augmented(inputs: Tensor, targets: Tensor, drawn: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:
+        """Some of the tensors with the inputs changed; here the targets do not change with them."""
+        return augment(inputs, drawn), targets
 
 
 S = TypeVar("S", bound=Samples)

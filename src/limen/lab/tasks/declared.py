@@ -71,4 +71,9 @@ def check_options(task: Declaration, settings: StudySettings) -> None:
                 f"--{name.replace('_', '-')} {given!r} is not an option of --task {task.name}, only of "
                 f"{' and '.join(owners)}; leave it out, or name the task."
             )
+    if settings.augment not in task.augments:
+        raise SpecError(
+            f"--augment {settings.augment} is not for --task {task.name}, whose masks or boxes would not follow the "
+            f"images; give {' or '.join(task.augments[1:])}."
+        )
     task.check(settings)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Augment = Callable[[Tensor, Tensor], Tensor]
-"""From uint8 images (N, C, H, W) and numbers from 0 to 1 (N, :data:`DRAWN`) to images of the same shape."""
+from limen.lab.data.base import Augment
+
 FLIP, DOWN, ACROSS, FIRST_KIND, FIRST_STRENGTH, SECOND_KIND, SECOND_STRENGTH = range(7)
 DRAWN = 7
 """Numbers for each image, used or not: what is added to an augmentation moves nothing that was there."""
@@ -38,7 +38,12 @@ def draws(seed: int, epoch: int, examples: int) -> Tensor:
 
 def flipped(images: Tensor, drawn: Tensor) -> Tensor:
     """Half of them mirrored, left to right."""
-    return torch.where((drawn[:, FLIP] < 0.5)[:, None, None, None], images.flip(-1), images)
+    return torch.where(mirrored_ones(drawn)[:, None, None, None], images.flip(-1), images)
+
+
+def mirrored_ones(drawn: Tensor) -> Tensor:
+    """Which of them are."""
+    return drawn[:, FLIP] < 0.5
 
 
 def cropped_and_flipped(images: Tensor, drawn: Tensor) -> Tensor:

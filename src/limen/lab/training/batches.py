@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from limen.lab.data import Samples
-from limen.lab.training.augmentation import Augment, draws
+from limen.lab.data.base import Augment
+from limen.lab.training.augmentation import draws
 
 
 class Batches:
@@ -37,7 +38,7 @@ class Batches:
         augment: Augment | None = None,
     ) -> None:
         self.inputs, self.targets = (tensor.to(device) for tensor in split.tensors)
-        self.batch = split.batch
+        self.batch, self.augmented = split.batch, split.augmented
         self.batch_size = batch_size
         self.seed = seed
         self.part = part
@@ -58,15 +59,15 @@ class Batches:
                 # Where there are fewer examples than processes some take one that counts nothing.
                 mine = chosen[self.part[0] :: self.part[1]]
                 chosen = mine if len(mine) else chosen[:1]
-            yield self.batch(changed(chosen), self.targets[chosen])
+            yield self.batch(*changed(chosen))
 
-    def _changes(self) -> Callable[[Tensor], Tensor]:
-        """From the places of examples to their inputs in this epoch."""
-        inputs, augment = self.inputs, self.augment
+    def _changes(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """From the places of examples to what they are in this epoch."""
+        inputs, targets, augment = self.inputs, self.targets, self.augment
         if augment is None or self.seed is None:
-            return inputs.__getitem__
+            return lambda chosen: (inputs[chosen], targets[chosen])
         drawn = draws(self.seed, self.epoch, len(inputs)).to(inputs.device)
-        return lambda chosen: augment(inputs[chosen], drawn[chosen])
+        return lambda chosen: self.augmented(inputs[chosen], targets[chosen], drawn[chosen], augment)
 
     def size(self, index: int) -> int:
         """Examples of a batch, of all processes."""

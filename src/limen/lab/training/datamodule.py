@@ -11,8 +11,8 @@ from limen.lab.training.experiment import Experiment
 class StudyData(L.LightningDataModule):
     """Training, held-out and test batches of any task, on the study's device.
 
-    ``seed`` alone orders the training batches, anew in each epoch. The held-out batches are of the validation split, or
-    of the test set where the study's protocol lets that choose the epoch.
+    ``seed`` alone orders and augments the training batches, anew in each epoch. The held-out batches are of the
+    validation split, or of the test set where the study's protocol lets that choose the epoch.
 
     >>> from limen.lab.settings import StudySettings
     >>> from limen.lab.tasks import registry

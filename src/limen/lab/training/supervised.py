@@ -23,16 +23,16 @@ from limen.lab.training.task import Task
 class WithLoss(nn.Module):
     """A network with its task's loss: what is computed of a batch, as one module."""
 
-    def __init__(self, network: nn.Module, task: Task, settings: StudySettings) -> None:
+    def __init__(self, network: nn.Module, task: Task, smoothing: float) -> None:
         super().__init__()
-        self.network, self.task, self.settings = network, task, settings
+        self.network, self.task, self.smoothing = network, task, smoothing
 
     def forward(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and outputs; labels are smooth only while it learns."""
         network = self.network
         outputs = _whole(network(inputs))
-        if self.settings.label_smoothing and network.training:
-            return self.task.smooth_loss(outputs, targets, self.settings.label_smoothing), outputs
+        if self.smoothing and network.training:
+            return self.task.smooth_loss(outputs, targets, self.smoothing), outputs
         return self.task.loss(outputs, targets), outputs
 
 
@@ -51,7 +51,7 @@ class Supervised(Learner):
         super().__init__(network)
         self.clip = settings.clip
         self.average = None if settings.ema is None else Average(network, settings.ema)
-        self.module: nn.Module = WithLoss(network, task, settings)
+        self.module: nn.Module = WithLoss(network, task, settings.label_smoothing)
         self.optimisers = self.make_optimisers()
         self.training_meter: Meter = task.train_meter(data).to(settings.device)
         self.meters = {name: meter.to(settings.device) for name, meter in task.meters(data).items()}
@@ -77,7 +77,7 @@ class Supervised(Learner):
 
     def measures(self, network: nn.Module) -> None:
         """As it is, on the device it is on."""
-        self.network, self.module = network, WithLoss(network, self.task, self.settings)
+        self.network, self.module = network, WithLoss(network, self.task, self.settings.label_smoothing)
 
     def compile(self) -> None:
         """Network and loss as one."""

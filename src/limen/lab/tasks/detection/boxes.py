@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from limen.errors import DataError
+from limen.lab.data.base import Augment
 from limen.lab.data.files import open_files
 from limen.lab.data.images import ImageSamples, ImageSet
 from limen.lab.data.layout import named, only_archive
@@ -27,6 +28,7 @@ from limen.lab.fields import Orientation
 from limen.lab.tasks.detection.annotations import WHOLE, Annotated, Annotation, Object
 from limen.lab.tasks.detection.coco import coco_members, read_coco
 from limen.lab.tasks.detection.voc import read_voc, voc_members
+from limen.lab.training.augmentation import mirrored_ones
 from limen.memory import require_memory
 
 NOTHING = -1
@@ -64,6 +66,14 @@ class BoxSplit(ImageSamples):
 
     objects: Tensor
     names: tuple[str, ...]
+
+    @staticmethod
+    def augmented(inputs: Tensor, targets: Tensor, drawn: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:
+        """Boxes are mirrored with their images; nothing else can be done to these."""
+        kind, left, top, right, bottom = targets.unbind(-1)
+        mirrored = torch.stack([kind, 1 - right, top, 1 - left, bottom], -1)
+        there = (kind != NOTHING) & mirrored_ones(drawn)[:, None]
+        return augment(inputs, drawn), torch.where(there[..., None], mirrored, targets)
 
     def per_class(self, classes: int) -> tuple[int, ...]:
         """Objects of each class that are learned and counted."""

@@ -33,7 +33,8 @@ class Detection(Declaration):
         }
     )
     defaults: ClassVar[Mapping[str, Any]] = {"network": "ssd", "batch_size": 8, "eval_batch_size": 8}
-    options = frozenset({"image_size", "grey", "channels_last", "orientation", "split"})
+    options = frozenset({"image_size", "grey", "channels_last", "augment", "orientation", "split"})
+    augments = ("none", "flip")
     observed = 8
 
     def look(self, settings: StudySettings) -> None:

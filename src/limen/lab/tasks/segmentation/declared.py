@@ -31,8 +31,19 @@ class Segmentation(Declaration):
     networks = NETWORKS
     defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
     options = frozenset(
-        {"image_size", "grey", "channels_last", "ignore_label", "foreground", "intensity", "orientation", "split"}
+        {
+            "image_size",
+            "grey",
+            "channels_last",
+            "augment",
+            "ignore_label",
+            "foreground",
+            "intensity",
+            "orientation",
+            "split",
+        }
     )
+    augments = ("none", "flip", "crop+flip")
     observed = 8
     packages: ClassVar[tuple[str, ...]] = ("monai",)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limen.errors import DataError
+from limen.lab.data.base import Augment
 from limen.lab.data.images import ImageSamples, ImageSet, scaled
 from limen.lab.data.layout import named
 from limen.lab.data.pixels import TURNED_ALONE, stack
@@ -51,6 +52,13 @@ class MaskSplit(ImageSamples):
     def batch(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels from −1 to 1, and class indices."""
         return scaled(inputs), targets.long()
+
+    @staticmethod
+    def augmented(inputs: Tensor, targets: Tensor, drawn: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:
+        """Masks move with their images; what was moved in from nowhere does not count."""
+        # Counted from 1, what does not count is 0, which is what an augmentation fills with.
+        moved = augment((targets - IGNORED)[:, None], drawn)[:, 0] + IGNORED
+        return augment(inputs, drawn), moved
 
 
 @dataclass(frozen=True, eq=False)
