@@ -61,8 +61,16 @@ def _rows_kept(studies: list[Path], home: Path | None) -> list[tuple[str, Path]]
     if home is None:
         return []
     from limen.lab.study import rows
+    from limen.lab.suites import folder as suites
 
-    return [("rows", rows.keep(found, home)) for found in rows.find(studies)]
+    across = [folder for folder in studies if suites.is_suite(folder)]
+    alone = [folder for folder in studies if folder not in across]
+    kept = [rows.keep(found, home) for found in rows.find(alone)]
+    if across:
+        from limen.lab.suites import running  # with torch
+
+        kept += [running.keep(folder, home) for folder in across]
+    return [("rows", folder) for folder in kept]
 
 
 def _page(studies: list[Path], file: Path | None, title: str) -> list[tuple[str, Path]]:

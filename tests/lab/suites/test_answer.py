@@ -20,7 +20,7 @@ from limen.lab.report.suite.sentences import sentences
 from limen.lab.study.store import StudyFolder
 from limen.lab.suites import folder as folders
 from limen.lab.suites.folder import Entry, Known
-from limen.lab.suites.running import Outcome, conclude, report
+from limen.lab.suites.running import Outcome, conclude, keep, report
 
 Values = Mapping[str, Sequence[float | None]]
 """The measure by activation and seed; None of a run that failed."""
@@ -215,6 +215,16 @@ def test_runs_to_come_and_seeds_that_results_decided_are_said(tmp_path: Path) ->
     said = " ".join(sentences(concluded(tmp_path, unfinished, auto).contents))
     assert "Runs are still to come in unfinished." in said
     assert "Results decided how many seeds there are in auto" in said
+
+
+def test_kept_rows_are_a_suite_too_and_name_no_folder_of_this_machine(two: Outcome, tmp_path: Path) -> None:
+    kept = keep(two.report.parent, tmp_path / "home")
+    assert sorted(path.name for path in kept.iterdir()) == ["first", "second", "suite.csv", "suite.json"]
+    assert not any(str(tmp_path) in path.read_text() for path in kept.rglob("*.*"))
+    (kept / "first" / "report.html").unlink(missing_ok=True)
+    again = report(kept).contents
+    assert [line.change for line in again.lines] == pytest.approx([line.change for line in two.contents.lines])
+    assert [line.time_ratio for line in again.lines] == pytest.approx([line.time_ratio for line in two.contents.lines])
 
 
 def test_suite_json_of_a_stranger_names_no_folder_outside(tmp_path: Path) -> None:

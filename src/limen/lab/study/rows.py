@@ -150,14 +150,16 @@ def without_paths(study: Study) -> Study:
         }
     )
     recipe = PurePath(study.recipe).stem if study.recipe else ""
-    return study.model_copy(update={"settings": settings, "recipe": recipe, "command": _command(study.command)})
+    return study.model_copy(
+        update={"settings": settings, "recipe": recipe, "command": command_without_paths(study.command)}
+    )
 
 
-def _command(command: str) -> str:
+def command_without_paths(command: str) -> str:
     """A command without paths.
 
-    >>> _command("limen reproduce adact-table1-fer --data /home/me/sets/fer2013 --data-dir ../sets --out /tmp/out/fer")
-    'limen reproduce adact-table1-fer --data data/fer2013 --data-dir data --out runs/fer'
+    >>> command_without_paths("limen reproduce adact-fer --data /me/sets/fer2013 --data-dir ../sets --out /tmp/fer")
+    'limen reproduce adact-fer --data data/fer2013 --data-dir data --out runs/fer'
     """
     words, before = [], ""
     for word in shlex.split(command):

@@ -96,12 +96,11 @@ def begin(folder: Path) -> FileLock:
     return lock
 
 
-def write(folder: Path, known: Known, answer: dict[str, Any], table: Sequence[dict[str, Any]], page: str) -> None:
-    """All of the suite's own files; in JSON a number that does not exist is null."""
+def write(folder: Path, known: Known, answer: dict[str, Any], table: Sequence[dict[str, Any]]) -> None:
+    """The suite's tables; in JSON a number that does not exist is null."""
     held = {**known.model_dump(), "answer": _finite(answer)}
     write_atomically(folder / SUITE, json.dumps(held, indent=1, ensure_ascii=False) + "\n")
     write_atomically(folder / TABLE, as_csv([*table]))
-    write_atomically(folder / PAGE, page)
 
 
 def _finite(value: Any) -> Any:

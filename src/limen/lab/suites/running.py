@@ -12,10 +12,10 @@ from limen.lab.executing.execution import Execution
 from limen.lab.records import Origin
 from limen.lab.report.suite.contents import SuiteContents
 from limen.lab.report.suite.page import render
-from limen.lab.study import checks
+from limen.lab.study import checks, rows
 from limen.lab.study.compare import compare
 from limen.lab.study.listener import Listener
-from limen.lab.study.store import StudyFolder
+from limen.lab.study.store import StudyFolder, write_atomically
 from limen.lab.suites import folder as folders
 from limen.lab.suites.answer import answer
 from limen.lab.suites.folder import Entry, Known
@@ -119,10 +119,25 @@ def _known(suite: Suite, failures: dict[str, str], command: str) -> Known:
 
 def conclude(out: Path, known: Known) -> Outcome:
     """The answer over what is stored, written."""
-    contents = answer(out, known)
-    table = [asdict(line) for line in contents.lines]
-    folders.write(out, known, as_answer(contents), table, render(contents))
+    contents = _tables(out, known)
+    write_atomically(out / folders.PAGE, render(contents))
     return Outcome(contents, out / folders.PAGE)
+
+
+def _tables(out: Path, known: Known) -> SuiteContents:
+    contents = answer(out, known)
+    folders.write(out, known, as_answer(contents), [asdict(line) for line in contents.lines])
+    return contents
+
+
+def keep(out: Path, home: Path) -> Path:
+    """Write the rows of all problems to a folder of their own in ``home``, without paths; return that folder."""
+    known, kept = folders.read(out), home / out.resolve().name
+    for entry in known.problems:
+        if (out / entry.name / "study.json").exists():
+            rows.keep(rows.read(out / entry.name), kept)
+    _tables(kept, known.model_copy(update={"command": rows.command_without_paths(known.command)}))
+    return kept
 
 
 def as_answer(contents: SuiteContents) -> dict[str, object]:
