@@ -12,7 +12,7 @@ from limen.errors import ShapeError
 from limen.kernels import dispatch
 from limen.kernels.several import Several
 
-SPECS = ("relu", "asau", "swish:num_parameters=4", "ash", "adact:candidates=relu+silu")
+SPECS = ("relu", "asau", "swish:num_parameters=4", "ash")
 
 
 def reference(spec: str) -> limen.Activation:
