@@ -27,10 +27,10 @@ from limen.beside.norm import (
     LEAST_ROW,
     NormAct,
     SampledFormula,
-    _affine,
-    _is_ready,
-    _suits,
-    _track,
+    affine_of,
+    is_ready,
+    suits,
+    track,
 )
 from limen.formula import Context
 from limen.kernels import dispatch, plain, summed
@@ -270,12 +270,12 @@ def _summed(norm: Any, found: Called, x: Tensor, beside: tuple[Any, ...]) -> Ten
     if any(tensor.numel() > 1 for tensor in own) and dim % x.ndim != 1:
         return None
     whole = _with_sum(bound, norm.eps, bool(beside))
-    if not all(map(_is_ready, (*own, *norm.parameters(), *norm.buffers()))) or dispatch.why_no_kernel(whole):
+    if not all(map(is_ready, (*own, *norm.parameters(), *norm.buffers()))) or dispatch.why_no_kernel(whole):
         return None
     norm._check_input_dim(x)
     samples, channels = x.shape[:2]
     plan = Plan("channel", channels, channels, x.numel() // (samples * channels), samples, 1)
-    affine = _affine(norm)
+    affine = affine_of(norm)
 
     def plainly(seed: Tensor | None, x: Tensor, *given: Tensor) -> Tensor:
         weight, bias = given[len(beside) : len(beside) + 2] if affine else (None, None)
@@ -287,14 +287,14 @@ def _summed(norm: Any, found: Called, x: Tensor, beside: tuple[Any, ...]) -> Ten
         y, statistics = summed.record(Summed(whole, plan, plainly, len(affine)), (x, *beside), affine, own)
     except NoKernelError:
         return None
-    _track(norm, statistics[:, 0], statistics[:, 1].square(), samples * plan.inner)
+    track(norm, statistics[:, 0], statistics[:, 1].square(), samples * plan.inner)
     result: Tensor = y
     return result
 
 
 def _visits_channels(norm: Any, x: Tensor) -> bool:
     """Whether a batch norm takes statistics of channels that stay in the cache."""
-    if type(norm) not in BATCH or (norm.weight is None) != (norm.bias is None) or not _suits(x, norm.num_features):
+    if type(norm) not in BATCH or (norm.weight is None) != (norm.bias is None) or not suits(x, norm.num_features):
         return False
     count = x.numel() // x.shape[1]
     learning = norm.training or norm.running_mean is None
@@ -304,4 +304,4 @@ def _visits_channels(norm: Any, x: Tensor) -> bool:
 def _fits(x: Tensor, other: Any) -> bool:
     """Whether what is added is read as the input is."""
     alike = isinstance(other, Tensor) and other.shape == x.shape and other.dtype is x.dtype and other.is_contiguous()
-    return alike and _is_ready(other)
+    return alike and is_ready(other)

@@ -5,6 +5,8 @@ hold, and calls (``calls``, ``formulas``) in the source of what a forward runs (
 ``flow`` says what feeds each, ``keeping`` which stay, ``sharing`` how many parameters each gets, ``inplace`` which
 must overwrite their input. ``making`` makes the new ones, ``installing`` puts them in, by ``rewriting`` and
 ``derive`` where the site is a call. ``observing`` runs examples; ``state`` maps state dicts; ``report`` tells.
+``fusing`` computes activations with their neighbours: ``pairs`` finds these in sources, ``why_apart`` says what must
+stay apart, ``weaving`` writes the calls, ``fuse_report`` tells.
 """
 
 from limen.surgery.fuse_report import FuseReport, Left, Pair
