@@ -50,11 +50,12 @@ class LanguageBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, (N, tokens, width)."""
-        heads = self.into(self.norm1(x)).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(*heads, is_causal=True)
+        query, key, value = self.into(self.norm1(x)).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4).unbind()
+        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = x + self.out(attended.transpose(1, 2).flatten(2))
         y = self.norm2(x)
-        return x + self.down_proj(self.act_fn(self.gate_proj(y)) * self.up_proj(y))
+        gated: Tensor = self.down_proj(self.act_fn(self.gate_proj(y)) * self.up_proj(y))
+        return x + gated
 
 
 def measured(steps: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str, float | str]]:

@@ -9,9 +9,9 @@ must overwrite their input. ``making`` makes the new ones, ``installing`` puts t
 stay apart, ``weaving`` writes the calls, ``fuse_report`` tells.
 """
 
-from limen.surgery.fuse_report import FuseReport, Left, Pair
+from limen.surgery.fuse_report import FuseReport
 from limen.surgery.fusing import fuse_
 from limen.surgery.report import Site, SwapReport
 from limen.surgery.swapping import swap_, swapped
 
-__all__ = ["FuseReport", "Left", "Pair", "Site", "SwapReport", "fuse_", "swap_", "swapped"]
+__all__ = ["FuseReport", "Site", "SwapReport", "fuse_", "swap_", "swapped"]
