@@ -98,7 +98,7 @@ def test_a_module_of_anyones_is_called():
     assert len(seen) == 4
 
 
-@pytest.mark.parametrize("spec", ["relu", "asau:num_parameters=4", "adact"])
+@pytest.mark.parametrize("spec", ["relu", "asau:num_parameters=4"])
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_norm_a_sum_and_an_activation_in_one(spec, affine, dtype):
@@ -110,13 +110,11 @@ def test_a_norm_a_sum_and_an_activation_in_one(spec, affine, dtype):
         with torch.no_grad():
             norm.weight.normal_()
             wide_norm.weight.copy_(norm.weight)
-    x, other = (torch.randn(5, 4, 8, 6).to(dtype).requires_grad_() for _ in range(2))
+    x, other = (torch.randn(3, 4, 32, 17).to(dtype).requires_grad_() for _ in range(2))
     inputs = [tensor.detach().double().requires_grad_() for tensor in (x, other)]
-    torch.manual_seed(3)
     y = pairs.norm_add_act(norm, activation, x, other, False)
-    torch.manual_seed(3)
     z = wide_norm(inputs[0]) + inputs[1]
-    wanted = activation(z.float()).double() if spec == "adact" else wide(z)  # float64 draws other noise
+    wanted = wide(z)
     g = torch.randn_like(y)
     learned = [p for p in norm.parameters() if p.requires_grad], [p for p in wide_norm.parameters() if p.requires_grad]
     found = torch.autograd.grad(y, [x, other, *learned[0]], g, retain_graph=True)
