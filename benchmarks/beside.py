@@ -1,10 +1,11 @@
 """What stands beside an activation, computed with it: how much faster, and what is kept?  python benchmarks/beside.py
 
-Writes benchmarks/results/beside.json and prints the tables of ``limen bench --beside glu``, ``norm``, ``mlp``: a gate
-of 1 million float32 against ``torch.compile(F.silu(gate) * up)``, a batch norm with its activation, 64x64x32x32 in both
-layouts, against nn.BatchNorm2d and nn.ReLU, and two layers with an activation between them. Then what a block of gate,
-up and projection keeps, eager, compiled and with budgets, and the peak memory and time of a training step of ResNet-20,
-against nn.ReLU in place. --quick takes few rounds. The allocator keeps freed memory, as in cpu.py.
+Writes benchmarks/results/beside.json and prints the tables of ``limen bench --beside glu``, ``norm``, ``mlp``: a gate of
+1 million float32 against ``torch.compile(F.silu(gate) * up)``, and a batch norm with its activation, 64x64x32x32 in both
+layouts, against nn.BatchNorm2d and nn.ReLU. Then whole training steps: ResNet-20 on 32x32 images, fused by limen.fuse_
+and not, against the same with nn.ReLU; and a block of a language model (width 512, gate of 4/3 of it, 2x256 tokens)
+with GLU against F.silu(gate) * up. --quick takes few rounds; --steps only these, --batch so many images, --only some
+activations. The allocator keeps freed memory, as in cpu.py.
 """
 
 from __future__ import annotations
@@ -13,23 +14,105 @@ import argparse
 import copy
 import json
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from cpu import interleaved, keep_freed_memory, training_step
+from cpu import keep_freed_memory
 from torch import Tensor, nn
-from torch._functorch import config
 from torch.nn import functional as F
-from torch.nn.utils import convert_conv2d_weight_memory_format
 
 import limen
 from limen import bench
-from limen.lab.networks.factory import build
+from limen.lab.networks.cifar_resnet import CifarResNet
 from limen.lab.study.store import write_atomically
-from limen.lab.training.memory import peak_memory
 
 RESULTS = Path(__file__).parent / "results" / "beside.json"
+
+
+ACTIVATIONS = ("swish", "asau", "apalu", "ash", "adact")
+WIDTH, TOKENS, HEADS = 512, 256, 8
+
+
+class LanguageBlock(nn.Module):
+    """Attention and a gated layer, each behind a norm and beside a shortcut."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        inner = 4 * WIDTH // 3
+        self.norm1, self.norm2 = nn.RMSNorm(WIDTH), nn.RMSNorm(WIDTH)
+        self.into, self.out = nn.Linear(WIDTH, 3 * WIDTH, bias=False), nn.Linear(WIDTH, WIDTH, bias=False)
+        self.gate_proj, self.up_proj = nn.Linear(WIDTH, inner, bias=False), nn.Linear(WIDTH, inner, bias=False)
+        self.down_proj = nn.Linear(inner, WIDTH, bias=False)
+        self.act_fn = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape, (N, tokens, width)."""
+        query, key, value = self.into(self.norm1(x)).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4).unbind()
+        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
+        y = self.norm2(x)
+        gated: Tensor = self.down_proj(self.act_fn(self.gate_proj(y)) * self.up_proj(y))
+        return x + gated
+
+
+def measured(steps: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str, float | str]]:
+    """Milliseconds of each, and relative to the first in the same round: medians and quartiles."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        step()
+    for _ in range(rounds):
+        for turn in torch.randperm(len(steps)).tolist():
+            name, step = list(steps.items())[turn]
+            start = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - start)
+    first = times[next(iter(steps))]
+    rows: list[dict[str, float | str]] = []
+    for name, mine in times.items():
+        ratios = [a / b for a, b in zip(mine, first, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        rows.append({"contender": name, "ms": 1000 * statistics.median(mine), "ratio": middle, "from": low, "to": high})
+        print(f"{name:<32} {1000 * statistics.median(mine):>9.1f} ms {middle:>7.3f}  ({low:.3f} to {high:.3f})")
+    return rows
+
+
+def training_step(model: nn.Module, x: Tensor, target: Tensor | None) -> Callable[[], None]:
+    """Forward and backward, gradients made anew."""
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        y = model(x)
+        (y.square().mean() if target is None else F.cross_entropy(y, target)).backward()
+
+    return step
+
+
+def residual_networks(activations: list[str], batch: int, rounds: int) -> list[dict[str, float | str]]:
+    """ResNet-20."""
+    x, target = torch.randn(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
+    plain = CifarResNet((3, 32, 32), 10)
+    models: dict[str, nn.Module] = {"nn.ReLU": plain, "nn.ReLU fused": copy.deepcopy(plain)}
+    for spec in activations:
+        for fuse in (False, True):
+            models[f"{spec}{' fused' if fuse else ''}"] = swapped = copy.deepcopy(plain)
+            limen.swap_(swapped, spec)
+    for name, model in models.items():
+        if name.endswith("fused"):
+            limen.fuse_(model)
+    return measured({name: training_step(model, x, target) for name, model in models.items()}, rounds)
+
+
+def language_blocks(rounds: int) -> list[dict[str, float | str]]:
+    """The block with a gate, plain and fused."""
+    x, plain = torch.randn(2, TOKENS, WIDTH), LanguageBlock(nn.SiLU())
+    models = {"SwiGLU eager": plain}
+    for spec in ("silu", "asau"):
+        models[f"GLU({spec})"] = model = copy.deepcopy(plain)
+        limen.swap_(model, spec, fuse=True)
+    return measured({name: training_step(model, x, None) for name, model in models.items()}, rounds)
 
 
 def main() -> None:
@@ -37,95 +120,23 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="five rounds")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--steps", action="store_true", help="whole training steps only")
+    parser.add_argument("--batch", type=int, default=64, help="images of a step")
+    parser.add_argument("--only", default=",".join(ACTIVATIONS), help="activations of the steps")
     arguments = parser.parse_args()
     keep_freed_memory()
     torch.manual_seed(0)
     found: dict[str, object] = {"environment": bench.environment(), "threads": torch.get_num_threads()}
-    for kind in bench.BESIDE:
-        rows, bandwidth = bench.measure_beside(kind, rounds=5 if arguments.quick else arguments.rounds)
+    rounds = 5 if arguments.quick else arguments.rounds
+    for kind in () if arguments.steps else bench.BESIDE:
+        rows, bandwidth = bench.measure_beside(kind, rounds=rounds)
         print(bench.table_beside(rows, bandwidth), "\n")
         found[kind] = [row.as_dict() for row in rows]
         found[f"copy GB/s {kind}"] = bandwidth.gigabytes_per_second
-    found["gated block"], found["ResNet-20 step"] = gated_blocks(), steps(3 if arguments.quick else arguments.rounds)
-    for what in ("gated block", "ResNet-20 step"):
-        print(what, *found[what], "", sep="\n")
+    found["step, ResNet-20"] = residual_networks(arguments.only.split(","), arguments.batch, rounds)
+    found["step, language block"] = language_blocks(rounds)
+    found["images of a step"] = arguments.batch
     write_atomically(arguments.out, json.dumps(found, indent=1) + "\n")
-
-
-class Block(nn.Module):
-    """Gate, up, and the projection back."""
-
-    def __init__(self, gated: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.gated, self.gate, self.up, self.down = gated, nn.Linear(64, 256), nn.Linear(64, 256), nn.Linear(256, 64)
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.down(self.gated(self.gate(x), self.up(x)))
-        return result
-
-
-def gated_blocks() -> list[dict[str, float | str]]:
-    """What a gated block keeps, in hidden sizes: eager, compiled, and compiled with a budget of 0.9 and 0.5."""
-    alone = limen.ASAU()
-    contenders: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-        "F.silu(gate) * up": lambda gate, up: F.silu(gate) * up,
-        "ASAU()(gate) * up": lambda gate, up: alone(gate) * up,
-        "GLU(asau)": limen.GLU("asau"),
-        "GLU(asau), memory='recompute'": limen.GLU("asau", memory="recompute"),
-    }
-    rows: list[dict[str, float | str]] = []
-    x = torch.randn(1024, 64, requires_grad=True)
-    for name, gated in contenders.items():
-        block = Block(gated)
-        parameters = [*block.parameters(), *alone.parameters()]
-        row: dict[str, float | str] = {"block": name}
-        for how, budget in (("eager", None), ("compiled", 1.0), ("budget 0.9", 0.9), ("budget 0.5", 0.5)):
-            torch._dynamo.reset()
-            with config.patch(activation_memory_budget=1.0 if budget is None else budget):
-                run = block if budget is None else torch.compile(block, backend="aot_eager_decomp_partition")
-                run(x)
-                row[how] = round(bench.saved_bytes(run, x, parameters) / (1024 * 256 * 4), 2)
-        rows.append(row)
-    return rows
-
-
-def steps(rounds: int, batch: int = 64) -> list[dict[str, float | str]]:
-    """Peak memory and time of a training step of ResNet-20 over those with nn.ReLU in place."""
-    images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (batch,))
-    original = convert_conv2d_weight_memory_format(build("resnet20", (3, 32, 32), 10, seed=0), torch.channels_last)
-    networks = {"nn.ReLU(inplace=True)": copy.deepcopy(original), "nn.ReLU()": original}
-    for module in networks["nn.ReLU(inplace=True)"].modules():
-        if isinstance(module, nn.ReLU):
-            module.inplace = True
-    for memory in ("exact", "recompute"):
-        for fused in (False, True):
-            network = copy.deepcopy(original)
-            limen.swap_(network, f"asau:memory={memory}")
-            if fused:
-                _fuse(network)
-            networks[f"asau, memory={memory!r}{', NormAct' if fused else ''}"] = network
-    work = {name: training_step(network, images, labels) for name, network in networks.items()}
-    times = interleaved(work, rounds)
-    peaks = {name: peak_memory(step) for name, step in work.items()}
-    first, *_ = work
-    return [
-        {
-            "network": name,
-            "peak": round(peaks[name] / peaks[first], 3),
-            "time": round(statistics.median(a / b for a, b in zip(times[name], times[first], strict=True)), 3),
-        }
-        for name in work
-    ]
-
-
-def _fuse(network: nn.Module) -> None:
-    """Make one of each batch norm and the activation that follows it in a row of modules."""
-    for row in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
-        for place in range(len(row) - 1):
-            norm, activation = row[place], row[place + 1]
-            if isinstance(norm, nn.BatchNorm2d) and isinstance(activation, limen.Activation):
-                row[place], row[place + 1] = limen.NormAct(norm, activation), nn.Identity()
 
 
 if __name__ == "__main__":

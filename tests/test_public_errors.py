@@ -209,6 +209,15 @@ ADAPTERS = {
     name: importlib.import_module(f"limen.adapters.{name}")
     for name in ("captum", "monai", "opacus", "timm", "torch_pruning", "transformers")
 }
+
+
+def fused_and_changed() -> limen.FuseReport:
+    model = nn.Sequential(nn.BatchNorm1d(4), nn.ReLU())
+    report = limen.fuse_(model)
+    model.__class__ = nn.Sequential
+    return report
+
+
 selection, inspection = limen.selection, limen.inspect
 WRONG_SAMPLES = torch.ones(8)
 GOOD_SAMPLES = torch.linspace(-1, 1, 8)
@@ -216,6 +225,12 @@ PROVOKED: dict[tuple[str, str], Any] = {
     ("limen.GLU", "DtypeError"): lambda: limen.GLU("silu")(of_integers(8), of_integers(8)),
     ("limen.GLU", "ShapeError"): lambda: limen.GLU("silu")(torch.zeros(2, 3), torch.zeros(3)),
     ("limen.GLU", "SpecError"): lambda: limen.GLU("maxout"),
+    ("limen.BiasAct", "SpecError"): lambda: limen.BiasAct("relu", 0),
+    ("limen.BiasAct", "ShapeError"): lambda: limen.BiasAct("relu", 3)(torch.zeros(2, 4)),
+    ("limen.ResidualAct", "SpecError"): lambda: limen.ResidualAct("maxout"),
+    ("limen.ResidualAct", "ShapeError"): lambda: limen.ResidualAct("relu")(torch.zeros(2, 3), torch.zeros(3)),
+    ("limen.fuse_", "LimenError"): lambda: limen.fuse_("resnet"),
+    ("limen.FuseReport.undo", "LimenError"): lambda: fused_and_changed().undo(),
     ("limen.NormAct", "SpecError"): lambda: limen.NormAct(nn.Linear(2, 2), "relu"),
     ("limen.apply_", "PlanError"): lambda: limen.apply_(nn.Linear(2, 2), plan()),
     ("limen.apply_", "LimenError"): lambda: limen.apply_(network(), plan(), share="none"),

@@ -22,10 +22,12 @@ from limen.activations.documenting import documented_function
 from limen.activations.fields import Noise, Param, bind
 from limen.activations.mixture import PAPER_CANDIDATES, AdAct
 from limen.activations.registry import find, name_of, names
+from limen.beside.added import alike, biased, summed_up
 from limen.beside.glu import both_of, evaluate
 from limen.errors import ShapeError, SpecError
 from limen.kernels import dispatch
 from limen.kernels.bound import BoundFormula, shared
+from limen.kernels.plain import check_channels
 from limen.kernels.precision import working_dtype
 from limen.kernels.several import apart
 
@@ -154,6 +156,69 @@ def glu(gate: Tensor, up: Tensor | None = None, activation: str = "silu", **valu
     return evaluate((bound, tuple(tensors), channel_dim), inputs, packed)
 
 
+def bias_act(x: Tensor, bias: Tensor, activation: str = "relu", channel_dim: int = 1, **values: Any) -> Tensor:
+    """activation(x + bias) in one pass, with a bias for each channel, as :class:`limen.BiasAct`.
+
+    Args:
+        x: any shape, float64, float32, bfloat16 or float16.
+        bias: one value a channel.
+        activation: a registered name that keeps its input's shape; of a mixture make a :class:`limen.BiasAct`.
+        channel_dim: the axis of the channels: 1 behind a convolution, -1 behind a linear layer.
+        **values: what that activation's own function takes beside its input, by name; what is left out is as declared.
+
+    Returns:
+        A tensor of the input's shape and type.
+
+    Raises:
+        SpecError: for an activation or an argument that does not exist, or a value that is not allowed.
+        ShapeError: for another number of channels.
+        DtypeError: for inputs of another type.
+
+    >>> import torch
+    >>> bias_act(torch.tensor([[1.0, -1.0]]), torch.tensor([0.5, 0.5]), "relu")
+    tensor([[1.5000, 0.0000]])
+    """
+    bound, x, tensors, own = _beside("bias_act", activation, x, {**values, "channel_dim": channel_dim})
+    check_channels(bias.numel(), x, channel_dim)
+    return biased((bound, tuple(tensors), own), x, bias, channel_dim)
+
+
+def residual_act(x: Tensor, other: Tensor, activation: str = "relu", **values: Any) -> Tensor:
+    """activation(x + other), in one pass where no gradient is recorded, as :class:`limen.ResidualAct`.
+
+    Args:
+        x: any shape, float64, float32, bfloat16 or float16.
+        other: the same shape.
+        activation: a registered name that keeps its input's shape; of a mixture make a :class:`limen.ResidualAct`.
+        **values: what that activation's own function takes beside its input, by name; what is left out is as declared.
+
+    Returns:
+        A tensor of that shape and of the common type.
+
+    Raises:
+        SpecError: for an activation or an argument that does not exist, or a value that is not allowed.
+        ShapeError: for different shapes.
+        DtypeError: for inputs of another type.
+
+    >>> import torch
+    >>> residual_act(torch.tensor([1.0, -3.0]), torch.tensor([1.0, 1.0]))
+    tensor([2., 0.])
+    """
+    x, other = alike(x, other)
+    bound, x, tensors, channel_dim = _beside("residual_act", activation, x, values)
+    return summed_up((bound, tuple(tensors), channel_dim), x, other)
+
+
+def _beside(
+    name: str, activation: str, x: Tensor, values: dict[str, Any]
+) -> tuple[BoundFormula, Tensor, list[Tensor], int]:
+    """What an activation that stands beside something is called with."""
+    cls = find(activation)
+    if not cls.keeps_shape or issubclass(cls, AdAct):
+        raise SpecError(f"limen.functional.{name} does not take {activation!r}; make a module of it.")
+    return _call_of(cls, activation, _signature(cls), (x,), values)
+
+
 def swiglu(gate: Tensor, up: Tensor | None = None) -> Tensor:
     """SiLU(gate)·up in one pass: SwiGLU, as language models have it.
 
@@ -222,7 +287,7 @@ def reglu(gate: Tensor, up: Tensor | None = None) -> Tensor:
     return glu(gate, up, "relu")
 
 
-_GATED = ("geglu", "glu", "reglu", "swiglu")
+_GATED = ("bias_act", "geglu", "glu", "reglu", "residual_act", "swiglu")
 """The functions of two tensors."""
 
 

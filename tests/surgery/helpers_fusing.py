@@ -92,7 +92,7 @@ SPELLINGS: dict[type[Block], list[str]] = {
 
 def inputs() -> Tensor:
     torch.manual_seed(1)
-    return torch.randn(3, WIDTH, 5, 6)
+    return torch.randn(2, WIDTH, 24, 24)
 
 
 def trained(model: nn.Module, x: Tensor) -> list[Tensor]:

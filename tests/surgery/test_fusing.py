@@ -186,7 +186,7 @@ def _hooked(module: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     ("norm", "act", "reason"),
     [
-        (nn.LayerNorm(6), nn.ReLU(), "LayerNorm is computed by itself"),
+        (nn.LayerNorm(24), nn.ReLU(), "LayerNorm is computed by itself"),
         (nn.SyncBatchNorm(4), nn.ReLU(), "SyncBatchNorm is computed by itself"),
         (nn.InstanceNorm2d(4), nn.ReLU(), "InstanceNorm2d is computed by itself"),
         (OwnNorm(4), nn.ReLU(), "OwnNorm is a class of its own"),
@@ -261,8 +261,10 @@ def test_kernels_run_while_it_trains(x, monkeypatch):
     limen.fuse_(model)
     for home, name in ((normed, "record_sampled"), (summed, "record")):
         monkeypatch.setattr(home, name, _noting(getattr(home, name), ran, name))
-    model(torch.cat([x] * 6).repeat(1, 1, 4, 4))
+    model(x)
     assert ran == ["record_sampled", "record"]
+    model(x[..., :8, :8].contiguous())
+    assert len(ran) == 2
 
 
 def _noting(function, ran, name):
@@ -434,3 +436,45 @@ def test_networks_of_the_lab(name):
     limen.swap_(model, "asau")
     report = assert_fused_is_the_same(model, torch.randn(8, 3, 16, 16), rtol=3e-3)
     assert (len(report.pairs), report.left) == (pairs, [])
+
+
+SMALL = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["Llama", "Mistral", "Qwen2", "Gemma", "Phi3"])
+@pytest.mark.parametrize("to", ["", "asau"])
+def test_gates_of_language_models(kind, to):
+    library = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    more = {"num_key_value_heads": 2, "head_dim": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    model = getattr(library, f"{kind}ForCausalLM")(getattr(library, f"{kind}Config")(**SMALL, **more))
+    if to:
+        limen.swap_(model, to)
+    state = list(model.state_dict())
+    report = limen.fuse_(model, example_inputs={"input_ids": torch.randint(0, 20, (2, 5))})
+    assert [pair.kind for pair in report.pairs] == ["gate", "gate"]
+    assert report.output_drift is not None
+    assert report.gradient_drift is not None
+    assert max(report.output_drift, report.gradient_drift) < 1e-5
+    assert list(model.state_dict()) == state
+    report.undo()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "pairs"), [("resnet18", 17), ("efficientnet_b0", 33), ("mobilenetv3_small_050", 12)])
+@pytest.mark.parametrize("to", ["", "asau"])
+def test_networks_of_timm(name, pairs, to):
+    library = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    model = library.create_model(name, num_classes=4)
+    if to:
+        limen.swap_(model, to)
+    report = limen.fuse_(model, example_inputs=torch.randn(2, 3, 64, 64))
+    assert len(report.pairs) >= (pairs if to or name != "mobilenetv3_small_050" else 6)
+    assert report.output_drift is not None
+    assert report.gradient_drift is not None
+    assert max(report.output_drift, report.gradient_drift) < 1e-2
+    state = model.state_dict()
+    report.undo()
+    model.load_state_dict(state)

@@ -163,7 +163,7 @@ class NormAct(nn.Module):
         by_channel = any(tensor.numel() > 1 for tensor in tensors)
         if bound.contexts or bound.noise or (by_channel and channel_dim % x.ndim != 1):
             return None
-        if not all(map(_is_ready, (*tensors, *norm.parameters(), *norm.buffers()))):
+        if not all(map(is_ready, (*tensors, *norm.parameters(), *norm.buffers()))):
             return None
         return (bound, tensors, 1) if not dispatch.why_no_kernel(with_norm(bound)) else None
 
@@ -182,11 +182,11 @@ class NormAct(nn.Module):
         else:
             centre, variance = norm.running_mean.to(torch.float32, copy=True), norm.running_var.float()
         inverse = (variance + norm.eps).rsqrt()
-        affine = _affine(norm)
+        affine = affine_of(norm)
         settled = Norm(bound, learning, _plainly(bound, learning, norm.eps, len(affine)))
         result: Tensor = normed.record(settled, x, centre, inverse, affine, own)
         if learning:
-            _track(norm, centre, variance, count)
+            track(norm, centre, variance, count)
         return result
 
     def _channels(self, x: Tensor, called: Called) -> Tensor:
@@ -202,8 +202,8 @@ class NormAct(nn.Module):
             return plain.evaluate(bound, z, tensors[2 if norm.affine else 0 :], 1).to(x.dtype)
 
         fused = keeping(with_statistics(bound, norm.eps), bound.memory)
-        y, statistics = normed.record_sampled(Sampled(fused, plan, plainly), x, _affine(norm), own)
-        _track(norm, statistics[:, 0], statistics[:, 1].square(), len(x) * plan.inner)
+        y, statistics = normed.record_sampled(Sampled(fused, plan, plainly), x, affine_of(norm), own)
+        track(norm, statistics[:, 0], statistics[:, 1].square(), len(x) * plan.inner)
         return y
 
     def _groups(self, x: Tensor, called: Called) -> Tensor:
@@ -220,7 +220,7 @@ class NormAct(nn.Module):
             return plain.evaluate(bound, z, tensors[2 if norm.affine else 0 :], 1).to(x.dtype)
 
         fused = keeping(with_statistics(bound, norm.eps), bound.memory)
-        return normed.record_sampled(Sampled(fused, plan, plainly), x, _affine(norm), own)[0]
+        return normed.record_sampled(Sampled(fused, plan, plainly), x, affine_of(norm), own)[0]
 
     def extra_repr(self) -> str:
         """Nothing beside norm and activation.
@@ -238,7 +238,7 @@ def _unwatched(module: nn.Module) -> bool:
     return not any(hooks)
 
 
-def _affine(norm: Any) -> tuple[Tensor, ...]:
+def affine_of(norm: Any) -> tuple[Tensor, ...]:
     """Weight and bias, or nothing."""
     return () if norm.weight is None else (norm.weight, norm.bias)
 
@@ -248,11 +248,11 @@ def _walks(norm: Any, x: Tensor) -> bool:
     if type(norm) not in (*BATCH, nn.GroupNorm) or (norm.weight is None) != (norm.bias is None):
         return False
     if type(norm) is nn.GroupNorm:
-        return x.is_contiguous() and _suits(x, norm.num_channels) and x[0, 0].numel() >= LEAST_ROW
-    return _suits(x, norm.num_features)
+        return x.is_contiguous() and suits(x, norm.num_channels) and x[0, 0].numel() >= LEAST_ROW
+    return suits(x, norm.num_features)
 
 
-def _suits(x: Tensor, channels: int) -> bool:
+def suits(x: Tensor, channels: int) -> bool:
     """Whether kernels take the input, of which each channel has several values."""
     if not x.is_cpu or x.ndim < 2 or x.shape[1] != channels or not dispatch.is_eager(x) or not is_plain(x):
         return False
@@ -260,12 +260,12 @@ def _suits(x: Tensor, channels: int) -> bool:
     return chosen in ("auto", "c") and x.dtype in DTYPES and x.numel() > x.shape[1]
 
 
-def _is_ready(tensor: Tensor) -> bool:
+def is_ready(tensor: Tensor) -> bool:
     """Whether a parameter is one that kernels read."""
     return tensor.is_cpu and dispatch.is_eager(tensor) and is_plain(tensor)
 
 
-def _track(norm: Any, mean: Tensor, variance: Tensor, count: int) -> None:
+def track(norm: Any, mean: Tensor, variance: Tensor, count: int) -> None:
     """Move the running statistics as torch does."""
     if norm.running_mean is None or not norm.training:
         return

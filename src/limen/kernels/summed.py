@@ -1,6 +1,6 @@
 """A batch norm, what is added to its result, and an activation, recorded. Kept: the inputs, statistics, parameters.
 
-Each channel is walked at once, as in ``normed``; here formulas may also draw noise and take a second input.
+Each channel is walked at once, as in ``normed``; here formulas take a second input.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from limen.kernels.bound import BoundFormula
 from limen.kernels.c import calls
 from limen.kernels.call import Prepared
 from limen.kernels.layout import Plan, as_parameter, values_of
-from limen.kernels.noise import new_seed
 from limen.kernels.normed import SCALE, SHIFT
 
 OTHER = "other(x)"
@@ -27,28 +26,27 @@ class Summed(NamedTuple):
     """What of a norm, a sum and an activation is fixed for one call."""
 
     bound: BoundFormula
-    """The formula with statistics, of SCALE, SHIFT and the activation's parameters; OTHER may stand beside x."""
+    """The formula with statistics, of SCALE, SHIFT and the activation's parameters, with OTHER beside x."""
     plan: Plan
     """Of channels, each of a row of every sample."""
     plainly: Callable[..., Tensor]
-    """The same on torch's operators, of the seed, x, what is added, weight and bias, the activation's tensors."""
+    """The same on torch's operators, of x, what is added, weight and bias, the activation's tensors."""
     affine: int
     """How many of the tensors are weight and bias: 2 or none."""
 
 
 def record(norm: Summed, inputs: Sequence[Tensor], affine: Sequence[Tensor], own: Sequence[Tensor]) -> Any:
     """The result, recorded, and mean and deviation of each channel; the inputs are contiguous."""
-    seed = new_seed(inputs[0].device) if norm.bound.noise else None
-    return _apply(norm, seed, *inputs, *affine, *own)
+    return _apply(norm, *inputs, *affine, *own)
 
 
 class _Recorded(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, norm: Summed, seed: Tensor | None, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        y, statistics = calls.run_forward_several(_prepared(norm, seed, tensors))
+    def forward(ctx: Any, norm: Summed, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        y, statistics = calls.run_forward_several(_prepared(norm, tensors))
         assert statistics is not None
         ctx.settled = norm
-        ctx.save_for_backward(statistics, seed, *tensors)
+        ctx.save_for_backward(statistics, *tensors)
         ctx.mark_non_differentiable(statistics)
         return y, statistics
 
@@ -56,21 +54,16 @@ class _Recorded(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         """By kernels, or by torch's operators where the gradient is differentiated."""
         g, norm = gradients[0], ctx.settled
-        statistics, seed, *tensors = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[2:]
+        statistics, *tensors = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled() or not is_ordinary(g):
-
-            def plainly(*given: Tensor) -> Tensor:
-                result: Tensor = norm.plainly(seed, *given)
-                return result
-
-            found = by_autograd(plainly, tensors, g, wanted)
+            found = by_autograd(norm.plainly, tensors, g, wanted)
         else:
-            found = _by_kernel(norm, g, statistics, seed, tensors, wanted)
-        return None, None, *(gradient if want else None for gradient, want in zip(found, wanted, strict=True))
+            found = _by_kernel(norm, g, statistics, tensors, wanted)
+        return None, *(gradient if want else None for gradient, want in zip(found, wanted, strict=True))
 
 
-def _prepared(norm: Summed, seed: Tensor | None, tensors: Sequence[Tensor]) -> Prepared:
+def _prepared(norm: Summed, tensors: Sequence[Tensor]) -> Prepared:
     inputs, rest = _parted(norm, tensors)
     x, *beside = (tensor.contiguous() for tensor in inputs)  # a hook on saved tensors may have laid them out anew
     channels = norm.plan.channels
@@ -78,7 +71,7 @@ def _prepared(norm: Summed, seed: Tensor | None, tensors: Sequence[Tensor]) -> P
         rest = [torch.ones(channels, device="cpu"), torch.zeros(channels, device="cpu"), *rest]
     values = values_of(x, rest, channels)
     assert values is not None  # asked of all tensors before
-    return Prepared(norm.bound, x, values, norm.plan, seed, beside, norm.plan.inner)
+    return Prepared(norm.bound, x, values, norm.plan, None, beside, norm.plan.inner)
 
 
 def _parted(norm: Summed, tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
@@ -91,11 +84,10 @@ def _by_kernel(
     norm: Summed,
     g: Tensor,
     statistics: Tensor,
-    seed: Tensor | None,
     tensors: Sequence[Tensor],
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
-    given = _prepared(norm, seed, tensors)
+    given = _prepared(norm, tensors)
     inputs, rest = _parted(norm, tensors)
     asked = _parted(norm, wanted)[1]  # type: ignore[arg-type]
     names = norm.bound.parameters[2 - norm.affine :]

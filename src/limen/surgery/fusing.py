@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limen.activations.base import Activation
 from limen.beside import pairs as computed
 from limen.errors import LimenError
 from limen.surgery.callees import is_activation
@@ -180,10 +181,20 @@ class _Operation:
             return "what holds it runs its items one by one"
         return "its norm is used at several places" if len(self.places[id(norm)]) > len(self.places[id(owner)]) else ""
 
+    def _say_noise(self) -> None:
+        """What is one step in evaluation alone."""
+        drawing = {type(m).__name__ for m in self.model.modules() if isinstance(m, Activation) and m._bound[True].noise}
+        if any(pair.kind != "gate" for pair in self.report.pairs):
+            self.report.notes += [
+                f"{name} draws noise in training, where a norm before it is computed by itself"
+                for name in sorted(drawing)
+            ]
+
     def fuse(self) -> FuseReport:
         """Change the classes; with example inputs compare what the model computes, and put all back if it differs."""
         before = first_run(self.model, self.given, outputs_of_one) if self.given and self.classes else []
         trained = differentiated(self.model, self.given) if before else None
+        self._say_noise()
         self.report.changed = [(owner, type(owner), made) for owner, made in self.classes]
         for owner, made in self.classes:
             owner.__class__ = made
