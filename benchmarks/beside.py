@@ -25,6 +25,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 import limen
 from limen import bench
+from limen.lab.networks.cifar_resnet import ResidualBlock
 from limen.lab.networks.factory import build
 from limen.lab.study.store import write_atomically
 from limen.lab.training.memory import peak_memory
@@ -48,7 +49,7 @@ def main() -> None:
         found[f"copy GB/s {kind}"] = bandwidth.gigabytes_per_second
     found["gated block"], found["ResNet-20 step"] = gated_blocks(), steps(3 if arguments.quick else arguments.rounds)
     for what in ("gated block", "ResNet-20 step"):
-        print(what, *found[what], "", sep="\n")
+        print(f"{what}: {json.dumps(found[what], indent=1)}")
     write_atomically(arguments.out, json.dumps(found, indent=1) + "\n")
 
 
@@ -120,12 +121,14 @@ def steps(rounds: int, batch: int = 64) -> list[dict[str, float | str]]:
 
 
 def _fuse(network: nn.Module) -> None:
-    """Make one of each batch norm and the activation that follows it in a row of modules."""
-    for row in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
-        for place in range(len(row) - 1):
-            norm, activation = row[place], row[place + 1]
-            if isinstance(norm, nn.BatchNorm2d) and isinstance(activation, limen.Activation):
-                row[place], row[place + 1] = limen.NormAct(norm, activation), nn.Identity()
+    """Make one of each batch norm and the activation that follows it."""
+    for module in list(network.modules()):
+        if isinstance(module, ResidualBlock):
+            fused: dict[str, nn.Module] = {"norm1": limen.NormAct(module.norm1, module.act1), "act1": nn.Identity()}
+            for name, part in fused.items():
+                setattr(module, name, part)
+        elif type(module) is nn.Sequential and len(module) == 3 and isinstance(module[1], nn.BatchNorm2d):
+            module[1], module[2] = limen.NormAct(module[1], module[2]), nn.Identity()
 
 
 if __name__ == "__main__":
