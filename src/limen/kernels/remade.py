@@ -185,7 +185,8 @@ def remade(result: Tensor, make: Callable[..., Tensor], tensors: Sequence[Tensor
     """A result that autograd recorded, from now on made again by ``make`` of the tensors where it would be kept."""
     place = result.untyped_storage().data_ptr()
     shared = any(tensor.untyped_storage().data_ptr() == place for tensor in tensors)
-    if shared or not place or not _autograd._saved_tensors_hooks_is_enabled():
+    alone = place and not shared and not result.storage_offset()
+    if not alone or not _autograd._saved_tensors_hooks_is_enabled():
         return result
     return _as_remade(result, Recipe(make, tensors, result))
 
