@@ -97,6 +97,31 @@ def test_memory_is_given_back_between_the_passes():
         z.sum().backward()
 
 
+BEHIND = (nn.BatchNorm1d(8), nn.LayerNorm(8), nn.GroupNorm(2, 8), nn.RMSNorm(8), nn.Dropout(0.5), nn.GELU(), nn.SiLU(),
+          nn.MultiheadAttention(8, 2), nn.LSTM(8, 8), nn.MaxPool1d(2), nn.Softmax(-1), nn.ReLU(inplace=True),
+          nn.Dropout(0.5, inplace=True), nn.Bilinear(8, 8, 3), nn.Hardswish(inplace=True))  # fmt: skip
+
+
+@pytest.mark.parametrize("behind", BEHIND, ids=str)
+def test_layers_behind_that_are_called_twice(behind):
+    def run(act: nn.Module, x: Tensor) -> Tensor:
+        total = torch.zeros(())
+        for part in x.unbind():
+            y = act(part)
+            given = (y, y, y) if isinstance(behind, nn.MultiheadAttention) else (y,)
+            found = behind(*given, y) if isinstance(behind, nn.Bilinear) else behind(*given)
+            total = total + (found[0] if isinstance(found, tuple) else found).square().sum()
+        return total
+
+    x, start = torch.randn(2, 6, 8), copy.deepcopy(behind.state_dict())
+    found = []
+    for act in pair("asau"):
+        behind.load_state_dict(start)
+        found.append(trained(lambda x, a=act: run(a, x), [*act.parameters(), *behind.parameters()], x))
+    for want, got in zip(*found, strict=True):
+        assert torch.equal(want, got)
+
+
 W = torch.linspace(-1, 1, 64).view(8, 8).requires_grad_()
 
 

@@ -40,6 +40,7 @@ shape dtype device layout ndim requires_grad is_leaf grad grad_fn itemsize nbyte
 is_sparse is_quantized is_mkldnn is_mps is_xpu _version names output_nr retains_grad
 """
 _PLACES = (torch, F, Tensor)
+_autograd: Any = torch._C._autograd  # of which torch's own types leave half out
 
 
 def _named(names: str) -> frozenset[Any]:
@@ -79,7 +80,7 @@ _PLAIN = _Hooks(lambda tensor: _Versioned(tensor, tensor._version), _plainly_unp
 
 def _hooks_in_force() -> _Hooks:
     """Those of checkpointing, of offloading, or of someone who counts; else none."""
-    found: Any = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    found = _autograd._top_saved_tensors_default_hooks(True)
     return _PLAIN if found is None else _Hooks(*found)
 
 
@@ -165,7 +166,7 @@ class Remade(Tensor):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """As an ordinary tensor."""
-        return ordinary(self).__reduce_ex__(protocol)
+        return ordinary(self).__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
 
     def __deepcopy__(self, memo: Any) -> Any:
         return ordinary(self).__deepcopy__(memo)  # type: ignore[no-untyped-call]
@@ -184,7 +185,8 @@ def remade(result: Tensor, make: Callable[..., Tensor], tensors: Sequence[Tensor
     """A result that autograd recorded, from now on made again by ``make`` of the tensors where it would be kept."""
     place = result.untyped_storage().data_ptr()
     shared = any(tensor.untyped_storage().data_ptr() == place for tensor in tensors)
-    if shared or not place or not torch._C._autograd._saved_tensors_hooks_is_enabled():
+    alone = place and not shared and not result.storage_offset()
+    if not alone or not _autograd._saved_tensors_hooks_is_enabled():
         return result
     return _as_remade(result, Recipe(make, tensors, result))
 
@@ -210,7 +212,8 @@ def _tell_dynamo() -> None:
 
     config.nontraceable_tensor_subclasses.add(Remade)
     seen: Any = Remade
-    seen.__torch_function__ = classmethod(torch.compiler.disable(seen.__torch_function__.__func__))
+    disable: Any = torch.compiler.disable
+    seen.__torch_function__ = classmethod(disable(seen.__torch_function__.__func__))
     _torch_knows.add("torch._dynamo")
 
 
@@ -223,7 +226,7 @@ def through(function: Callable[..., Any], *args: Any) -> Any:
 
 def _watched(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], given: Iterable[Remade]) -> Any:
     """Call a function and keep, of what it saves, no memory of the given results."""
-    recorded = torch.is_grad_enabled() and torch._C._autograd._saved_tensors_hooks_is_enabled()
+    recorded = torch.is_grad_enabled() and _autograd._saved_tensors_hooks_is_enabled()
     known = {tensor._recipe.place: tensor for tensor in given if recorded and tensor._recipe.holds(tensor)}
     if not known:
         return function(*args, **kwargs)
@@ -233,8 +236,8 @@ def _watched(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], give
         held = known.get(tensor.untyped_storage().data_ptr())
         if held is None or tensor.dtype != held._recipe.dtype or not held._recipe.holds(held) or tensor.is_neg():
             return hooks.pack(tensor)
-        layout = tuple(tensor.shape), tuple(tensor.stride()), tensor.storage_offset()
-        return _Piece(held._recipe.saved(hooks), *layout)
+        saved = held._recipe.saved(hooks)
+        return _Piece(saved, tuple(tensor.shape), tuple(tensor.stride()), int(tensor.storage_offset()))
 
     def unpack(saved: Any) -> Tensor:
         return saved.again() if isinstance(saved, _Piece) else hooks.unpack(saved)
