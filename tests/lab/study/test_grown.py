@@ -105,7 +105,7 @@ EXAMPLES: dict[str, Any] = {
     "threads_per_run": 2, "candidates": ("relu", "silu"), "rule": "grouped",
     "temperature": (1.0, 0.1), "entropy": (0.0, 0.1), "sampling": "gumbel", "weights_from": 0.3, "drop_below": 0.05,
     "devices": 2, "strategy": "fsdp", "precision": "bf16-mixed", "accumulate": 4, "compile": True,
-    "checkpoint_every": 5, "log": ("tensorboard", "wandb"),
+    "checkpoint_every": 5, "log": ("tensorboard", "wandb"), "tune": ("lr", "activation-lr"), "trials": 12,
 }  # fmt: skip
 
 
