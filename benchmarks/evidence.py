@@ -2,7 +2,7 @@
 
     python benchmarks/evidence.py            simulates (some two minutes on one core), writes results/evidence.json
     python benchmarks/evidence.py --others   the same data through autorank and baycomp, which must be installed
-    python benchmarks/evidence.py --page     docs/results/evidence.md and its plot, from these rows
+    python benchmarks/evidence.py --page     docs/results/evidence.md and its plots, from these rows and stored ones
 
 A study is a row of paired differences of two activations, in standard deviations where not said otherwise. It is looked
 at after every seed from the second on, up to 30.
@@ -27,16 +27,21 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from limen.lab.metric import ACCURACY
+from limen.lab.report.contents import Contents
 from limen.lab.report.markdown import table
+from limen.lab.report.tuning import tuning
 from limen.lab.statistics import LEVEL, fewest_seeds, interval, one_of_two, power, seeds_for, tost
 from limen.lab.statistics.planning import seeds_for_equivalence
 from limen.lab.statistics.sequential import anytime_p, log_wealth
 from limen.lab.study import rows as stored_rows
+from limen.lab.study.summary import summarise
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results/evidence.json"
 PAGE, PLOT = ROOT / "docs/results/evidence.md", ROOT / "docs/results/evidence.svg"
+SENSITIVITY = ROOT / "docs/results/sensitivity.svg"
 ROWS = ROOT / "docs/results/rows"
+TUNED = ROWS / "fashion-mnist-tuned"
 ALPHA = 1 - LEVEL
 STUDIES, SEEDS = 10_000, 30
 EFFECTS, MARGINS = (0.25, 0.5, 1.0, 2.0), (0.5, 1.0, 2.0)
@@ -54,7 +59,7 @@ def real_residuals() -> Array:
     found: list[float] = []
     for study in stored_rows.find([ROWS]):
         settings, measure = study.study.settings, study.task.measure
-        if measure != ACCURACY:
+        if measure != ACCURACY or settings.tune:
             continue
         by_seed = {
             name: {r.seed: r.metrics[measure.on_test] for r in study.runs if r.activation == name and r.metrics}
@@ -311,6 +316,10 @@ about their centre, the typical seed, and not about the mean: see the last row o
 twenty collapses and the mean difference is 0, while the typical seed is better by 0.4 SD.
 """
 
+OF_TUNING = """\
+TEXT
+"""
+
 
 def page(rows: dict[str, Any]) -> str:
     """The page of all rows."""
@@ -333,6 +342,7 @@ def page(rows: dict[str, Any]) -> str:
     lines += ["The t test's e-process needs no fewer seeds, and finds differences that are none where they take two "
               "values. A bet on bounded differences uses nothing but that accuracies lie between 0 and 1, and with a "
               "hundred seeds has seen nothing.", ""]  # fmt: skip
+    lines += tuned()
     lines += ["## Formulas against simulation", "", *_formula_table(rows["formulas"]), ""]
     if rows.get("others"):
         lines += ["## Other libraries, looked at after 5, 10, … 30 seeds", "", *_others_table(rows["others"]), ""]
@@ -341,6 +351,58 @@ def page(rows: dict[str, Any]) -> str:
                   "95 %). Neither promises anything to who looks before the end; the "
                   "simulation's own error is 2 to 5 points.", ""]  # fmt: skip
     return "\n".join(lines).rstrip() + "\n"
+
+
+def tuned_study() -> Contents:
+    """The stored study in which each activation was tuned."""
+    study = stored_rows.read(TUNED)
+    summary = summarise(study.task, study.study.settings, study.runs, study.costs)
+    return Contents(
+        study.task, study.study.settings, study.study.data, study.study.environment, study.runs, study.costs, summary,
+        trials=study.trials,
+    )  # fmt: skip
+
+
+def tuned() -> list[str]:
+    """Both answers of it, and its trials."""
+    contents = tuned_study()
+    found = tuning(contents)
+    assert found is not None
+    unit = contents.metric.unit
+    heading = ("activation", "own rate", "validation %, shared", "own", f"test {unit}, shared rate", "verdict",
+               f"test {unit}, own rate", "verdict", "own − shared")  # fmt: skip
+    answers = [(f"`{name}`", *rest) for name, *rest in found.answers]
+    trials = [(f"`{name}`", *scores, others) for name, scores, others in found.table.rows]
+    return [
+        "## At the shared rate, and each at its own", "", *OF_TUNING.splitlines(), "", *table(heading, answers), "",
+        found.budget, *found.warnings, "", "![Validation accuracy against the learning rate](sensitivity.svg)", "",
+        *table(("validation %, at rate", *found.table.rates, "its own trials"), trials), "",
+    ]  # fmt: skip
+
+
+def plot_tuned() -> None:
+    """Validation accuracy of every trial against its learning rate."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "limen"
+    from matplotlib import pyplot
+
+    contents = tuned_study()
+    figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
+    for name in contents.settings.activations:
+        known = sorted((row.learning_rate, 100 * row.score, row.chosen) for row in contents.trials
+                       if row.activation == name and row.status == "finished")  # fmt: skip
+        (line,) = axes.plot([x for x, *_ in known], [y for _, y, _ in known], marker="o", markersize=3, label=name)
+        best = [(x, y) for x, y, chosen in known if chosen]
+        axes.plot([x for x, _ in best], [y for _, y in best], "o", markersize=8, color=line.get_color())
+    axes.axvline(contents.settings.learning_rate, color="grey", linestyle="--", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate (dashed: shared; large: own)")
+    axes.set_ylabel("validation accuracy (%)")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(SENSITIVITY, metadata={"Date": None})
 
 
 def _percent(part: float) -> str:
@@ -442,6 +504,7 @@ def main() -> None:
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
     PAGE.write_text(page(rows))
     plot(rows)
+    plot_tuned()
     print(f"Page: {PAGE.relative_to(ROOT)}")
 
 

@@ -113,6 +113,12 @@ def test_bad_options_end_in_one_sentence(options: str, run: Command, tmp_path: P
     assert list(tmp_path.iterdir()) == []  # refused before anything was written
 
 
+def test_a_selection_is_not_tuned(run: Command) -> None:
+    sentence = refused(run, "select", "--tune", "lr", "--out", "out")
+    assert sentence.startswith("limen: --tune lr is not for limen select, ")
+    assert "--tune" not in run("select", "--help").out
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there(run: Command) -> None:
     sentence = refused(run, "compare", "--device", "cuda", "--out", "out")

@@ -21,7 +21,7 @@ from limen.lab.tasks import registry
 from limen.lab.training.task import Task
 
 STUDIES = {"compare": (StudyFields, StudySettings), "select": (SelectFields, SelectSettings)}
-NO_OPTIONS = {"compare": {"own"}, "select": {"kind", "activations", "tune", "trials", "own"}}
+NO_OPTIONS = {"compare": {"own"}, "select": {"kind", "activations", "own"}}
 OWN = {"compare": {"plan", "difference", "sd", "suite"}, "select": set()}
 """Options that are no settings."""
 

@@ -66,7 +66,7 @@ def parameter(fields: type, name: str) -> inspect.Parameter:
     given = option.given or _plain(hints(fields)[name])
     default = _default(fields, name, option)
     flags = option.flags or (f"--{name.replace('_', '-')}",)
-    told = typer.Option(*flags, help=option.help)
+    told = typer.Option(*flags, help=option.help, hidden=option.hidden)
     kind = given if default is not None else given | None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, told])
 

@@ -295,8 +295,11 @@ class SelectFields(StudyFields):
         Literal["largest", "grouped"],
         Option("largest: the largest weight; grouped: those that differ in slope only count as one.", after="baseline"),
     ] = "largest"
-    tune: Annotated[tuple[Literal["lr", "weight-decay", "activation-lr"], ...], NOT_AN_OPTION] = ()
-    trials: Annotated[int | None, NOT_AN_OPTION] = None
+    tune: Annotated[
+        tuple[Literal["lr", "weight-decay", "activation-lr"], ...],
+        Option("Of limen compare alone.", given=str, read=as_tuned, write=of_specs, default="", hidden=True),
+    ] = ()
+    trials: Annotated[int | None, Option("Of limen compare alone.", hidden=True)] = None
     seeds: Annotated[
         tuple[int, ...],
         MinLen(1),

@@ -47,6 +47,8 @@ class Option:
     """The option that it stands behind; empty: as the fields are declared."""
     least: str = ""
     """How many things it must name, with an example."""
+    hidden: bool = False
+    """Whether it is refused with a reason, and no help names it."""
 
 
 @functools.cache

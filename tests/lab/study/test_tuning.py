@@ -193,6 +193,10 @@ def test_the_same_runs_compared_twice_are_one_comparison() -> None:
     assert twice["asau"] == twice["asau @ lr=0.001"] == once["asau"]
     other = settings.model_copy(update={"own": ("relu @ lr=0.001", "asau @ lr=0.01")})
     assert compared(TASK, other, [*of, *again])["asau"].p_holm == min(1.0, 1 * once["asau"].p)  # the other has no runs
+    apart = settings.model_copy(update={"own": ("relu @ lr=0.01", "asau @ lr=0.001")})
+    better = [ended("relu @ lr=0.01", seed, test_accuracy=0.99) for seed in range(3)]
+    found = compared(TASK, apart, [*of, *again, *better])
+    assert found["asau @ lr=0.001"].difference.mean < found["asau"].difference.mean - 0.05
     moved = [one.model_copy(update={"activation": "asau @ lr=0.01"}) for one in of if one.activation == "asau"]
     assert compared(TASK, other, [*of, *again, *moved])["asau"].p_holm == min(1.0, 2 * once["asau"].p)
 
@@ -384,10 +388,15 @@ def test_seeds_go_where_they_decide_and_what_is_built_upon_comes_along(world: Wo
     assert summarise(TASK, found.study.settings, found.runs, ()) == found.summary
 
 
-def test_a_plan_from_a_tuned_pilot_knows_all_comparisons_and_pays_no_run_twice(world: World, tmp_path: Path) -> None:
+def test_a_plan_from_a_tuned_pilot_knows_all_comparisons_and_pays_no_run_twice(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BEST, "relu", 1e-2)
+    monkeypatch.setitem(BEST, "ash", 1e-3)
     own = made(tuned(9), tmp_path).study.settings.own
     found = plan_seeds(0.5, pilot=tmp_path)
     assert {one.activation for one in found.needed} == {"asau", "ash", *own[1:]}
+    assert own[2] == "ash @ lr=0.001"  # the runs of ash
     assert found.seconds_a_seed == 2.0 * 5
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -51,13 +51,20 @@ def test_every_task_runs_under_every_protocol(name: str, protocol: str, tmp_path
     assert run.layers
 
 
-@pytest.mark.parametrize("name", thoroughly(tasks.names(), usual={"anomaly", "forecasting", "generation"}))
-def test_a_trial_of_every_task_is_as_good_as_what_chooses_the_epoch_and_needs_no_test_set(
+@pytest.mark.parametrize("name", thoroughly(tasks.names(), usual={"anomaly", "forecasting"}))
+def test_a_trial_of_every_task_is_as_good_as_what_chooses_the_epoch_and_sees_no_test_example(
     name: str, tmp_path: Path
 ) -> None:
     task, chosen = tasks.find(name), settings(name, tmp_path)
     data = data_of(chosen)
-    trial = train.attempt(experiment_of(chosen, replace(data, test=None)), "asau @ lr=0.01", 10_000)
+    blank = {
+        part.name: torch.zeros_like(value)
+        for part in fields(data.tested)
+        if isinstance(value := getattr(data.tested, part.name), torch.Tensor)
+    }
+    blanked = replace(data, test=replace(data.tested, **blank))
+    trial, other = (train.attempt(experiment_of(chosen, one), "asau @ lr=0.01", 10_000) for one in (data, blanked))
+    assert str(trial.curves) == str(other.curves)  # NaN is NaN
     score = "heldout_loss" if task.held_to.name == "loss" else "heldout_score"
     assert goodness(trial, task.held_to) == max(task.held_to.goodness(getattr(row, score)) for row in trial.curves)
 

@@ -15,7 +15,7 @@ from limen.lab.tasks import declared
 def goodness(trial: RunRecord, metric: Metric) -> float | None:
     """How good a trial was, more being better; None of a failed one."""
     value = trial.metrics.get(metric.on_heldout, math.nan)
-    return metric.goodness(value) if trial.status == "finished" and math.isfinite(value) else None
+    return metric.goodness(value) if math.isfinite(value) else None
 
 
 def best(names: Sequence[str], ended: Mapping[str, RunRecord], metric: Metric) -> str:

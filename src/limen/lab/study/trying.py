@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from limen.errors import SpecError
 from limen.lab.option import MOST_SEEDS
 from limen.lab.rates import SETTINGS
-from limen.lab.settings import StudySettings
+from limen.lab.settings import SelectSettings, StudySettings
 
 BY_DEFAULT = 9
 """Trials: seven common ones, half a decade apart, and two more."""
@@ -38,6 +38,11 @@ def check_tuning(settings: StudySettings) -> None:
         if settings.trials is not None:
             raise SpecError(f"--trials {settings.trials} belongs to --tune; add --tune lr, or leave it out.")
         return
+    if isinstance(settings, SelectSettings):
+        raise SpecError(
+            f"--tune {','.join(settings.tune)} is not for limen select, whose optimised network follows from its "
+            "search; tune by limen compare, and give --lr what it found."
+        )
     if settings.test_chooses:
         raise SpecError(
             f"--tune {','.join(settings.tune)} needs validation data, and --protocol paper holds none out, so that the "
