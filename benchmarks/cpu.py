@@ -1,9 +1,9 @@
 """Are the adaptive activations as fast as torch's built-in ones on this CPU?  python benchmarks/cpu.py
 
 Writes benchmarks/results/cpu.json and prints the tables: forward, backward and both for 4 million elements in
-float32 and bfloat16 against F.silu, F.mish, eager torch and torch.compile; the overhead of a call on 64 elements; ASH on
-many small samples; and a training step of ResNet-20 (batch 64, 3x32x32, channels-last) with each activation against torch.nn.ReLU. --quick
-leaves torch.compile out, which takes most of the time.
+float32 and bfloat16 against F.silu, F.mish, eager torch and torch.compile; the overhead of a call on 64 elements; ASH
+on many small samples; and a training step of ResNet-20 (batch 64, 3x32x32, channels-last) with each activation against
+torch.nn.ReLU. --quick leaves torch.compile out, which takes most of the time.
 
 Freed memory is kept by the allocator (glibc's), as it is in a process that has run for a while. Otherwise every large
 result may or may not be made of fresh pages, whose price, twice that of F.silu itself, hides what is compared.

@@ -119,9 +119,9 @@ class NormAct(nn.Module):
     """A norm followed by an activation, activation(norm(x)), with fewer passes over memory.
 
     A batch norm takes one pass for its statistics and one for the result, and two backward; channels that stay in the
-    cache, groups, and the rows of a LayerNorm or RMSNorm are visited once. Kept for the backward pass: the norm's input, its mean and deviation, the
-    parameters, and nothing else. SyncBatchNorm, other machines than the CPU, compiled programs,
-    activations with statistics or noise, and float64 run norm and activation one after the other.
+    cache, groups, and the rows of a LayerNorm or RMSNorm are visited once. Kept for the backward pass: the
+    norm's input, its mean and deviation, the parameters, and nothing else. SyncBatchNorm, other machines than the CPU,
+    compiled programs, activations with statistics or noise, and float64 run norm and activation one after the other.
 
     Args:
         norm: a BatchNorm1d, 2d or 3d, GroupNorm, LayerNorm, RMSNorm or SyncBatchNorm of torch, which is taken over: its

@@ -71,25 +71,21 @@ static inline __attribute__((always_inline)) void turn_square(
    SIDE rows more. */
 static inline void take(const T *restrict from, int64_t samples, int64_t n, float *restrict room, float *restrict tile) {
   float *to = n == 1 ? tile : room;
-  const int there = IN_PLACE && samples == WIDE && n % SIDE == 0;
-  for (int64_t i = 0; !there && i < samples * n; i++) to[i] = LOAD(from[i]);
+  for (int64_t i = 0; i < samples * n; i++) to[i] = LOAD(from[i]);
   for (int64_t i = samples * n; i < WIDE * n; i++) to[i] = 0;
   if (n == 1) return;
-  const float *squares = there ? (const float *)(const void *)from : room;
   for (int64_t e = 0; e < n; e += SIDE)
-    for (int j = 0; j < WIDE; j += SIDE) turn_square(squares + j * n + e, n, tile + e * WIDE + j, WIDE);
+    for (int j = 0; j < WIDE; j += SIDE) turn_square(room + j * n + e, n, tile + e * WIDE + j, WIDE);
 }
 
 /* The samples of a tile as they lie in memory. What a square writes past its samples' ends others overwrite. */
 static inline void give(const float *restrict tile, int64_t samples, int64_t n, float *restrict room, T *restrict to) {
   const float *from = n == 1 ? tile : room;
-  const int there = IN_PLACE && samples == WIDE && n % SIDE == 0;
-  float *squares = there ? (float *)(void *)to : room;
   if (n > 1)
     for (int j = 0; j < WIDE; j += SIDE)
       for (int64_t e = (n - 1) / SIDE * SIDE; e >= 0; e -= SIDE)
-        turn_square(tile + e * WIDE + j, WIDE, squares + j * n + e, n);
-  for (int64_t i = 0; !there && i < samples * n; i++) to[i] = STORE(from[i]);
+        turn_square(tile + e * WIDE + j, WIDE, room + j * n + e, n);
+  for (int64_t i = 0; i < samples * n; i++) to[i] = STORE(from[i]);
 }
 
 /* A sample of a tile whose squares do not fit float32, in doubles. */
