@@ -1,11 +1,11 @@
 """What stands beside an activation, computed with it: how much faster, and what is kept?  python benchmarks/beside.py
 
-Writes benchmarks/results/beside.json and prints the tables of ``limen bench --beside glu``, ``norm``, ``mlp``: a gate of
-1 million float32 against ``torch.compile(F.silu(gate) * up)``, and a batch norm with its activation, 64x64x32x32 in both
-layouts, against nn.BatchNorm2d and nn.ReLU. Then whole training steps: ResNet-20 on 32x32 images, fused by limen.fuse_
-and not, against the same with nn.ReLU; and a block of a language model (width 512, gate of 4/3 of it, 2x256 tokens)
-with GLU against F.silu(gate) * up. --quick takes few rounds; --steps only these, --batch so many images, --only some
-activations. The allocator keeps freed memory, as in cpu.py.
+Writes benchmarks/results/beside.json and prints the tables of ``limen bench --beside glu``, ``norm``, ``mlp``: a gate
+of 1 million float32 against ``torch.compile(F.silu(gate) * up)``, a batch norm with its activation, 64x64x32x32 in both
+layouts, against nn.BatchNorm2d and nn.ReLU, and two layers with an activation between them. Then whole training steps:
+ResNet-20 on 32x32 images, fused by limen.fuse_ and not, against the same with nn.ReLU; and a block of a language model
+(width 512, gate of 4/3 of it, 2x256 tokens) with GLU against F.silu(gate) * up. --quick takes few rounds; --steps only
+these, --batch so many images, --only some activations. The allocator keeps freed memory, as in cpu.py.
 """
 
 from __future__ import annotations

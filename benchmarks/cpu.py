@@ -1,9 +1,9 @@
 """Are the adaptive activations as fast as torch's built-in ones on this CPU?  python benchmarks/cpu.py
 
 Writes benchmarks/results/cpu.json and prints the tables: forward, backward and both for 4 million elements in
-float32 and bfloat16 against F.silu, F.mish, eager torch and torch.compile; the overhead of a call on 64 elements; and
-a training step of ResNet-20 (batch 64, 3x32x32, channels-last) with each activation against torch.nn.ReLU. --quick
-leaves torch.compile out, which takes most of the time.
+float32 and bfloat16 against F.silu, F.mish, eager torch and torch.compile; the overhead of a call on 64 elements; ASH
+on many small samples; and a training step of ResNet-20 (batch 64, 3x32x32, channels-last) with each activation against
+torch.nn.ReLU. --quick leaves torch.compile out, which takes most of the time.
 
 Freed memory is kept by the allocator (glibc's), as it is in a process that has run for a while. Otherwise every large
 result may or may not be made of fresh pages, whose price, twice that of F.silu itself, hides what is compared.
@@ -58,8 +58,9 @@ def main() -> None:
         found[f"elementwise {rows[0].dtype}"] = [row.as_dict() for row in rows]
         found[f"copy GB/s {rows[0].dtype}"] = bandwidth.gigabytes_per_second
     found["overhead"] = overhead()
+    found["small samples"] = small_samples(arguments.elements, arguments.rounds)
     found["resnet20"] = resnet20()
-    for title in ("overhead", "resnet20"):
+    for title in ("overhead", "small samples", "resnet20"):
         print(title, json.dumps(found[title], indent=1), "\n")
     write_atomically(arguments.out, json.dumps(found, indent=1) + "\n")
 
@@ -121,6 +122,39 @@ def _calls(run: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, calls: 
     def work() -> None:
         for _ in range(calls):
             run(x)
+
+    return work
+
+
+SAMPLES = (1, 4, 16, 33, 64, 256)
+
+
+def small_samples(elements: int, rounds: int) -> list[dict[str, float | str]]:
+    """Forward and backward of ASH on so many values a sample, and on tokens and maps of 64, over F.silu's."""
+    cases: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+        f"{size} values": ((elements // size, size), {}) for size in SAMPLES
+    }
+    cases["tokens of 64"] = (elements // 65536, 1024, 64), {"context": "token"}
+    cases["maps of 8x8"] = (elements // 65536, 1024, 8, 8), {"context": "channel", "num_parameters": 1024}
+    found: list[dict[str, float | str]] = []
+    for name, (shape, named) in cases.items():
+        x, g = torch.randn(shape, requires_grad=True), torch.randn(shape)
+        contenders: dict[str, Callable[[], None]] = {
+            "ash": _both_ways(limen.ASH(**named), x, g),
+            "F.silu": _both_ways(F.silu, x, g),
+        }
+        times = interleaved(contenders, rounds)
+        ratio = statistics.median(mine / its for mine, its in zip(times["ash"], times["F.silu"], strict=True))
+        least = min(times["ash"]) / min(times["F.silu"])
+        found.append({"samples": name, "ratio": round(ratio, 2), "ratio of the fastest": round(least, 2)})
+    return found
+
+
+def _both_ways(run: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, g: torch.Tensor) -> Callable[[], None]:
+    learned = tuple(run.parameters()) if isinstance(run, torch.nn.Module) else ()
+
+    def work() -> None:
+        torch.autograd.grad(run(x), [x, *learned], g)
 
     return work
 

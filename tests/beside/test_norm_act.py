@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -22,16 +23,24 @@ NORMS = {
     "1d of lengths": (lambda **named: nn.BatchNorm1d(6, **named), (3, 6, 33)),
     "3d": (lambda **named: nn.BatchNorm3d(6, **named), (2, 6, 3, 4, 5)),
     "groups": (lambda **named: nn.GroupNorm(3, 6, affine=named.get("affine", True)), (4, 6, 5, 7)),
+    "layers": (lambda **named: nn.LayerNorm(37, elementwise_affine=named.get("affine", True)), (9, 8, 37)),
+    "layers of two axes": (
+        lambda **named: nn.LayerNorm((4, 9), elementwise_affine=named.get("affine", True)),
+        (5, 4, 9),
+    ),
+    "long layers": (lambda **named: nn.LayerNorm(5001, bias=False), (3, 5001)),
+    "root mean squares": (lambda **named: nn.RMSNorm(37, elementwise_affine=named.get("affine", True)), (9, 8, 37)),
+    "root mean squares, many rows": (lambda **named: nn.RMSNorm(16, eps=1e-3), (700, 16)),
 }
+ROWS = [kind for kind in NORMS if "layers" in kind or "root" in kind]
 
 
 def made(kind: str, name: str = "asau", **named: object) -> limen.NormAct:
     """A norm with weights of its own, and an activation with one parameter a channel where it has any."""
     norm, shape = NORMS[kind][0](**named), NORMS[kind][1]
-    for value in (norm.weight, norm.bias):
-        if value is not None:
-            nn.init.uniform_(value, 0.5, 2.0)
-    return limen.NormAct(norm, perturbed(name, num_parameters=shape[1] if name == "asau" else 1))
+    for value in norm.parameters():
+        nn.init.uniform_(value, 0.5, 2.0)
+    return limen.NormAct(norm, perturbed(name, num_parameters=shape[1] if name == "asau" and kind not in ROWS else 1))
 
 
 def inputs(kind: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -103,10 +112,11 @@ def test_running_statistics_are_kept_as_torch_keeps_them(kind, settings):
     ("kind", "dtype"),
     thoroughly(
         [(kind, dtype) for kind in NORMS for dtype in (torch.bfloat16, torch.float16)],
-        usual=[("2d, channels last", torch.bfloat16), ("2d", torch.float16)],
+        usual=[("2d, channels last", torch.bfloat16), ("2d", torch.float16), ("layers", torch.bfloat16)],
     ),
     ids=str,
 )
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # torch's own norms say that
 def test_half_types_are_as_good_as_the_pair(kind, dtype):
     module = made(kind)
     x, g = inputs(kind, dtype)
@@ -118,7 +128,7 @@ def test_half_types_are_as_good_as_the_pair(kind, dtype):
         assert (mine.double() - true).abs().max() <= allowed
 
 
-@pytest.mark.parametrize("kind", ["2d", "2d, channels last", "groups"])
+@pytest.mark.parametrize("kind", ["2d", "2d, channels last", "groups", "layers", "root mean squares"])
 def test_second_derivatives(kind):
     module = made(kind)
     double = copy.deepcopy(module).double()
@@ -131,7 +141,7 @@ def test_second_derivatives(kind):
     assert_near(*second, 1e-3)
 
 
-@pytest.mark.parametrize("kind", ["2d", "2d, channels last", "groups"])
+@pytest.mark.parametrize("kind", ["2d", "2d, channels last", "groups", "layers", "root mean squares"])
 def test_a_large_mean_does_not_cancel_the_deviation(kind):
     module = made(kind)
     double = copy.deepcopy(module).double()
@@ -163,6 +173,48 @@ def test_the_same_bits_for_any_number_of_threads(kind):
         torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["layers of two axes", "root mean squares, many rows"])
+def test_rows_have_the_same_bits_for_any_number_of_threads(kind):
+    module, before, results = made(kind), torch.get_num_threads(), []
+    shape = (3000, *NORMS[kind][1][1:])
+    x, g = torch.randn(shape), torch.randn(shape)
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(found(module, x, g))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_kept_of_rows_are_the_input_and_two_numbers_each(kind):
+    module, x = made(kind), inputs(kind)[0].requires_grad_()
+    rows = x.numel() // math.prod(module.norm.normalized_shape)
+    assert saved_bytes(module, x) <= 4 * x.numel() + 8 * rows + 4 * sum(p.numel() for p in module.parameters()) + 64
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm(20), nn.RMSNorm(20)], ids=["layer", "root mean square"])
+def test_one_row_no_batch_gaps_and_nothing(norm):
+    module = limen.NormAct(norm, "asau")
+    wide = torch.randn(6, 40)
+    assert module(torch.randn(0, 20)).shape == (0, 20)
+    for x in (torch.randn(20), wide[:, ::2], torch.randn(20, 3).t()):
+        want = module.activation(norm(x))
+        assert_near([module(x)], [want.double()])
+        (gx,) = torch.autograd.grad(module(leaf := x.detach().requires_grad_()).sum(), leaf)
+        assert gx.shape == x.shape
+    with pytest.raises(RuntimeError, match="normalized_shape"):
+        module(torch.randn(4, 21))
+
+
+def test_activations_by_channel_after_a_norm_of_rows_are_called():
+    module = limen.NormAct(nn.LayerNorm(20), limen.ASAU(num_parameters=3))
+    x = torch.randn(4, 3, 20)
+    assert torch.equal(module(x), module.activation(module.norm(x)))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,8 +32,10 @@ CONTEXT, EPS = "context of norm", "eps of norm"
 """What the constants of a norm's part of a formula are called."""
 CACHED = 2**17
 """Elements of a channel that stay in the second cache between the passes over it."""
+ROWS = (nn.LayerNorm, nn.RMSNorm)
+"""The norms of the last axes."""
 LEAST_ROW = 16
-"""Neighbouring elements of one channel from which a norm of groups is walked at once."""
+"""Neighbouring elements of one channel from which a norm of groups is walked at once; and of a row, one of rows."""
 NORMS = (*BATCH, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.SyncBatchNorm)
 
 
@@ -72,6 +75,31 @@ class SampledFormula(NormedFormula):
         return hash((SampledFormula, self.activation))
 
 
+class RootFormula(NormedFormula):
+    """f(x/√(mean square + ε)·s), whose mean square is that of the input's mean and deviation."""
+
+    def __call__(self, x: Any, **arguments: Any) -> Any:
+        """The activation of what is divided by its root mean square."""
+        context, eps = arguments.pop(CONTEXT), arguments.pop(EPS)
+        square = mean(x, context) ** 2 + std(x, context) ** 2
+        return self.activation(x / sqrt(square + eps) * arguments.pop(SCALE), **arguments)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RootFormula) and self.activation == other.activation
+
+    def __hash__(self) -> int:
+        return hash((RootFormula, self.activation))
+
+
+@functools.lru_cache(maxsize=4096)
+def with_rows(bound: BoundFormula, eps: float, *, root: bool) -> BoundFormula:
+    """The bound formula of an activation of shared parameters after a norm of rows, with weights by place."""
+    constants = (*bound.constants, (CONTEXT, Context("token")), (EPS, eps))
+    kind, names = (RootFormula, (SCALE,)) if root else (SampledFormula, (SCALE, SHIFT))
+    given = kind(bound.function), (*names, *bound.parameters), constants
+    return shared(BoundFormula(*given, plain_only=bound.plain_only, single=bound.parameters))
+
+
 @functools.lru_cache(maxsize=4096)
 def with_statistics(bound: BoundFormula, eps: float) -> BoundFormula:
     """The bound formula of an activation after a norm that takes its statistics at once."""
@@ -91,9 +119,9 @@ class NormAct(nn.Module):
     """A norm followed by an activation, activation(norm(x)), with fewer passes over memory.
 
     A batch norm takes one pass for its statistics and one for the result, and two backward; channels that stay in the
-    cache, and groups, are visited once. Kept for the backward pass: the norm's input, its mean and deviation, the
-    parameters, and nothing else. LayerNorm, RMSNorm, SyncBatchNorm, other machines than the CPU, compiled programs,
-    activations with statistics or noise, and float64 run norm and activation one after the other.
+    cache, groups, and the rows of a LayerNorm or RMSNorm are visited once. Kept for the backward pass: the
+    norm's input, its mean and deviation, the parameters, and nothing else. SyncBatchNorm, other machines than the CPU,
+    compiled programs, activations with statistics or noise, and float64 run norm and activation one after the other.
 
     Args:
         norm: a BatchNorm1d, 2d or 3d, GroupNorm, LayerNorm, RMSNorm or SyncBatchNorm of torch, which is taken over: its
@@ -139,7 +167,7 @@ class NormAct(nn.Module):
         called = self._in_one(x)
         if called is not None:
             try:
-                return self._groups(x, called) if type(self.norm) is nn.GroupNorm else self._batch(x, called)
+                return _WAYS.get(type(self.norm), NormAct._batch)(self, x, called)
             except NoKernelError:
                 pass
         result: Tensor = self.activation(self.norm(x))
@@ -161,7 +189,7 @@ class NormAct(nn.Module):
         bound, tensors, channel_dim = called
         tensors = tuple(spread(bound, tensors))
         by_channel = any(tensor.numel() > 1 for tensor in tensors)
-        if bound.contexts or bound.noise or (by_channel and channel_dim % x.ndim != 1):
+        if bound.contexts or bound.noise or (by_channel and (type(norm) in ROWS or channel_dim % x.ndim != 1)):
             return None
         if not all(map(is_ready, (*tensors, *norm.parameters(), *norm.buffers()))):
             return None
@@ -202,7 +230,8 @@ class NormAct(nn.Module):
             return plain.evaluate(bound, z, tensors[2 if norm.affine else 0 :], 1).to(x.dtype)
 
         fused = keeping(with_statistics(bound, norm.eps), bound.memory)
-        y, statistics = normed.record_sampled(Sampled(fused, plan, plainly), x, affine_of(norm), own)
+        settled = Sampled(fused, plan, plainly, _names(norm))
+        y, statistics = normed.record_sampled(settled, x, affine_of(norm), own)
         track(norm, statistics[:, 0], statistics[:, 1].square(), len(x) * plan.inner)
         return y
 
@@ -220,7 +249,29 @@ class NormAct(nn.Module):
             return plain.evaluate(bound, z, tensors[2 if norm.affine else 0 :], 1).to(x.dtype)
 
         fused = keeping(with_statistics(bound, norm.eps), bound.memory)
-        return normed.record_sampled(Sampled(fused, plan, plainly), x, affine_of(norm), own)[0]
+        settled = Sampled(fused, plan, plainly, _names(norm))
+        return normed.record_sampled(settled, x, affine_of(norm), own)[0]
+
+    def _rows(self, x: Tensor, called: Called) -> Tensor:
+        """A norm of the last axes and the activation: one visit to each row."""
+        norm: Any = self.norm
+        bound, own, _ = called
+        shape, root = tuple(norm.normalized_shape), type(norm) is nn.RMSNorm
+        eps = torch.finfo(torch.float32).eps if norm.eps is None else norm.eps
+        affine = {SCALE: norm.weight, SHIFT: getattr(norm, "bias", None)}
+        affine = {name: value for name, value in affine.items() if value is not None}
+
+        def plainly(x: Tensor, *tensors: Tensor) -> Tensor:
+            given = dict(zip(affine, tensors, strict=False))
+            work, weight, bias = at_least_float32(x), given.get(SCALE), given.get(SHIFT)
+            z = F.rms_norm(work, shape, weight, eps) if root else F.layer_norm(work, shape, weight, bias, eps)
+            return plain.evaluate(bound, z, tensors[len(affine) :], 1).to(x.dtype)
+
+        places = math.prod(shape)
+        plan = Plan("place", x.numel() // places, places)
+        fused = keeping(with_rows(bound, eps, root=root), bound.memory)
+        settled = Sampled(fused, plan, plainly, tuple(affine))
+        return normed.record_sampled(settled, x, tuple(affine.values()), own)[0]
 
     def extra_repr(self) -> str:
         """Nothing beside norm and activation.
@@ -230,6 +281,10 @@ class NormAct(nn.Module):
         ''
         """
         return ""
+
+
+_WAYS = {nn.GroupNorm: NormAct._groups, nn.LayerNorm: NormAct._rows, nn.RMSNorm: NormAct._rows}
+"""How norms other than those of batches are computed with what follows them."""
 
 
 def _unwatched(module: nn.Module) -> bool:
@@ -243,8 +298,16 @@ def affine_of(norm: Any) -> tuple[Tensor, ...]:
     return () if norm.weight is None else (norm.weight, norm.bias)
 
 
+def _names(norm: Any) -> tuple[str, ...]:
+    """What they are called in a formula."""
+    return () if norm.weight is None else (SCALE, SHIFT)
+
+
 def _walks(norm: Any, x: Tensor) -> bool:
     """Whether norm and activation are one step for such an input."""
+    if type(norm) in ROWS:
+        shape = tuple(norm.normalized_shape)
+        return x.shape[-len(shape) :] == shape and math.prod(shape) >= LEAST_ROW and x.is_cpu and _is_walked(x)
     if type(norm) not in (*BATCH, nn.GroupNorm) or (norm.weight is None) != (norm.bias is None):
         return False
     if type(norm) is nn.GroupNorm:
@@ -254,10 +317,13 @@ def _walks(norm: Any, x: Tensor) -> bool:
 
 def suits(x: Tensor, channels: int) -> bool:
     """Whether kernels take the input, of which each channel has several values."""
-    if not x.is_cpu or x.ndim < 2 or x.shape[1] != channels or not dispatch.is_eager(x) or not is_plain(x):
-        return False
+    return x.is_cpu and x.ndim >= 2 and x.shape[1] == channels and _is_walked(x) and x.numel() > channels
+
+
+def _is_walked(x: Tensor) -> bool:
+    """Whether kernels take a tensor of a CPU."""
     chosen = choice.chosen() if choice.blocks else "auto"
-    return chosen in ("auto", "c") and x.dtype in DTYPES and x.numel() > x.shape[1]
+    return chosen in ("auto", "c") and x.dtype in DTYPES and dispatch.is_eager(x) and is_plain(x)
 
 
 def is_ready(tensor: Tensor) -> bool:

@@ -32,6 +32,8 @@ class BoundFormula:
     """How many of the first parameters are the softmax of one tensor of logits, which may stand in their place."""
     beside: tuple[str, ...] = ()
     """The tensors that the formula takes beside x, each of its shape: other inputs than parameters."""
+    single: tuple[str, ...] = ()
+    """The parameters of one value where others have one for each place of a row."""
     short_calls: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     """By element type, the call for few elements: kept here to be found without hashing the formula."""
     memory: Memory = field(default="exact", compare=False, repr=False)
@@ -53,7 +55,7 @@ class BoundFormula:
     @property
     def _identity(self) -> tuple[Any, ...]:
         fixed = self.function, self.parameters, self.constants, self.noise, self.plain_only, self.weights
-        return (*fixed, self.beside)
+        return (*fixed, self.beside, self.single)
 
     def __hash__(self) -> int:
         value: int = self._hash  # type: ignore[attr-defined]  # set once, past the frozen dataclass

@@ -126,6 +126,8 @@ class Sampled(NamedTuple):
     plan: Plan
     plainly: Callable[..., Tensor]
     """The same on torch's operators, of the recorded tensors."""
+    affine: tuple[str, ...]
+    """Which parameters the norm has."""
 
 
 def record_sampled(norm: Sampled, x: Tensor, affine: Sequence[Tensor], own: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -166,10 +168,17 @@ class _RecordedSampled(torch.autograd.Function):
 
 
 def _prepared_sampled(norm: Sampled, x: Tensor, affine: Sequence[Tensor], own: Sequence[Tensor]) -> Prepared:
-    channels = norm.plan.channels
-    weight, bias = affine or (torch.ones(channels, device="cpu"), torch.zeros(channels, device="cpu"))
-    values = values_of(x, [weight, bias, *own], channels)
+    channels, single = norm.plan.channels, len(own) if norm.bound.single else 0
+    there = dict(zip(norm.affine, affine, strict=True))
+    parts = [
+        there[name] if name in there else torch.full((channels,), float(name == SCALE), device="cpu")
+        for name in norm.bound.parameters[: len(norm.bound.parameters) - len(own)]
+    ]
+    values = values_of(x, [*parts, *own[single:]], channels)
+    alone = values_of(x, own[:single], 1)
     assert values is not None  # asked of all tensors before
+    assert alone is not None
+    values += alone
     return Prepared(norm.bound, x.contiguous(), values, norm.plan, None, (), norm.plan.inner)
 
 
@@ -183,8 +192,8 @@ def _by_sampled(
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
     given, g = _prepared_sampled(norm, x, affine, own), g.contiguous().resolve_neg()
-    of_affine = (SCALE, SHIFT) if affine else ()
-    names = (*of_affine, *(name for name, want in zip(norm.bound.parameters[2:], wanted, strict=True) if want))
+    of_own = norm.bound.parameters[len(norm.bound.parameters) - len(own) :]
+    names = (*norm.affine, *(name for name, want in zip(of_own, wanted, strict=True) if want))
     if norm.plan.layout == "channel":
         gx = torch.empty_like(given.x)
         sums = calls.run_backward_several(given, g, statistics, names, (gx,), norm.plan.inner)

@@ -31,10 +31,12 @@ class Body:
         self, bound: BoundFormula, dtype: str, layout: str, graph: Graph, outputs: list[int], tensors: tuple[str, ...]
     ) -> None:
         self.parameters, self.weights, self.noise = bound.parameters, bound.weights, bound.noise
-        self.layout = layout
+        self.layout, self.single = layout, bound.single
         self.in_place = dtype == "float32"
         self.graph, self.outputs, self.tensors = graph, outputs, tensors
         self.sums = FactoredSums(graph, (), ())
+        self.slopes: tuple[int, ...] = ()
+        """The nodes of the derivatives by x, by the statistics and by the wanted parameters."""
         self.beside = {name: f"u{index}" for index, name in enumerate(bound.beside)}
         """What the inputs beside x are called."""
         self.targets: tuple[str, ...] = ()
@@ -45,7 +47,7 @@ class Body:
     @property
     def extent(self) -> str:
         """How many elements a span has, as it takes that."""
-        return "int64_t rows, int64_t n" if self.layout == "lane" else "int n"
+        return {"lane": "int64_t rows, int64_t n", "tile": "int64_t rows"}.get(self.layout, "int n")
 
     @property
     def count(self) -> int:
@@ -67,11 +69,27 @@ class Body:
         """What the inputs that are the same for all elements are called."""
         return {MEAN: "mean_", STD: "std_", **{name: f"p{index}_" for index, name in enumerate(self.parameters)}}
 
+    def by_lane(self, lane: str, tag: str, at: str = "") -> dict[str, tuple[str, str]]:
+        """Of those inputs, but tensors, of which every lane has its own: what it is called, and its value."""
+        found = {}
+        if self.layout == "single":  # NaN where an infinite value has no mean
+            found = {MEAN: (f"mean{tag}_", f"x{tag}_"), STD: (f"std{tag}_", f"x{tag}_ - x{tag}_")}
+        elif self.layout in ("lane", "tile", "place"):
+            place = at if self.layout == "place" else lane
+            found = {name: (f"p{k}{tag}_", f"p{k}[{place}]") for k, name in enumerate(self.parameters)}
+        if self.layout == "tile":
+            found |= {MEAN: (f"mean{tag}_", f"mean[{lane}]"), STD: (f"std{tag}_", f"std[{lane}]")}
+        return {name: own for name, own in found.items() if name in self.used and not self._is_single(name)}
+
+    def _is_single(self, name: str) -> bool:
+        return self.layout == "place" and name in self.single
+
     def _before(self) -> Iterator[str]:
         for index, name in enumerate(self.parameters):
             # Parameters are read into locals first: a read through a pointer inside a conditional expression
             # keeps GCC from vectorising the loop.
-            if name in self.used and self.layout != "lane":
+            shared = self.layout not in ("lane", "tile", "place") or self._is_single(name)
+            if name in self.used and shared:
                 yield f"const float p{index}_ = p{index}[c];"
         for stream, name in enumerate(self.noise):
             if name in self.used:
@@ -86,11 +104,13 @@ class Body:
         """
         names = {"x": f"x{tag}_", **self.uniform_names}
         names |= {name: f"{tensor}{tag}_" for name, tensor in self.beside.items()}
-        lines = [f"const float {tensor}{tag}_ = LOAD({tensor}[{self.place(tensor, at)}]);" for tensor in self.tensors]
-        for index, name in enumerate(self.parameters):
-            if name in self.used and self.layout == "lane":
-                names[name] = f"p{index}{tag}_"
-                lines.append(f"const float {names[name]} = p{index}[{lane}];")
+        load = "{}[{}]" if self.layout == "tile" else "LOAD({}[{}])"
+        lines = [
+            f"const float {tensor}{tag}_ = {load.format(tensor, self.place(tensor, at))};" for tensor in self.tensors
+        ]
+        for name, (local, value) in self.by_lane(lane, tag, at).items():
+            names[name] = local
+            lines.append(f"const float {local} = {value};")
         for stream, name in enumerate(self.noise):
             names[name] = f"noise{stream}{tag}_"
             if name in self.used:
@@ -109,7 +129,8 @@ class Body:
 
     def loops(self) -> str:
         """The loops over the elements of a span. The inner ones are over ``j``, a place in a vector."""
-        return self._over_rows() if self.layout == "lane" else self._over_elements()
+        loops = {"lane": self._over_rows, "tile": self._over_tile, "single": self._over_vectors}
+        return loops.get(self.layout, self._over_elements)()
 
     def _over_elements(self) -> str:
         """Over groups of neighbouring vectors, over vectors, over what is left of ``n`` elements."""
@@ -144,6 +165,18 @@ class Body:
       {_over_lanes("LANES", alone)}
     }}
     {_over_lanes("n - i", alone)}
+  }}"""
+
+    def _over_vectors(self) -> str:
+        """Over whole vectors: one loop, so that every element has the same bits wherever it stands."""
+        return f"""for (int i = 0; i < n; i += LANES) {{
+    {_over_lanes("LANES", self.element("i + j", "j", ""))}
+  }}"""
+
+    def _over_tile(self) -> str:
+        """Row by row: two at a time or four are no faster, and take twice as long to compile."""
+        return f"""for (int64_t r = 0; r < rows; r++) {{
+    {_over_lanes("WIDE", self.element("r * WIDE + j", "j", ""))}
   }}"""
 
     def _interleaved(self, places: list[str], lane: str) -> list[str]:

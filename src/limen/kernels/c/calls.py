@@ -13,6 +13,7 @@ from torch import Tensor
 
 from limen.kernels.bound import BoundFormula, derive
 from limen.kernels.c import build
+from limen.kernels.c import places as c_places
 from limen.kernels.c import several as c_several
 from limen.kernels.c import source as c_source
 from limen.kernels.call import Prepared
@@ -71,6 +72,8 @@ def backward_function(bound: BoundFormula, dtype: str, layout: str, wanted: tupl
 
 def _printer(bound: BoundFormula, layout: str) -> tuple[Any, int]:
     """The module that prints a kernel, and how many sizes that takes."""
+    if layout == "place":
+        return c_places, SIZES
     return (c_several, MORE_SIZES) if bound.beside or layout == "channel" else (c_source, SIZES)
 
 
@@ -100,7 +103,8 @@ def run_forward(given: Prepared) -> tuple[Tensor, Tensor | None]:
     plan, x = given.plan, given.x
     function = forward_function(given.bound, DTYPES[x.dtype], plan.layout)
     y = torch.empty_like(x)
-    statistics = torch.empty(plan.outer, 2, dtype=torch.float32, device="cpu") if plan.layout == "sample" else None
+    sampled = plan.layout in ("sample", "place")
+    statistics = torch.empty(plan.outer, 2, dtype=torch.float32, device="cpu") if sampled else None
     _call(function, (x, y), statistics, given)
     return y, statistics
 

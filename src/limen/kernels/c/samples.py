@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from limen.kernels.c.body import Body
+from limen.kernels.c.few import backward_few, call_few, forward_few
 from limen.kernels.c.parts import BLOCK, PARALLEL, SEED, forward_short, header, join, partial_sums, signature
 
 WITHIN = 65536
 """Elements of a sample from which its own spans are shared among the threads, where there are fewer samples than
 threads."""
+
+MOMENTS_OF_SAMPLE = """
+static inline void moments_of_sample(const T *from, int64_t size, float *own) {
+  moments all = {0, 0, 0};
+  for (int64_t at = 0; at < size; at += SPAN) {
+    double mean, spread;
+    moments_of_span(from + at, smaller(SPAN, size - at), &mean, &spread);
+    join(&all, smaller(SPAN, size - at), mean, spread);
+  }
+  finish(&all, own);
+}"""
 
 _WITHIN = f"const int within = outer < threads && size >= {WITHIN};"
 _PARALLEL_SAMPLES = PARALLEL.replace("if (threads > 1)", "if (threads > 1 && !within)")
@@ -17,25 +29,21 @@ _PLACE = """const int64_t row = k / across, at = k % across * SPAN;
 
 def forward_sample(body: Body) -> str:
     """The statistics of each sample, then its results while it is in the cache."""
-    samples = f"""for (int64_t s = 0; s < outer; s++) {{
+    samples = f"""const int64_t channels = 1, rows = 1, every = 1;
+  const int threads = 1;
+  {call_few(body, "x, y")}
+  for (int64_t s = 0; s < outer; s++) {{
     const T *from = x + s * inner;
     float here[2], *own = statistics ? statistics + 2 * s : here;
     moments_of_sample(from, inner, own);
     for (int64_t at = 0; at < inner; at += SPAN)
       span(from + at, y + s * inner + at, smaller(SPAN, inner - at), 0, 0, 0{body.passed}, own[0], own[1]);
   }}"""
-    return f"""{header("moments.h")}
-static inline void moments_of_sample(const T *from, int64_t size, float *own) {{
-  moments all = {{0, 0, 0}};
-  for (int64_t at = 0; at < size; at += SPAN) {{
-    double mean, spread;
-    moments_of_span(from + at, smaller(SPAN, size - at), &mean, &spread);
-    join(&all, smaller(SPAN, size - at), mean, spread);
-  }}
-  finish(&all, own);
-}}
+    return f"""{header("moments.h")}{MOMENTS_OF_SAMPLE}
+{forward_few(body)}
 {forward_short(body, samples)}
 {signature(body, False)} {{
+  {call_few(body, "x, y")}
   {body.unpacked}
   {SEED}
   const int64_t size = rows * inner, spans = blocks_of(size, SPAN), across = blocks_of(inner, SPAN);
@@ -84,7 +92,9 @@ def backward_sample(body: Body) -> str:
     """
     sums = body.count - 2
     return f"""
+{backward_few(body)}
 {signature(body, True)} {{
+  {call_few(body, "g, x, gx, grads")}
   {body.unpacked}
   {SEED}
   const int64_t size = rows * inner, each = larger(1, {BLOCK} / larger(1, size)), across = blocks_of(inner, SPAN);

@@ -45,7 +45,7 @@ def backward_source(bound: BoundFormula, derivation: Derivation, dtype: str, lay
     else:
         sums = factored_sums(derivation.backward, others, {"x", *bound.noise})
     body = Body(bound, dtype, layout, sums.graph, [slope, *sums.bases], ("x", "g"))
-    body.sums = sums
+    body.sums, body.slopes = sums, (slope, *others)
     body.targets = ("slope_" if layout == "sample" else "gx",)
     target = "slope_[{}] = {}" if layout == "sample" else "gx[{}] = STORE({})"
 
