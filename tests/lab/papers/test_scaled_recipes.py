@@ -9,7 +9,10 @@ from helpers_lab import Command, command
 
 from limen.errors import SpecError
 from limen.lab.papers import recipe, reproduce
+from limen.lab.report.trained import usual
 from limen.lab.settings import StudySettings
+from limen.lab.study.learning import check_training
+from limen.lab.tasks import declared
 
 RECIPE = """
 title = "A scaled one"
@@ -110,3 +113,37 @@ def test_a_setting_that_cannot_be_in_the_scaled_form_is_named(path: Path) -> Non
     path.write_text(RECIPE.replace("limit_train = 100\n", "limit_train = 0\n"))
     with pytest.raises(SpecError, match="limit_train"):
         recipe.load(str(path))
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_every_size_of_a_recipe_can_be_trained(name: str) -> None:
+    found = recipe.load(name)
+    for size in ({}, {"full": True}, {"quick": True}):
+        settings = found.study_settings(data="somewhere", **size)
+        declared.check_options(found.problem, settings)
+        check_training(settings)
+
+
+PUBLISHED = {
+    "ash-table2-wrn": (0.1, 5e-4, True, 128, 200, (60, 120, 160), 0.2),
+    "ash-table2-resnet": (0.1, 1e-4, False, 128, 182, (91, 136), 0.1),
+    "ash-table2-densenet": (0.1, 1e-4, True, 64, 300, (150, 225), 0.1),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_residual_and_dense_networks_train_as_their_papers_in_the_full_form(name: str) -> None:
+    found = recipe.load(name)
+    full, scaled = found.study_settings(full=True), found.study_settings()
+    assert (
+        full.learning_rate,
+        full.weight_decay,
+        full.nesterov,
+        full.batch_size,
+        full.epochs,
+        full.falls,
+        full.factor,
+    ) == (PUBLISHED[name])
+    assert (full.optimizer, full.momentum, full.schedule, full.augment) == ("sgd", 0.9, "step", "crop+flip")
+    assert usual(scaled)
+    assert (scaled.learning_rate, scaled.weight_decay, scaled.batch_size) == (1e-3, 0.0, 64)
