@@ -171,7 +171,7 @@ WAYS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("how", thoroughly(WAYS, usual=("sgd",)))
 def test_whatever_it_is_trained_by_goes_on_where_it_was(how: str, tmp_path: Path) -> None:
     chosen = tiny(epochs=4, checkpoint_every=1, **WAYS[how])
     whole = train.run(experiment_of(chosen), "asau", 0)
