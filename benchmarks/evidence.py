@@ -386,8 +386,8 @@ def decided() -> list[str]:
     found = summarise(full.task, settings, full.runs, full.costs)
     lines += [
         f"**AdAct's Table 1 on Fashion-MNIST**, at full size ([rows](rows/{full.folder.name}/)), with a margin of "
-        f"{WITHIN} points. The margin was chosen after the runs, as the smallest tenth within which three seeds decide both; "
-        "the published leads of 0.3 and 0.4 points lie within it, so this does not contradict them.", "",
+        f"{WITHIN} points. The margin was chosen after the runs, as the smallest tenth within which three seeds decide "
+        "both; the published leads of 0.3 and 0.4 points lie within it, so this does not contradict them.", "",
         *_verdicts(found, full.task.measure), "",
     ]  # fmt: skip
     return lines
