@@ -27,7 +27,7 @@ from torch.nn import functional as F
 import limen
 from limen import bench
 from limen.lab.networks.cifar_resnet import CifarResNet
-from limen.lab.study.store import write_atomically
+from limen.writing import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "beside.json"
 

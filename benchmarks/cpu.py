@@ -29,7 +29,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 import limen
 from limen import bench
 from limen.lab.networks import build
-from limen.lab.study.store import write_atomically
+from limen.writing import write_atomically
 
 ACTIVATIONS = ("swish", "mish", "apalu", "ash", "adact", "asau")
 RESULTS = Path(__file__).parent / "results" / "cpu.json"

@@ -23,8 +23,8 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 import limen
 from limen import bench
 from limen.lab.networks.factory import build
-from limen.lab.study.store import write_atomically
 from limen.lab.training.memory import peak_memory
+from limen.writing import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "kept.json"
 

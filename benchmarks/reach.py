@@ -28,7 +28,7 @@ import nasty
 import test_architectures as architectures
 
 import limen
-from limen.lab.study.store import write_atomically
+from limen.writing import write_atomically
 
 Inputs = Tensor | dict[str, Tensor]
 Build = Callable[[], nn.Module]

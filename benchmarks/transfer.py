@@ -27,7 +27,7 @@ import limen
 from limen.lab import networks
 from limen.lab.data import ByClass, Division, divide, load
 from limen.lab.statistics import compare, correct, interval
-from limen.lab.study.store import write_atomically
+from limen.writing import write_atomically
 
 ACTIVATIONS = ("relu", "ash", "asau", "apalu", "adact")
 WAYS = ("probe", "tuned", "scratch")

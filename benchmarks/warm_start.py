@@ -24,9 +24,9 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 import limen
 from limen.lab.data import Split, load
 from limen.lab.networks import build
-from limen.lab.study.store import write_atomically
 from limen.lab.training.batches import Batches
 from limen.warmstart import PULL
+from limen.writing import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "warm_start.json"
 ACTIVATIONS = (

@@ -22,7 +22,7 @@ FLOORS = (
     ("naming",),
     ("catalogue",),
     ("memory",),
-    ("reading",),
+    ("reading", "writing"),
     ("tracing",),
     ("stream",),
     ("formula",),

@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import limen
 from every_call.models import Case, every_case
 from every_call.recorder import Call, record
-from limen.lab.study.store import write_atomically
 from limen.surgery import SwapReport
+from limen.writing import write_atomically
 
 
 def called(model: nn.Module, inputs: Any) -> Any:

@@ -12,8 +12,9 @@ from limen.lab.papers import ledger as ledgers
 from limen.lab.papers import recipe as recipes
 from limen.lab.records import DataFacts, RunRecord
 from limen.lab.settings import StudySettings
-from limen.lab.study.store import Study, StudyFolder, write_atomically
+from limen.lab.study.store import Study, StudyFolder
 from limen.lab.tasks import registry
+from limen.writing import write_atomically
 
 RECIPE = """
 title = "A tiny one"

@@ -93,7 +93,7 @@ def _handed_on(found: dict[str, Any], out: Path | None, as_json: bool) -> bool:
     """Write what was found to a file, if there is one; whether it was printed for programs."""
     text = json.dumps(found, indent=1)
     if out:
-        from limen.lab.study.store import write_atomically
+        from limen.writing import write_atomically
 
         write_atomically(out, text + "\n")
     if as_json:

@@ -38,7 +38,7 @@ def claims(
     studies = rows.find(folders or _default())
     from limen.commands import claims_table as table  # with torch, on which formulas are checked
     from limen.lab.papers.ledger import page
-    from limen.lab.study.store import write_atomically
+    from limen.writing import write_atomically
 
     entries = ledgers.judge(ledger, studies)
     if markdown is not None:

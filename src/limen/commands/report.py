@@ -78,7 +78,7 @@ def _page(studies: list[Path], file: Path | None, title: str) -> list[tuple[str,
         return []
     from limen.lab.papers import page as reproduction_page
     from limen.lab.papers import reproduce as reproducing
-    from limen.lab.study.store import write_atomically
+    from limen.writing import write_atomically
 
     write_atomically(file, reproduction_page.markdown([reproducing.read(folder) for folder in studies], title))
     return [("page", file)]

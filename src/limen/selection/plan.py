@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from limen.errors import PlanError
 from limen.reading import read_whole
 from limen.selection.checks import Fields
 from limen.selection.choice import Choice
+from limen.writing import write_atomically
 
 FORMAT = "limen.plan"
 VERSIONS = {1: ("largest", "grouped"), 2: ("harvested",)}
@@ -148,17 +148,7 @@ class Plan:
         ...     Plan.load(f"{folder}/plan.json") == plan
         True
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(self.as_json())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_atomically(Path(path), self.as_json())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Plan:

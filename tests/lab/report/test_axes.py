@@ -15,9 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import limen.lab.report.figures as figures_package
-from limen.lab.records import Confusion, EpochRow, RunRecord, Scatter, Series, WeightsRow
+from limen.lab.metric import ACCURACY
+from limen.lab.records import Confusion, EpochRow, RunRecord, Scatter, Series, TrialRow, WeightsRow
 from limen.lab.report.contents import Contents
-from limen.lab.report.figures import accuracy, cost, curves, shapes, trajectories
+from limen.lab.report.figures import accuracy, cost, curves, sensitivity, shapes, trajectories
 from limen.lab.report.figures.axes import shown_bounds
 from limen.lab.report.figures.examples import examples, section
 from limen.lab.report.figures.svg import PIXEL
@@ -25,7 +26,7 @@ from limen.lab.report.sites import sites
 from limen.lab.tasks import registry
 from limen.lab.training.task import Task
 
-PAINTERS = (accuracy, cost, curves, section, shapes, trajectories)
+PAINTERS = (accuracy, cost, curves, section, sensitivity, shapes, trajectories)
 
 pytestmark = pytest.mark.drawn
 
@@ -171,6 +172,21 @@ def test_the_histogram_of_a_shape_begins_at_nothing(drawn: list[Axes]) -> None:
     assert shapes.shape(sites(made.runs)[0], "asau", next(iter(curves.looks(("asau",), "relu").values())), "s-")
     assert len(drawn) == 2
     assert drawn[1].get_ylim()[0] == 0
+
+
+@pytest.mark.parametrize("scores", [(0.0, 0.0), (1.0, 1.0), (0.97, math.nan)])
+def test_trials_stay_inside(scores: tuple[float, ...], drawn: list[Axes]) -> None:
+    trials = tuple(
+        TrialRow(activation="asau", trial=1 + n, common=True, learning_rate=10.0 ** (n - 3), weight_decay=0.0,
+                 activation_lr=10.0 ** (n - 3), seed=10_000, epochs=3, best_epoch=2, metric="val_accuracy", score=score,
+                 loss=0.1, chosen=n == 0, status="failed" if math.isnan(score) else "finished", failure="",
+                 seconds=2.0)
+        for n, score in enumerate(scores)
+    )  # fmt: skip
+    assert sensitivity.sensitivity(replace(synthetic(tune=("lr",)), trials=trials), ACCURACY)
+    (axes,) = drawn
+    inside(*shown_bounds(ACCURACY), axes.get_ylim(), axes.get_yticks())
+    assert axes.get_xlim()[0] > 0
 
 
 def test_every_file_that_draws_is_tried_here() -> None:

@@ -15,7 +15,10 @@ from limen.lab.study.compare import compare
 pytestmark = pytest.mark.slow
 
 ACTIVATIONS = ("relu", "asau", "adact")
-TIMES = {"seconds", "ms_per_step", "ms_ratio", "ms_ratio_low", "ms_ratio_high"}
+TIMES = {
+    *("seconds", "ms_per_step", "ms_ratio", "ms_ratio_low", "ms_ratio_high"),
+    *("step_ratio", "time_ratio", "time_ratio_low", "time_ratio_high"),
+}
 
 
 def started(out: Path, *options: str) -> Forked:

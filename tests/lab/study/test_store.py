@@ -15,7 +15,8 @@ from helpers_lab import TINY, tiny
 from limen.errors import StudyError
 from limen.lab.records import CostRow, DataFacts, EpochRow, RunRecord
 from limen.lab.settings import EXTENDABLE, StudySettings
-from limen.lab.study.store import StudyFolder, as_csv, run_row, write_atomically
+from limen.lab.study.store import StudyFolder, as_csv, run_row
+from limen.writing import write_atomically
 
 FACTS = DataFacts(
     name="digits", classes=("0", "1"), image_shape=(1, 8, 8), train=2, validation=1, test=1, fingerprint="abc"
@@ -89,6 +90,22 @@ def test_an_interrupted_write_leaves_the_old_file(
             write_atomically(path, "new")
     assert path.read_text() == "old"
     assert all_files(tmp_path) == {"table.csv"}
+
+
+def test_a_device_and_a_pipe_stay_what_they_are(tmp_path: Path) -> None:
+    # Tried on ones of its own: as root, a file put in the place of /dev/null takes it from the whole machine.
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for name in (pipe, link):
+        reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        write_atomically(name, "ü")
+        assert os.read(reading, 10) == "ü".encode()
+        os.close(reading)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    with pytest.raises(OSError, match="directory"):
+        write_atomically(tmp_path, "")
 
 
 def test_the_file_is_whole_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +292,19 @@ OTHER = {
     "precision": "bf16-mixed",
     "accumulate": 2,
     "compile": True,
+    "optimizer": "adam",
+    "momentum": 0.9,
+    "nesterov": True,
+    "schedule": "cosine",
+    "warmup": 0.5,
+    "milestones": (1, 2),
+    "factor": 0.2,
+    "augment": "flip",
+    "label_smoothing": 0.1,
+    "clip": 1.0,
+    "ema": 0.9,
+    "tune": ("lr",),
+    "trials": 3,
 }
 
 

@@ -21,6 +21,7 @@ from helpers_lab import Command, Recorder, briefly, command, data_of, experiment
 from scipy import stats
 
 from limen.errors import StudyError
+from limen.lab.executing import local
 from limen.lab.executing.execution import ONE, Execution
 from limen.lab.rates import activation_of, name_of, values_of
 from limen.lab.records import EpochRow, RunRecord, TrialRow
@@ -202,8 +203,10 @@ def test_the_same_runs_compared_twice_are_one_comparison() -> None:
 
 
 def test_trials_are_the_same_however_many_at_a_time_and_wherever_it_was_interrupted(
-    world: World, tmp_path: Path
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Runs that are feigned here are so in forks alone, and learn nothing there.
+    monkeypatch.setattr(local, "_forks_learn", lambda: True)
     settings = tuned(7, activations=("relu", "asau"), seeds=(0,))
     made(settings, tmp_path / "alone")
     whole = (tmp_path / "alone/trials.csv").read_bytes()

@@ -24,8 +24,9 @@ from limen.lab.study.listener import Listener
 from limen.lab.study.result import Result
 from limen.lab.study.rows import Rows
 from limen.lab.study.select import select
-from limen.lab.study.store import Study, StudyFolder, as_csv, write_atomically
+from limen.lab.study.store import Study, StudyFolder, as_csv
 from limen.lab.study.summary import REFERENCE, summarise
+from limen.writing import write_atomically
 
 NO_VERDICT = "none, quick"
 """In the place of a verdict where the recipe was scaled down."""

@@ -33,11 +33,11 @@ from limen.lab.study.store import (
     as_json,
     check_metrics,
     run_row,
-    write_atomically,
 )
 from limen.lab.tasks import declared
 from limen.reading import read_whole
 from limen.selection import Plan
+from limen.writing import write_atomically
 
 OF_A_RUN = frozenset(RunRecord.model_fields) - NO_COLUMNS
 """The columns of ``runs.csv`` that are no metrics."""

@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -34,6 +33,7 @@ from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
 from limen.lab.tasks import declared
 from limen.reading import read_whole
 from limen.selection import Plan
+from limen.writing import write_atomically
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -414,22 +414,6 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write to a temporary name beside ``path``, flush to disk, then rename: no reader sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 @cache
 def _slug(activation: str, seed: int) -> str:
     """A run as a file name; a spec that is none gets a hash as well."""
@@ -437,12 +421,6 @@ def _slug(activation: str, seed: int) -> str:
     if slug != activation:
         slug += "-" + hashlib.sha256(activation.encode()).hexdigest()[:8]
     return f"{slug}-seed{seed}"
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def _asked(activations: Iterable[str], seeds: Iterable[int]) -> Asked:

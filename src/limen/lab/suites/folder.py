@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from limen.errors import StudyError
-from limen.lab.study.store import LARGEST_RECORD, as_csv, write_atomically
+from limen.lab.study.store import LARGEST_RECORD, as_csv
 from limen.reading import read_whole
+from limen.writing import write_atomically
 
 SUITE, TABLE, PAGE = "suite.json", "suite.csv", "report.html"
 OURS = (SUITE, TABLE, PAGE)

@@ -15,12 +15,13 @@ from limen.lab.report.suite.page import render
 from limen.lab.study import checks, rows
 from limen.lab.study.compare import compare
 from limen.lab.study.listener import Listener
-from limen.lab.study.store import StudyFolder, write_atomically
+from limen.lab.study.store import StudyFolder
 from limen.lab.suites import folder as folders
 from limen.lab.suites.answer import answer
 from limen.lab.suites.folder import Entry, Known
 from limen.lab.suites.suite import Problem, Suite
 from limen.lab.tasks import registry
+from limen.writing import write_atomically
 
 
 @dataclass(frozen=True)
