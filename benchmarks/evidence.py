@@ -17,7 +17,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -393,7 +393,7 @@ def decided() -> list[str]:
     return lines
 
 
-def _verdicts(found: list[SummaryRow], measure: Metric) -> list[str]:
+def _verdicts(found: Sequence[SummaryRow], measure: Metric) -> list[str]:
     cells = [
         (
             f"`{row.activation}`",
