@@ -20,7 +20,7 @@ from limen.activations import registry
 collect_ignore = [] if find_spec("triton") else ["kernels/triton_compiling.py"]
 
 # No test asserts a time. CI tries the same examples every time; elsewhere hypothesis looks for new ones.
-settings.register_profile("limen", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile("limen", deadline=None, max_examples=50, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("limen")
 
 

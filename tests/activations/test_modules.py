@@ -451,7 +451,7 @@ class TestExportsForOtherSizes:
     """What counts elements counts them where the program runs."""
 
     @pytest.mark.parametrize("spec", thoroughly(OF_SAMPLES, usual=("ash", "top_percentile")))
-    @pytest.mark.parametrize("context", ["sample", "channel", "token"])
+    @pytest.mark.parametrize("context", thoroughly(["sample", "channel", "token"], usual=("channel",)))
     def test_of_statistics_and_selections(self, spec, context):
         module = activation(spec, context=context)
         self.assert_right_elsewhere(module, {axis: torch.export.Dim.AUTO for axis in range(4)})
@@ -467,8 +467,8 @@ class TestExportsForOtherSizes:
             with limen.use_backend("plain"):
                 torch.testing.assert_close(program(x), module(x))
 
-    @pytest.mark.parametrize("percentile", [0.0, 1.0, 30.0, 100.0])
-    @pytest.mark.parametrize("context", ["sample", "token"])
+    @pytest.mark.parametrize("percentile", thoroughly([0.0, 1.0, 30.0, 100.0], usual=(0.0, 30.0)))
+    @pytest.mark.parametrize("context", thoroughly(["sample", "token"], usual=("token",)))
     def test_a_selection_written_down_by_other_tracers(self, percentile, context):
         module = limen.TopPercentile(percentile, context=context)
         x = torch.randn(3, 10, 6)

@@ -38,9 +38,9 @@ def test_opcheck(name):
 @pytest.mark.parametrize(
     "module",
     [
-        limen.Swish(num_parameters=3, group_size=2),
+        pytest.param(limen.Swish(num_parameters=3, group_size=2), marks=pytest.mark.thorough),
         limen.ASH(num_parameters=6),
-        limen.ASH(context="channel"),
+        pytest.param(limen.ASH(context="channel"), marks=pytest.mark.thorough),
         limen.AdAct(("rrelu", "prelu"), num_parameters=6),
     ],
     ids=["groups", "samples by channel", "contexts", "noisy mixture"],

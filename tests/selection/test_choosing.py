@@ -225,7 +225,7 @@ def test_any_candidates_are_one_kernel(monkeypatch: pytest.MonkeyPatch):
 PLANTED = ("elu", "silu", "selu", "softplus", "leaky_relu:negative_slope=0.4")
 
 
-@pytest.mark.parametrize("seed", thoroughly(range(10), usual=range(5)))
+@pytest.mark.parametrize("seed", thoroughly(range(10), usual=range(2)))
 def test_a_planted_activation_is_found(seed):
     """A teacher of the student's build, with one candidate's activation: only that candidate alone is right."""
     torch.manual_seed(seed)

@@ -70,7 +70,15 @@ def test_the_number_in_the_name_is_that_of_the_layers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL_FORMS)
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 9, 17), (3, 32, 32), (1, 70, 64)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 1, 1),
+        (3, 9, 17),
+        pytest.param((3, 32, 32), marks=pytest.mark.thorough),
+        pytest.param((1, 70, 64), marks=pytest.mark.thorough),
+    ],
+)
 def test_any_image(name: str, shape: tuple[int, int, int]) -> None:
     network = build(name, shape, 7, seed=0)
     logits = network(torch.randn(2, *shape))

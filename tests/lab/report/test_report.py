@@ -85,6 +85,7 @@ def test_same_contents_same_page(study: Contents, page: str) -> None:
 
 
 @pytest.mark.drawn
+@pytest.mark.thorough
 def test_page_is_small_with_eight_activations() -> None:
     names = ("relu", "asau", "ash", "adact", "apalu", "mish", "swish:beta=2", "silu")
     page = render(synthetic(names))
