@@ -26,8 +26,14 @@ settings.load_profile("limen")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A test by property that is given an activation of ``ONE_MORE_FORMULA`` is thorough."""
+    """A test by property that is given an activation of ``ONE_MORE_FORMULA`` is thorough; forks come first.
+
+    What is feigned in a test is so in forks alone, and once torch has begun threads for gradients, as some tests make
+    it do, processes are no forks any more.
+    """
     from helpers import ONE_MORE_FORMULA, QUICK_FOR_ALL
+
+    items.sort(key=lambda item: item.path.name != "test_processes.py")
 
     for item in items:
         given = getattr(item, "callspec", None)
