@@ -374,10 +374,12 @@ def decided() -> list[str]:
         if settings.max_seeds is None:
             continue
         found = summarise(study.task, settings, study.runs, study.costs)
+        open_yet = any(row.verdict.startswith("undecided") for row in found)
         lines += [
             f"**{data.name}, `{settings.network}`, {settings.epochs} epochs**: {data.train:,} training, "
             f"{data.validation:,} validation and {data.test:,} test images; at most {settings.max_seeds} seeds, "
-            f"{sum(row.runs for row in found)} runs were made ([rows](rows/{study.folder.name}/)).", "",
+            f"{sum(row.runs for row in found)} runs were made ([rows](rows/{study.folder.name}/))."
+            f"{' It was stopped before all was decided.' if open_yet else ''}", "",
             *_verdicts(found, study.task.measure), "",
         ]  # fmt: skip
     lines += ["Intervals of differences hold at every look; those of scores are Student's t.", ""]
