@@ -40,6 +40,9 @@ def pytest_collection_modifyitems(items):
         named = given and any(isinstance(value, str) and value in ONE_MORE_FORMULA for value in given.params.values())
         if named and item.path.name not in QUICK_FOR_ALL:
             item.add_marker(pytest.mark.thorough)
+        # Kernels are compiled for each type anew, and bfloat16 is tried in the usual ones.
+        if given and any(value is torch.float16 for value in given.params.values()):
+            item.add_marker(pytest.mark.thorough)
 
 
 @pytest.fixture(autouse=True, scope="session")
