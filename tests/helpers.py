@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from types import ModuleType
 from typing import Any
 
@@ -27,10 +27,10 @@ ONE_MORE_FORMULA = frozenset(
 )
 """Activations that are made as others are: tried by property in `make test-thorough`, but for what is quick."""
 QUICK_FOR_ALL = (
-    *("test_registry.py", "test_gradients.py", "test_public_errors.py", "test_public_api.py"),
+    *("test_formulas.py", "test_registry.py", "test_gradients.py", "test_public_errors.py", "test_public_api.py"),
     *("test_primitives.py", "test_vector_math.py"),  # of primitives with such names
 )
-"""Where each of them is tried in `make test` as well; their values are in test_formulas.py."""
+"""Where each of them is tried in `make test` as well."""
 JUMPING = ("hard_ash", "top_percentile")
 """Those with jumps, where a numerical derivative can land on the wrong side."""
 
@@ -163,6 +163,19 @@ def assert_right_at(module: limen.Activation, x: torch.Tensor, backend: Backend 
         bound = 1e-6 * (true.abs() + of_scale.abs().clamp(max=30.0) * 1e-1) + 2e-38
         assert ((got.double() - true).abs()[holds] <= bound[holds]).all(), (x, got, true)
     assert torch.equal(y.isnan(), want.isnan())
+
+
+def assert_same_for_any_threads(compute: Callable[[], Iterable[torch.Tensor]]) -> None:
+    """Whatever number of threads computes them, results have the same bits."""
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append([*compute()])
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
 def dense(shape: tuple[int, ...]) -> torch.Tensor:

@@ -36,9 +36,8 @@ def test_all_are_here():
     assert set(limen.names()) >= ONE_MORE_FORMULA
 
 
-@pytest.mark.parametrize("name", [f"of {name}" for name in KNOWN])  # the bare names are tried in test-thorough
+@pytest.mark.parametrize("name", KNOWN)
 def test_values_and_slopes_at_the_start(name):
-    name = name.removeprefix("of ")
     x = torch.tensor([-30.0, -6, -3, -1, -0.3, 0, 0.3, 1, 3, 6, 20], dtype=torch.float64, requires_grad=True)
     want = KNOWN[name](x)
     y = limen.create(name, dtype=torch.float64)(x)
@@ -49,11 +48,11 @@ def test_values_and_slopes_at_the_start(name):
     assert slopes[0].isfinite().all()
 
 
-@pytest.mark.parametrize("name", [f"of {name}" for name in KNOWN])
+@pytest.mark.parametrize("name", KNOWN)
 def test_far_out_is_no_nan(name):
     for x in (-1e4, -200.0, 200.0, 1e4):
         leaf = torch.tensor([x], requires_grad=True)
-        y = limen.create(name.removeprefix("of "))(leaf)
+        y = limen.create(name)(leaf)
         (slope,) = torch.autograd.grad(y.sum(), leaf)
         assert y.isfinite().all()
         assert slope.isfinite().all()

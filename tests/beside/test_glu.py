@@ -317,21 +317,6 @@ def test_operators_give_what_they_promise(name, packed):
     torch.library.opcheck(torch.ops.limen.backward_several.default, backward)
 
 
-def kept(run: object, module: nn.Module, x: Tensor) -> int:
-    """Bytes that are kept between the passes, without parameters."""
-    own, storages = {p.untyped_storage().data_ptr() for p in module.parameters()}, {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        run(x)
-    return sum(storages.values())
-
-
 class Block(nn.Module):
     """Two projections, a gate, a projection back."""
 
@@ -356,5 +341,5 @@ def test_a_compiled_block_keeps_what_torchs_own_gate_keeps(budget):
         with config.patch(activation_memory_budget=budget):
             compiled = torch.compile(block, backend="aot_eager_decomp_partition")
             compiled(x)
-            found.append(kept(compiled, block, x))
+            found.append(saved_bytes(compiled, x, [*block.parameters()]))
     assert found[1] <= found[0] + 200

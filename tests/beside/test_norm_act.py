@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from helpers import perturbed, thoroughly
+from helpers import assert_same_for_any_threads, perturbed, thoroughly
 from torch import Tensor, nn
 
 import limen
@@ -162,32 +162,18 @@ def test_kept_are_the_input_and_its_statistics(kind):
 
 @pytest.mark.parametrize("kind", ["2d", "2d, channels last", "groups"])
 def test_the_same_bits_for_any_number_of_threads(kind):
-    module, before, results = made(kind), torch.get_num_threads(), []
+    module = made(kind)
     x, g = torch.randn(33, 6, 40, 41), torch.randn(33, 6, 40, 41)
     x = x.to(memory_format=torch.channels_last) if "last" in kind else x
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            results.append(found(module, x, g))
-    finally:
-        torch.set_num_threads(before)
-    for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+    assert_same_for_any_threads(lambda: found(module, x, g))
 
 
 @pytest.mark.parametrize("kind", ["layers of two axes", "root mean squares, many rows"])
 def test_rows_have_the_same_bits_for_any_number_of_threads(kind):
-    module, before, results = made(kind), torch.get_num_threads(), []
+    module = made(kind)
     shape = (3000, *NORMS[kind][1][1:])
     x, g = torch.randn(shape), torch.randn(shape)
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            results.append(found(module, x, g))
-    finally:
-        torch.set_num_threads(before)
-    for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+    assert_same_for_any_threads(lambda: found(module, x, g))
 
 
 @pytest.mark.parametrize("kind", ROWS)

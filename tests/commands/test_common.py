@@ -13,8 +13,8 @@ from helpers_commands import FAST, refused
 from helpers_lab import Command
 
 from limen import cli
-from limen.commands.common import finite
 from limen.errors import SpecError
+from limen.lab.numerals import finite
 from limen.lab.study import compare as study
 
 

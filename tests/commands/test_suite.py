@@ -10,6 +10,7 @@ import pytest
 from helpers_commands import refused
 from helpers_lab import Command, briefly
 
+from limen.commands import suite_file
 from limen.lab.report.suite import figures
 
 DEFAULTS = '[defaults]\nactivations = ["relu", "asau"]\nseeds = 2\nepochs = 1\n'
@@ -37,6 +38,11 @@ BAD = {
     "a task that is none": (DIGITS + 'task = "clasification"\n', "Did you mean 'classification'?"),
     "a network that is none": ('[[problem]]\ndata = "digits"\nnetwork = "mpl"\n', "Did you mean 'mlp'?"),
     "a list of nothing": ('[[problem]]\ndata = []\nnetwork = "mlp"\n', "data [] is not possible"),
+    "epochs that are words": (
+        DIGITS + 'schedule = "step"\nmilestones = ["one"]\n',
+        "milestones ['one'] is not possible; give a list of whole numbers",
+    ),
+    "names that are numbers": (DIGITS + "tune = [1]\n", "tune [1] is not possible; give a list of names in quotes"),
     "a list where one is meant": (DIGITS + "epochs = [1, 2]\n", "give one value; lists are for data and network"),
     "a text for a number": (DIGITS + 'epochs = "3"\n', "epochs '3' is not possible; give a whole number"),
     "a fraction of an epoch": (DIGITS + "epochs = 1.5\n", "epochs 1.5 is not possible; give a whole number"),
@@ -96,6 +102,14 @@ def test_options_beside_a_suite_that_cannot_be(
 ) -> None:
     suite.write_text(DEFAULTS + DIGITS)
     assert words in refused(run, "compare", "--suite", suite, *arguments)
+
+
+def test_lists_are_read_where_the_command_line_has_commas(suite: Path) -> None:
+    text = DEFAULTS + DIGITS + 'schedule = "step"\nmilestones = [1, 2]\nepochs = 3\ntune = ["activation-lr", "lr"]\n'
+    suite.write_text(text)
+    (problem,) = suite_file.read(suite, {}).problems
+    assert problem.settings.milestones == (1, 2)
+    assert problem.settings.tune == ("lr", "activation-lr")
 
 
 def test_no_file_and_a_folder(run: Command, tmp_path: Path) -> None:

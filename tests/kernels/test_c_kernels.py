@@ -11,6 +11,7 @@ from helpers import (
     activation,
     assert_as_good_as_plain,
     assert_right_at,
+    assert_same_for_any_threads,
     dense,
     gradients,
     perturbed,
@@ -108,16 +109,7 @@ def test_statistics_of_awkward_samples(sample, size):
 def test_the_same_bits_for_any_number_of_threads(name, channels, shape):
     module = perturbed(name, num_parameters=shape[1] if channels == "all" and shape[1] < 100 else 1)
     x, g = torch.randn(shape), torch.randn(shape)
-    before = torch.get_num_threads()
-    try:
-        results = []
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            results.append(gradients(module, x, g, "c"))
-    finally:
-        torch.set_num_threads(before)
-    for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+    assert_same_for_any_threads(lambda: gradients(module, x, g, "c"))
 
 
 @pytest.mark.parametrize("name", COMPILED)

@@ -12,6 +12,7 @@ from torch._functorch import config
 from torch.nn import functional as F
 
 import limen
+from limen.bench import saved_bytes
 
 
 class Block(nn.Module):
@@ -30,22 +31,13 @@ class Block(nn.Module):
 def kept(module: Block, budget: float) -> tuple[int, list[Tensor]]:
     """Bytes between the passes without parameters, and the gradients."""
     torch._dynamo.reset()
-    own, storages = {p.untyped_storage().data_ptr() for p in module.parameters()}, {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
     x = torch.linspace(-3, 3, 64 * 8).view(64, 8).requires_grad_()
     with config.patch(activation_memory_budget=budget):
         compiled = torch.compile(module, backend="aot_eager_decomp_partition")
-        compiled(x)
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            y = compiled(x)
+        y = compiled(x)
+        bytes_kept = saved_bytes(compiled, x, [*module.parameters()])
     leaves = [x, *module.parameters()]
-    return sum(storages.values()), list(torch.autograd.grad(y.sum(), leaves, materialize_grads=True))
+    return bytes_kept, list(torch.autograd.grad(y.sum(), leaves, materialize_grads=True))
 
 
 @pytest.mark.parametrize("budget", thoroughly((1.0, 0.9, 0.5), usual=(1.0,)))

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 import limen
 from limen.bench import saved_bytes
+from limen.beside import pairs
 from limen.kernels.remade import Remade
 
 
@@ -279,6 +280,32 @@ def test_gates_keep_what_goes_in_alone(packed):
         found.append(saved_bytes(lambda x, u=unit, rest=tensors[1:]: down(u(x, *rest)), tensors[0]))
     assert all(map(torch.equal, found[0], found[2]))
     assert found[1] - found[3] == 64 * 16 * 4
+
+
+def test_a_bias_keeps_what_goes_in_alone():
+    x, found, layer = torch.randn(64, 16), [], nn.Linear(16, 8)
+    for memory in ("exact", "recompute"):
+        unit = limen.BiasAct("asau", 16, channel_dim=-1, memory=memory)
+        leaf = x.clone().requires_grad_()
+        found.append(torch.autograd.grad(layer(unit(leaf)).sum(), [leaf, *unit.parameters()]))
+        found.append(saved_bytes(lambda x, u=unit: layer(u(x)), leaf))
+    assert all(map(torch.equal, found[0], found[2]))
+    assert found[1] - found[3] == x.numel() * 4
+
+
+def test_a_norm_and_a_sum_keep_what_goes_in_alone():
+    (x, other), found, layer = torch.randn(2, 16, 4, 32, 32), [], nn.Conv2d(4, 3, 3)
+    for memory in ("exact", "recompute"):
+        norm, activation = nn.BatchNorm2d(4), limen.ASAU(memory=memory)
+        leaves = [t.clone().requires_grad_() for t in (x, other)]
+
+        def run(x, rest=leaves[1], norm=norm, activation=activation):
+            return layer(pairs.norm_add_act(norm, activation, x, rest, False))
+
+        found.append(torch.autograd.grad(run(leaves[0]).sum(), [*leaves, *norm.parameters(), *activation.parameters()]))
+        found.append(saved_bytes(run, leaves[0]))
+    assert all(map(torch.equal, found[0], found[2]))
+    assert found[1] - found[3] == x.numel() * 4
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.BatchNorm2d(4).eval(), nn.LayerNorm(6)])

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from helpers import gradients, perturbed, thoroughly
+from helpers import assert_same_for_any_threads, gradients, perturbed, thoroughly
 from torch import Tensor
 
 import limen
@@ -102,15 +102,8 @@ def test_the_same_bits_whatever_stands_beside(size):
 def test_the_same_bits_for_any_number_of_threads(shape, channels):
     context = "channel" if len(shape) > 2 else "sample"
     module = made("centred", num_parameters=6 if channels == "all" and len(shape) > 2 else 1, context=context)
-    x, g, before, results = torch.randn(shape), torch.randn(shape), torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            results.append(gradients(module, x, g, "c"))
-    finally:
-        torch.set_num_threads(before)
-    for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+    x, g = torch.randn(shape), torch.randn(shape)
+    assert_same_for_any_threads(lambda: gradients(module, x, g, "c"))
 
 
 AWKWARD = {

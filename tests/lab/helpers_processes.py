@@ -68,15 +68,18 @@ def network(name: str, dropped: tuple[str, ...] = ()) -> nn.Module:
     return made
 
 
+def wrapped(made: nn.Module, strategy: str) -> nn.Module:
+    """A network as a strategy trains it; FSDP changes it in place."""
+    if strategy == "fsdp":
+        fully_shard(made)
+    return DistributedDataParallel(made) if strategy == "ddp" else made
+
+
 def trained(name: str, strategy: str, dropped: tuple[str, ...] = ()) -> dict[str, list[float]]:
     """The weights after some steps, each process on its part of the examples."""
     made, which, of = network(name, dropped), processes.rank(), processes.count()
     x = torch.randn(EXAMPLES, 4, generator=torch.Generator().manual_seed(1))[which::of]
-    module: nn.Module = made
-    if strategy == "ddp":
-        module = DistributedDataParallel(made)
-    if strategy == "fsdp":
-        fully_shard(made)
+    module = wrapped(made, strategy)
     optimiser = torch.optim.AdamW(param_groups(made, 0.01))
     for _ in range(STEPS):
         optimiser.zero_grad()
@@ -89,11 +92,7 @@ def averaged(strategy: str) -> dict[str, list[float]]:
     """The average of the weights after some steps with clipped gradients, each process on its part of the examples."""
     made, which, of = network("asau"), processes.rank(), processes.count()
     x = torch.randn(EXAMPLES, 4, generator=torch.Generator().manual_seed(1))[which::of]
-    module: nn.Module = made
-    if strategy == "ddp":
-        module = DistributedDataParallel(made)
-    if strategy == "fsdp":
-        fully_shard(made)
+    module = wrapped(made, strategy)
     optimiser = torch.optim.SGD(param_groups(made, 0.1), momentum=0.9)
     average = Average(made, 0.5)
     for _ in range(STEPS):

@@ -55,6 +55,7 @@ KEPT = {
     "GroupNorm": (lambda: nn.GroupNorm(2, 6), "over a batch or over groups"),
     "several axes": (lambda: nn.LayerNorm((2, 3)), "over 2 axes"),
     "not a norm": (NormOfNothing, "not a norm over the features"),
+    "a scale of 0": (lambda: nn.LayerNorm(6), "it gives 0 for any input"),
     "on meta": (lambda: nn.LayerNorm(6, device="meta"), "on meta"),
 }
 
@@ -93,6 +94,8 @@ def test_scale_and_shift_are_taken_over(kind, dtype):
 def test_others_stay_with_the_reason(kind):
     make, reason = KEPT[kind]
     norm = make()
+    if kind == "a scale of 0":
+        nn.init.zeros_(norm.weight)
     report = limen.swap_norms_(nn.Sequential(nn.Linear(6, 6), norm), "derf")
     assert not report.sites
     assert [(site.path, reason in site.reason) for site in report.skipped] == [("1", True)]

@@ -16,7 +16,7 @@ from limen.beside.making import Called, made, one_pass_of
 from limen.errors import ShapeError, SpecError
 from limen.kernels import dispatch
 from limen.kernels.autograd import requires_grad
-from limen.kernels.bound import BoundFormula, shared
+from limen.kernels.bound import BoundFormula, keeping, shared
 from limen.kernels.plain import check_channels
 from limen.kernels.several import APART, Several
 from limen.kernels.weights import spread
@@ -66,7 +66,8 @@ def biased(called: Called, x: Tensor, bias: Tensor, channel_dim: int) -> Tensor:
     bound, tensors, own = called
     one_axis = own % x.ndim == channel_dim % x.ndim or all(tensor.numel() == 1 for tensor in tensors)
     if one_axis and not bound.contexts:
-        return dispatch.evaluate(_with_bias(bound), x, (bias, *spread(bound, tensors)), channel_dim)
+        whole = keeping(_with_bias(bound), bound.memory)
+        return dispatch.evaluate(whole, x, (bias, *spread(bound, tensors)), channel_dim)
     return dispatch.evaluate(bound, x + _along(x, bias, channel_dim), tensors, own)
 
 

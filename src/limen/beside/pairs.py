@@ -33,7 +33,7 @@ from limen.beside.norm import (
 )
 from limen.formula import Context
 from limen.kernels import dispatch, plain, summed
-from limen.kernels.bound import BoundFormula, shared
+from limen.kernels.bound import BoundFormula, keeping, shared
 from limen.kernels.errors import NoKernelError
 from limen.kernels.layout import Plan
 from limen.kernels.normed import SCALE, SHIFT
@@ -61,10 +61,12 @@ TRANSFORMERS: dict[str, nn.Module] = {
 
 
 LEAST_MAP = 128
-"""Neighbouring values of a channel from which a norm and its activation are faster as one while training: they take
-0.70 to 0.91 of the time with maps of 32x32, 0.82 to 0.97 with 16x16, 1.0 to 1.25 with 8x8 (64 images, one thread)."""
+"""Neighbouring values of a channel from which a norm and its activation are one while training: with relu, swish and
+asau they take 0.59, 0.56 and 0.96 of the time with maps of 32x32, 0.57, 0.95 and 1.06 with 16x16, 0.88, 1.36 and 1.40
+with 8x8 (64 images, two threads of an idle machine)."""
 LEAST_SUMMED = 512
-"""The same with a sum between them: 0.82 to 0.95 with 32x32, 1.05 to 1.07 with 16x16, 1.3 to 2.2 with 8x8."""
+"""The same with a sum between them: 0.82 to 0.95 with 32x32, 1.05 to 1.07 with 16x16, 1.3 to 2.2 with 8x8 (64 images,
+one thread of a busy machine)."""
 _FUSED_NORMS = (*BATCH, nn.GroupNorm)
 
 
@@ -272,7 +274,7 @@ def _summed(norm: Any, found: Called, x: Tensor, other: Any) -> Tensor | None:
         return None
     if any(tensor.numel() > 1 for tensor in own) and dim % x.ndim != 1:
         return None
-    whole = _with_sum(bound, norm.eps)
+    whole = keeping(_with_sum(bound, norm.eps), bound.memory)
     if not all(map(is_ready, (*own, *norm.parameters(), *norm.buffers()))) or dispatch.why_no_kernel(whole):
         return None
     norm._check_input_dim(x)

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from limen.commands.common import JsonOption, command, finite
+from limen.commands.common import JsonOption, command
 from limen.errors import StudyError
+from limen.lab.numerals import finite
 
 PLACES = (Path("docs/results/rows"), Path("runs"))
 """Where rows are looked for when no folder is named."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import json
-import math
 import os
 import shlex
 import sys
@@ -16,6 +15,7 @@ import typer
 
 from limen.commands import interrupting
 from limen.errors import LimenError, SpecError, missing
+from limen.lab.numerals import finite
 from limen.memory import is_out_of_memory
 
 EXIT_BAD_INPUT = 2
@@ -135,12 +135,3 @@ def _why(failed: Any) -> str:
         return f"{NO_MEMORY}; give a smaller --batch-size or --image-size, or less data, and another --out."
     ended = next((run.failure for run in failed if not run.curves and not run.parameters), "")
     return ended or "the loss stopped being finite; try a smaller --lr."
-
-
-def finite(value: Any) -> Any:
-    """NaN and infinity are not JSON: null in their place."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from limen.catalogue import check_specs
-from limen.commands.common import JsonOption, command, finite, share_the_processor
+from limen.commands.common import JsonOption, command, share_the_processor
 from limen.commands.options import described
 from limen.errors import SpecError
+from limen.lab.numerals import finite
 from limen.lab.option import as_device, as_size
 
 

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from limen.commands.common import finite
 from limen.commands.study import default_folder, until_decided
 from limen.errors import SpecError
 from limen.lab.metric import Metric
+from limen.lab.numerals import finite
 from limen.lab.option import DEFAULT, as_margin, as_specs
 from limen.lab.study.planning import ASSUMED, SeedPlan, plan_seeds, said, size_said
 from limen.lab.study.rows import read

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from limen.commands.common import JsonOption, command, command_line, finite, share_the_processor
+from limen.commands.common import JsonOption, command, command_line, share_the_processor
 from limen.commands.execution import of_execution
 from limen.commands.options import described
 from limen.errors import SpecError
 from limen.lab.executing.execution import Execution
+from limen.lab.numerals import finite
 from limen.lab.option import as_device, as_seeds
 
 

@@ -14,10 +14,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from limen.commands import suite_file
-from limen.commands.common import EXIT_BAD_INPUT, command_line, fail, finite, sentence
+from limen.commands.common import EXIT_BAD_INPUT, command_line, fail, sentence
 from limen.errors import SpecError
 from limen.lab.executing.execution import Execution
-from limen.lab.numerals import MISSING, between, fixed, plain
+from limen.lab.numerals import MISSING, between, finite, fixed, plain
 from limen.lab.report.suite.contents import SuiteContents, SuiteLine
 from limen.lab.report.suite.sentences import sentences, span, time_said
 

@@ -13,7 +13,7 @@ from limen.commands.options import parameter
 from limen.commands.study import folder_name, validated
 from limen.errors import DataError, SpecError, StudyError, suggest
 from limen.lab.fields import StudyFields
-from limen.lab.option import Option, as_names, as_specs, options
+from limen.lab.option import Option, as_epochs, as_names, as_specs, as_tuned, options
 from limen.lab.settings import StudySettings
 from limen.lab.study.foreseeing import foresee
 from limen.lab.suites.suite import DIFFERENCES, Problem, Suite
@@ -32,8 +32,13 @@ MOST_PROBLEMS = 1000
 TOP = ("title", "differences", "defaults", "problem")
 CROSSED = ("data", "network")
 """What a problem may name several of, which are crossed."""
-LISTS = (as_specs, as_names)
-"""What reads options that name several things, in the file a list."""
+LISTS: Mapping[Any, tuple[type, str]] = {
+    as_specs: (str, "names in quotes"),
+    as_names: (str, "names in quotes"),
+    as_tuned: (str, "names in quotes"),
+    as_epochs: (int, "whole numbers"),
+}
+"""What reads options that name several things, in the file a list, and of what that is."""
 
 
 def read(path: Path, overriding: Mapping[str, Any]) -> Suite:
@@ -182,12 +187,12 @@ def _as_given(name: str, value: Any, where: str) -> Any:
 
 
 def _as_list(value: list[Any], option: Option, where: str) -> Any:
-    if option.read not in LISTS or not all(isinstance(one, str) for one in value):
-        said = (
-            "a list of names in quotes" if option.read in LISTS else f"one value; lists are for {' and '.join(CROSSED)}"
-        )
-        raise SpecError(f"{where} {value!r} is not possible; give {said}.")
-    return value if option.read is as_names else ",".join(value)
+    if option.read not in LISTS:
+        raise SpecError(f"{where} {value!r} is not possible; give one value; lists are for {' and '.join(CROSSED)}.")
+    kind, what = LISTS[option.read]
+    if not all(type(one) is kind for one in value):
+        raise SpecError(f"{where} {value!r} is not possible; give a list of {what}.")
+    return value if option.read is as_names else ",".join(map(str, value))
 
 
 def _settings(given: Mapping[str, Any], where: str) -> StudySettings:

@@ -17,6 +17,7 @@ from limen.kernels.c import calls
 from limen.kernels.call import Prepared
 from limen.kernels.layout import Plan, as_parameter, values_of
 from limen.kernels.normed import SCALE, SHIFT
+from limen.kernels.remade import remade
 
 OTHER = "other(x)"
 """What is added is called among the inputs; no parameter can have such a name."""
@@ -37,13 +38,20 @@ class Summed(NamedTuple):
 
 def record(norm: Summed, inputs: Sequence[Tensor], affine: Sequence[Tensor], own: Sequence[Tensor]) -> Any:
     """The result, recorded, and mean and deviation of each channel; the inputs are contiguous."""
-    return _apply(norm, *inputs, *affine, *own)
+    y, statistics = _apply(norm, *inputs, *affine, *own)
+    if norm.bound.memory == "exact" or not y.requires_grad:
+        return y, statistics
+    return remade(y, lambda *given: _results(norm, given)[0], (*inputs, *affine, *own)), statistics
+
+
+def _results(norm: Summed, tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    return calls.run_forward_several(_prepared(norm, tensors))
 
 
 class _Recorded(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, norm: Summed, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        y, statistics = calls.run_forward_several(_prepared(norm, tensors))
+        y, statistics = _results(norm, tensors)
         assert statistics is not None
         ctx.settled = norm
         ctx.save_for_backward(statistics, *tensors)

@@ -111,3 +111,16 @@ def stored(value: float) -> float:
 def stored_fields(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """A record's fields as they are noted: its numbers in six significant digits."""
     return {name: stored(value) if isinstance(value, float) else value for name, value in fields}
+
+
+def finite(value: Any) -> Any:
+    """Data as JSON can hold them, in which NaN and infinity are null.
+
+    >>> finite({"mean": math.nan, "ends": (0.5, math.inf)})
+    {'mean': None, 'ends': [0.5, None]}
+    """
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -96,6 +96,25 @@ def test_the_change_is_the_mean_of_parts_of_the_baselines_error(two: Outcome) ->
     assert math.isnan(asau.like_low), "two problems are too few to speak of others"
 
 
+def test_runs_at_rates_of_their_own_are_the_problems_own(two: Outcome, tmp_path: Path) -> None:
+    entries = [
+        stored(tmp_path / "tuned", "first", FIRST, tune=("lr",)),
+        stored(tmp_path / "tuned", "second", SECOND),
+    ]
+    folder = StudyFolder(tmp_path / "tuned" / "first")
+    study = folder.read_study()
+    assert study is not None
+    own = ("relu @ lr=0.001", "asau @ lr=0.01")
+    folder.write_study(study.model_copy(update={"settings": study.settings.model_copy(update={"own": own})}))
+    for name in own:
+        folder.write_run(_run(name, 0, 0.1, "accuracy"))
+    found = concluded(tmp_path / "tuned", *entries)
+    assert found.contents.lines == two.contents.lines
+    assert [problem.missing for problem in found.contents.problems] == [0, 0]
+    assert any(said.startswith("Activations were tuned in first;") for said in sentences(found.contents))
+    assert not any("tuned" in said for said in sentences(two.contents))
+
+
 def test_in_points_it_is_the_mean_difference(tmp_path: Path) -> None:
     entries = stored(tmp_path, "first", FIRST), stored(tmp_path, "second", SECOND)
     asau, _ = concluded(tmp_path, *entries, differences="points").contents.lines

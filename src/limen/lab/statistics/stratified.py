@@ -16,6 +16,7 @@ import numpy as np
 
 from limen.lab.statistics.intervals import LEVEL, Interval
 from limen.lab.statistics.paired import ROUNDING
+from limen.lab.statistics.student import beyond, critical
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,10 @@ def stratified(groups: Sequence[Sequence[float]]) -> Stratified:
     total = float(of_means.sum())
     if total == 0:
         return Stratified(Interval(mean, mean, mean), 1.0 if abs(mean) <= ROUNDING else math.nan)
-    from scipy import stats
-
     freedom = total**2 / float(np.sum(of_means**2 / np.array([len(group) - 1 for group in groups])))
     error = math.sqrt(total) / len(groups)
-    half = error * float(stats.t.isf((1 - LEVEL) / 2, freedom))
-    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
+    half = error * critical(freedom, (1 - LEVEL) / 2)
+    p = 2 * beyond(abs(mean) / error, freedom)
     return Stratified(Interval(mean, mean - half, mean + half), p)
 
 

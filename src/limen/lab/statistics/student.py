@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def beyond(t: float, freedom: int) -> float:
+def beyond(t: float, freedom: float) -> float:
     """The part of the distribution above ``t``.
 
     >>> round(beyond(2.0, 10), 4)
@@ -25,7 +25,7 @@ def beyond(t: float, freedom: int) -> float:
 
 
 @functools.lru_cache(maxsize=2048)
-def critical(freedom: int, tail: float) -> float:
+def critical(freedom: float, tail: float) -> float:
     """The t beyond which lies this part of the distribution.
 
     >>> round(critical(10, 0.025), 3)

@@ -126,7 +126,9 @@ def _read(folder: Path, name: str, failure: str, relative: bool) -> ProblemLine 
 def _measured(name: str, folder: Path, found: rows.Rows, relative: bool) -> Measured:
     settings, measure = found.study.settings, found.task.measure
     summary = {row.activation: row for row in summarise(found.task, settings, found.runs, found.costs)}
-    finished = [run for run in found.runs if run.status == "finished"]
+    # At the rates that all share: runs at own ones have names of their own, and are the problem's own report's.
+    shared = replace(found, runs=tuple(run for run in found.runs if run.activation in settings.activations))
+    finished = [run for run in shared.runs if run.status == "finished"]
     errors: dict[str, dict[int, float]] = {activation: {} for activation in settings.activations}
     for run in finished:
         errors[run.activation][run.seed] = _error(measure, run.metrics[measure.on_test])
@@ -136,10 +138,10 @@ def _measured(name: str, folder: Path, found: rows.Rows, relative: bool) -> Meas
         goodness={activation: measure.goodness(summary[activation].mean) for activation in settings.activations},
         errors=errors,
         failed={activation: summary[activation].failed for activation in settings.activations},
-        besides=besides(found.task, settings, found.runs),
+        besides=besides(found.task, settings, shared.runs),
         steps={activation: row.step_ratio for activation, row in summary.items()},
     )
-    return replace(measured, line=_problem_line(measured, found, summary, folder, relative))
+    return replace(measured, line=_problem_line(measured, shared, summary, folder, relative))
 
 
 def _error(measure: Metric, value: float) -> float:
@@ -164,6 +166,7 @@ def _problem_line(
         baseline=summary[settings.baseline].mean,
         report=f"{measured.line.name}/{PAGE}" if (folder / PAGE).exists() else "",
         sequential=settings.max_seeds is not None,
+        tuned=bool(settings.tune),
     )
     if line.failure:
         return line

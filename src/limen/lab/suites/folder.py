@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from limen.errors import StudyError
+from limen.lab.numerals import finite
 from limen.lab.study.store import LARGEST_RECORD, as_csv
 from limen.reading import read_whole
 from limen.writing import write_atomically
@@ -99,14 +99,6 @@ def begin(folder: Path) -> FileLock:
 
 def write(folder: Path, known: Known, answer: dict[str, Any], table: Sequence[dict[str, Any]]) -> None:
     """The suite's tables; in JSON a number that does not exist is null."""
-    held = {**known.model_dump(), "answer": _finite(answer)}
+    held = {**known.model_dump(), "answer": finite(answer)}
     write_atomically(folder / SUITE, json.dumps(held, indent=1, ensure_ascii=False) + "\n")
     write_atomically(folder / TABLE, as_csv([*table]))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

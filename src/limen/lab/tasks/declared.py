@@ -69,7 +69,7 @@ def check_options(task: Declaration, settings: StudySettings) -> None:
             owners = [other.name for other in ALL if name in other.options]
             raise SpecError(
                 f"--{name.replace('_', '-')} {given!r} is not an option of --task {task.name}, only of "
-                f"{' and '.join(owners)}; leave it out, or name the task."
+                f"{', '.join(owners)}; leave it out, or name the task."
             )
     if settings.augment not in task.augments:
         raise SpecError(

@@ -47,6 +47,8 @@ class ProblemLine:
     """Where its own page lies, from the suite's."""
     sequential: bool = False
     """Whether results decided how many seeds there are."""
+    tuned: bool = False
+    """Whether it has runs at rates of each activation's own as well, which only its own report tells of."""
 
     @property
     def counts(self) -> bool:

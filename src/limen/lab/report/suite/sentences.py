@@ -126,6 +126,12 @@ def _caveats(suite: SuiteContents) -> list[str]:
             f"Results decided how many seeds there are in {listed(sequential)}, which the intervals over all problems, "
             "of Student’s t, do not know; each problem’s own verdict does."
         )
+    tuned = [problem.name for problem in suite.counted if problem.tuned]
+    if tuned:
+        found.append(
+            f"Activations were tuned in {listed(tuned)}; all numbers here are of the rates that they share, and each "
+            "problem’s own report has both answers."
+        )
     if all(problem.seeds == 1 for problem in suite.counted):
         found.append("With one seed nothing can be tested: any difference may be luck.")
     return found
