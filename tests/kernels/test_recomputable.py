@@ -46,13 +46,23 @@ def test_an_activation_and_a_product_keep_what_they_keep_with_torchs_own(name, b
     torch.manual_seed(0)
     block = Block(limen.create(name), gated=True)
     theirs, _ = kept(Block(F.silu, gated=True), budget)
-    ours, gradients = kept(block, budget)
+    ours, _ = kept(block, budget)
     assert ours <= theirs + 300  # parameters spread over channels, a seed, the weights of a mixture
+    _, gradients = kept(block.eval(), budget)  # which draws nothing
     x = torch.linspace(-3, 3, 64 * 8).view(64, 8).requires_grad_()
-    if name != "rrelu":
-        wanted = torch.autograd.grad(block(x).sum(), [x, *block.parameters()], materialize_grads=True)
-        for mine, its in zip(gradients, wanted, strict=True):
-            torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-5)
+    wanted = torch.autograd.grad(block(x).sum(), [x, *block.parameters()], materialize_grads=True)
+    for mine, its in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", thoroughly(("adact", "rrelu"), usual=("rrelu",)))
+def test_what_is_computed_again_has_the_noise_that_it_had(name):
+    block, found = Block(limen.create(name), gated=True), []
+    for budget in (1.0, 0.5):
+        torch.manual_seed(7)
+        found.append(kept(block, budget)[1])
+    for kept_whole, again in zip(*found, strict=True):
+        assert torch.equal(kept_whole, again)
 
 
 def calls_backward(block: Block) -> int:

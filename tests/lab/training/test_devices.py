@@ -21,6 +21,7 @@ from limen.errors import SpecError
 from limen.lab.data import Split
 from limen.lab.records import RunRecord
 from limen.lab.settings import SelectSettings
+from limen.lab.study.store import StudyFolder
 from limen.lab.tasks import registry as tasks
 from limen.lab.training import devices
 from limen.lab.training import run as train
@@ -161,8 +162,9 @@ def test_torchrun_trains_a_study_and_one_process_writes_it(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "study" / "runs.csv").read_text()
     assert table.count("finished") == 2
-    assert sum("asau" in line for line in done.stdout.splitlines()) == 1  # one table
-    stored = RunRecord.model_validate_json((tmp_path / "study" / "runs" / "asau-seed0.json").read_text())
+    assert done.stdout.count("Report: ") == 1  # of one process
+    stored = StudyFolder(tmp_path / "study").read_run("asau", 0)
+    assert stored is not None
     assert stored.metrics["test_loss"] == pytest.approx(run_of().metrics["test_loss"], rel=1e-4)
 
 
