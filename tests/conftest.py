@@ -26,12 +26,12 @@ settings.load_profile("limen")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A test by property that is given an activation of ``ONE_MORE_FORMULA`` is thorough; forks come first.
+    """Of tests by property some are thorough: of ``ONE_MORE_FORMULA``, and of half types; forks come first.
 
     What is feigned in a test is so in forks alone, and once torch has begun threads for gradients, as some tests make
     it do, processes are no forks any more.
     """
-    from helpers import ONE_MORE_FORMULA, QUICK_FOR_ALL
+    from helpers import ALL, ONE_MORE_FORMULA, QUICK_FOR_ALL, QUICK_IN_HALF
 
     items.sort(key=lambda item: item.path.name != "test_processes.py")
 
@@ -40,8 +40,10 @@ def pytest_collection_modifyitems(items):
         named = given and any(isinstance(value, str) and value in ONE_MORE_FORMULA for value in given.params.values())
         if named and item.path.name not in QUICK_FOR_ALL:
             item.add_marker(pytest.mark.thorough)
-        # Kernels are compiled for each type anew, and bfloat16 is tried in the usual ones.
-        if given and any(value is torch.float16 for value in given.params.values()):
+        values = [] if given is None else [*given.params.values()]
+        names = {value for value in values if isinstance(value, str) and value in ALL}
+        types = {value for value in values if isinstance(value, torch.dtype)}
+        if torch.float16 in types or (torch.bfloat16 in types and names and not names & QUICK_IN_HALF):
             item.add_marker(pytest.mark.thorough)
 
 

@@ -31,6 +31,9 @@ QUICK_FOR_ALL = (
     *("test_primitives.py", "test_vector_math.py"),  # of primitives with such names
 )
 """Where each of them is tried in `make test` as well."""
+QUICK_IN_HALF = frozenset(("relu", "gelu", "prelu", "ash", "asau", "apalu", "adact"))
+"""Those that are tried in bfloat16 in `make test` as well: kernels are compiled for each type anew, and what differs is
+how an element is read and written."""
 JUMPING = ("hard_ash", "top_percentile")
 """Those with jumps, where a numerical derivative can land on the wrong side."""
 
