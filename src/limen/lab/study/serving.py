@@ -132,6 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return HTTPStatus.OK, "text/html; charset=utf-8", pages.page()
             if name == "state":
                 return _said(HTTPStatus.OK, pages.state())
+            if name == "favicon.ico":  # browsers ask for it, and tell of what is missing
+                return _said(HTTPStatus.NO_CONTENT, "")
             file = pages.file(name)
             if file is not None:
                 return HTTPStatus.OK, KINDS[file.suffix], file.read_bytes()
