@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -59,7 +60,7 @@ def asked(server: serving._Server, path: str) -> str:
 
 def test_page_records_and_tables_are_served(server: serving._Server, study: Path) -> None:
     before = stored(study)
-    page = asked(server, "/")
+    page = html.unescape(asked(server, "/"))
     assert "asau" in page
     assert "connect-src 'self'" in page
     for link in re.findall(r'href="((?:runs|summary)[^"#:]*)"', page):
