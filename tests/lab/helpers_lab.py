@@ -22,7 +22,7 @@ from markupsafe import Markup
 from limen import cli
 from limen.lab.data import Data, Samples
 from limen.lab.records import EpochRow, RunRecord
-from limen.lab.report.figures import accuracy, curves, sensitivity, shapes, trajectories
+from limen.lab.report.figures import accuracy, curves, differences, sensitivity, shapes, trajectories
 from limen.lab.report.figures import cost as cost_bars
 from limen.lab.report.figures.examples import section
 from limen.lab.settings import StudySettings
@@ -58,7 +58,7 @@ def tiny(**changed: Any) -> StudySettings:
 def briefly() -> Iterator[None]:
     """Studies whose pages have no drawings."""
     with pytest.MonkeyPatch.context() as patch:
-        for painter in (accuracy, cost_bars, curves, section, sensitivity, shapes, trajectories):
+        for painter in (accuracy, cost_bars, curves, differences, section, sensitivity, shapes, trajectories):
             patch.setattr(painter, "draw", lambda *arguments: Markup("<svg/>"))
         yield
 

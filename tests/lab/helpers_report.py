@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 import re
 from collections import Counter
@@ -20,6 +22,7 @@ PATHS = ("features.0.act", "features.1.act", "features.2.act", "head.act")
 CANDIDATES = ("relu", "elu", "silu", "mish")
 GOODNESS = {"relu": 0.0, "asau": 0.008, "ash": 0.001, "adact": -0.012}
 VOID = {"meta", "br", "link", "img", "input", "hr"}
+SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 EVIL = "<script>alert(1)</script>"
 
 
@@ -202,7 +205,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if "style" not in self.open and "script" not in self.open:
             self.texts.append(data)
 
     def _seen(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -230,23 +233,35 @@ def plain(markup: str) -> str:
 
 
 def whole(page: str) -> Reader:
-    """Read a page and check what holds for every report: well formed, offline, unique ids, no NaN, no script."""
+    """Read a page and check what holds for every report: well formed, offline, unique ids, no NaN, one script."""
     reader = read(page)
     ids = reader.values("id")
     assert len(ids) == len(set(ids))
-    pointed = [v[1:] for v in reader.values("href")] + re.findall(r"url\(#([^)]+)\)", page)
+    links = reader.values("href")
+    pointed = [link[1:] for link in links if link.startswith("#")] + re.findall(r"url\(#([^)]+)\)", page)
     assert set(pointed) <= set(ids)
-    assert all(value.startswith("#") for value in reader.values("href"))
+    assert all(re.match(r"#|data:application/x-tex|runs/[\w-]+\.json$|(runs|summary)\.csv$", link) for link in links)
     assert not reader.values("src")
-    assert not reader.tags["script"]
+    only_its_own_script(page, reader)
     assert not reader.tags["link"]
     assert not reader.tags["img"]
-    assert "@import" not in page
-    assert "url(http" not in page
-    assert "http:" not in page
-    assert "https:" not in page
+    markup = SCRIPT.sub("", page)
+    assert "@import" not in markup
+    assert "url(http" not in markup
+    assert "http:" not in markup
+    assert "https:" not in markup
     assert not re.search(r"\b(nan|inf|None)\b", reader.text), reader.text
     assert not re.search(r"\bnan\b", " ".join(value for _, _, value in reader.attributes))
     plots = [index for index, value in enumerate(reader.values("class")) if value == "plot"]
     assert reader.values("role").count("img") == len(plots)
     return reader
+
+
+def only_its_own_script(page: str, reader: Reader) -> None:
+    """The page has one script, and its policy lets no other run, nor any in an attribute."""
+    (script,) = SCRIPT.findall(page)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = (value for value in reader.values("content") if value.startswith("default-src"))
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" == policy
+    assert reader.tags["script"] == page.count("<script") == 1
+    assert not [name for _, name, _ in reader.attributes if name.startswith("on")]

@@ -23,9 +23,16 @@ def report(
         Path | None,
         typer.Option(help="Keep each study's rows, without paths of this machine, in a folder of this one."),
     ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Show the report in a browser, anew when a run ends, until Ctrl-C.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="Of 127.0.0.1, for --serve; 0: any that is free.", min=0, max=65535)] = 8765,
     as_json: JsonOption = False,
 ) -> None:
     """Make the tables and the report of a study again from its stored runs, finished or not."""
+    if serve:
+        _served(out, port, alone=store is None and markdown is None and not as_json)
+        return
     if store is not None or markdown is not None:
         written = [*_rows_kept(out, store), *_page(out, markdown, title)]
         if as_json:
@@ -34,18 +41,9 @@ def report(
         for what, path in written:
             print(f"{what.capitalize()}: {path}")
         return
-    from limen.lab.study import result, rows
+    from limen.lab.study import result
 
-    if len(out) > 1:
-        raise SpecError(
-            f"limen report makes one study's report again, and {len(out)} were named; add --markdown FILE "
-            "or --store FOLDER."
-        )
-    if rows.is_stored(out[0]) and (out[0] / "study.json").exists():
-        raise SpecError(
-            f"{out[0]} holds the stored rows of a study, of which no report is made; limen claims and limen report "
-            "--markdown FILE read them."
-        )
+    _check_one(out)
     from limen.lab.suites import folder as suites
 
     if suites.is_suite(out[0]):
@@ -55,6 +53,34 @@ def report(
         suite.show(running.report(out[0]), as_json)
         return
     show(result.report(out[0]), as_json)
+
+
+def _check_one(studies: list[Path]) -> None:
+    from limen.lab.study import rows
+
+    if len(studies) > 1:
+        raise SpecError(
+            f"limen report makes one study's report again, and {len(studies)} were named; add --markdown FILE "
+            "or --store FOLDER."
+        )
+    if rows.is_stored(studies[0]) and (studies[0] / "study.json").exists():
+        raise SpecError(
+            f"{studies[0]} holds the stored rows of a study, of which no report is made; limen claims and limen report "
+            "--markdown FILE read them."
+        )
+
+
+def _served(studies: list[Path], port: int, *, alone: bool) -> None:
+    if not alone:
+        raise SpecError("--serve shows one study's report; leave out --markdown, --store and --json.")
+    _check_one(studies)
+    from limen.lab.suites import folder as suites
+
+    if suites.is_suite(studies[0]):
+        raise SpecError(f"{studies[0]} holds a suite; name the folder of one of its problems, each a study of its own.")
+    from limen.lab.study import serving  # with Matplotlib
+
+    serving.serve(studies[0], port, lambda address: print(f"Report: {address} (Ctrl-C ends it)", flush=True))
 
 
 def _rows_kept(studies: list[Path], home: Path | None) -> list[tuple[str, Path]]:

@@ -18,7 +18,7 @@ import limen.lab.report.figures as figures_package
 from limen.lab.metric import ACCURACY
 from limen.lab.records import Confusion, EpochRow, RunRecord, Scatter, Series, TrialRow, WeightsRow
 from limen.lab.report.contents import Contents
-from limen.lab.report.figures import accuracy, cost, curves, sensitivity, shapes, trajectories
+from limen.lab.report.figures import accuracy, cost, curves, differences, sensitivity, shapes, trajectories
 from limen.lab.report.figures.axes import shown_bounds
 from limen.lab.report.figures.examples import examples, section
 from limen.lab.report.figures.svg import PIXEL
@@ -26,7 +26,7 @@ from limen.lab.report.sites import sites
 from limen.lab.tasks import registry
 from limen.lab.training.task import Task
 
-PAINTERS = (accuracy, cost, curves, section, sensitivity, shapes, trajectories)
+PAINTERS = (accuracy, cost, curves, differences, section, sensitivity, shapes, trajectories)
 
 pytestmark = pytest.mark.drawn
 
@@ -119,10 +119,27 @@ def test_a_loss_below_zero_is_seen(drawn: list[Axes]) -> None:
 def test_costs_begin_at_nothing(ratio: float, drawn: list[Axes]) -> None:
     made = synthetic()
     rows = [row.model_copy(update={"ratio": ratio, "ratio_low": ratio, "ratio_high": ratio}) for row in made.costs]
-    assert len(cost.costs(replace(made, costs=tuple(rows)))) == len(drawn) == 2
+    assert cost.costs(replace(made, costs=tuple(rows)))
+    assert len(drawn) == 2
     for axes in drawn:
         assert axes.get_xlim()[0] == 0
         inside(0, math.inf, axes.get_xlim(), axes.get_xticks())
+
+
+@pytest.mark.parametrize("size", [0.0, 0.004, 0.9])
+@pytest.mark.parametrize("detectable", [math.nan, 0.5, 4.0, 400.0])
+def test_differences_lie_about_nothing(size: float, detectable: float, drawn: list[Axes]) -> None:
+    made = synthetic(("relu", "asau"), (0, 1))
+    ends = {"difference": size, "difference_low": size - 0.1, "difference_high": min(1.0, size + 0.2)}
+    rows = (made.summary[0], made.summary[1].model_copy(update={**ends, "detectable": detectable}))
+    assert differences.differences(replace(made, summary=rows))
+    (axes,) = drawn
+    low, high = axes.get_xlim()
+    assert low == -high
+    inside(-100, 100, (low, high), axes.get_xticks())
+    assert max(abs(100 * end) for end in ends.values()) <= high
+    if math.isfinite(detectable):  # what is shaded leaves the interval visible
+        assert high <= max(1.06 * detectable, 1.06 * 4 * 100 * max(map(abs, ends.values())))
 
 
 @pytest.mark.parametrize("weights", [(0.0, 1.0), (0.5, 0.5), (0.999, 0.001)])

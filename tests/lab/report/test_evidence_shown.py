@@ -16,6 +16,7 @@ from limen.commands.console import summary_table
 from limen.lab.metric import ACCURACY
 from limen.lab.records import Asked, SummaryRow
 from limen.lab.report import verdict
+from limen.lab.report.answer import answer
 from limen.lab.report.contents import Contents
 from limen.lab.report.growth import growth
 from limen.lab.report.page import render
@@ -59,7 +60,11 @@ def test_without_a_margin_the_old_sentence_stands_with_what_could_be_seen() -> N
     study = judged(dict.fromkeys(("asau", "ash"), "no detectable difference"))
     rows = tuple(row.model_copy(update={"margin": math.nan}) for row in study.summary)
     said = plain(verdict.paragraph(dataclasses.replace(study, summary=rows)))
-    assert "no activation differs detectably from relu" in said
+    whole_study = dataclasses.replace(study, summary=rows)
+    assert plain(answer(whole_study)) == (
+        "Over 3 seeds, no activation differs detectably from relu in test accuracy (a true difference of 1.90 points "
+        "could be missed)."
+    )
     assert (
         "3 seeds show a difference in 80 of 100 studies from 1.90 points ( asau ) and 1.90 points ( ash ) on." in said
     )

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import matplotlib
 import pytest
-from helpers_report import CANDIDATES, EVIL, NAN, PATHS, failed, plain, row, synthetic, whole
+from helpers_report import CANDIDATES, EVIL, NAN, PATHS, SCRIPT, failed, plain, row, synthetic, whole
 
 from limen.lab.records import EpochRow, LayerShape
+from limen.lab.report.answer import answer
 from limen.lab.report.contents import Contents
 from limen.lab.report.page import render
 from limen.lab.report.sites import sites, weight_table, winners
@@ -35,12 +36,12 @@ def test_page_holds_every_part_of_the_study(study: Contents, page: str) -> None:
     reader = whole(page)
     for expected in (*study.activations, *PATHS, *CANDIDATES, *study.environment.values(), study.command):
         assert expected in reader.text
-    for section in ("summary", "accuracy", "curves", "shapes", "weights", "cost", "made"):
+    for section in ("answer", "summary", "accuracy", "curves", "shapes", "weights", "runs", "made"):
         assert section in reader.values("id")
     assert "failures" not in reader.values("id")
     assert "Training loss" in reader.text
     assert "Validation accuracy (%)" in reader.text
-    assert reader.values("class").count("plot") == 1 + 4 + len(study.activations) * len(PATHS) + 2
+    assert reader.values("class").count("plot") == 3 + 4 + len(study.activations) * len(PATHS)
     assert study.formulas["asau"] in reader.text
     assert "61\u202f706" in page
 
@@ -59,9 +60,9 @@ def test_summary_table_shows_the_rows(study: Contents, page: str) -> None:
 @pytest.mark.drawn
 def test_figures_say_in_words_what_they_show(page: str) -> None:
     labels = [value for tag, name, value in whole(page).attributes if tag == "svg" and name == "aria-label"]
-    assert len(labels) == len(set(labels)) == 1 + 4 + 16 + 2
+    assert len(labels) == len(set(labels)) == 3 + 4 + 16
     assert any("asau" in label and "features.1.act" in label for label in labels)
-    assert any("adact 1.45×" in label for label in labels)
+    assert any("adact time 1.45×" in label for label in labels)
 
 
 @pytest.mark.drawn
@@ -72,7 +73,7 @@ def test_figures_take_colours_and_font_from_the_page(page: str) -> None:
     assert not re.search(r"(fill|stroke): #", drawings)
     assert "font-family" not in drawings
     assert "DejaVu" not in page
-    used = set(re.findall(r"var\((--[\w-]+)", page))
+    used = set(re.findall(r"var\((--[\w-]+)", SCRIPT.sub("", page)))
     assert used - {"--share"} <= set(re.findall(r"(--[\w-]+):", page))
 
 
@@ -98,7 +99,7 @@ def test_page_is_small_with_eight_activations() -> None:
 
 def test_verdict_of_a_decided_study(study: Contents) -> None:
     text = plain(paragraph(study)).replace("\xa0", " ")
-    assert "Over 3 seeds, asau is better than relu by 0.80 points of test accuracy" in text
+    assert text.startswith("asau is better than relu by 0.80 points of test accuracy")
     assert "(95 % interval 0.20 to 1.40, Holm-corrected p = 0.031)" in text
     assert "adact is worse than relu by 1.20 points" in text
     assert "(95 % interval 0.60 to 1.80," in text
@@ -109,14 +110,14 @@ def test_verdict_of_a_decided_study(study: Contents) -> None:
 
 
 def test_verdict_when_nothing_differs() -> None:
-    text = plain(paragraph(synthetic(("relu", "ash", "mish"))))
-    assert text.startswith("Over 3 seeds, no activation differs detectably from relu in test accuracy.")
+    text = plain(answer(synthetic(("relu", "ash", "mish"))))
+    assert text == "Over 3 seeds, no activation differs detectably from relu in test accuracy."
     assert "better" not in text
 
 
 def test_verdict_of_one_seed_tests_nothing() -> None:
     study = synthetic(seeds=(0,))
-    text = plain(paragraph(study))
+    text = plain(answer(study)) + plain(paragraph(study))
     assert text.startswith("With one seed nothing can be tested")
     assert "better" not in text
     assert "worse" not in text
@@ -127,7 +128,7 @@ def test_verdict_of_one_seed_tests_nothing() -> None:
 
 def test_verdict_of_a_lone_activation() -> None:
     study = synthetic(("relu",))
-    assert plain(paragraph(study)).startswith("Only relu was trained")
+    assert plain(answer(study)).startswith("Only relu was trained")
     whole(render(study))
 
 
@@ -235,8 +236,7 @@ def test_names_are_escaped_everywhere() -> None:
     )
     page = render(hostile)
     reader = whole(page)
-    assert "<script" not in page
-    assert "<img" not in page
+    assert "<img" not in page.replace(SCRIPT.search(page)[0], "")
     assert reader.text.count(EVIL) >= 8
     assert "$x^&lt;script&gt;" in "".join(re.findall(r"<text.*?</text>", page, re.DOTALL))
 
@@ -256,7 +256,9 @@ def test_long_names_are_cut_in_figures_only() -> None:
     page = render(synthetic(("relu", spec)))
     drawn = re.findall(r"<text[^>]*>([^<]*)</text>", page)
     assert spec in whole(page).text
-    assert max(map(len, drawn)) <= 24
+    named = [text for text in drawn if text.startswith("adact")]
+    assert named
+    assert max(map(len, named)) <= 24
 
 
 # --- the pieces ----------------------------------------------------------------------------------------------
@@ -310,7 +312,7 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.drawn
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_colours_stand_out_from_their_background(page: str, scheme: int) -> None:
-    block = page.split("@media (prefers-color-scheme: dark)")[scheme]
+    block = page.split("@media screen and (prefers-color-scheme: dark)")[scheme]
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
     lines = [name for name in colours if name.startswith(("series", "baseline"))]
     assert len(lines) == 9

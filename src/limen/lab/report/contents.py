@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -43,6 +44,8 @@ class Contents:
     """What the study began with and what was added later."""
     trials: tuple[TrialRow, ...] = ()
     """Of its tuning, where there was one."""
+    records: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """Where the record of each activation and seed lies, from the page; those that are beside it."""
 
     @cached_property
     def activations(self) -> tuple[str, ...]:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from limen.lab.numerals import significant
 from limen.lab.rates import activation_of
 from limen.lab.records import TORCHS_RELU
-from limen.lab.report import tables, verdict
+from limen.lab.report import latex, tables, verdict
+from limen.lab.report.answer import answer
 from limen.lab.report.contents import Contents
+from limen.lab.report.document import document, template
 from limen.lab.report.figures.accuracy import intervals
 from limen.lab.report.figures.cost import costs
 from limen.lab.report.figures.curves import curves
+from limen.lab.report.figures.differences import differences
 from limen.lab.report.figures.examples import examples
 from limen.lab.report.figures.palette import Look, looks
-from limen.lab.report.figures.shapes import shape
+from limen.lab.report.figures.shapes import shape, values
 from limen.lab.report.method import method
+from limen.lab.report.numbers import Numbers, evenly
 from limen.lab.report.selection import selection
 from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_table, sites, weight_table
 from limen.lab.report.trained import trained
@@ -28,7 +30,24 @@ from limen.lab.report.training import NOTE, training_lines
 from limen.lab.report.tuning import tuning
 from limen.lab.report.wording import counted
 
-HERE = Path(__file__).parent
+TITLES = {
+    "answer": "Answer",
+    "summary": "Summary",
+    "sensitivity": "Learning rate",
+    "accuracy": "Scores",
+    "curves": "Curves",
+    "shapes": "Learned shapes",
+    "weights": "Mixture weights",
+    "selection": "Selection",
+    "training": "Training time",
+    "runs": "Every run",
+    "failures": "Failed runs",
+    "made": "How it was made",
+    "examples": "Pictures",
+}
+"""The sections in their order, as the links at the top call them."""
+PLACES = (-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
+"""Inputs at which the table behind the learned shapes has their values."""
 MOST_FAILURES = 50
 """Failed runs in the table of them."""
 MOST_PANELS_OF_MANY = 12
@@ -55,31 +74,50 @@ class ShapeSection:
     formula: str
     extent: str
     panels: tuple[Panel, ...]
+    numbers: Numbers
     parameters: ParameterTable
     weights: WeightTable
     opened: bool
 
 
-def render(study: Contents) -> str:
+def render(study: Contents, state: str = "") -> str:
     """Return the report as one HTML page that needs no other file and no network.
 
     The same contents give the same page, to the byte.
+
+    Args:
+        study: what it is made from.
+        state: of a page that is served while the study runs, what it is made anew for when it changes.
     """
     shapes = _shapes(study)
     drawn = {section.activation for section in shapes}
-    page = _template().render(
+    lines = tables.summary_lines(study)
+    parts = {
+        "sensitivity": tuning(study),
+        "examples": examples(study),
+        "weights": any(section.weights.candidates for section in shapes),
+        "selection": selection(study),
+        "training": training_lines(study.summary),
+        "failures": study.failures,
+        "runs": tables.run_lines(study),
+    }
+    page = template("template.html.j2").render(
+        document=document(state),
+        sections=_sections(parts),
         study=study,
-        css=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        answer=answer(study),
+        differences=differences(study),
         verdict=verdict.paragraph(study),
         notices=verdict.notices(study),
         method=method(study.settings, study.metric),
         trained=trained(study.settings),
         facts=tables.facts(study),
         metric=study.metric,
-        summary=tables.summary_lines(study),
+        summary=lines,
+        latex=latex.link(latex.table(study, lines)),
         reference=TORCHS_RELU,
         measures=tables.measure_table(study),
-        examples=examples(study),
+        examples=parts["examples"],
         accuracy=intervals(study),
         curves=curves(study),
         looks=looks(study.activations, study.settings.baseline),
@@ -88,26 +126,20 @@ def render(study: Contents) -> str:
             name: formula for name, formula in study.formulas.items() if name in study.activations and name not in drawn
         },
         costs=costs(study),
-        training=training_lines(study.summary),
+        training=parts["training"],
         training_note=NOTE,
-        selection=selection(study),
-        tuning=tuning(study),
+        selection=parts["selection"],
+        tuning=parts["sensitivity"],
+        runs=parts["runs"],
         failures=study.failures[:MOST_FAILURES] if study.many else study.failures,
         settings=tables.settings_rows(study),
     )
     return page.encode("utf-8", "replace").decode("utf-8")  # a file name may hold what UTF-8 cannot
 
 
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("template.html.j2")
+def _sections(parts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """What the page has, by the ids of its sections, for the links at its top."""
+    return tuple((name, TITLES[name]) for name in TITLES if name not in parts or parts[name])
 
 
 def _shapes(study: Contents) -> list[ShapeSection]:
@@ -120,6 +152,7 @@ def _shapes(study: Contents) -> list[ShapeSection]:
         layers = sites(runs)
         if not layers:
             continue
+        drawn = [layers[place] for place in evenly(len(layers), most)]
         parameters, weights = parameter_table(layers), weight_table(layers)
         learned = bool(parameters.names or weights.candidates)
         section = ShapeSection(
@@ -127,7 +160,8 @@ def _shapes(study: Contents) -> list[ShapeSection]:
             look=styles[activation],
             formula=study.formulas.get(activation_of(activation), ""),
             extent=_extent(layers, most, len(runs)),
-            panels=_panels(_drawn(layers, most), activation, styles[activation], index, study.many),
+            panels=_panels(drawn, activation, styles[activation], index, study.many),
+            numbers=_numbers(layers),
             parameters=parameters,
             weights=weights,
             opened=learned and not any(earlier.opened for earlier in found),
@@ -136,19 +170,17 @@ def _shapes(study: Contents) -> list[ShapeSection]:
     return found
 
 
+def _numbers(layers: Sequence[Site]) -> Numbers:
+    rows = tuple((site.path, values(site, PLACES)) for site in layers)
+    return Numbers(("Layer", *(f"at {significant(place)}" for place in PLACES)), rows)
+
+
 def _extent(layers: Sequence[Site], shown: int, runs: int) -> str:
     """How many layers and seeds there are, and how many of them are drawn."""
     drawn = f" ({shown} of them drawn)" if len(layers) > shown else ""
     curves = sum(bool(stored.x) for _, stored in layers[0].shapes)
     fewer = f" ({curves} of them drawn)" if curves < len(layers[0].shapes) else ""
     return f"{counted(len(layers), 'layer')}{drawn}, {counted(runs, 'seed')}{fewer}"
-
-
-def _drawn(layers: Sequence[Site], most: int) -> list[Site]:
-    """At most so many, the first and the last among them."""
-    if len(layers) <= most:
-        return list(layers)
-    return [layers[round(index * (len(layers) - 1) / max(1, most - 1))] for index in range(most)]
 
 
 def _panels(layers: Sequence[Site], activation: str, look: Look, index: int, banded: bool) -> tuple[Panel, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from limen.lab.metric import Metric
@@ -133,6 +134,35 @@ def _measured(study: Contents, row: SummaryRow, metric: Metric) -> tuple[str, st
     finished = study.finished(row.activation)
     found = metric.interval([run.metrics[metric.on_test] for run in finished if metric.on_test in run.metrics])
     return metric.value(found.mean), metric.span(found.low, found.high)
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One run."""
+
+    activation: str
+    seed: int
+    score: str
+    epoch: str
+    seconds: str
+    record: str
+    """Where its record lies, from the page; empty where none is beside it."""
+
+
+def run_lines(study: Contents) -> list[RunLine]:
+    """Every run, finished or failed."""
+    name, metric = study.metric.on_test, study.metric
+    return [
+        RunLine(
+            activation=run.activation,
+            seed=run.seed,
+            score=metric.value(run.metrics.get(name, math.nan)) if run.status == "finished" else "failed",
+            epoch=str(run.best_epoch) if run.best_epoch else MISSING,
+            seconds=significant(run.seconds),
+            record=study.records.get((run.activation, run.seed), ""),
+        )
+        for run in study.runs
+    ]
 
 
 def facts(study: Contents) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the study found, in a few plain sentences, and what must be known before believing it."""
+"""What is behind the answer, in a few plain sentences, and what must be known before believing it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ TESTED = (*DECIDED, NOT_FOUND, "equivalent", "undecided")
 
 
 def paragraph(study: Contents) -> Markup:
-    """The verdict, made from the summary rows alone; activation names are set as code."""
+    """What is behind the answer: sizes, intervals, what could have been seen, costs, failures."""
     if not any(math.isfinite(row.mean) for row in study.summary):
-        nothing = "Every run failed; there is no result to compare." if study.runs else "Nothing was run yet."
-        return Markup(nothing)
-    found = (_opening, _differences, _not_found, _equivalent, _undecided, _could_see, _untested)
-    parts = (*found, _reference, _cost, _failures)
+        return Markup("")
+    parts = (
+        *(_differences, _not_found, _equivalent, _undecided, _could_see, _untested),
+        *(_reference, _cost, _failures),
+    )
     return Markup(" ").join(sentence for part in parts for sentence in part(study))
 
 
@@ -68,58 +69,38 @@ def _name(activation: str) -> Markup:
     return Markup("<code>{}</code>").format(activation)
 
 
-def _names(rows: Sequence[SummaryRow]) -> Markup:
+def names(rows: Sequence[SummaryRow]) -> Markup:
+    """Activations, as a sentence lists them."""
     return Markup(listed([_name(row.activation) for row in rows]))
 
 
-def _baseline(study: Contents) -> Markup:
+def baseline(study: Contents) -> Markup:
+    """What the others are compared with."""
     return _name(study.summary[0].baseline)
 
 
-def _rows(study: Contents, wanted: Callable[[SummaryRow], bool]) -> list[SummaryRow]:
-    others = (row for row in study.summary if row.activation != row.baseline and row.verdict != "reference")
-    return [row for row in others if wanted(row)]
-
-
-def _opening(study: Contents) -> list[Markup]:
-    others = _rows(study, lambda row: True)
-    if not others:
-        alone = Markup("Only {} was trained, so there is nothing to compare it with.")
-        return [alone.format(_names(study.summary))]
-    if len(study.settings.seeds) == 1:
-        single = "With one seed nothing can be tested: every number is a single draw, and any difference may be luck."
-        return [Markup(single)]
-    if others and all(row.verdict == NOT_FOUND for row in others):
-        none = Markup("Over {}, no activation differs detectably from {} in {}.")
-        return [none.format(_seeds(study), _baseline(study), study.metric.tested)]
-    return []
-
-
-def _seeds(study: Contents) -> str:
-    if study.settings.max_seeds is not None:
-        return f"up to {counted(max(row.runs for row in study.summary), 'seed')}"
-    return counted(len(study.settings.seeds), "seed")
+def others(study: Contents, wanted: Callable[[SummaryRow], bool] = lambda row: True) -> list[SummaryRow]:
+    """The rows of activations that are compared with the baseline, those that are wanted."""
+    found = (row for row in study.summary if row.activation != row.baseline and row.verdict != "reference")
+    return [row for row in found if wanted(row)]
 
 
 def _differences(study: Contents) -> list[Markup]:
     """One sentence for each activation that is detectably better or worse, the best first."""
     goodness = study.metric.goodness
-    found = _rows(study, lambda row: word_of(row.verdict) in DECIDED)
+    found = others(study, lambda row: word_of(row.verdict) in DECIDED)
     decided = sorted(found, key=lambda row: -goodness(row.difference))
-    sentences = [_difference(row, study.metric) for row in decided]
-    if sentences:
-        sentences[0] = Markup("Over {}, {}").format(_seeds(study), sentences[0])
-    return sentences
+    return [_difference(row, study.metric) for row in decided]
 
 
 def _difference(row: SummaryRow, metric: Metric) -> Markup:
     p = probability(row.p_holm)
-    size = f"{metric.value(abs(row.difference), beside=row.mean)} {metric.difference_unit}".rstrip()
+    amount = f"{metric.value(abs(row.difference), beside=row.mean)} {metric.difference_unit}".rstrip()
     return Markup("{} is <strong>{}</strong> than {} by {} of {} ({}Holm-corrected p {}).").format(
         _name(row.activation),
         word_of(row.verdict),
         _name(row.baseline),
-        size,
+        amount,
         metric.tested,
         _interval(row, metric),
         (p if p.startswith("<") else f"= {p}").replace(" ", "\N{NO-BREAK SPACE}"),
@@ -135,56 +116,56 @@ def _interval(row: SummaryRow, metric: Metric) -> str:
 
 
 def _not_found(study: Contents) -> list[Markup]:
-    rows = _rows(study, lambda row: row.verdict == NOT_FOUND)
-    if not rows or len(rows) == len(_rows(study, lambda row: True)):
+    rows = others(study, lambda row: row.verdict == NOT_FOUND)
+    if not rows or len(rows) == len(others(study)):
         return []
-    return [Markup("No detectable difference from {} for {}.").format(_baseline(study), _names(rows))]
+    return [Markup("No detectable difference from {} for {}.").format(baseline(study), names(rows))]
 
 
 def _equivalent(study: Contents) -> list[Markup]:
-    rows = _rows(study, lambda row: word_of(row.verdict) == "equivalent")
+    rows = others(study, lambda row: word_of(row.verdict) == "equivalent")
     if not rows:
         return []
-    return [Markup("Equivalent to {} within {}: {}.").format(_baseline(study), _margin(study), _names(rows))]
+    return [Markup("Equivalent to {} within {}: {}.").format(baseline(study), margin(study), names(rows))]
 
 
 def _undecided(study: Contents) -> list[Markup]:
     """What has no verdict yet, each with what it would take."""
-    rows = _rows(study, lambda row: word_of(row.verdict) == "undecided")
+    rows = others(study, lambda row: word_of(row.verdict) == "undecided")
     if not rows:
         return []
     each = [
         Markup("{} ({})").format(_name(row.activation), row.verdict.removeprefix("undecided").strip(" :()"))
         for row in rows
     ]
-    return [Markup("Undecided against {}: {}.").format(_baseline(study), Markup(listed(each)))]
+    return [Markup("Undecided against {}: {}.").format(baseline(study), Markup(listed(each)))]
 
 
-def _margin(study: Contents) -> str:
-    margin = study.settings.margin
-    return f"{margin:g} {study.metric.difference_unit}".rstrip() if margin is not None else MISSING
+def margin(study: Contents) -> str:
+    """What matters, with its unit; a dash where nothing was said."""
+    given = study.settings.margin
+    return f"{given:g} {study.metric.difference_unit}".rstrip() if given is not None else MISSING
 
 
 def _could_see(study: Contents) -> list[Markup]:
     """How large a difference must be for so many seeds to show it, where none was shown."""
-    open_rows = _rows(study, lambda row: word_of(row.verdict) in (NOT_FOUND, "undecided"))
+    open_rows = others(study, lambda row: word_of(row.verdict) in (NOT_FOUND, "undecided"))
     metric = study.metric
     rows = [row for row in open_rows if math.isfinite(row.detectable)]
     if not rows:
         return []
-    sizes = [Markup("{} ({})").format(_size(row, metric), _name(row.activation)) for row in rows]
+    sizes = [Markup("{} ({})").format(size(row, metric), _name(row.activation)) for row in rows]
     text = Markup("{} show a difference in 80 of 100 studies from {} on").format(_as_many(rows), Markup(listed(sizes)))
     blind = [row for row in rows if row.detectable > row.margin]
     if blind:
-        text += Markup(": more than the {} that matter, so smaller ones could not have been seen").format(
-            _margin(study)
-        )
+        text += Markup(": more than the {} that matter, so smaller ones could not have been seen").format(margin(study))
     return [text + "."]
 
 
-def _size(row: SummaryRow, metric: Metric) -> str:
-    size = metric.detectable(row.detectable, beside=row.mean)
-    return f"{size} {metric.difference_unit}".rstrip() if size != NONE else "none"
+def size(row: SummaryRow, metric: Metric) -> str:
+    """The smallest difference that can be seen, with its unit."""
+    text = metric.detectable(row.detectable, beside=row.mean)
+    return f"{text} {metric.difference_unit}".rstrip() if text != NONE else NONE
 
 
 def _as_many(rows: Sequence[SummaryRow]) -> str:
@@ -202,10 +183,10 @@ def _untested(study: Contents) -> list[Markup]:
     """Activations without a test, by reason; a study of one seed has said so already."""
     if len(study.settings.seeds) == 1:
         return []
-    rows = _rows(study, lambda row: word_of(row.verdict) not in TESTED)
+    rows = others(study, lambda row: word_of(row.verdict) not in TESTED)
     reasons = dict.fromkeys(row.verdict for row in rows)
     return [
-        Markup("Not tested: {} ({}).").format(_names([row for row in rows if row.verdict == reason]), reason)
+        Markup("Not tested: {} ({}).").format(names([row for row in rows if row.verdict == reason]), reason)
         for reason in reasons
     ]
 

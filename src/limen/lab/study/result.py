@@ -45,37 +45,41 @@ class Result:
         return tuple(run for run in self.runs if run.status == "failed")
 
 
-def conclude(task: Declaration, folder: StudyFolder, study: Study) -> Result:
-    """Summarise what is stored, and write the tables and the report."""
-    from limen.lab.report.page import render  # with Matplotlib, which takes a second to import
-
+def contents(task: Declaration, folder: StudyFolder, study: Study) -> Contents:
+    """Everything the report is made from, as it is stored now."""
     kept = Condensed(folder.count_runs(), len(study.settings.compared))
     runs, costs = folder.read_runs(study.settings, kept), folder.read_costs()
-    summary = summarise(task, study.settings, runs, costs)
-    folder.write_tables(runs, summary)
-    trials = read_trials(folder, study)
-    if trials:
-        folder.write_trials(trials)
-    plan = searched_plan(runs)
-    if plan is not None:
-        folder.write_plan(plan.as_json())
-    contents = Contents(
+    return Contents(
         task=task,
         settings=study.settings,
         data=study.data,
         environment=study.environment,
         runs=runs,
         costs=costs,
-        summary=summary,
+        summary=summarise(task, study.settings, runs, costs),
         command=whole_command(study),
         formulas={**study.formulas, **_known(study.settings, without=study.formulas)},
-        plan=plan,
+        plan=searched_plan(runs),
         recipe=study.recipe,
         quick=study.quick,
         asked=study.asked,
-        trials=trials,
+        trials=read_trials(folder, study),
+        records={(run.activation, run.seed): folder.record_name(run.activation, run.seed) for run in runs},
     )
-    return Result(task, study, runs, costs, summary, folder.write_report(render(contents)), plan, trials)
+
+
+def conclude(task: Declaration, folder: StudyFolder, study: Study) -> Result:
+    """Summarise what is stored, and write the tables and the report."""
+    from limen.lab.report.page import render  # with Matplotlib, which takes a second to import
+
+    found = contents(task, folder, study)
+    folder.write_tables(found.runs, found.summary)
+    if found.trials:
+        folder.write_trials(found.trials)
+    if found.plan is not None:
+        folder.write_plan(found.plan.as_json())
+    page = folder.write_report(render(found))
+    return Result(task, study, found.runs, found.costs, found.summary, page, found.plan, found.trials)
 
 
 def formulas(settings: StudySettings) -> dict[str, str]:
@@ -115,13 +119,24 @@ def searched_plan(runs: Sequence[RunRecord]) -> Plan | None:
     return merge(plans)
 
 
-def report(out: Path) -> Result:
-    """Make the tables and the report again from the stored records."""
-    folder = StudyFolder(out)
+def require(folder: StudyFolder) -> tuple[Declaration, Study]:
+    """The study of a folder and its task.
+
+    Raises:
+        StudyError: if there is none.
+    """
     study = folder.read_study()
     if study is None:
         raise StudyError(
-            f"there is no study in {out}: study.json is missing; make one with 'limen compare --out {out}'."
+            f"there is no study in {folder.path}: study.json is missing; make one with 'limen compare --out "
+            f"{folder.path}'."
         )
+    return declared.find(study.settings.task), study
+
+
+def report(out: Path) -> Result:
+    """Make the tables and the report again from the stored records."""
+    folder = StudyFolder(out)
+    task, study = require(folder)
     with folder.lock():
-        return conclude(declared.find(study.settings.task), folder, study)
+        return conclude(task, folder, study)

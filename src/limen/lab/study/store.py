@@ -269,7 +269,11 @@ class StudyFolder:
 
     def run_path(self, activation: str, seed: int) -> Path:
         """Where a run's record lies."""
-        return self.path / self._runs / f"{_slug(activation, seed)}.json"
+        return self.path / self.record_name(activation, seed)
+
+    def record_name(self, activation: str, seed: int) -> str:
+        """The same from the folder, as links have it."""
+        return f"{self._runs}/{_slug(activation, seed)}.json"
 
     def log_path(self, activation: str, seed: int) -> Path:
         """Where what was said while a run was computed lies."""

@@ -12,10 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from limen.lab.metric import Metric
+from limen.lab.numerals import MISSING, fixed
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.axes import keep_within, shown_bounds
 from limen.lab.report.figures.palette import BASELINE, INK, PAPER, Look, looks
 from limen.lab.report.figures.svg import Picture, draw, panel
+from limen.lab.report.numbers import Numbers
 from limen.lab.report.wording import short
 
 ROW = 40
@@ -48,7 +50,20 @@ def intervals(study: Contents) -> Picture | None:
     seeds = "thin bar: the middle half of the seeds, and from the lowest to the highest"
     seeds = seeds if study.many else "small circles: single seeds"
     said = f"Dot and bar: mean and 95 % interval (Student’s t); {seeds}; dashed line: mean of the baseline."
-    return Picture(svg, said)
+    return Picture(svg, said, _numbers(study, lines))
+
+
+def _numbers(study: Contents, lines: Sequence[_Line]) -> Numbers:
+    """The means with their intervals, and the single seeds, or of many their quartiles."""
+    of = {row.activation: row for row in study.summary}
+    seeds = "Lowest, quartiles, highest" if study.many else "Single seeds"
+    rows = []
+    for line in lines:
+        row = of[line.name]
+        each = ", ".join(fixed(value) for value in line.spread or line.seeds) or MISSING
+        span = study.metric.span(row.low, row.high, beside=row.mean).strip(MISSING)
+        rows.append((line.name, ((line.said, span), (each, ""))))
+    return Numbers(("Activation", study.metric.heading, seeds), tuple(rows))
 
 
 def _lines(study: Contents) -> list[_Line]:

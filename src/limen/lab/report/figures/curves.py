@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,32 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from limen.lab.metric import LOSS, Metric
+from limen.lab.numerals import MISSING, between, significant
 from limen.lab.records import RunRecord
 from limen.lab.report.condensing import Columns, columns
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.axes import bounds_of, count_epochs, keep_within, shown_bounds
 from limen.lab.report.figures.palette import Look, looks
-from limen.lab.report.figures.svg import Picture, draw, panel
+from limen.lab.report.figures.svg import Picture, draw, frame, mark, panel
+from limen.lab.report.numbers import Numbers, evenly
 from limen.lab.report.wording import counted
 
 SIZE = (500, 290)
 Values = np.ndarray
-Line = tuple[Look, Values, Values]
-"""A look, the epochs (n,) and the values, a row a seed (seeds, n)."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One activation in one panel."""
+
+    name: str
+    series: int
+    """Its place among all activations."""
+    look: Look
+    epochs: Values
+    """(n,)"""
+    values: Values
+    """A row a seed (seeds, n)."""
 
 
 def curves(study: Contents) -> list[Picture]:
@@ -41,12 +56,14 @@ def curves(study: Contents) -> list[Picture]:
     )
     styles = looks(study.activations, study.settings.baseline)
     tables = {name: _tables(study.finished(name), [read for *_, read in panels]) for name in study.drawn}
+    places = {name: place for place, name in enumerate(study.activations)}
     pictures = []
     for index, (title, metric, _) in enumerate(panels):
-        lines = [(styles[name], *table[index]) for name, table in tables.items()]
-        lines = [line for line in lines if np.isfinite(line[2]).any()]
+        lines = [Line(name, places[name], styles[name], *table[index]) for name, table in tables.items()]
+        lines = [line for line in lines if np.isfinite(line.values).any()]
         if lines:
-            pictures.append(Picture(_panel(title, f"curve{index}-", metric, lines), title))
+            svg = _panel(title, f"curve{index}-", metric, lines)
+            pictures.append(Picture(svg, title, _numbers(lines)))
     return pictures
 
 
@@ -74,20 +91,47 @@ def _panel(title: str, prefix: str, metric: Metric, lines: Sequence[Line]) -> Ma
     return draw(SIZE, prefix, label, lambda figure: _paint(figure, metric, lines))
 
 
+def _numbers(lines: Sequence[Line]) -> Numbers:
+    """The mean over seeds by epoch, with the range."""
+    epochs = np.unique(np.concatenate([line.epochs for line in lines]))
+    columns = [_column(line) for line in lines]
+    rows = tuple(
+        (str(epoch), tuple(column.get(epoch, (MISSING, "")) for column in columns))
+        for epoch in epochs[[*evenly(len(epochs))]].tolist()
+    )
+    return Numbers(("Epoch", *(line.name for line in lines)), rows, tuple(line.series for line in lines))
+
+
+def _column(line: Line) -> dict[int, tuple[str, str]]:
+    """By epoch the mean, and the range of several seeds."""
+    ends = np.nanmean(line.values, 0), np.nanmin(line.values, 0), np.nanmax(line.values, 0)
+    found = {}
+    for epoch, mean, low, high in zip(line.epochs.tolist(), *(end.tolist() for end in ends), strict=True):
+        span = between(significant(low, 4), significant(high, 4)) if len(line.values) > 1 else ""
+        found[epoch] = (significant(mean, 4), span)
+    return found
+
+
 def _paint(figure: Figure, metric: Metric, lines: Sequence[Line]) -> None:
-    axes = panel(figure, 44, 40, 12, 8)
-    for look, epochs, values in lines:
+    axes = panel(figure, 50, 40, 12, 8)
+    for line in lines:
+        look, epochs, values = line.look, line.epochs, line.values
         mean, low, high = np.nanmean(values, axis=0), np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-        axes.fill_between(epochs, low, high, color=look.colour, alpha=0.13, linewidth=0)
+        band = axes.fill_between(epochs, low, high, color=look.colour, alpha=0.13, linewidth=0)
         marker = "o" if len(epochs) == 1 else ""  # a line of one point is invisible
         drawn: dict[str, Any] = {"color": look.colour, "linestyle": look.linestyle}
-        axes.plot(epochs, mean, marker=marker, markersize=5, clip_on=False, **drawn)  # axes end where values do
-    count_epochs(axes, np.concatenate([epochs for _, epochs, _ in lines]), most=8)
-    values = np.concatenate([values.ravel() for _, _, values in lines])
+        (curve,) = axes.plot(
+            epochs, mean, marker=marker, markersize=5, clip_on=False, **drawn
+        )  # axes end where values do
+        for part in (band, curve):
+            mark(part, series=str(line.series))
+    count_epochs(axes, np.concatenate([line.epochs for line in lines]), most=8)
+    values = np.concatenate([line.values.ravel() for line in lines])
     values = values[np.isfinite(values)]
     _scale(axes, values)
     keep_within(axes.yaxis, bounds_of(values) if metric is LOSS else shown_bounds(metric))
     axes.grid(axis="y")
+    frame(axes)
 
 
 def _scale(axes: Axes, values: Values) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from limen.lab.numerals import MISSING, between, significant
 from limen.lab.records import LayerShape
 from limen.lab.report.figures.palette import BASELINE, INK, MUTED, Look
-from limen.lab.report.figures.svg import draw, panel
+from limen.lab.report.figures.svg import draw, frame, mark, panel
 from limen.lab.report.sites import Site
 
 SIZE = (250, 190)
@@ -34,7 +35,7 @@ def shape(site: Site, activation: str, look: Look, prefix: str, banded: bool = F
         prefix: of every id in the drawing.
         banded: a band for all seeds in the place of a line for each.
     """
-    drawn = [points for _, stored in site.shapes if len(points := _points(stored))]
+    drawn = {str(seed): points for seed, stored in site.shapes if len(points := _points(stored))}
     if not drawn:
         return None
     lines = "the mean over seeds with a band" if banded else "a line a seed"
@@ -48,31 +49,54 @@ def _points(stored: LayerShape) -> Points:
     return np.array(sorted(rows)).reshape(-1, 3)
 
 
-def _paint(figure: Figure, drawn: Sequence[Points], look: Look) -> None:
+def values(site: Site, places: Sequence[float]) -> tuple[tuple[str, str], ...]:
+    """Of what the seeds learned in one layer the mean and the range, where at least half of them have inputs."""
+    drawn = [points for _, stored in site.shapes if len(points := _points(stored))]
+    if not drawn:
+        return tuple((MISSING, "") for _ in places)
+    found = np.array([_along(np.array(places), points, 1, math.nan) for points in drawn])
+    return tuple(map(_value, found.T))
+
+
+def _value(of_seeds: np.ndarray) -> tuple[str, str]:
+    known = of_seeds[np.isfinite(of_seeds)]
+    if 2 * len(known) < len(of_seeds):
+        return MISSING, ""
+    low, high = significant(float(known.min())), significant(float(known.max()))
+    return significant(float(known.mean())), "" if low == high else between(low, high)
+
+
+def _paint(figure: Figure, drawn: Mapping[str, Points], look: Look) -> None:
     axes = panel(figure, 32, 24, 8, 8)
-    _histograms(axes, drawn)
-    _paint_relu(axes, drawn)
-    for points in drawn:
-        axes.plot(points[:, 0], points[:, 1], color=look.colour, linewidth=1.5, alpha=0.9)
+    every = [*drawn.values()]
+    _histograms(axes, every)
+    _paint_relu(axes, every)
+    for seed, points in drawn.items():
+        (line,) = axes.plot(points[:, 0], points[:, 1], color=look.colour, linewidth=1.5, alpha=0.9)
+        mark(line, seed=seed)
     _scale(axes)
+    frame(axes)
 
 
-def _paint_band(figure: Figure, drawn: Sequence[Points], look: Look) -> None:
+def _paint_band(figure: Figure, drawn: Mapping[str, Points], look: Look) -> None:
     """On one grid: where fewer than half of the seeds have inputs there is neither mean nor band."""
-    every = np.concatenate(drawn)
+    all_seeds = [*drawn.values()]
+    every = np.concatenate(all_seeds)
     grid = np.linspace(every[:, 0].min(), every[:, 0].max(), GRID)
-    values = np.array([_along(grid, points, 1, math.nan) for points in drawn])
-    shares = np.array([_along(grid, points, 2, 0.0) for points in drawn])
+    values = np.array([_along(grid, points, 1, math.nan) for points in all_seeds])
+    shares = np.array([_along(grid, points, 2, 0.0) for points in all_seeds])
     common = np.isfinite(values).mean(axis=0) >= 0.5
     x, values = grid[common], values[:, common]
     axes = panel(figure, 32, 24, 8, 8)
     _histogram(axes, grid, shares.mean(axis=0))
-    _paint_relu(axes, drawn)
+    _paint_relu(axes, all_seeds)
     if len(x):
         band: dict[str, Any] = {"color": look.colour, "alpha": 0.25, "linewidth": 0}
         axes.fill_between(x, np.nanmin(values, axis=0), np.nanmax(values, axis=0), **band)
-        axes.plot(x, np.nanmean(values, axis=0), color=look.colour, linewidth=1.5)
+        (line,) = axes.plot(x, np.nanmean(values, axis=0), color=look.colour, linewidth=1.5)
+        mark(line, seed="mean")
     _scale(axes)
+    frame(axes)
 
 
 def _along(grid: Points, points: Points, column: int, outside: float) -> Points:
@@ -100,7 +124,12 @@ def _histogram(axes: Axes, x: np.ndarray, share: np.ndarray) -> None:
     tallest = 1.25 * share.max()
     height = share / tallest if tallest > 0 else share
     grey: dict[str, Any] = {"color": BASELINE, "alpha": 0.3, "linewidth": 0, "zorder": 0}
-    axes.fill_between(x, height, step="mid", transform=axes.get_xaxis_transform(), **grey)
+    axes.stairs(height, _edges(x), fill=True, transform=axes.get_xaxis_transform(), **grey)
+
+
+def _edges(x: np.ndarray) -> np.ndarray:
+    """Of bins about these places."""
+    return np.concatenate([x[:1], (x[1:] + x[:-1]) / 2, x[-1:]])
 
 
 def _histograms(axes: Axes, drawn: Sequence[Points]) -> None:
@@ -108,9 +137,8 @@ def _histograms(axes: Axes, drawn: Sequence[Points]) -> None:
     behind = axes.twinx()
     behind.set_axis_off()
     for points in drawn:
-        behind.fill_between(
-            points[:, 0], points[:, 2], step="mid", color=BASELINE, alpha=max(0.06, 0.3 / len(drawn)), linewidth=0
-        )
+        grey: dict[str, Any] = {"color": BASELINE, "alpha": max(0.06, 0.3 / len(drawn)), "linewidth": 0}
+        behind.stairs(points[:, 2], _edges(points[:, 0]), fill=True, **grey)
     tallest = max(float(points[:, 2].max()) for points in drawn)
     behind.set_ylim(0, 1.25 * tallest if tallest > 0 else 1)
     axes.set_zorder(behind.get_zorder() + 1)

@@ -13,10 +13,12 @@ from xml.etree.ElementTree import Element
 
 import matplotlib
 from markupsafe import Markup
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from limen.lab.report.figures.palette import INK, MUTED, PAPER, RULE, VARIABLES
+from limen.lab.report.numbers import Numbers
 from limen.lab.report.wording import one_line
 
 PIXEL = 1 / 72
@@ -52,14 +54,17 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _COLOUR = re.compile("|".join(VARIABLES))
 _NEEDLESS = ("font-family", "stroke-miterlimit")
+_DATA = "data "
+"""What the id begins with of something that is marked."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A finished figure: its SVG and what stands under it."""
+    """A finished figure: its SVG, what stands over it, and the numbers it shows where a table can hold them."""
 
     svg: Markup
     caption: str
+    numbers: Numbers | None = None
 
 
 def draw(size: tuple[float, float], prefix: str, label: str, paint: Callable[[Figure], None]) -> Markup:
@@ -84,6 +89,20 @@ def panel(figure: Figure, left: float, bottom: float, right: float, top: float) 
     return figure.add_axes(
         (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
     )
+
+
+def mark(artist: Artist, **data: str) -> None:
+    """Give what is drawn attributes, ``data-series`` for ``series``, by which the page's script finds it."""
+    artist.set_gid(_DATA + " ".join(f"{key}={value}" for key, value in data.items()))
+
+
+def frame(axes: Axes) -> None:
+    """Mark axes with their place in the drawing and what they reach from and to, once they are finished."""
+    whole, box = axes.figure.bbox, axes.get_position()
+    width, height = (float(dots) / axes.figure.dpi / PIXEL for dots in (whole.width, whole.height))
+    place = (box.x0 * width, (1 - box.y1) * height, box.x1 * width, (1 - box.y0) * height)
+    limits = {"frame": place, "x": axes.get_xlim(), "y": axes.get_ylim()}
+    mark(axes, **{key: ",".join(f"{value:g}" for value in values) for key, values in limits.items()})
 
 
 def _defaults() -> dict[Any, Any]:
@@ -123,7 +142,9 @@ def _clean(element: Element, used: set[str], prefix: str) -> None:
     attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
     element.attrib.clear()
     for key, value in attributes.items():
-        if key == "id":
+        if key == "id" and value.startswith(_DATA):
+            element.attrib |= {f"data-{name}": of for name, of in (p.split("=", 1) for p in value.split()[1:])}
+        elif key == "id":
             if value in used:
                 element.set("id", prefix + value)
         elif key == "href":

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from limen.lab.numerals import between, fixed, probability
+from limen.lab.report.document import document, template
 from limen.lab.report.figures.palette import looks
-from limen.lab.report.page import HERE
 from limen.lab.report.suite.contents import Cell, SuiteContents, SuiteLine
 from limen.lab.report.suite.figures import changes, profiles, ranking
 from limen.lab.report.suite.sentences import answers, notices, scope_and_costs, span, time_said
@@ -41,9 +37,10 @@ class Row:
 
 def render(suite: SuiteContents) -> str:
     """The page; the same contents give the same page, to the byte."""
-    page = _template().render(
+    page = template("suite.html.j2").render(
+        document=document(),
+        sections=(),
         suite=suite,
-        css=Markup((HERE / "style.css").read_text(encoding="utf-8")),
         answers=answers(suite),
         more=scope_and_costs(suite),
         notices=notices(suite),
@@ -56,14 +53,6 @@ def render(suite: SuiteContents) -> str:
         looks=looks(suite.activations, suite.baseline),
     )
     return page.encode("utf-8", "replace").decode("utf-8")
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("suite.html.j2")
 
 
 def _row(line: SuiteLine) -> Row:
