@@ -9,6 +9,7 @@ import torch
 
 import limen
 from limen.kernels.c import build, short_calls
+from limen.kernels.c.threads import entry_points
 from limen.kernels.dispatch import why_no_triton
 from limen.kernels.triton.build import interpreted
 
@@ -75,7 +76,7 @@ def _kernels() -> dict[str, str]:
         compiler = build.find_compiler()
         gone = f"; gone: {compiler.gone}" if compiler.gone else ""
         found = {"compiler": f"{compiler.path} ({compiler.version}){gone}", "flags": " ".join(compiler.flags)}
-        found["threads"] = "OpenMP, torch's own" if compiler.openmp else "one (no OpenMP shared with torch)"
+        found["threads"] = "torch's own" if any(entry_points()) else "one (torch's own cannot be reached)"
         reason = short_calls.why_not_native()
         found["small calls"] = f"made in Python, which takes longer: {reason}" if reason else "made in C"
     except build.NoCompilerError as error:

@@ -1,7 +1,7 @@
 """C source in, loaded library out: compiled once, kept on disk, loaded once in a process.
 
 Where no compiler can be run, what one has built is loaded all the same: as in a container whose image was built where
-there was one. It must have been on the same processor, with the same torch.
+there was one. It must have been on the same processor.
 
 A function is called as ``load(source, "twice").twice(21)``; in the source it must be declared
 ``__attribute__((visibility("default")))``, since everything else stays hidden.
@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
 from limen.kernels.c import cache
 from limen.kernels.c.cache import cache_folder, cache_size, cache_trouble, clear_cache
 from limen.kernels.c.compiler import (
@@ -36,7 +34,6 @@ from limen.kernels.c.compiler import (
     cpu_identity,
     open_library,
     probe,
-    shares_torch_threads,
 )
 
 __all__ = [
@@ -56,7 +53,7 @@ __all__ = [
 T = TypeVar("T", Compiler, ctypes.CDLL)
 
 # Change it when a library built by an earlier limen must not be loaded by this one.
-ABI = "limen-kernel-1"
+ABI = "limen-kernel-2"
 
 
 @dataclass(frozen=True)
@@ -157,23 +154,11 @@ def _found(source: str, name: str) -> ctypes.CDLL | None:
 def _made(source: str, entry: str, compiler: Compiler) -> ctypes.CDLL:
 
     def build(target: Path) -> ctypes.CDLL:
-        if compiler.openmp:
-            try:
-                return _built(compiler, source, target)
-            except CompilerHungError:
-                raise
-            except NoCompilerError:
-                # A newer compiler may call what torch's OpenMP runtime does not have yet.
-                return _built(compiler.without_openmp(), source, target)
-        return _built(compiler, source, target)
+        compile_library(compiler, source, target)
+        cache.seal(target)
+        return open_library(target, compiler)
 
     return cache.make_entry(entry, build)
-
-
-def _built(compiler: Compiler, source: str, target: Path) -> ctypes.CDLL:
-    compile_library(compiler, source, target)
-    cache.seal(target)
-    return open_library(target, compiler)
 
 
 def _find_or_remember() -> list[Compiler]:
@@ -183,14 +168,10 @@ def _find_or_remember() -> list[Compiler]:
     except CompilerHungError:
         raise
     except NoCompilerError as error:
-        threads = shares_torch_threads()
         known = _remembered()
-        here = [record for record in known if record["here"] == _here(threads)]
+        here = [record for record in known if record["here"] == _here()]
         if here:
-            return [
-                Compiler(record["path"], record["version"], tuple(record["flags"]), record["openmp"], str(error))
-                for record in here
-            ]
+            return [Compiler(record["path"], record["version"], tuple(record["flags"]), str(error)) for record in here]
         raise NoCompilerError(f"{error}{_why_not(known)}") from None
 
 
@@ -209,14 +190,12 @@ def _why_not(known: list[dict[str, Any]]) -> str:
     """Why nothing that others have built can be used, as a sentence to follow another; empty if there is nothing."""
     if not known:
         return ""
-    versions = {record["torch"] for record in known}
-    cause = "another processor" if torch.__version__ in versions else f"torch {known[0]['torch']}"
-    return f" The kernels kept in {cache_folder()} were compiled for {cause}, so they are not used."
+    return f" The kernels kept in {cache_folder()} were compiled for another processor, so they are not used."
 
 
-def _here(threads: bool) -> str:
+def _here() -> str:
     """What a library depends on beside its source and its compiler."""
-    parts = [ABI, torch.__version__, cpu_identity(), str(threads), repr((FLAGS, NATIVE))]
+    parts = [ABI, cpu_identity(), repr((FLAGS, NATIVE))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -228,19 +207,18 @@ def _find() -> Compiler:
     except OSError as error:
         raise NoCompilerError(f"{words[0]} cannot be run: {error.strerror or error}.") from None
     program = (*words, str(status.st_ino), str(status.st_size), str(status.st_mtime_ns))
-    threads = shares_torch_threads()
-    here = _here(threads)
+    here = _here()
     entry = _named("compiler", "probe", *program, here)
     folder = cache.readable_folder()
     known = None if folder is None else cache.read_entry(folder / entry)
     if known is not None:
         record = json.loads(known)
-        return Compiler(words[0], record["version"], tuple(record["flags"]), record["openmp"])
+        return Compiler(words[0], record["version"], tuple(record["flags"]))
 
     def task(target: Path) -> Compiler:
-        found = probe(words, threads, target.parent)
-        record = {"path": found.path, "version": found.version, "flags": found.flags, "openmp": found.openmp}
-        target.write_text(json.dumps({**record, "here": here, "torch": torch.__version__}))
+        found = probe(words, target.parent)
+        record = {"path": found.path, "version": found.version, "flags": found.flags}
+        target.write_text(json.dumps({**record, "here": here}))
         cache.seal(target)
         return found
 
@@ -248,8 +226,7 @@ def _find() -> Compiler:
 
 
 def _named(name: str, suffix: str, *parts: str) -> str:
-    # torch's version is in it because its OpenMP runtime decides what can be resolved.
-    digest = hashlib.sha256("\0".join([ABI, torch.__version__, cpu_identity(), *parts]).encode()).hexdigest()
+    digest = hashlib.sha256("\0".join([ABI, cpu_identity(), *parts]).encode()).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9_]', '_', name)}-{digest[:32]}.{suffix}"
 
 
