@@ -46,7 +46,10 @@ def test_no_compiler(tmp_path, monkeypatch):
         except NoCompilerError as error:
             print(error)
     """
-    assert run_python(code) == "No C compiler was found: install gcc or clang, or name one in LIMEN_CC.\n"
+    assert (
+        run_python(code)
+        == "No C compiler was found: install gcc or clang, or pip install 'limen[compiler]', or name one in LIMEN_CC.\n"
+    )
 
 
 def test_named_compiler_that_is_missing(monkeypatch):

@@ -1,7 +1,7 @@
 """C source in, loaded library out: compiled once, kept on disk, loaded once in a process.
 
 Where no compiler can be run, what one has built is loaded all the same: as in a container whose image was built where
-there was one. It must have been on the same processor.
+there was one. It must have been on the same processor. Before all that stands what came with the package.
 
 A function is called as ``load(source, "twice").twice(21)``; in the source it must be declared
 ``__attribute__((visibility("default")))``, since everything else stays hidden.
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from limen.kernels.c import cache
+from limen.kernels.c import cache, shipped
 from limen.kernels.c.cache import cache_folder, cache_size, cache_trouble, clear_cache
 from limen.kernels.c.compiler import (
     FLAGS,
@@ -35,6 +35,7 @@ from limen.kernels.c.compiler import (
     open_library,
     probe,
 )
+from limen.kernels.c.shipped import ShippedKernel
 
 __all__ = [
     "Compiler",
@@ -50,7 +51,9 @@ __all__ = [
     "load",
 ]
 
-T = TypeVar("T", Compiler, ctypes.CDLL)
+Library = ctypes.CDLL | ShippedKernel
+"""What has the functions of a source."""
+T = TypeVar("T", Compiler, Library)
 
 # Change it when a library built by an earlier limen must not be loaded by this one.
 ABI = "limen-kernel-2"
@@ -65,12 +68,14 @@ class Loaded:
     seconds: float
     compiled: bool
     """Whether it had to be compiled."""
+    shipped: bool = False
+    """Whether it came with the package."""
 
 
 # What this process has tried so far; a failure is kept as its sentence, so that a compiler that hangs hangs once. There
 # are several compilers where none can be run and several have built what is there.
 _compilers: list[Compiler | str] = []
-_libraries: dict[tuple[str, str], ctypes.CDLL | str] = {}
+_libraries: dict[tuple[str, str], Library | str] = {}
 _journal: list[Loaded] = []
 _lock = threading.RLock()
 
@@ -91,7 +96,7 @@ def journal() -> tuple[Loaded, ...]:
     return tuple(_journal)
 
 
-def load(source: str, name: str) -> ctypes.CDLL:
+def load(source: str, name: str) -> Library:
     """The library of this C source; raises `NoCompilerError` if it cannot be built. ``name`` begins its file name."""
     outcome = _libraries.get((source, name))
     if outcome is None:
@@ -112,6 +117,7 @@ def forget() -> None:
         _compilers.clear()
         _libraries.clear()
         _journal.clear()
+        shipped.library.cache_clear()
         cache.forget_troubles()
         cpu_identity.cache_clear()
 
@@ -121,8 +127,12 @@ def entry_name(source: str, name: str, compiler: Compiler) -> str:
     return _named(name, "so", source, compiler.path, compiler.version, *compiler.flags)
 
 
-def _load(source: str, name: str) -> ctypes.CDLL:
+def _load(source: str, name: str) -> Library:
     began = time.monotonic()
+    kernel = shipped.find(source)
+    if kernel is not None:
+        _journal.append(Loaded(name, time.monotonic() - began, compiled=False, shipped=True))
+        return kernel
     compiler = find_compiler()
     library = _found(source, name)
     compiled = library is None

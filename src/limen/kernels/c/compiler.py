@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
@@ -87,7 +88,7 @@ def compile_library(compiler: Compiler, source: str, target: Path) -> None:
 
 
 def compiler_words() -> tuple[str, ...]:
-    """The command that starts the compiler, its path made absolute: $LIMEN_CC, else $CC, else cc, gcc or clang."""
+    """The command that starts the compiler, its path made absolute: $LIMEN_CC, else $CC, cc, gcc, clang or ziglang."""
     if os.name != "posix":
         raise NoCompilerError("Kernels are compiled on Linux and macOS only.")
     asked = os.environ.get("LIMEN_CC", "").strip()
@@ -100,7 +101,15 @@ def compiler_words() -> tuple[str, ...]:
         words = _located(command)
         if words is not None:
             return words
-    raise NoCompilerError("No C compiler was found: install gcc or clang, or name one in LIMEN_CC.")
+    zig = find_spec("ziglang")
+    words = (
+        _located(f"{shlex.quote(os.path.join(os.path.dirname(zig.origin), 'zig'))} cc") if zig and zig.origin else None
+    )
+    if words is None:
+        raise NoCompilerError(
+            "No C compiler was found: install gcc or clang, or pip install 'limen[compiler]', or name one in LIMEN_CC."
+        )
+    return words
 
 
 def probe(words: tuple[str, ...], work: Path) -> Compiler:
