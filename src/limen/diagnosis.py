@@ -8,7 +8,8 @@ from importlib import metadata
 import torch
 
 import limen
-from limen.kernels.c import build, short_calls
+from limen.kernels.c import build, shipped, short_calls
+from limen.kernels.c.threads import entry_points
 from limen.kernels.dispatch import why_no_triton
 from limen.kernels.triton.build import interpreted
 
@@ -53,6 +54,10 @@ def _cpu_path() -> str:
     try:
         gone = build.find_compiler().gone
     except build.NoCompilerError as error:
+        if shipped.library() is not None:
+            return (
+                f"c (the kernels that came with limen; plain for other formulas, because there is no compiler: {error})"
+            )
         return f"plain (torch's operators, because there is no compiler: {error})"
     if gone:
         return "c (the kernels in the cache, for there is no compiler any more; plain where there is none)"
@@ -69,17 +74,30 @@ def _gpu_path() -> str:
     return f"plain (torch's operators, without Triton: {reason})" if there else f"none ({reason})"
 
 
+def _shipped() -> str:
+    """The library of kernels that is used here."""
+    kind = shipped.processor()
+    path = shipped.path_for(kind)
+    if path is None:
+        there = sorted(file.stem for file in shipped.FOLDER.glob("*.so"))
+        return (
+            f"none for this processor (there are some for {', '.join(there)})" if there else "none (as in a checkout)"
+        )
+    return f"{path} ({path.stat().st_size / 1e6:.1f} MB, for {kind})"
+
+
 def _kernels() -> dict[str, str]:
-    """The compiler and the folder of compiled kernels."""
+    """Where kernels come from: the package, the compiler, the folder of compiled ones."""
+    own = {"came with limen": _shipped()}
     try:
         compiler = build.find_compiler()
         gone = f"; gone: {compiler.gone}" if compiler.gone else ""
-        found = {"compiler": f"{compiler.path} ({compiler.version}){gone}", "flags": " ".join(compiler.flags)}
-        found["threads"] = "OpenMP, torch's own" if compiler.openmp else "one (no OpenMP shared with torch)"
-        reason = short_calls.why_not_native()
-        found["small calls"] = f"made in Python, which takes longer: {reason}" if reason else "made in C"
+        found = own | {"compiler": f"{compiler.path} ({compiler.version}){gone}", "flags": " ".join(compiler.flags)}
     except build.NoCompilerError as error:
-        found = {"compiler": f"none: {error}"}
+        found = own | {"compiler": f"none: {error}"}
+    found["threads"] = "torch's own" if any(entry_points()) else "one (torch's own cannot be reached)"
+    reason = short_calls.why_not_native()
+    found["small calls"] = f"made in Python, which takes longer: {reason}" if reason else "made in C"
     files, size = build.cache_size()
     found["cache"] = f"{build.cache_folder()} ({files} files, {size / 1e6:.1f} MB)"
     trouble = build.cache_trouble()

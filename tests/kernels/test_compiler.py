@@ -1,8 +1,10 @@
 """The compiler that is found, what happens with those that fail, hang or know little, and the threads."""
 
+import ctypes
 import shutil
 import sys
 import time
+from importlib.util import find_spec
 
 import pytest
 from helpers_building import (
@@ -18,8 +20,9 @@ from helpers_building import (
     works,
 )
 
-from limen.kernels.c import build, compiler
+from limen.kernels.c import build, compiler, threads
 from limen.kernels.c.build import NoCompilerError, cache_trouble, load
+from limen.kernels.c.parts import Task, preamble
 
 pytestmark = needs_gcc
 
@@ -43,7 +46,10 @@ def test_no_compiler(tmp_path, monkeypatch):
         except NoCompilerError as error:
             print(error)
     """
-    assert run_python(code) == "No C compiler was found: install gcc or clang, or name one in LIMEN_CC.\n"
+    assert (
+        run_python(code)
+        == "No C compiler was found: install gcc or clang, or pip install 'limen[compiler]', or name one in LIMEN_CC.\n"
+    )
 
 
 def test_named_compiler_that_is_missing(monkeypatch):
@@ -150,13 +156,11 @@ def test_source_that_is_wrong_says_so(folder):
 
 
 def test_compiler_that_knows_few_options(tmp_path, monkeypatch):
-    """Neither -march=native nor -mcpu=native nor OpenMP: the plainest options remain."""
+    """Neither -march=native nor -mcpu=native nor OpenMP's simd: the plainest options remain."""
     reject = 'for o; do case "$o" in -march=*|-mcpu=*|-fopenmp*) echo "unknown option $o" >&2; exit 1;; esac; done'
     use_script(tmp_path, monkeypatch, f'{reject}\nexec {GCC} "$@"')
     assert works()
-    found = build.find_compiler()
-    assert found.openmp is False
-    assert found.flags == compiler.FLAGS
+    assert build.find_compiler().flags == compiler.FLAGS
 
 
 def test_key_holds_everything(monkeypatch):
@@ -164,9 +168,9 @@ def test_key_holds_everything(monkeypatch):
     variants = {
         build.entry_name(SOURCE, "test", found),
         build.entry_name(SOURCE + " ", "test", found),
-        build.entry_name(SOURCE, "test", found.without_openmp()),
-        build.entry_name(SOURCE, "test", compiler.Compiler("/other/cc", found.version, found.flags, found.openmp)),
-        build.entry_name(SOURCE, "test", compiler.Compiler(found.path, "13", found.flags, found.openmp)),
+        build.entry_name(SOURCE, "test", compiler.Compiler(found.path, found.version, found.flags[:-1])),
+        build.entry_name(SOURCE, "test", compiler.Compiler("/other/cc", found.version, found.flags)),
+        build.entry_name(SOURCE, "test", compiler.Compiler(found.path, "13", found.flags)),
     }
     monkeypatch.setattr(build, "cpu_identity", lambda: "another machine")
     variants.add(build.entry_name(SOURCE, "test", found))
@@ -183,73 +187,59 @@ def test_cpu_identity_does_not_change_with_the_clock():
     assert "MHz" not in first
 
 
-# OpenMP
+# threads
 
-PARALLEL = """
-extern int omp_get_max_threads(void);
-__attribute__((visibility("default"))) int most(void) {
-#ifdef _OPENMP
-    return omp_get_max_threads();
-#else
-    return -1;
-#endif
-}
-__attribute__((visibility("default"))) int used(void) {
-    int n = 0;
-#pragma omp parallel reduction(+ : n)
-    n += 1;
-    return n;
-}
+MARK = Task("mark", "int64_t *marks", "for (int64_t i = begin; i < end; i++) marks[i] = 1 + limen_threads.number();")
+ALONE = Task("alone", "int64_t *marks", "for (int64_t i = begin; i < end; i++) marks[i]++;")
+SHARED = f"""{preamble("float32")}
+{MARK.definition}
+{ALONE.definition}
+EXPORT void mark_all(int64_t *marks, int64_t n, int threads) {{ {MARK.shared("n")} }}
+EXPORT void count_all(int64_t *marks, int64_t n, int threads) {{ {ALONE.shared("n")} }}
 """
+COMPILERS = [
+    pytest.param("gcc", marks=needs_gcc),
+    pytest.param("clang", marks=pytest.mark.skipif(shutil.which("clang") is None, reason="needs clang")),
+    pytest.param(
+        f"{sys.executable} -m ziglang cc", marks=pytest.mark.skipif(not find_spec("ziglang"), reason="needs ziglang")
+    ),
+]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_runs_on_the_threads_of_torch():
+@pytest.mark.parametrize("cc", COMPILERS)
+def test_runs_on_the_threads_of_torch(cc):
+    """Whatever the compiler: on as many, each with as much to do, and on no pool of threads but torch's."""
     code = f"""
-        import torch
-        from limen.kernels.c.build import find_compiler, load
-        library = load({PARALLEL!r}, "parallel")
-        assert find_compiler().openmp
-        for n in (1, 2, 1, 2):
+        import ctypes, torch
+        from limen.kernels.c.build import load
+        library = load({SHARED!r}, "shared")
+        for n in (2, 1, 3, 2):
             torch.set_num_threads(n)
-            assert (library.most(), library.used()) == (n, n), (library.most(), library.used())
+            for count in (0, 1, 7, 600):
+                marks = (ctypes.c_int64 * count)()
+                library.mark_all(marks, ctypes.c_int64(count), torch.get_num_threads())
+                each = [list(marks).count(1 + number) for number in range(n)]
+                assert sum(each) == count and max(each) - min(each) <= 1, (n, count, list(marks))
+                assert list(marks) == sorted(marks)
             torch.randn(1 << 20).exp()
         mapped = {{line.split()[-1] for line in open("/proc/self/maps") if "omp" in line.split()[-1].split("/")[-1]}}
         print(*mapped, sep="\\n")
     """
-    mapped = run_python(code, LIMEN_CC=GCC, OMP_NUM_THREADS="2").split()
+    mapped = run_python(code, LIMEN_CC=cc, OMP_NUM_THREADS="2").split()
     assert len(mapped) == 1
     assert "/torch" in mapped[0]
 
 
-def test_missing_openmp_symbol_is_built_without(folder, calls):
-    """As when the compiler is newer than the runtime that torch brings."""
-    source = (
-        SOURCE
-        + """
-#ifdef _OPENMP
-extern void GOMP_of_the_future(void);
-__attribute__((visibility("default"))) void future(void) { GOMP_of_the_future(); }
-#endif
-"""
-    )
-    assert works(source)
-    assert not hasattr(load(source, "test"), "future")
-    before = calls()
-    build.forget()
-    assert works(source)
-    assert calls() == before
-
-
-def test_no_openmp_where_torch_does_not_share_its_runtime(monkeypatch):
-    monkeypatch.setattr(build, "shares_torch_threads", lambda: False)
-    assert build.find_compiler().openmp is False
-    assert load(PARALLEL, "parallel").most() == -1
-
-
-@pytest.mark.skipif(shutil.which("clang") is None, reason="needs clang")
-def test_clang(monkeypatch):
-    """It calls another runtime (libomp), which torch's libgomp cannot stand in for."""
-    monkeypatch.setenv("LIMEN_CC", "clang")
-    assert works()
-    assert load(PARALLEL, "parallel").used() >= 1
+@pytest.mark.parametrize("missing", ["another runtime", "no entry point"])
+def test_one_thread_where_those_of_torch_cannot_be_reached(monkeypatch, missing):
+    if missing == "another runtime":
+        monkeypatch.setattr(threads, "_sets_threads_of_torch", lambda process: False)
+    else:
+        monkeypatch.setattr(threads, "ENTRY_POINTS", ("GOMP_of_the_future", *threads.ENTRY_POINTS[1:]))
+    threads.entry_points.cache_clear()
+    marks = (ctypes.c_int64 * 9)()
+    load(SHARED, missing).count_all(marks, ctypes.c_int64(9), 4)
+    monkeypatch.undo()
+    threads.entry_points.cache_clear()
+    assert list(marks) == [1] * 9

@@ -1,8 +1,7 @@
-"""Kernels outlive the compiler that built them: on the same processor, with the same torch, for the same user."""
+"""Kernels outlive the compiler that built them: on the same processor, for the same user."""
 
 import json
 import os
-import re
 import warnings
 
 import pytest
@@ -92,19 +91,11 @@ def test_from_a_folder_that_cannot_be_written(monkeypatch, lose_compiler):
     assert cache_size()[0] == 2
 
 
-@pytest.mark.parametrize("change", ["processor", "torch"])
-def test_never_on_another_processor_or_with_another_torch(monkeypatch, lose_compiler, change):
+def test_never_on_another_processor(monkeypatch, lose_compiler):
     assert works()
-    words = "another processor"
-    if change == "torch":
-        words = f"torch {re.escape(torch.__version__)}"
-        monkeypatch.setattr(torch, "__version__", "99.0")
     lose_compiler()
-    if change == "processor":
-        monkeypatch.setattr(build, "cpu_identity", lambda: "another machine")
-    with pytest.raises(
-        NoCompilerError, match=rf"^No C compiler was found.* were compiled for {words}, so they are not"
-    ):
+    monkeypatch.setattr(build, "cpu_identity", lambda: "another machine")
+    with pytest.raises(NoCompilerError, match=r"^No C compiler was found.* for another processor, so they are not"):
         works()
     assert build.journal() == ()
     monkeypatch.undo()

@@ -31,7 +31,7 @@ def warm(
 ) -> None:
     """Build the kernels of activations, or of all those in a model, and keep them in the cache.
 
-    They are used afterwards where no compiler is, on the same processor and with the same torch.
+    They are used afterwards where no compiler is, on the same processor.
     """
     for one in what:
         _look(one)

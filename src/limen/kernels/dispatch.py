@@ -23,6 +23,7 @@ from limen.kernels.autograd import requires_grad
 from limen.kernels.bound import ALWAYS, INTERPRETED, BoundFormula, derive, key_of
 from limen.kernels.c import build as c_build
 from limen.kernels.c import run as c_run
+from limen.kernels.c import shipped
 from limen.kernels.call import drawn
 from limen.kernels.choice import Backend
 from limen.kernels.layout import ORDINARY, is_plain, rejoined
@@ -282,6 +283,8 @@ class _Kernels:
 
 
 def _no_compiler() -> str:
+    if shipped.library() is not None:
+        return ""  # what did not come with the package says so where it is called
     try:
         c_build.find_compiler()
     except c_build.NoCompilerError as error:

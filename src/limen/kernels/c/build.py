@@ -1,7 +1,7 @@
 """C source in, loaded library out: compiled once, kept on disk, loaded once in a process.
 
 Where no compiler can be run, what one has built is loaded all the same: as in a container whose image was built where
-there was one. It must have been on the same processor, with the same torch.
+there was one. It must have been on the same processor. Before all that stands what came with the package.
 
 A function is called as ``load(source, "twice").twice(21)``; in the source it must be declared
 ``__attribute__((visibility("default")))``, since everything else stays hidden.
@@ -21,9 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
-from limen.kernels.c import cache
+from limen.kernels.c import cache, shipped
 from limen.kernels.c.cache import cache_folder, cache_size, cache_trouble, clear_cache
 from limen.kernels.c.compiler import (
     FLAGS,
@@ -36,8 +34,8 @@ from limen.kernels.c.compiler import (
     cpu_identity,
     open_library,
     probe,
-    shares_torch_threads,
 )
+from limen.kernels.c.shipped import ShippedKernel
 
 __all__ = [
     "Compiler",
@@ -53,10 +51,12 @@ __all__ = [
     "load",
 ]
 
-T = TypeVar("T", Compiler, ctypes.CDLL)
+Library = ctypes.CDLL | ShippedKernel
+"""What has the functions of a source."""
+T = TypeVar("T", Compiler, Library)
 
 # Change it when a library built by an earlier limen must not be loaded by this one.
-ABI = "limen-kernel-1"
+ABI = "limen-kernel-2"
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,14 @@ class Loaded:
     seconds: float
     compiled: bool
     """Whether it had to be compiled."""
+    shipped: bool = False
+    """Whether it came with the package."""
 
 
 # What this process has tried so far; a failure is kept as its sentence, so that a compiler that hangs hangs once. There
 # are several compilers where none can be run and several have built what is there.
 _compilers: list[Compiler | str] = []
-_libraries: dict[tuple[str, str], ctypes.CDLL | str] = {}
+_libraries: dict[tuple[str, str], Library | str] = {}
 _journal: list[Loaded] = []
 _lock = threading.RLock()
 
@@ -94,7 +96,7 @@ def journal() -> tuple[Loaded, ...]:
     return tuple(_journal)
 
 
-def load(source: str, name: str) -> ctypes.CDLL:
+def load(source: str, name: str) -> Library:
     """The library of this C source; raises `NoCompilerError` if it cannot be built. ``name`` begins its file name."""
     outcome = _libraries.get((source, name))
     if outcome is None:
@@ -115,6 +117,7 @@ def forget() -> None:
         _compilers.clear()
         _libraries.clear()
         _journal.clear()
+        shipped.library.cache_clear()
         cache.forget_troubles()
         cpu_identity.cache_clear()
 
@@ -124,8 +127,12 @@ def entry_name(source: str, name: str, compiler: Compiler) -> str:
     return _named(name, "so", source, compiler.path, compiler.version, *compiler.flags)
 
 
-def _load(source: str, name: str) -> ctypes.CDLL:
+def _load(source: str, name: str) -> Library:
     began = time.monotonic()
+    kernel = shipped.find(source)
+    if kernel is not None:
+        _journal.append(Loaded(name, time.monotonic() - began, compiled=False, shipped=True))
+        return kernel
     compiler = find_compiler()
     library = _found(source, name)
     compiled = library is None
@@ -157,23 +164,11 @@ def _found(source: str, name: str) -> ctypes.CDLL | None:
 def _made(source: str, entry: str, compiler: Compiler) -> ctypes.CDLL:
 
     def build(target: Path) -> ctypes.CDLL:
-        if compiler.openmp:
-            try:
-                return _built(compiler, source, target)
-            except CompilerHungError:
-                raise
-            except NoCompilerError:
-                # A newer compiler may call what torch's OpenMP runtime does not have yet.
-                return _built(compiler.without_openmp(), source, target)
-        return _built(compiler, source, target)
+        compile_library(compiler, source, target)
+        cache.seal(target)
+        return open_library(target, compiler)
 
     return cache.make_entry(entry, build)
-
-
-def _built(compiler: Compiler, source: str, target: Path) -> ctypes.CDLL:
-    compile_library(compiler, source, target)
-    cache.seal(target)
-    return open_library(target, compiler)
 
 
 def _find_or_remember() -> list[Compiler]:
@@ -183,14 +178,10 @@ def _find_or_remember() -> list[Compiler]:
     except CompilerHungError:
         raise
     except NoCompilerError as error:
-        threads = shares_torch_threads()
         known = _remembered()
-        here = [record for record in known if record["here"] == _here(threads)]
+        here = [record for record in known if record["here"] == _here()]
         if here:
-            return [
-                Compiler(record["path"], record["version"], tuple(record["flags"]), record["openmp"], str(error))
-                for record in here
-            ]
+            return [Compiler(record["path"], record["version"], tuple(record["flags"]), str(error)) for record in here]
         raise NoCompilerError(f"{error}{_why_not(known)}") from None
 
 
@@ -209,14 +200,12 @@ def _why_not(known: list[dict[str, Any]]) -> str:
     """Why nothing that others have built can be used, as a sentence to follow another; empty if there is nothing."""
     if not known:
         return ""
-    versions = {record["torch"] for record in known}
-    cause = "another processor" if torch.__version__ in versions else f"torch {known[0]['torch']}"
-    return f" The kernels kept in {cache_folder()} were compiled for {cause}, so they are not used."
+    return f" The kernels kept in {cache_folder()} were compiled for another processor, so they are not used."
 
 
-def _here(threads: bool) -> str:
+def _here() -> str:
     """What a library depends on beside its source and its compiler."""
-    parts = [ABI, torch.__version__, cpu_identity(), str(threads), repr((FLAGS, NATIVE))]
+    parts = [ABI, cpu_identity(), repr((FLAGS, NATIVE))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -228,19 +217,18 @@ def _find() -> Compiler:
     except OSError as error:
         raise NoCompilerError(f"{words[0]} cannot be run: {error.strerror or error}.") from None
     program = (*words, str(status.st_ino), str(status.st_size), str(status.st_mtime_ns))
-    threads = shares_torch_threads()
-    here = _here(threads)
+    here = _here()
     entry = _named("compiler", "probe", *program, here)
     folder = cache.readable_folder()
     known = None if folder is None else cache.read_entry(folder / entry)
     if known is not None:
         record = json.loads(known)
-        return Compiler(words[0], record["version"], tuple(record["flags"]), record["openmp"])
+        return Compiler(words[0], record["version"], tuple(record["flags"]))
 
     def task(target: Path) -> Compiler:
-        found = probe(words, threads, target.parent)
-        record = {"path": found.path, "version": found.version, "flags": found.flags, "openmp": found.openmp}
-        target.write_text(json.dumps({**record, "here": here, "torch": torch.__version__}))
+        found = probe(words, target.parent)
+        record = {"path": found.path, "version": found.version, "flags": found.flags}
+        target.write_text(json.dumps({**record, "here": here}))
         cache.seal(target)
         return found
 
@@ -248,8 +236,7 @@ def _find() -> Compiler:
 
 
 def _named(name: str, suffix: str, *parts: str) -> str:
-    # torch's version is in it because its OpenMP runtime decides what can be resolved.
-    digest = hashlib.sha256("\0".join([ABI, torch.__version__, cpu_identity(), *parts]).encode()).hexdigest()
+    digest = hashlib.sha256("\0".join([ABI, cpu_identity(), *parts]).encode()).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9_]', '_', name)}-{digest[:32]}.{suffix}"
 
 

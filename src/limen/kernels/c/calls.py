@@ -35,10 +35,14 @@ def forward_function(bound: BoundFormula, dtype: str, layout: str) -> Any:
     Raises:
         UntraceableError: if the formula has no expression.
     """
-    derivation, beside = derive(bound, ()), len(bound.beside)
-    printer, sizes = _printer(bound, layout)
-    source = printer.forward_source(bound, derivation, dtype, layout)
-    return _loaded(source, _file_name(bound, dtype, layout, "forward"), "forward", 2 + beside, sizes)
+    source = forward_source(bound, dtype, layout)
+    return _loaded(source, _file_name(bound, dtype, layout, "forward"), "forward", 2, bound, layout)
+
+
+def forward_source(bound: BoundFormula, dtype: str, layout: str) -> str:
+    """The C source of a forward kernel."""
+    source: str = _printer(bound, layout).forward_source(bound, derive(bound, ()), dtype, layout)
+    return source
 
 
 @functools.cache
@@ -49,8 +53,8 @@ def short_functions(bound: BoundFormula, dtype: torch.dtype) -> tuple[Any, Any]:
     formulas without statistics) and of elements in each, and the addresses of the parameters. The second takes logits
     in the place of weights; None for formulas without.
     """
-    layout = "sample" if bound.contexts else "shared"
-    source = c_source.forward_source(bound, derive(bound, ()), DTYPES[dtype], layout)
+    layout = short_layout(bound)
+    source = forward_source(bound, DTYPES[dtype], layout)
     library = build.load(source, _file_name(bound, DTYPES[dtype], layout, "forward"))
     functions = library.forward_short, library.forward_short_of_logits if bound.weights else None
     pointer, whole = ctypes.c_void_p, ctypes.c_int64
@@ -64,26 +68,37 @@ def short_functions(bound: BoundFormula, dtype: torch.dtype) -> tuple[Any, Any]:
 @functools.cache
 def backward_function(bound: BoundFormula, dtype: str, layout: str, wanted: tuple[str, ...]) -> Any:
     """The compiled backward kernel, for the gradients of the input and of the wanted parameters."""
-    derivation, beside = derive(bound, wanted), len(bound.beside)
-    printer, sizes = _printer(bound, layout)
-    source = printer.backward_source(bound, derivation, dtype, layout)
-    return _loaded(source, _file_name(bound, dtype, layout, "backward"), "backward", 4 + 2 * beside, sizes)
+    source = backward_source(bound, dtype, layout, wanted)
+    return _loaded(source, _file_name(bound, dtype, layout, "backward"), "backward", 4, bound, layout)
 
 
-def _printer(bound: BoundFormula, layout: str) -> tuple[Any, int]:
-    """The module that prints a kernel, and how many sizes that takes."""
+def backward_source(bound: BoundFormula, dtype: str, layout: str, wanted: tuple[str, ...]) -> str:
+    """The C source of a backward kernel."""
+    source: str = _printer(bound, layout).backward_source(bound, derive(bound, wanted), dtype, layout)
+    return source
+
+
+def short_layout(bound: BoundFormula) -> str:
+    """The layout of the kernel that has the functions for a few elements."""
+    return "sample" if bound.contexts else "shared"
+
+
+def _printer(bound: BoundFormula, layout: str) -> Any:
+    """The module that prints a kernel."""
     if layout == "place":
-        return c_places, SIZES
-    return (c_several, MORE_SIZES) if bound.beside or layout == "channel" else (c_source, SIZES)
+        return c_places
+    return c_several if bound.beside or layout == "channel" else c_source
 
 
-def _loaded(source: str, name: str, part: str, tensors: int, sizes: int) -> Any:
+def _loaded(source: str, name: str, part: str, tensors: int, bound: BoundFormula, layout: str) -> Any:
     """The function, or what raises where it cannot be built: to print the source again for that takes milliseconds."""
     try:
         function = getattr(build.load(source, name), part)
     except build.NoCompilerError as error:
         return functools.partial(_raise, str(error))
     pointer, whole = ctypes.c_void_p, ctypes.c_int64
+    sizes = MORE_SIZES if _printer(bound, layout) is c_several else SIZES
+    tensors += len(bound.beside) * tensors // 2
     function.argtypes = [pointer] * (tensors + 1) + [whole] * sizes + [pointer, ctypes.c_int, pointer]
     function.restype = ctypes.c_int
     return function

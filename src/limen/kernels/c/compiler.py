@@ -1,10 +1,7 @@
 """The system's C compiler: which one it is, what it can do, and one source file turned into one shared library.
 
-Two things about OpenMP shape this file. torch brings its own runtime (``torch/lib/libgomp*``) and loads it for the
-whole process; linking with ``-fopenmp`` would name the system's, and where the two names differ, a second pool of
-threads would fight the first. So sources are compiled with ``-fopenmp`` and linked without it: the calls stay undefined
-and find torch's runtime when the library is loaded. And no option of the fast-math family is ever passed, because
-linking with one makes the whole process flush small numbers to zero.
+Never passed are ``-fopenmp``, which would link a runtime with a pool of threads of its own (see ``threads``), and
+options of the fast-math family: linking with one makes the whole process flush small numbers to zero.
 """
 
 from __future__ import annotations
@@ -19,14 +16,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
-
+from limen.kernels.c import threads
 from limen.kernels.errors import NoKernelError
 
 TIMEOUT = 120.0
@@ -41,9 +37,8 @@ FLAGS = (
 )
 # GCC prefers half-width vectors on processors with AVX-512; full ones took ASAU from 3.0 to 2.3 times F.silu.
 NATIVE = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ("-mcpu=native",), ())
-OPENMP = "-fopenmp"
-SIMD = "-fopenmp-simd"
-UNWANTED = {"-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-ffinite-math-only", OPENMP}
+SIMD = (("-fopenmp-simd",), ())
+UNWANTED = {"-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-ffinite-math-only", "-fopenmp"}
 
 # The lines of /proc/cpuinfo on x86, Arm, POWER and RISC-V that do not change from one moment to the next.
 CPU_FIELDS = {
@@ -55,7 +50,7 @@ CPU_FIELDS = {
 PROBE = """
 __attribute__((visibility("default"))) int limen_probe(int n) {
     int sum = 0;
-#pragma omp parallel for reduction(+ : sum)
+#pragma omp simd reduction(+ : sum)
     for (int i = 0; i < n; i++) sum += i;
     return sum;
 }
@@ -77,13 +72,8 @@ class Compiler:
     path: str
     version: str
     flags: tuple[str, ...]
-    openmp: bool
     gone: str = ""
     """Why it cannot be run any more, in a sentence; what it has built is there. Empty while it can."""
-
-    def without_openmp(self) -> Compiler:
-        """The same compiler, for a library that runs on one thread."""
-        return replace(self, flags=tuple(SIMD if f == OPENMP else f for f in self.flags), openmp=False)
 
 
 def compile_library(compiler: Compiler, source: str, target: Path) -> None:
@@ -91,16 +81,14 @@ def compile_library(compiler: Compiler, source: str, target: Path) -> None:
     work = target.parent
     (work / "kernel.c").write_text(source, encoding="utf-8")
     _checked([compiler.path, *compiler.flags, "-c", "kernel.c", "-o", "kernel.o"], work)
-    # Linked without -fopenmp: see the top of this file.
-    link = [f for f in compiler.flags if f != OPENMP]
     undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
-    _checked([compiler.path, *link, "-shared", *undefined, "kernel.o", "-o", target.name, "-lm"], work)
+    _checked([compiler.path, *compiler.flags, "-shared", *undefined, "kernel.o", "-o", target.name, "-lm"], work)
     if not target.is_file():
         raise NoCompilerError(f"{compiler.path} reported success and wrote no library.")
 
 
 def compiler_words() -> tuple[str, ...]:
-    """The command that starts the compiler, its path made absolute: $LIMEN_CC, else $CC, else cc, gcc or clang."""
+    """The command that starts the compiler, its path made absolute: $LIMEN_CC, else $CC, cc, gcc, clang or ziglang."""
     if os.name != "posix":
         raise NoCompilerError("Kernels are compiled on Linux and macOS only.")
     asked = os.environ.get("LIMEN_CC", "").strip()
@@ -113,18 +101,25 @@ def compiler_words() -> tuple[str, ...]:
         words = _located(command)
         if words is not None:
             return words
-    raise NoCompilerError("No C compiler was found: install gcc or clang, or name one in LIMEN_CC.")
+    zig = find_spec("ziglang")
+    words = (
+        _located(f"{shlex.quote(os.path.join(os.path.dirname(zig.origin), 'zig'))} cc") if zig and zig.origin else None
+    )
+    if words is None:
+        raise NoCompilerError(
+            "No C compiler was found: install gcc or clang, or pip install 'limen[compiler]', or name one in LIMEN_CC."
+        )
+    return words
 
 
-def probe(words: tuple[str, ...], threads: bool, work: Path) -> Compiler:
+def probe(words: tuple[str, ...], work: Path) -> Compiler:
     """Find the best options with which a small library can be built in ``work`` and loaded: mostly the first tried."""
     path, *own = words
     own = [word for word in own if word not in UNWANTED]
     version = _version(path, own, work)
-    parallel = ((OPENMP,), (SIMD,), ()) if threads else ((SIMD,), ())
     failure = NoCompilerError(f"{path} cannot be used.")
-    for number, (native, openmp) in enumerate(itertools.product(NATIVE, parallel)):
-        compiler = Compiler(path, version, (*own, *FLAGS, *native, *openmp), OPENMP in openmp)
+    for number, (native, simd) in enumerate(itertools.product(NATIVE, SIMD)):
+        compiler = Compiler(path, version, (*own, *FLAGS, *native, *simd))
         target = work / f"probe{number}.so"
         try:
             compile_library(compiler, PROBE, target)
@@ -143,32 +138,11 @@ def probe(words: tuple[str, ...], threads: bool, work: Path) -> Compiler:
 def open_library(path: Path, compiler: Compiler) -> ctypes.CDLL:
     """Load a library into this process with every symbol resolved at once, so that a missing one shows here."""
     try:
-        return ctypes.CDLL(str(path))
+        library = ctypes.CDLL(str(path))
     except OSError as error:
         raise NoCompilerError(f"{compiler.path} wrote a library that cannot be loaded: {_plain(str(error))}.") from None
-
-
-def shares_torch_threads() -> bool:
-    """Whether a library that leaves its OpenMP calls undefined would reach the very runtime that torch runs on.
-
-    Asked by doing it: change the number of threads through the one and read it through the other. The number belongs to
-    the calling thread, so a thread that ends right after leaves nothing changed.
-    """
-    try:
-        set_threads = ctypes.CDLL(None).omp_set_num_threads
-    except (OSError, AttributeError):
-        return False
-    agreed = []
-
-    def change() -> None:
-        wanted = torch.get_num_threads() % 2 + 1
-        set_threads(wanted)
-        agreed.append(torch.get_num_threads() == wanted)
-
-    thread = threading.Thread(target=change)
-    thread.start()
-    thread.join()
-    return agreed == [True]
+    threads.lend_to(library)
+    return library
 
 
 @functools.cache

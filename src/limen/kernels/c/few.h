@@ -3,7 +3,6 @@
    of the source that includes this. */
 
 #define WIDE 16 /* samples in a tile */
-#define APART __attribute__((noinline)) /* compiled once */
 #define LEAST 1e-30f /* a mean square below which squares may vanish */
 #define ROOM ((FEW + SIDE) * WIDE)
 

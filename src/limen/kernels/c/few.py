@@ -12,7 +12,7 @@ import copy
 from limen.formula.factors import unfactored_sums
 from limen.kernels.c.arithmetic import arithmetic
 from limen.kernels.c.body import Body
-from limen.kernels.c.parts import BLOCK, PARALLEL, header, join, partial_sums
+from limen.kernels.c.parts import BLOCK, Task, header, join, partial_sums
 
 FEW = 128
 """Elements of a sample up to which it is one of a tile: one of 65 takes 0.7 of the time so, from 200 on one by one is
@@ -47,6 +47,7 @@ def forward_few(body: Body) -> str:
         return ""
     body = _of_layout(body, "tile")
     body.finish = lambda results, at, lane: [f"y[{at}] = {results[0]};"]
+    task = Task("forward_tiles", f"const T *x, T *y, {_SIZES}, int64_t size, int64_t each", _forward_tiles(body))
     return f"""{_beginning()}
 static inline void span_of_tile(
     const float *restrict x, float *restrict y, int64_t rows, const float *restrict mean,
@@ -54,11 +55,19 @@ static inline void span_of_tile(
   {body.loops()}
 }}
 {_forward_single(body)}
+{task.definition}
 static int forward_few(const T *x, T *y, {_SIZES}) {{
   const int64_t size = rows * inner, each = {_BLOCK};
   {_IF_SINGLE} forward_single(x, y, statistics, outer, threads, parameters);
-  {PARALLEL}
-  for (int64_t b = 0; b < blocks_of(outer, each); b++) {{
+  {task.shared("blocks_of(outer, each)")}
+  return 0;
+}}
+"""
+
+
+def _forward_tiles(body: Body) -> str:
+    """Tile after tile of each block of samples."""
+    return f"""for (int64_t b = begin; b < end; b++) {{
     {_lanes(body)}
     for (int64_t s = b * each; s < smaller(outer, (b + 1) * each); s += WIDE) {{
       const int64_t samples = smaller(WIDE, outer - s);
@@ -76,10 +85,7 @@ static int forward_few(const T *x, T *y, {_SIZES}) {{
       }}
       give(out, samples, size, room, y + s * size);
     }}
-  }}
-  return 0;
-}}
-"""
+  }}"""
 
 
 def backward_few(body: Body) -> str:
@@ -88,15 +94,26 @@ def backward_few(body: Body) -> str:
         return ""
     body = _of_layout(body, "tile")
     sums = body.count - 2
+    given = f"const T *g, const T *x, T *gx, {_SIZES}, int64_t size, int64_t each, int64_t sums, double *partial"
+    task = Task("backward_tiles", given, _backward_tiles(body))
     return f"""{_beginning()}
 {_backward_span(body)}
 {_backward_single(body)}
+{task.definition}
 static int backward_few(const T *g, const T *x, T *gx, float *grads, {_SIZES}) {{
   const int64_t size = rows * inner, each = {_BLOCK}, blocks = blocks_of(outer, each), sums = channels * {sums};
   {_IF_SINGLE} backward_single(g, x, gx, grads, outer, threads, parameters);
   {partial_sums("double", "blocks * sums")}
-  {PARALLEL}
-  for (int64_t b = 0; b < blocks; b++) {{
+  {task.shared("blocks")}
+  {join(sums)}
+}}
+"""
+
+
+def _backward_tiles(body: Body) -> str:
+    """Tile after tile of each block of samples, and the sums of the block."""
+    sums = body.count - 2
+    return f"""for (int64_t b = begin; b < end; b++) {{
     double total[{max(1, sums)} * WIDE] = {{0}};
     {_lanes(body)}
     for (int64_t s = b * each; s < smaller(outer, (b + 1) * each); s += WIDE) {{
@@ -122,41 +139,47 @@ static int backward_few(const T *g, const T *x, T *gx, float *grads, {_SIZES}) {
     }}
     for (int64_t k = 0; channels == 1 && k < {sums}; k++)
       for (int j = 0; j < WIDE; j++) partial[b * sums + k] += total[k * WIDE + j];
-  }}
-  {join(sums)}
-}}
-"""
+  }}"""
 
 
 def _forward_single(body: Body) -> str:
     """The function for samples of one value with shared parameters."""
     body = _of_layout(body, "single")
     body.finish = lambda results, at, lane: [f"y[{at}] = STORE({results[0]});"]
+    spans = Task(
+        "forward_singles",
+        "const T *x, T *y, int64_t whole, const float *const *parameters",
+        f"""{body.unpacked}
+  for (int64_t b = begin; b < end; b++)
+    span_single(x + b * SPAN, y + b * SPAN, smaller(SPAN, whole - b * SPAN), 0{body.passed});""",
+    )
+    own = Task(
+        "moments_of_singles",
+        "const T *x, float *statistics",
+        """for (int64_t i = begin; i < end; i++) {
+    statistics[2 * i] = LOAD(x[i]);
+    statistics[2 * i + 1] = LOAD(x[i]) - LOAD(x[i]);
+  }""",
+    )
     return f"""
 static inline void span_single(const T *restrict x, T *restrict y, int n, int64_t c{body.pointers}) {{
   {body.before}
   {body.loops()}
 }}
+{spans.definition}
+{own.definition}
 static int forward_single(
     const T *x, T *y, float *statistics, int64_t outer, int threads, const float *const *parameters) {{
   {body.unpacked}
   const int64_t whole = outer / LANES * LANES, left = outer - whole;
-  {PARALLEL}
-  for (int64_t b = 0; b < blocks_of(whole, SPAN); b++)
-    span_single(x + b * SPAN, y + b * SPAN, smaller(SPAN, whole - b * SPAN), 0{body.passed});
+  {spans.shared("blocks_of(whole, SPAN)")}
   if (left) {{
     T in[LANES], out[LANES];
     last(x + whole, left, in);
     span_single(in, out, LANES, 0{body.passed});
     memcpy(y + whole, out, (size_t)left * sizeof(T));
   }}
-  if (statistics) {{
-    {PARALLEL}
-    for (int64_t i = 0; i < outer; i++) {{
-      statistics[2 * i] = LOAD(x[i]);
-      statistics[2 * i + 1] = LOAD(x[i]) - LOAD(x[i]);
-    }}
-  }}
+  if (statistics) {own.shared("outer")}
   return 0;
 }}
 """
@@ -173,6 +196,15 @@ def _backward_single(body: Body) -> str:
         *(f"a{k}[{lane}] += {results[0]} * {other};" for k, other in enumerate(results[3:])),
     ]
     count = len(wanted)
+    task = Task(
+        "backward_singles",
+        "const T *g, const T *x, T *gx, int64_t whole, double *partial, const float *const *parameters",
+        f"""{body.unpacked}
+  for (int64_t b = begin; b < end; b++) {{
+    const int64_t at = b * SPAN;
+    span_single(g + at, x + at, gx + at, partial + b * {count}, smaller(SPAN, whole - at), 0{body.passed});
+  }}""",
+    )
     declared = "\n  ".join(f"float a{k}[LANES] = {{0}};" for k in range(count))
     store = "\n  ".join(f"sums[{k}] += (double)sum_of_lanes(a{k});" for k in range(count))
     return f"""
@@ -183,16 +215,13 @@ static inline void span_single(
   {body.loops()}
   {store}
 }}
+{task.definition}
 static int backward_single(
     const T *g, const T *x, T *gx, float *grads, int64_t outer, int threads, const float *const *parameters) {{
   {body.unpacked}
   const int64_t channels = 1, blocks = blocks_of(outer, SPAN), whole = outer / LANES * LANES, left = outer - whole;
   {partial_sums("double", f"blocks * {count}")}
-  {PARALLEL}
-  for (int64_t b = 0; b < blocks; b++) {{
-    const int64_t at = b * SPAN;
-    span_single(g + at, x + at, gx + at, partial + b * {count}, smaller(SPAN, whole - at), 0{body.passed});
-  }}
+  {task.shared("blocks")}
   if (left) {{
     T in[LANES], up[LANES], out[LANES];
     last(x + whole, left, in);

@@ -17,22 +17,35 @@ from limen.kernels.bound import BoundFormula
 from limen.kernels.c import build, calls
 from limen.kernels.c.body import LANES
 from limen.kernels.c.calls import DTYPES
-from limen.kernels.c.parts import BLOCK, PARALLEL, header, preamble
+from limen.kernels.c.parts import BLOCK, Task, header, preamble
 from limen.kernels.call import Prepared
 from limen.kernels.layout import Plan
 
+_OF_SPANS = Task(
+    "moments_of_spans",
+    "const T *x, double *found, int64_t across, int64_t inner",
+    """for (int64_t k = begin; k < end; k++) {
+    const int64_t at = k % across * SPAN;
+    moments_of_span(x + k / across * inner + at, smaller(SPAN, inner - at), found + 2 * k, found + 2 * k + 1);
+  }""",
+)
+_OF_BLOCKS = Task(
+    "moments_of_blocks",
+    "const T *x, double *found, float *room, int64_t each, int64_t outer, int64_t channels",
+    """for (int64_t b = begin; b < end; b++)
+    moments_of_lanes(x + b * each * channels, smaller(each, outer - b * each), channels, room + b * channels * 3,
+                     found + b * channels * 2);""",
+)
+
 _SOURCE = """
+{of_spans.definition}
 /* Mean and variance of each channel of outer x channels rows of inner elements, span by span in a fixed order. */
 EXPORT int of_rows(const T *x, float *means, float *variances, int64_t outer, int64_t channels, int64_t inner,
                    int threads) {{
   const int64_t across = blocks_of(inner, SPAN), spans = outer * channels * across;
   double *found = malloc((size_t)larger(1, spans) * 2 * sizeof(double));
   if (!found) return 1;
-  {parallel}
-  for (int64_t k = 0; k < spans; k++) {{
-    const int64_t at = k % across * SPAN;
-    moments_of_span(x + k / across * inner + at, smaller(SPAN, inner - at), found + 2 * k, found + 2 * k + 1);
-  }}
+  {share_spans}
   for (int64_t c = 0; c < channels; c++) {{
     moments all = {{0, 0, 0}};
     for (int64_t row = c; row < outer * channels; row += channels)
@@ -105,6 +118,7 @@ static void moments_of_lanes(const T *from, int64_t rows, int64_t n, float *room
   }}
 }}
 
+{of_blocks.definition}
 /* Mean and variance of each channel of outer rows of channels elements. */
 EXPORT int of_lanes(const T *x, float *means, float *variances, int64_t outer, int64_t channels, int64_t inner,
                     int threads) {{
@@ -112,10 +126,7 @@ EXPORT int of_lanes(const T *x, float *means, float *variances, int64_t outer, i
   double *found = malloc((size_t)(blocks * channels) * 2 * sizeof(double));
   float *room = malloc((size_t)(blocks * channels) * 3 * sizeof(float));
   if (!found || !room) {{ free(found); free(room); return 1; }}
-  {parallel}
-  for (int64_t b = 0; b < blocks; b++)
-    moments_of_lanes(x + b * each * channels, smaller(each, outer - b * each), channels, room + b * channels * 3,
-                     found + b * channels * 2);
+  {share_blocks}
   for (int64_t c = 0; c < channels; c++) {{
     moments all = {{0, 0, 0}};
     for (int64_t b = 0; b < blocks; b++)
@@ -133,7 +144,13 @@ EXPORT int of_lanes(const T *x, float *means, float *variances, int64_t outer, i
 @functools.cache
 def _library(dtype: str) -> Any:
     assert dtype in LANES
-    text = _SOURCE.format(parallel=PARALLEL, block=BLOCK)
+    text = _SOURCE.format(
+        of_spans=_OF_SPANS,
+        share_spans=_OF_SPANS.shared("spans"),
+        of_blocks=_OF_BLOCKS,
+        share_blocks=_OF_BLOCKS.shared("blocks"),
+        block=BLOCK,
+    )
     library = build.load("\n".join([preamble(dtype), header("moments.h"), text]), f"channels-{dtype}")
     pointer, whole = ctypes.c_void_p, ctypes.c_int64
     for function in (library.of_rows, library.of_lanes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from importlib import resources
 
 from limen.kernels.c.body import AHEAD, COPIES, LANES, Body
@@ -34,6 +35,7 @@ typedef {ELEMENT_TYPES[dtype]} T;
 #define LOAD(v) {_LOAD[dtype].format("v")}
 #define STORE(v) {_STORE[dtype].format("v")}
 #define EXPORT __attribute__((visibility("default")))
+#define APART __attribute__((noinline)) /* compiled once */
 #define SPAN {SPAN}
 #define LANES {LANES[dtype]}
 #define GROUP ({COPIES} * LANES)
@@ -50,17 +52,55 @@ static inline float sum_of_lanes(float *a) {{
 static inline int64_t smaller(int64_t a, int64_t b) {{ return a < b ? a : b; }}
 static inline int64_t larger(int64_t a, int64_t b) {{ return a > b ? a : b; }}
 static inline int64_t blocks_of(int64_t n, int64_t size) {{ return (n + size - 1) / size; }}
+{header("threads.h")}
 """
 
 
-def signature(body: Body, backward: bool) -> str:
+def arguments(backward: bool) -> str:
     """``rows`` and ``every`` matter to samples only; ``statistics`` has the mean and deviation of each."""
     tensors = "const T *g, const T *x, T *gx, float *grads" if backward else "const T *x, T *y"
     return (
-        f"EXPORT int {'backward' if backward else 'forward'}({tensors}, float *statistics, int64_t outer, "
-        "int64_t channels, int64_t inner, int64_t rows, int64_t every, const int64_t *seeds, "
-        "int threads, const float *const *parameters)"
+        f"{tensors}, float *statistics, int64_t outer, int64_t channels, int64_t inner, int64_t rows, int64_t every, "
+        "const int64_t *seeds, int threads, const float *const *parameters"
     )
+
+
+def signature(backward: bool) -> str:
+    """The function of a kernel as it is declared."""
+    return f"EXPORT int {'backward' if backward else 'forward'}({arguments(backward)})"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A loop that threads share, as a function of where it begins and ends: what OpenMP's pragma would make of it."""
+
+    name: str
+    given: str
+    """What it takes of the function that shares it out, as declarations."""
+    lines: str
+    """What is done from ``begin`` to ``end``."""
+
+    @property
+    def definition(self) -> str:
+        """The function, which stands before the one that shares it out."""
+        declared = self.given.split(", ")
+        taken = " ".join(f"{one} = own_->{_name(one)};" for one in declared)
+        return f"""
+typedef struct {{ {"; ".join(declared)}; }} {self.name}_given;
+static APART void {self.name}(const void *given_, int64_t begin, int64_t end) {{
+  const {self.name}_given *own_ = given_;
+  {taken}
+  {self.lines}
+}}"""
+
+    def shared(self, count: str, threads: str = "threads") -> str:
+        """The statement that has it done ``count`` times."""
+        values = ", ".join(map(_name, self.given.split(", ")))
+        return f"share({threads}, {count}, {self.name}, &({self.name}_given){{{values}}});"
+
+
+def _name(declaration: str) -> str:
+    return declaration.rpartition(" ")[2].lstrip("*")
 
 
 def forward_short(body: Body, lines: str) -> str:
@@ -97,7 +137,6 @@ EXPORT int forward_short_of_logits({own}) {{
 """
 
 
-PARALLEL = "#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)"
 SEED = "const uint32_t seed = seeds ? (uint32_t)*seeds : 0;"
 
 

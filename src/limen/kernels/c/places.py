@@ -9,7 +9,7 @@ from __future__ import annotations
 from limen.formula.factors import unfactored_sums
 from limen.kernels.bound import BoundFormula, Derivation
 from limen.kernels.c.body import Body
-from limen.kernels.c.parts import BLOCK, PARALLEL, header, partial_sums, preamble, signature
+from limen.kernels.c.parts import BLOCK, Task, arguments, header, partial_sums, preamble, signature
 from limen.kernels.c.samples import MOMENTS_OF_SAMPLE
 
 _STATISTICS = ", const float mean_, const float std_"
@@ -20,21 +20,22 @@ def forward_source(bound: BoundFormula, derivation: Derivation, dtype: str, layo
     body = Body(bound, dtype, layout, derivation.forward, [derivation.value], ("x",))
     body.targets = ("y",)
     body.finish = lambda results, at, lane: [f"y[{at}] = STORE({results[0]});"]
-    return f"""{preamble(dtype)}{header("moments.h")}{MOMENTS_OF_SAMPLE}
-static inline void span(const T *restrict x, T *restrict y, int n, int64_t c{body.pointers}{_STATISTICS}) {{
-  {body.before}
-  {body.loops()}
-}}
-{signature(body, False)} {{
-  {body.unpacked}
-  {PARALLEL}
-  for (int64_t s = 0; s < outer; s++) {{
+    task = Task("forward_part", arguments(False), f"""{body.unpacked}
+  for (int64_t s = begin; s < end; s++) {{
     const T *from = x + s * channels;
     float *own = statistics + 2 * s;
     moments_of_sample(from, channels, own);
     for (int64_t at = 0; at < channels; at += SPAN)
       span(from + at, y + s * channels + at, smaller(SPAN, channels - at), 0{_passed(body)}, own[0], own[1]);
-  }}
+  }}""")  # fmt: skip
+    return f"""{preamble(dtype)}{header("moments.h")}{MOMENTS_OF_SAMPLE}
+static inline void span(const T *restrict x, T *restrict y, int n, int64_t c{body.pointers}{_STATISTICS}) {{
+  {body.before}
+  {body.loops()}
+}}
+{task.definition}
+{signature(False)} {{
+  {task.shared("outer")}
   return 0;
 }}
 """
@@ -85,7 +86,7 @@ static inline void span(
 def _backward(body: Body, placed: list[int], whole: list[int]) -> str:
     """``partial`` is block × sum × place, ``totals`` block × sum of what is no place's."""
     rest, count = len(whole) - 2, len(placed)
-    arrays = "".join(f", partial + (b * {count} + {index}) * channels + at" for index in range(count))
+    task = Task("backward_part", f"{arguments(True)}, {_OF_BLOCKS}", _backward_part(body, rest, count, len(whole)))
     of_places = f"blocks, {count} * channels"
     grads = [
         f"grads[{k - 2} * channels + c] = (float)sum_of(partial + {index} * channels + c, {of_places});"
@@ -107,22 +108,39 @@ static inline double sum_of_doubles(const double *from, int64_t blocks, int64_t 
   for (int64_t b = 0; b < blocks; b++) sum += from[b * apart];
   return sum;
 }}
-{signature(body, True)} {{
-  {body.unpacked}
+{task.definition}
+{signature(True)} {{
   const int64_t each = larger(64, {BLOCK} / channels), blocks = blocks_of(outer, each);
   {partial_sums("float", f"blocks * channels * {count}")}
   double *totals = calloc((size_t)(blocks * {max(1, rest)}), sizeof(double));
   if (!totals) {{ free(partial); return 1; }}
-  int failed = 0;
-  {PARALLEL} reduction(|:failed)
-  for (int64_t b = 0; b < blocks; b++) {{
+  int none = 0, *failed = &none;
+  {task.shared("blocks")}
+  for (int64_t c = 0; !none && c < channels; c++) {{
+    {lines}
+  }}
+  free(partial);
+  free(totals);
+  return none;
+}}
+"""
+
+
+_OF_BLOCKS = "int64_t each, float *partial, double *totals, int *failed"
+
+
+def _backward_part(body: Body, rest: int, count: int, sums: int) -> str:
+    """Row after row of each block: the slopes first, then what mean and deviation hand on."""
+    arrays = "".join(f", partial + (b * {count} + {index}) * channels + at" for index in range(count))
+    return f"""{body.unpacked}
+  for (int64_t b = begin; b < end; b++) {{
     float *slopes = malloc((size_t)channels * sizeof(float));
-    if (!slopes) {{ failed = 1; continue; }}
+    if (!slopes) {{ FAIL(failed); continue; }}
     for (int64_t s = b * each; s < smaller(outer, (b + 1) * each); s++) {{
       const float mean = statistics[2 * s], deviation = statistics[2 * s + 1];
       const T *restrict from = x + s * channels;
       T *restrict to = gx + s * channels;
-      double found[{len(whole)}] = {{0}};
+      double found[{sums}] = {{0}};
       for (int64_t at = 0; at < channels; at += SPAN)
         span(g + s * channels + at, from + at, slopes + at, found, smaller(SPAN, channels - at), 0{_passed(body)}
              {arrays}, mean, deviation);
@@ -133,12 +151,4 @@ static inline double sum_of_doubles(const double *from, int64_t blocks, int64_t 
       for (int64_t i = 0; i < channels; i++) to[i] = STORE(slopes[i] + level + tilt * (LOAD(from[i]) - mean));
     }}
     free(slopes);
-  }}
-  for (int64_t c = 0; !failed && c < channels; c++) {{
-    {lines}
-  }}
-  free(partial);
-  free(totals);
-  return failed;
-}}
-"""
+  }}"""

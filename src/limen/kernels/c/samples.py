@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from limen.kernels.c.body import Body
 from limen.kernels.c.few import backward_few, call_few, forward_few
-from limen.kernels.c.parts import BLOCK, PARALLEL, SEED, forward_short, header, join, partial_sums, signature
+from limen.kernels.c.parts import BLOCK, SEED, Task, arguments, forward_short, header, join, partial_sums, signature
 
 WITHIN = 65536
 """Elements of a sample from which its own spans are shared among the threads, where there are fewer samples than
@@ -22,7 +22,7 @@ static inline void moments_of_sample(const T *from, int64_t size, float *own) {
 }"""
 
 _WITHIN = f"const int within = outer < threads && size >= {WITHIN};"
-_PARALLEL_SAMPLES = PARALLEL.replace("if (threads > 1)", "if (threads > 1 && !within)")
+_THREADS = "within ? 1 : threads"
 _PLACE = """const int64_t row = k / across, at = k % across * SPAN;
         const int64_t c = (s * rows + row) / every % channels, first = (s * rows + row) * inner + at;"""
 
@@ -39,33 +39,30 @@ def forward_sample(body: Body) -> str:
     for (int64_t at = 0; at < inner; at += SPAN)
       span(from + at, y + s * inner + at, smaller(SPAN, inner - at), 0, 0, 0{body.passed}, own[0], own[1]);
   }}"""
-    return f"""{header("moments.h")}{MOMENTS_OF_SAMPLE}
-{forward_few(body)}
-{forward_short(body, samples)}
-{signature(body, False)} {{
-  {call_few(body, "x, y")}
-  {body.unpacked}
+    given = f"{arguments(False)}, int64_t size, int64_t across"
+    moments = Task(
+        "moments_of_spans",
+        "const T *from, int64_t size, double *found",
+        """for (int64_t b = begin; b < end; b++)
+    moments_of_span(from + b * SPAN, smaller(SPAN, size - b * SPAN), found + 2 * b, found + 2 * b + 1);""",
+    )
+    spans = Task("forward_spans", f"{given}, int64_t s, float *own", f"""{body.unpacked}
   {SEED}
-  const int64_t size = rows * inner, spans = blocks_of(size, SPAN), across = blocks_of(inner, SPAN);
-  {_WITHIN}
-  double *found = within ? malloc((size_t)spans * 2 * sizeof(double)) : 0;
-  if (within && !found) return 1;
-  {_PARALLEL_SAMPLES}
-  for (int64_t s = 0; s < outer; s++) {{
+  for (int64_t k = begin; k < end; k++) {{
+    {_PLACE}
+    span(x + first, y + first, smaller(SPAN, inner - at), first, seed, c{body.passed}, own[0], own[1]);
+  }}""")  # fmt: skip
+    each = Task("forward_part", f"{given}, int64_t spans, double *found, int within", f"""{body.unpacked}
+  {SEED}
+  for (int64_t s = begin; s < end; s++) {{
     const T *from = x + s * size;
     float *own = statistics + 2 * s;
     if (within) {{
       moments all = {{0, 0, 0}};
-      {PARALLEL}
-      for (int64_t b = 0; b < spans; b++)
-        moments_of_span(from + b * SPAN, smaller(SPAN, size - b * SPAN), found + 2 * b, found + 2 * b + 1);
+      {moments.shared("spans")}
       for (int64_t b = 0; b < spans; b++) join(&all, smaller(SPAN, size - b * SPAN), found[2 * b], found[2 * b + 1]);
       finish(&all, own);
-      {PARALLEL}
-      for (int64_t k = 0; k < rows * across; k++) {{
-        {_PLACE}
-        span(x + first, y + first, smaller(SPAN, inner - at), first, seed, c{body.passed}, own[0], own[1]);
-      }}
+      {spans.shared("rows * across")}
     }} else {{
       moments_of_sample(from, size, own);
       for (int64_t row = 0; row < rows; row++) {{
@@ -76,7 +73,20 @@ def forward_sample(body: Body) -> str:
         }}
       }}
     }}
-  }}
+  }}""")  # fmt: skip
+    return f"""{header("moments.h")}{MOMENTS_OF_SAMPLE}
+{forward_few(body)}
+{forward_short(body, samples)}
+{moments.definition}
+{spans.definition}
+{each.definition}
+{signature(False)} {{
+  {call_few(body, "x, y")}
+  const int64_t size = rows * inner, spans = blocks_of(size, SPAN), across = blocks_of(inner, SPAN);
+  {_WITHIN}
+  double *found = within ? malloc((size_t)spans * 2 * sizeof(double)) : 0;
+  if (within && !found) return 1;
+  {each.shared("outer", _THREADS)}
   free(found);
   return 0;
 }}
@@ -91,37 +101,65 @@ def backward_sample(body: Body) -> str:
     that half types are rounded once.
     """
     sums = body.count - 2
+    spans = Task("backward_spans", f"{arguments(True)}, {_OF_SAMPLE}", f"""{body.unpacked}
+  {SEED}
+  for (int64_t k = begin; k < end; k++) {{
+    {_PLACE}
+    double *here = chunks + k * {body.count};
+    for (int j = 0; j < {body.count}; j++) here[j] = 0;
+    span(g + first, x + first, slopes + row * inner + at, here, smaller(SPAN, inner - at),
+         first, seed, c{body.passed}, mean, deviation);
+  }}""")  # fmt: skip
+    task = Task("backward_part", f"{arguments(True)}, {_OF_BLOCKS}", _backward_part(body, spans))
     return f"""
 {backward_few(body)}
-{signature(body, True)} {{
+{spans.definition}
+{_HANDED_ON.definition}
+{task.definition}
+{signature(True)} {{
   {call_few(body, "g, x, gx, grads")}
-  {body.unpacked}
-  {SEED}
   const int64_t size = rows * inner, each = larger(1, {BLOCK} / larger(1, size)), across = blocks_of(inner, SPAN);
   {_WITHIN}
   const int64_t blocks = blocks_of(outer, each), sums = channels * {sums};
   {partial_sums("double", "blocks * sums")}
-  int failed = 0;
+  int none = 0, *failed = &none;
   double *chunks = within ? malloc((size_t)(rows * across * {body.count}) * sizeof(double)) : 0;
   if (within && !chunks) {{ free(partial); return 1; }}
-  {_PARALLEL_SAMPLES} reduction(|:failed)
-  for (int64_t b = 0; b < blocks; b++) {{
+  {task.shared("blocks", _THREADS)}
+  free(chunks);
+  if (none) {{ free(partial); return 1; }}
+  {join(sums)}
+}}
+"""
+
+
+_OF_SAMPLE = "int64_t across, int64_t s, float mean, float deviation, float *slopes, double *chunks"
+_OF_BLOCKS = (
+    "int64_t size, int64_t across, int64_t each, int64_t sums, double *partial, double *chunks, int within, int *failed"
+)
+_HANDED_ON = Task(
+    "hand_on",
+    "const T *from, T *to, const float *slopes, int64_t size, float level, float tilt, float mean",
+    """for (int64_t b = begin; b < end; b++)
+    #pragma omp simd
+    for (int64_t i = b * SPAN; i < smaller(size, (b + 1) * SPAN); i++)
+      to[i] = STORE(slopes[i] + level + tilt * (LOAD(from[i]) - mean));""",
+)
+
+
+def _backward_part(body: Body, spans: Task) -> str:
+    """Sample after sample of each block: the slopes first, then what mean and deviation hand on."""
+    sums = body.count - 2
+    return f"""{body.unpacked}
+  {SEED}
+  for (int64_t b = begin; b < end; b++) {{
     {"float *slopes;" if body.in_place else "float *slopes = malloc((size_t)size * sizeof(float));"}
-    {"" if body.in_place else "if (!slopes) { failed = 1; continue; }"}
+    {"" if body.in_place else "if (!slopes) { FAIL(failed); continue; }"}
     for (int64_t s = b * each; s < smaller(outer, (b + 1) * each); s++) {{
       const float mean = statistics[2 * s], deviation = statistics[2 * s + 1];
       {"slopes = gx + s * size;" if body.in_place else ""}
       double by_mean = 0, by_deviation = 0;
-      if (within) {{
-        {PARALLEL}
-        for (int64_t k = 0; k < rows * across; k++) {{
-          {_PLACE}
-          double *here = chunks + k * {body.count};
-          for (int j = 0; j < {body.count}; j++) here[j] = 0;
-          span(g + first, x + first, slopes + row * inner + at, here, smaller(SPAN, inner - at),
-               first, seed, c{body.passed}, mean, deviation);
-        }}
-      }}
+      if (within) {spans.shared("rows * across")}
       for (int64_t row = 0; row < rows; row++) {{
         const int64_t c = (s * rows + row) / every % channels;
         double found[{body.count}] = {{0}};
@@ -138,22 +176,9 @@ def backward_sample(body: Body) -> str:
       }}
       const float level = (float)(by_mean / (double)size);
       const float tilt = deviation == 0 ? 0 : (float)(by_deviation / ((double)size * (double)deviation));
-      const T *restrict from = x + s * size;
+      const T *from = x + s * size;
       T *to = gx + s * size;
-      if (within) {{
-        #pragma omp parallel for simd schedule(static) num_threads(threads)
-        for (int64_t i = 0; i < size; i++)
-          to[i] = STORE(slopes[i] + level + tilt * (LOAD(from[i]) - mean));
-      }} else {{
-        #pragma omp simd
-        for (int64_t i = 0; i < size; i++)
-          to[i] = STORE(slopes[i] + level + tilt * (LOAD(from[i]) - mean));
-      }}
+      {_HANDED_ON.shared("blocks_of(size, SPAN)", "within ? threads : 1")}
     }}
     {"" if body.in_place else "free(slopes);"}
-  }}
-  free(chunks);
-  if (failed) {{ free(partial); return 1; }}
-  {join(sums)}
-}}
-"""
+  }}"""

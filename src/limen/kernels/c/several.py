@@ -13,7 +13,7 @@ from limen.formula.factors import factored_sums, unfactored_sums
 from limen.kernels.bound import BoundFormula, Derivation
 from limen.kernels.c.arithmetic import arithmetic
 from limen.kernels.c.body import COPIES, Body
-from limen.kernels.c.parts import BLOCK, PARALLEL, SEED, header, join, partial_sums, preamble
+from limen.kernels.c.parts import BLOCK, SEED, Task, header, join, partial_sums, preamble
 from limen.kernels.c.samples import WITHIN
 
 _SIZES = (
@@ -87,13 +87,17 @@ def _gradients(body: Body, place: str, given: str = "") -> str:
     return "".join(f", {given}{name}{place}" for name in body.targets[1:])
 
 
-def _signature(body: Body, backward: bool) -> str:
+def _arguments(body: Body, backward: bool) -> str:
     inputs = _inputs(body, "", "const T *")
     if backward:
         tensors = f"const T *g, {inputs}, T *gx{_gradients(body, '', 'T *')}, float *grads"
     else:
         tensors = f"{inputs}, T *y"
-    return f"EXPORT int {'backward' if backward else 'forward'}({tensors}, {_SIZES})"
+    return f"{tensors}, {_SIZES}"
+
+
+def _signature(body: Body, backward: bool) -> str:
+    return f"EXPORT int {'backward' if backward else 'forward'}({_arguments(body, backward)})"
 
 
 def _forward_span(body: Body) -> str:
@@ -142,82 +146,75 @@ def _gathered(body: Body, accumulators: list[str]) -> list[str]:
 
 
 def _forward_shared(body: Body) -> str:
-    return f"""
-{_signature(body, False)} {{
-  {body.unpacked}
-  {SEED}
-  {PARALLEL}
-  for (int64_t b = 0; b < blocks_of(inner, SPAN); b++) {{
+    return _forward(
+        body,
+        "blocks_of(inner, SPAN)",
+        f"""for (int64_t b = begin; b < end; b++) {{
     const int64_t at = b * SPAN;
     span({_inputs(body, " + at")}, y + at, smaller(SPAN, inner - at), at, seed, 0{body.passed});
-  }}
-  return 0;
-}}
-"""
+  }}""",
+    )
 
 
 def _forward_row(body: Body) -> str:
-    return f"""
-{_signature(body, False)} {{
-  {body.unpacked}
-  {SEED}
-  {PARALLEL}
-  for (int64_t row = 0; row < outer * channels; row++)
+    return _forward(
+        body,
+        "outer * channels",
+        f"""for (int64_t row = begin; row < end; row++)
     for (int64_t at = 0; at < inner; at += SPAN) {{
       const int64_t first = row * inner + at, from = row * pitch + at;
       span({_inputs(body, " + from")}, y + first, smaller(SPAN, inner - at), first, seed, row % channels{body.passed});
-    }}
-  return 0;
-}}
-"""
+    }}""",
+    )
 
 
 def _forward_lane(body: Body) -> str:
-    return f"""
-{_signature(body, False)} {{
-  {body.unpacked}
-  {SEED}
-  const int64_t each = larger(1, SPAN / larger(1, {COPIES} * channels)) * {COPIES};
-  {PARALLEL}
-  for (int64_t row = 0; row < outer; row += each) {{
-    const int64_t first = row * channels, from = row * pitch;
+    each = f"larger(1, SPAN / larger(1, {COPIES} * channels)) * {COPIES}"
+    return _forward(
+        body,
+        f"blocks_of(outer, {each})",
+        f"""const int64_t each = {each};
+  for (int64_t b = begin; b < end; b++) {{
+    const int64_t row = b * each, first = row * channels, from = row * pitch;
     span({_inputs(body, " + from")}, y + first, smaller(each, outer - row), channels, pitch, first, seed,
          0{body.passed});
-  }}
+  }}""",
+    )
+
+
+def _forward(body: Body, count: str, lines: str) -> str:
+    """The function that has lines done for so many pieces."""
+    task = Task("forward_part", _arguments(body, False), f"{body.unpacked}\n  {SEED}\n  {lines}")
+    return f"""
+{task.definition}
+{_signature(body, False)} {{
+  {task.shared(count)}
   return 0;
 }}
 """
 
 
 def _backward_shared(body: Body) -> str:
-    return f"""
-{_signature(body, True)} {{
-  {body.unpacked}
-  {SEED}
-  const int64_t blocks = blocks_of(inner, SPAN);
-  {partial_sums("double", f"blocks * {body.count}")}
-  {PARALLEL}
-  for (int64_t b = 0; b < blocks; b++) {{
+    return _backward(
+        body,
+        "double",
+        "SPAN",
+        f"""for (int64_t b = begin; b < end; b++) {{
     const int64_t at = b * SPAN;
     span(g + at, {_inputs(body, " + at")}, gx + at{_gradients(body, " + at")}, partial + b * {body.count},
          smaller(SPAN, inner - at), at, seed, 0{body.passed});
-  }}
-  {join(body.count)}
-}}
-"""
+  }}""",
+    )
 
 
 def _backward_row(body: Body) -> str:
     """``partial`` is block × channel × sum."""
-    return f"""
-{_signature(body, True)} {{
-  {body.unpacked}
-  {SEED}
-  const int64_t each = larger(1, {BLOCK} / larger(1, channels * inner));
-  const int64_t blocks = blocks_of(outer, each), sums = channels * {body.count};
-  {partial_sums("double", "blocks * sums")}
-  {PARALLEL}
-  for (int64_t b = 0; b < blocks; b++)
+    each = f"larger(1, {BLOCK} / larger(1, channels * inner))"
+    return _backward(
+        body,
+        "double",
+        each,
+        f"""for (int64_t b = begin; b < end; b++)
     for (int64_t row = b * each * channels; row < smaller(outer, (b + 1) * each) * channels; row++) {{
       const int64_t c = row % channels;
       for (int64_t at = 0; at < inner; at += SPAN) {{
@@ -225,34 +222,44 @@ def _backward_row(body: Body) -> str:
         span(g + first, {_inputs(body, " + from")}, gx + to{_gradients(body, " + to")},
              partial + b * sums + c * {body.count}, smaller(SPAN, inner - at), first, seed, c{body.passed});
       }}
-    }}
-  {join(body.count)}
-}}
-"""
+    }}""",
+    )
 
 
 def _backward_lane(body: Body) -> str:
     """``partial`` is block × sum × channel, in floats that hold the rows of one block."""
-    return f"""
-{_signature(body, True)} {{
-  {body.unpacked}
-  {SEED}
-  const int64_t each = larger(64, {BLOCK} / larger(1, {COPIES} * channels) * {COPIES});
-  const int64_t blocks = blocks_of(outer, each), sums = channels * {body.count};
-  {partial_sums("float", "blocks * sums")}
-  {PARALLEL}
-  for (int64_t b = 0; b < blocks; b++) {{
+    each = f"larger(64, {BLOCK} / larger(1, {COPIES} * channels) * {COPIES})"
+    return _backward(
+        body,
+        "float",
+        each,
+        f"""for (int64_t b = begin; b < end; b++) {{
     const int64_t row = b * each, first = row * channels, from = row * pitch, to = row * pitch_out;
     span(g + first, {_inputs(body, " + from")}, gx + to{_gradients(body, " + to")}, partial + b * sums,
          smaller(each, outer - row), channels, pitch, pitch_out, first, seed, 0{body.passed});
-  }}
-  {join(body.count, by_sum=True)}
+  }}""",
+    )
+
+
+def _backward(body: Body, kind: str, each: str, lines: str) -> str:
+    """As in ``source``."""
+    counted = "inner" if body.layout == "shared" else "outer"
+    given = f"{_arguments(body, True)}, int64_t each, int64_t sums, {kind} *partial"
+    task = Task("backward_part", given, f"{body.unpacked}\n  {SEED}\n  {lines}")
+    return f"""
+{task.definition}
+{_signature(body, True)} {{
+  const int64_t each = {each}, sums = channels * {body.count}, blocks = blocks_of({counted}, each);
+  {partial_sums(kind, "blocks * sums")}
+  {task.shared("blocks")}
+  {join(body.count, by_sum=kind == "float")}
 }}
 """
 
 
 _WITHIN = f"const int within = outer < threads && rows * inner >= {WITHIN};"
-_SAMPLES = PARALLEL.replace("if (threads > 1)", "if (threads > 1 && !within)")
+_SAMPLES, _SPANS = "within ? 1 : threads", "within ? threads : 1"
+"""Which threads share samples, and which the spans of one, as they do where there are fewer samples than threads."""
 _FEW = 32
 """Spans of a sample whose sums stand on the stack: to ask for memory takes as long as hundreds of elements."""
 
@@ -268,40 +275,43 @@ def _place(body: Body) -> str:
       const int64_t here = smaller(SPAN, inner - at);"""
 
 
-def _over_spans(lines: str, count: str = "spans", name: str = "k") -> str:
-    """A loop over the spans of one sample, which the threads share where there are fewer samples than threads."""
-    loop = f"for (int64_t {name} = 0; {name} < {count}; {name}++) {{\n{lines}\n}}"
-    return f"if (within) {{\n{PARALLEL}\n{loop}\n}} else {loop}"
-
-
 def _forward_sample(body: Body) -> str:
     """The statistics of each sample, span by span of its rows, then its results while it is in the cache."""
-    moments = _over_spans(f"""const int64_t at = k % across * SPAN;
-      const T *from = x + ({_row(body, "k / across")}) * pitch + at;
-      moments_of_span(from, smaller(SPAN, inner - at), found + 2 * k, found + 2 * k + 1);""")
-    results = _over_spans(f"""{_place(body)}
-      span({_inputs(body, " + from")}, y + first, here, first, seed, c{body.passed}, own[0], own[1]);""")
-    return f"""{header("moments.h")}
-{_signature(body, False)} {{
-  {body.unpacked}
+    given = f"{_arguments(body, False)}, int64_t across, int64_t spans"
+    found = f"{given}, int64_t s, double *found"
+    moments = Task("moments_of_spans", found, f"""for (int64_t k = begin; k < end; k++) {{
+    const int64_t at = k % across * SPAN;
+    const T *from = x + ({_row(body, "k / across")}) * pitch + at;
+    moments_of_span(from, smaller(SPAN, inner - at), found + 2 * k, found + 2 * k + 1);
+  }}""")  # fmt: skip
+    results = Task("forward_spans", f"{given}, int64_t s, float *own", f"""{body.unpacked}
   {SEED}
-  const int64_t across = blocks_of(inner, SPAN), spans = rows * across;
-  {_WITHIN}
-  int failed = 0;
-  {_SAMPLES} reduction(|:failed)
-  for (int64_t s = 0; s < outer; s++) {{
+  for (int64_t k = begin; k < end; k++) {{
+    {_place(body)}
+    span({_inputs(body, " + from")}, y + first, here, first, seed, c{body.passed}, own[0], own[1]);
+  }}""")  # fmt: skip
+    each = Task("forward_part", f"{given}, int within, int *failed", f"""for (int64_t s = begin; s < end; s++) {{
     double few[{2 * _FEW}], *found = spans <= {_FEW} ? few : malloc((size_t)spans * 2 * sizeof(double));
-    if (!found) {{ failed = 1; continue; }}
-    {moments}
+    if (!found) {{ FAIL(failed); continue; }}
+    {moments.shared("spans", _SPANS)}
     moments all = {{0, 0, 0}};
     for (int64_t k = 0; k < spans; k++)
       join(&all, smaller(SPAN, inner - k % across * SPAN), found[2 * k], found[2 * k + 1]);
     if (found != few) free(found);
     float *own = statistics + 2 * s;
     finish(&all, own);
-    {results}
-  }}
-  return failed;
+    {results.shared("spans", _SPANS)}
+  }}""")  # fmt: skip
+    return f"""{header("moments.h")}
+{moments.definition}
+{results.definition}
+{each.definition}
+{_signature(body, False)} {{
+  const int64_t across = blocks_of(inner, SPAN), spans = rows * across;
+  {_WITHIN}
+  int none = 0, *failed = &none;
+  {each.shared("outer", _SAMPLES)}
+  return none;
 }}
 """
 
@@ -309,34 +319,56 @@ def _forward_sample(body: Body) -> str:
 def _backward_sample(body: Body) -> str:
     """As in ``samples``: g·∂f/∂x and all sums first, then what mean and deviation hand on to every element."""
     sums = body.count - 2
-    slopes = _over_spans(f"""{_place(body)}
-        const int64_t to = r * pitch_out + at;
-        for (int j = 0; j < {body.count}; j++) chunks[k * {body.count} + j] = 0;
-        span(g + first, {_inputs(body, " + from")}, slopes + row * inner + at{_gradients(body, " + to")},
-             chunks + k * {body.count}, here, first, seed, c{body.passed}, mean, deviation);""")
-    results = _over_spans(f"""const T *restrict from = x + ({_row(body, "row")}) * pitch;
-        const float *restrict slope = slopes + row * inner;
-        T *restrict to = gx + ({_row(body, "row")}) * pitch_out;
-        #pragma omp simd
-        for (int64_t i = 0; i < inner; i++) to[i] = STORE(slope[i] + level + tilt * (LOAD(from[i]) - mean));""",
-        "rows", "row")  # fmt: skip
-    return f"""
-{_signature(body, True)} {{
-  {body.unpacked}
+    given = f"{_arguments(body, True)}, int64_t across, int64_t s, float *slopes, float mean"
+    slopes = Task("backward_spans", f"{given}, double *chunks, float deviation", f"""{body.unpacked}
   {SEED}
+  for (int64_t k = begin; k < end; k++) {{
+    {_place(body)}
+    const int64_t to = r * pitch_out + at;
+    for (int j = 0; j < {body.count}; j++) chunks[k * {body.count} + j] = 0;
+    span(g + first, {_inputs(body, " + from")}, slopes + row * inner + at{_gradients(body, " + to")},
+         chunks + k * {body.count}, here, first, seed, c{body.passed}, mean, deviation);
+  }}""")  # fmt: skip
+    results = Task("hand_on", f"{given}, float level, float tilt", f"""for (int64_t row = begin; row < end; row++) {{
+    const T *restrict from = x + ({_row(body, "row")}) * pitch;
+    const float *restrict slope = slopes + row * inner;
+    T *restrict to = gx + ({_row(body, "row")}) * pitch_out;
+    #pragma omp simd
+    for (int64_t i = 0; i < inner; i++) to[i] = STORE(slope[i] + level + tilt * (LOAD(from[i]) - mean));
+  }}""")  # fmt: skip
+    task = Task("backward_part", f"{_arguments(body, True)}, {_OF_BLOCKS}", _backward_samples(body, slopes, results))
+    return f"""
+{slopes.definition}
+{results.definition}
+{task.definition}
+{_signature(body, True)} {{
   const int64_t size = rows * inner, across = blocks_of(inner, SPAN), spans = rows * across;
   const int64_t each = larger(1, {BLOCK} / larger(1, size)), blocks = blocks_of(outer, each), sums = channels * {sums};
   {_WITHIN}
   {partial_sums("double", "blocks * sums")}
-  int failed = 0;
-  {_SAMPLES} reduction(|:failed)
-  for (int64_t b = 0; b < blocks; b++) {{
+  int none = 0, *failed = &none;
+  {task.shared("blocks", _SAMPLES)}
+  if (none) {{ free(partial); return 1; }}
+  {join(sums)}
+}}
+"""
+
+
+_OF_BLOCKS = (
+    "int64_t size, int64_t across, int64_t spans, int64_t each, int64_t sums, double *partial, int within, int *failed"
+)
+
+
+def _backward_samples(body: Body, slopes: Task, results: Task) -> str:
+    """Sample after sample of each block."""
+    sums = body.count - 2
+    return f"""for (int64_t b = begin; b < end; b++) {{
     float *slopes = malloc((size_t)larger(1, size) * sizeof(float));
     double *chunks = malloc((size_t)(spans * {body.count}) * sizeof(double));
-    if (!slopes || !chunks) {{ free(slopes); free(chunks); failed = 1; continue; }}
+    if (!slopes || !chunks) {{ free(slopes); free(chunks); FAIL(failed); continue; }}
     for (int64_t s = b * each; s < smaller(outer, (b + 1) * each); s++) {{
       const float mean = statistics[2 * s], deviation = statistics[2 * s + 1];
-      {slopes}
+      {slopes.shared("spans", _SPANS)}
       double by_mean = 0, by_deviation = 0;
       for (int64_t k = 0; k < spans; k++) {{
         const int64_t c = ({_row(body, "k / across")}) / every % channels;
@@ -346,15 +378,11 @@ def _backward_sample(body: Body) -> str:
       }}
       const float level = (float)(by_mean / (double)size);
       const float tilt = deviation == 0 ? 0 : (float)(by_deviation / ((double)size * (double)deviation));
-      {results}
+      {results.shared("rows", _SPANS)}
     }}
     free(slopes);
     free(chunks);
-  }}
-  if (failed) {{ free(partial); return 1; }}
-  {join(sums)}
-}}
-"""
+  }}"""
 
 
 _FORWARD: dict[str, Callable[[Body], str]] = {

@@ -2,8 +2,8 @@
 
 A short call takes the input, the parameters (or logits in the place of weights) and room for the statistics of each
 sample (or None), and gives the result; None where it is not for it: too many elements, another layout, a parameter a
-channel, a type other than float32. It is made in C against Python's own interface where Python's header is installed,
-else in Python.
+channel, a type other than float32. It is made in C against Python's stable interface where that can be built, else in
+Python.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
-import sysconfig
 from collections.abc import Callable, Sequence
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +20,7 @@ from torch import Tensor
 from limen.kernels.bound import BoundFormula
 from limen.kernels.c import build
 from limen.kernels.c.calls import SERIAL_BELOW, short_functions
+from limen.kernels.c.parts import header
 from limen.kernels.layout import ORDINARY, is_plain
 
 ShortCall = Callable[[Tensor, Sequence[Tensor], Tensor | None], Tensor | None]
@@ -59,15 +57,13 @@ def why_not_native() -> str:
     """Why short calls are made in Python here; empty if they are made in C."""
     if platform.python_implementation() != "CPython":
         return f"they are written for CPython, and this is {platform.python_implementation()}"
-    if not _header().is_file() and not build.find_compiler().gone:
-        return f"Python's header is not installed ({_header()})"
     if _maker() is not None:
         return ""
-    return (
-        "they were not built while there was a compiler"
-        if build.find_compiler().gone
-        else "the compiler cannot build them"
-    )
+    try:
+        gone = build.find_compiler().gone
+    except build.NoCompilerError:
+        return "there is no compiler"
+    return "they were not built while there was a compiler" if gone else "the compiler cannot build them"
 
 
 class ByAddress:
@@ -106,28 +102,27 @@ class ByAddress:
 @functools.cache
 def _maker() -> Any:
     """What makes short calls in C; None where it cannot be compiled."""
-    # Where the compiler is gone, the header may be too: what was built with it is as good.
-    there = _header().is_file() or build.find_compiler().gone
-    if platform.python_implementation() != "CPython" or not there:
+    if platform.python_implementation() != "CPython":
         return None
-    own = resources.files("limen.kernels.c").joinpath("short_call.h").read_text(encoding="utf-8")
-    # The build of Python is in the source, because the cache tells libraries apart by their source.
-    source = f'/* {sysconfig.get_config_var("SOABI")} */\n#include "{_header()}"\n#include <stdint.h>\n{own}'
     try:
-        library = build.load(source, "short_call")
+        library = build.load(source(), "short_call")
     except build.NoCompilerError:
         return None
-    functions = ctypes.PyDLL(library._name, handle=library._handle)
-    functions.learn.argtypes, functions.learn.restype = [ctypes.py_object] * 5, ctypes.c_int
+    pointer, whole, size = ctypes.c_void_p, ctypes.c_int64, ctypes.c_ssize_t
+    # Called with the GIL held, as nothing that a CDLL has is.
+    learn = ctypes.PYFUNCTYPE(ctypes.c_int, *[ctypes.py_object] * 5)(_address(library.learn))
     try:
-        functions.learn(torch.float32, torch.strided, Tensor, torch.nn.Parameter, torch.empty_like)
+        learn(torch.float32, torch.strided, Tensor, torch.nn.Parameter, torch.empty_like)
     except (AttributeError, TypeError):
         return None  # a torch whose tensors are asked in other ways
-    make = functions.short_call_of
-    make.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_int]
-    make.restype = ctypes.py_object
-    return make
+    kinds = [pointer, pointer, whole, size, size, ctypes.c_int]
+    return ctypes.PYFUNCTYPE(ctypes.py_object, *kinds)(_address(library.short_call_of))
 
 
-def _header() -> Path:
-    return Path(sysconfig.get_paths()["include"]) / "Python.h"
+def source() -> str:
+    """The C source of what makes short calls."""
+    return header("short_call.h")
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0

@@ -23,7 +23,7 @@ from limen.formula.factors import factored_sums, unfactored_sums
 from limen.kernels.bound import BoundFormula, Derivation
 from limen.kernels.c.arithmetic import arithmetic
 from limen.kernels.c.body import COPIES, Body
-from limen.kernels.c.parts import BLOCK, PARALLEL, SEED, forward_short, join, partial_sums, preamble, signature
+from limen.kernels.c.parts import BLOCK, SEED, Task, arguments, forward_short, join, partial_sums, preamble, signature
 from limen.kernels.c.samples import backward_sample, forward_sample
 
 LAYOUTS = ("shared", "row", "lane", "sample")
@@ -79,49 +79,45 @@ static inline void span(
 def _forward_shared(body: Body) -> str:
     spans = f"""for (int64_t at = 0; at < inner; at += SPAN)
     span(x + at, y + at, smaller(SPAN, inner - at), at, 0, 0{body.passed});"""
-    return f"""
-{forward_short(body, spans)}
-{signature(body, False)} {{
-  {body.unpacked}
-  {SEED}
-  const int64_t blocks = blocks_of(inner, SPAN);
-  {PARALLEL}
-  for (int64_t b = 0; b < blocks; b++) {{
+    return _forward(body, "blocks_of(inner, SPAN)", f"""for (int64_t b = begin; b < end; b++) {{
     const int64_t at = b * SPAN;
     span(x + at, y + at, smaller(SPAN, inner - at), at, seed, 0{body.passed});
-  }}
-  return 0;
-}}
-"""
+  }}""", forward_short(body, spans))  # fmt: skip
 
 
 def _forward_row(body: Body) -> str:
-    return f"""
-{signature(body, False)} {{
-  {body.unpacked}
-  {SEED}
-  {PARALLEL}
-  for (int64_t row = 0; row < outer * channels; row++)
+    return _forward(
+        body,
+        "outer * channels",
+        f"""for (int64_t row = begin; row < end; row++)
     for (int64_t at = 0; at < inner; at += SPAN) {{
       const int64_t first = row * inner + at;
       span(x + first, y + first, smaller(SPAN, inner - at), first, seed, row % channels{body.passed});
-    }}
-  return 0;
-}}
-"""
+    }}""",
+    )
 
 
 def _forward_lane(body: Body) -> str:
-    return f"""
-{signature(body, False)} {{
-  {body.unpacked}
-  {SEED}
-  const int64_t each = larger(1, SPAN / larger(1, {COPIES} * channels)) * {COPIES};
-  {PARALLEL}
-  for (int64_t row = 0; row < outer; row += each) {{
-    const int64_t first = row * channels;
+    each = f"larger(1, SPAN / larger(1, {COPIES} * channels)) * {COPIES}"
+    return _forward(
+        body,
+        f"blocks_of(outer, {each})",
+        f"""const int64_t each = {each};
+  for (int64_t b = begin; b < end; b++) {{
+    const int64_t row = b * each, first = row * channels;
     span(x + first, y + first, smaller(each, outer - row), channels, first, seed, 0{body.passed});
-  }}
+  }}""",
+    )
+
+
+def _forward(body: Body, count: str, lines: str, before: str = "") -> str:
+    """The function that has lines done for so many pieces."""
+    task = Task("forward_part", arguments(False), f"{body.unpacked}\n  {SEED}\n  {lines}")
+    return f"""
+{before}
+{task.definition}
+{signature(False)} {{
+  {task.shared(count)}
   return 0;
 }}
 """
@@ -158,33 +154,25 @@ static inline void span(
 
 
 def _backward_shared(body: Body) -> str:
-    return f"""
-{signature(body, True)} {{
-  {body.unpacked}
-  {SEED}
-  const int64_t blocks = blocks_of(inner, SPAN);
-  {partial_sums("double", f"blocks * {body.count}")}
-  {PARALLEL}
-  for (int64_t b = 0; b < blocks; b++) {{
+    return _backward(
+        body,
+        "double",
+        "SPAN",
+        f"""for (int64_t b = begin; b < end; b++) {{
     const int64_t at = b * SPAN;
     span(g + at, x + at, gx + at, partial + b * {body.count}, smaller(SPAN, inner - at), at, seed, 0{body.passed});
-  }}
-  {join(body.count)}
-}}
-"""
+  }}""",
+    )
 
 
 def _backward_row(body: Body) -> str:
     """``partial`` is block × channel × sum."""
-    return f"""
-{signature(body, True)} {{
-  {body.unpacked}
-  {SEED}
-  const int64_t each = larger(1, {BLOCK} / larger(1, channels * inner));
-  const int64_t blocks = blocks_of(outer, each), sums = channels * {body.count};
-  {partial_sums("double", "blocks * sums")}
-  {PARALLEL}
-  for (int64_t b = 0; b < blocks; b++)
+    each = f"larger(1, {BLOCK} / larger(1, channels * inner))"
+    return _backward(
+        body,
+        "double",
+        each,
+        f"""for (int64_t b = begin; b < end; b++)
     for (int64_t row = b * each * channels; row < smaller(outer, (b + 1) * each) * channels; row++) {{
       const int64_t c = row % channels;
       for (int64_t at = 0; at < inner; at += SPAN) {{
@@ -192,28 +180,37 @@ def _backward_row(body: Body) -> str:
         span(g + first, x + first, gx + first, partial + b * sums + c * {body.count}, smaller(SPAN, inner - at),
              first, seed, c{body.passed});
       }}
-    }}
-  {join(body.count)}
-}}
-"""
+    }}""",
+    )
 
 
 def _backward_lane(body: Body) -> str:
     """``partial`` is block × sum × channel, in floats that hold the rows of one block."""
-    return f"""
-{signature(body, True)} {{
-  {body.unpacked}
-  {SEED}
-  const int64_t each = larger(64, {BLOCK} / larger(1, {COPIES} * channels) * {COPIES});
-  const int64_t blocks = blocks_of(outer, each), sums = channels * {body.count};
-  {partial_sums("float", "blocks * sums")}
-  {PARALLEL}
-  for (int64_t b = 0; b < blocks; b++) {{
+    each = f"larger(64, {BLOCK} / larger(1, {COPIES} * channels) * {COPIES})"
+    return _backward(
+        body,
+        "float",
+        each,
+        f"""for (int64_t b = begin; b < end; b++) {{
     const int64_t first = b * each * channels;
     span(g + first, x + first, gx + first, partial + b * sums, smaller(each, outer - b * each), channels,
          first, seed, 0{body.passed});
-  }}
-  {join(body.count, by_sum=True)}
+  }}""",
+    )
+
+
+def _backward(body: Body, kind: str, each: str, lines: str) -> str:
+    """The function that has lines done for each block of so many rows (elements, in one piece), and joins the sums."""
+    counted = "inner" if body.layout == "shared" else "outer"
+    given = f"{arguments(True)}, int64_t each, int64_t sums, {kind} *partial"
+    task = Task("backward_part", given, f"{body.unpacked}\n  {SEED}\n  {lines}")
+    return f"""
+{task.definition}
+{signature(True)} {{
+  const int64_t each = {each}, sums = channels * {body.count}, blocks = blocks_of({counted}, each);
+  {partial_sums(kind, "blocks * sums")}
+  {task.shared("blocks")}
+  {join(body.count, by_sum=kind == "float")}
 }}
 """
 
