@@ -14,6 +14,7 @@ from limen.lab.tasks.language.declared import Language
 from limen.lab.tasks.numbers.declared import Forecasting, Regression
 from limen.lab.tasks.segmentation.declared import Segmentation
 from limen.lab.tasks.sequence.declared import Sequence
+from limen.lab.tasks.text.declared import Text
 
 if TYPE_CHECKING:
     from limen.lab.settings import StudySettings
@@ -28,6 +29,7 @@ ALL: tuple[Declaration, ...] = (
     Anomaly(),
     Generation(),
     Language(),
+    Text(),
 )
 _TASKS = {task.name: task for task in ALL}
 

@@ -15,6 +15,7 @@ from limen.lab.tasks.numbers.forecasting import Forecasting
 from limen.lab.tasks.numbers.regression import Regression
 from limen.lab.tasks.segmentation.task import Segmentation
 from limen.lab.tasks.sequence.task import Sequence
+from limen.lab.tasks.text.task import Text
 from limen.lab.training.task import Task
 
 _TASKS: dict[str, Task] = {
@@ -29,6 +30,7 @@ _TASKS: dict[str, Task] = {
         Anomaly(),
         Generation(),
         Language(),
+        Text(),
     )
 }
 ALL = tuple(_TASKS[name] for name in names())
