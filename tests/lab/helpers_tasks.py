@@ -37,9 +37,9 @@ def made(name: str, folder: Path) -> dict[str, object]:
         (folder / "text.txt").write_text("".join(random.choice(list("abcde \n"), 1200)))
         return {"data": str(folder / "text.txt"), "window": 16, "batch_size": 8, "eval_batch_size": 8}
     if name == "text":
-        rows = ([" ".join(random.choice(list("abcdefgh"), 6)), "xy"[index % 2]] for index in range(60))
+        texts = ([" ".join(random.choice(list("abcdefgh"), 6)), "xy"[index % 2]] for index in range(60))
         with (folder / "texts.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([["text", "kind"], *rows])
+            csv.writer(file).writerows([["text", "kind"], *texts])
         return {"data": str(folder / "texts.csv"), "target": "kind", "batch_size": 8, "eval_batch_size": 8}
     path = folder / "table.csv"
     with path.open("w", newline="") as file:

@@ -241,6 +241,8 @@ def test_files_that_are_for_no_split_and_folders_without_text_are_refused(tmp_pa
     with pytest.raises(DataError, match=r"has no \.txt or \.jsonl"):
         loaded(tmp_path / "none")
     written(tmp_path / "mixed", name="test.txt")
+    with pytest.raises(DataError, match="has no rows of JSON, of which --text body would name a key"):
+        loaded(tmp_path / "mixed", text="body")
     with pytest.raises(DataError, match="has a test text but none to train on"):
         loaded(tmp_path / "mixed")
     written(tmp_path / "mixed", name="other.txt")

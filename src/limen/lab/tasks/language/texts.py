@@ -45,6 +45,7 @@ def read_texts(source: str, key: str | None) -> Texts:
     path = Path(source).expanduser()
     check_path(path)
     if path_kind(path) == "file" and not archive_suffix(path.name):
+        _check_key(path, [path.name], key)
         with reading(path, "text"):
             content = content_of(path)
         found = {WHOLE: list(_documents(path.name, content, str(path), key))}
@@ -61,6 +62,7 @@ def _of_folder(files: Files, key: str | None) -> dict[str, list[str]]:
     names = sorted((name for name in files.files if name.lower().endswith(SUFFIXES)), key=natural_key)
     if not names:
         raise DataError(f"{files.path} has no {' or '.join(SUFFIXES)} file; give some, or name a file of text.")
+    _check_key(files.path, names, key)
     splits = {name: _split_of(name) for name in names}
     _check_splits(files.path, splits)
     found: dict[str, list[str]] = {split: [] for split in splits.values()}
@@ -68,6 +70,11 @@ def _of_folder(files: Files, key: str | None) -> dict[str, list[str]]:
     for name in names:
         found[splits[name]].extend(read[name])
     return found
+
+
+def _check_key(path: Path, names: list[str], key: str | None) -> None:
+    if key is not None and not any(name.lower().endswith(ROWS) for name in names):
+        raise DataError(f"{path} has no rows of JSON, of which --text {key} would name a key; leave it out.")
 
 
 def _split_of(name: str) -> str:
