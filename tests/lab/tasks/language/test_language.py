@@ -16,18 +16,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import limen
+from limen import memory
 from limen.activations import registry
 from limen.errors import DataError, LimenError, SpecError, StudyError
 from limen.lab.data.tokens import Bytes, Characters, FromFile, Tokens
+from limen.lab.executing.work import Job
 from limen.lab.records import Written
 from limen.lab.report.figures.examples.written import printable
-from limen.lab.settings import StudySettings
+from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
+from limen.lab.study.searching import Selection
 from limen.lab.tasks import registry as tasks
 from limen.lab.tasks.language.causality import looks_ahead
 from limen.lab.tasks.language.gpt import GPT
 from limen.lab.tasks.language.recurrent import LSTMLanguageModel
 from limen.lab.tasks.language.windows import NEXT, PADDED, SIZE, LanguageData
 from limen.lab.training import run as train
+from limen.memory import TooLargeError
 
 LINES = "the lämp hums\nand the càt <b>sleeps</b> 😀\n"
 
@@ -236,6 +240,23 @@ def test_what_is_no_text_is_said_with_its_place(what: str, tmp_path: Path) -> No
     assert said.replace("rows.jsonl, line", "").strip() in str(raised.value).replace("'rows.jsonl' in ", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "there", "said"),
+    [
+        ("text.txt", b"a" * 10_000, 50_000, "reading .*text.txt needs"),
+        ("rows.jsonl", b'{"text": [' + b"[]," * 1000 + b"[]]}", 100_000, "reading .*rows.jsonl needs"),
+        ("text.txt", b"abcd" * 2500, 200_000, "10,000 tokens in windows needs .*larger --stride"),
+    ],
+)
+def test_a_text_that_does_not_fit_is_refused_before_it_is_read(
+    name: str, content: bytes, there: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(memory, "physical_bytes", lambda: there)
+    with pytest.raises(TooLargeError, match=said):
+        loaded(tmp_path / name, tokens="bytes")
+
+
 def test_files_that_are_for_no_split_and_folders_without_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match=r"has no \.txt or \.jsonl"):
@@ -309,6 +330,20 @@ def test_a_network_that_looks_ahead_is_found_and_its_run_refused(tmp_path: Path)
     path = written(tmp_path)
     with pytest.raises(StudyError, match="sees the tokens that it is to predict"):
         train.run(experiment_of(settings(path), loaded(path)), "ash:context=sample", 0)
+
+
+def test_a_search_with_candidates_of_statistics_stays_causal_and_says_how(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    chosen = SelectSettings(
+        kind="select",
+        **{**settings(path).model_dump(), "activations": ("relu", SEARCHED, OPTIMIZED), "candidates": ("ash", "relu")},
+    )
+    selection = Selection(experiment_of(chosen, loaded(path)), chosen)
+    search = selection.run(Job(SEARCHED, 0), lambda row: None)
+    assert search.status == "finished"
+    assert search.plan is not None
+    assert [site["candidates"]["ash"] for site in search.plan["sites"]] == ["ash:context=token"]
+    assert selection.run(Job(OPTIMIZED, 0, search), lambda row: None).status == "finished"
 
 
 def test_the_decoder_has_as_many_parameters_as_gpt2_and_a_site_in_every_block() -> None:
