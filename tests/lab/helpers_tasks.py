@@ -33,6 +33,14 @@ def made(name: str, folder: Path) -> dict[str, object]:
                 "</object></a>"
             )
         return {"data": str(folder), "batch_size": 4, "eval_batch_size": 4}
+    if name == "language":
+        (folder / "text.txt").write_text("".join(random.choice(list("abcde \n"), 1200)))
+        return {"data": str(folder / "text.txt"), "window": 16, "batch_size": 8, "eval_batch_size": 8}
+    if name == "text":
+        texts = ([" ".join(random.choice(list("abcdefgh"), 6)), "xy"[index % 2]] for index in range(60))
+        with (folder / "texts.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["text", "kind"], *texts])
+        return {"data": str(folder / "texts.csv"), "target": "kind", "batch_size": 8, "eval_batch_size": 8}
     path = folder / "table.csv"
     with path.open("w", newline="") as file:
         rows = ([1900 + index, *random.normal(size=2).round(3)] for index in range(60))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -112,7 +114,8 @@ def looks_ahead(model, axis=1):
     return not torch.allclose(before, after, atol=1e-6)
 
 
-SPECS = ("ash", "leaky_ash", "fixed_ash", "top_percentile", "adact:candidates=ash+relu", Centred, limen.HardASH)
+SPECS = ("ash", "leaky_ash", "fixed_ash", "top_percentile", "adact:candidates=ash+relu", Centred, limen.HardASH,
+         partial(limen.ASH, z_k=1.0), partial(limen.AdAct, ("ash:z_k=1", "relu")))  # fmt: skip
 SHOWN = (Declared, Asked, Triangle, Buffered)
 
 
@@ -129,7 +132,15 @@ def test_statistics_are_taken_within_tokens_where_a_model_shows_that_it_is_causa
 
 
 @pytest.mark.parametrize(
-    "to", ["ash:context=sample", "ash:context=channel,channel_dim=-1", limen.ASH(), lambda: limen.ASH()]
+    "to",
+    [
+        "ash:context=sample",
+        "ash:context=channel,channel_dim=-1",
+        limen.ASH(),
+        lambda: limen.ASH(),
+        partial(limen.ASH, context="sample"),
+        partial(limen.AdAct, candidates=["relu", "ash:context=sample"]),
+    ],
 )
 def test_a_context_that_was_chosen_stays_and_the_report_says_what_it_breaks(to):
     model = Triangle()

@@ -13,11 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from limen.lab.metric import Metric
-from limen.lab.numerals import fixed, plain
+from limen.lab.numerals import NARROW, fixed, plain
 from limen.lab.records import TORCHS_RELU, CostRow, SummaryRow
 from limen.lab.report.baking import change_by_baking
 from limen.lab.report.growth import growth
 from limen.lab.report.looking import looked_at
+from limen.lab.report.tables import pace
 from limen.lab.report.training import sentence
 from limen.lab.report.tuning import budget, warnings
 from limen.lab.statistics import Interval, word_of
@@ -53,6 +54,8 @@ def print_result(result: Result, console: Console) -> None:
     console.print(summary_table(result.summary, result.task.measure, title, result.costs))
     if any(math.isfinite(row.detectable) for row in result.summary):
         console.print(SEES, highlight=False)
+    if paces := _paces(result):
+        console.print(escape(plain(paces)), highlight=False)
     for row in [row for row in result.summary if row.reach_pairs][:MOST_TRAINED]:
         console.print(escape(plain(sentence(row))), highlight=False)
     if result.trials:
@@ -69,6 +72,14 @@ def print_result(result: Result, console: Console) -> None:
     if result.plan is not None:
         _print_selection(result, result.plan, console)
     console.print(f"Report: {result.report}", soft_wrap=True)
+
+
+def _paces(result: Result) -> str:
+    """How much each activation's training sees in a second, where the task counts that."""
+    rows = [(row.activation, row.ms_per_step) for row in result.summary][:MOST_TRAINED]
+    found = [(name, pace(result.task, result.study.settings, ms)) for name, ms in rows]
+    said = ", ".join(f"{name} {text}" for name, text in found if text)
+    return f"Seen in training: {said.replace(NARROW, ',')}." if said else ""
 
 
 def _print_failures(result: Result, console: Console) -> None:

@@ -63,6 +63,10 @@ class Declaration:
         """Raise where there are no data at the place that the settings name; by default a built-in set or a path."""
         check_set_or_path(settings.data)
 
+    def seen_in_a_step(self, settings: StudySettings) -> tuple[int, str]:
+        """How much a training step sees and what that is, such as tokens, where tables show it; else nothing."""
+        return 0, ""
+
     def metric(self, name: str) -> Metric:
         """One of its metrics, or of those that any task's runs may note, by name.
 

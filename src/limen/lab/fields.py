@@ -73,7 +73,20 @@ class StudyFields(Declarations):
             write=of_names,
         ),
     ] = ()
-    window: Annotated[int, Ge(2), Le(10**6), Option("Rows that a forecast is made from.")] = 20
+    window: Annotated[
+        int,
+        Ge(2),
+        Le(10**6),
+        Option("Rows that a forecast is made from, or tokens of text. Default: the task's (20, 128).", of_task=True),
+    ] = 20
+    stride: Annotated[
+        Annotated[int, Ge(1), Le(10**6)] | None,
+        Option("Tokens from one training window to the next. Default: --window."),
+    ] = None
+    tokens: Annotated[str, Option("What a text is divided into: characters, bytes, or a tokenizer.json.")] = (
+        "characters"
+    )
+    text: Annotated[str | None, Option("Column or key of the text, in rows of CSV or JSON. Default: text.")] = None
     ignore_label: Annotated[
         Annotated[int, Ge(0), Le(255)] | None, Option("Value of mask pixels that do not count, such as 255.")
     ] = None

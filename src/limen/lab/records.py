@@ -231,8 +231,29 @@ class Grid(Record):
     real: str
 
 
+class Written(Record):
+    """How well each place of a window is predicted, and what a language model writes."""
+
+    kind: Literal["written"] = "written"
+    places: tuple[Annotated[int, Ge(1)], ...]
+    """Of the predicted token in its window, counted from 1."""
+    bits: tuple[float, ...]
+    """The mean loss there, in bits a token."""
+    unit: str
+    """What a token is: ``characters``."""
+    prompt: str
+    """What it was given of the test text."""
+    sample: str
+    """How it went on."""
+
+    @model_validator(mode="after")
+    def _places(self) -> Self:
+        of_one_length(places=self.places, bits=self.bits)
+        return self
+
+
 Shown = Annotated[
-    Scatter | Series | Overlays | Heatmaps | Attention | Confusion | Grid,
+    Scatter | Series | Overlays | Heatmaps | Attention | Confusion | Grid | Written,
     Field(discriminator="kind"),
 ]
 """What the report draws of a tested network."""

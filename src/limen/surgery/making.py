@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -45,7 +46,11 @@ def maker(to: Target) -> Maker:
 
 
 def leaves_context_open(to: Target) -> bool:
-    """Whether the target leaves it to surgery over what statistics are taken."""
+    """Whether the target leaves it to surgery over what statistics are taken: a spec, a class, one with arguments."""
+    if isinstance(to, partial):
+        given = (*to.args, *to.keywords.values())  # a mixture's candidates may name one
+        named = "context" in to.keywords or any("context=" in str(argument) for argument in given)
+        return leaves_context_open(to.func) and not named
     return "context=" not in to if isinstance(to, str) else isinstance(to, type) and issubclass(to, Activation)
 
 

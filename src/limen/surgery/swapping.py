@@ -76,7 +76,8 @@ def swap_(
     functions at the model's output, and what no example input reaches.
 
     Args:
-        to: a spec such as ``"asau:beta=2"``, a class, a module (copied for each site), or a function that makes one.
+        to: a spec such as ``"asau:beta=2"``, a class, one with arguments (``functools.partial(limen.ASH, z_k=1)``), a
+            module (copied for each site), or a function that makes one.
         where: only these sites: a path with wildcards (``"layer1.*"``), a class, a predicate on ``(path, module)`` or
             ``(path, module, parent)``, or several of them. What is kept by default is replaced only if named here.
         keep: sites to leave as they are, named likewise.

@@ -9,6 +9,8 @@ from limen.errors import DataError, SpecError, suggest
 from limen.lab.data.files import archive_suffix
 from limen.lab.data.members import path_kind
 
+CHARACTERS, BYTES = "characters", "bytes"
+"""What a text is divided into, where no file says it."""
 BUILTIN = ("digits", "mnist", "fashion-mnist", "cifar10", "svhn")
 
 
@@ -46,6 +48,33 @@ def check_table(source: str) -> Path:
         what = "does not exist" if kind == "missing" else "is no file"
         raise DataError(f"{source} {what}; --data must name a CSV file with a heading.")
     return path
+
+
+def check_path(source: str, what: str) -> None:
+    """Raise where there is nothing at a path.
+
+    >>> check_path("gone.txt", "a text file")
+    Traceback (most recent call last):
+    limen.errors.DataError: gone.txt does not exist; --data must name a text file.
+    """
+    if not source or path_kind(Path(os.path.expanduser(source))) == "missing":
+        raise DataError(f"{source or 'An empty path'} does not exist; --data must name {what}.")
+
+
+def check_tokens(name: str) -> None:
+    """Raise for what is neither a kind of tokens nor a file of them.
+
+    >>> check_tokens("words")
+    Traceback (most recent call last):
+    limen.errors.DataError: --tokens 'words' is neither characters nor bytes, and no such file exists; ...
+    """
+    if name in (CHARACTERS, BYTES):
+        return
+    if not name or path_kind(Path(os.path.expanduser(name))) != "file":
+        raise DataError(
+            f"--tokens {name!r} is neither {CHARACTERS} nor {BYTES}, and no such file exists; give one of them, or a "
+            "tokenizer.json."
+        )
 
 
 def _is_meant_as_path(source: str) -> bool:

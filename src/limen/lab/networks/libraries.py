@@ -1,12 +1,14 @@
 """Networks of other libraries, untrained, imported when asked for.
 
 ``timm:NAME`` and ``torchvision:NAME`` classify; ``smp:NAME`` or ``smp:NAME:ENCODER`` is a segmentation network of
-segmentation_models_pytorch, such as ``smp:DeepLabV3Plus:resnet18``.
+segmentation_models_pytorch, such as ``smp:DeepLabV3Plus:resnet18``; ``transformers:PATH`` is a causal language model by
+its ``config.json``, or by a folder that has one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +33,19 @@ class Coloured(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """What the network gives."""
         logits: Tensor = self.network(images.expand(-1, COLOURS, -1, -1))
+        return logits
+
+
+class Decoder(nn.Module):
+    """A causal language model of Transformers', which gives logits and nothing else."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits of the next token, (N, T, vocabulary), from tokens (N, T)."""
+        logits: Tensor = self.model(input_ids=tokens, use_cache=False).logits
         return logits
 
 
@@ -82,10 +97,38 @@ def smp(name: str) -> Callable[..., nn.Module]:
     return factory
 
 
+def transformers(path: str) -> Callable[..., nn.Module]:
+    """A factory of a causal language model, untrained, in the size of a configuration and with the data's tokens."""
+    library: Any = _library("transformers", path)
+    file = Path(path).expanduser()
+    file = file / "config.json" if file.is_dir() else file
+    if not file.is_file():
+        raise SpecError(f"transformers:{path} names no configuration: {file} does not exist; nothing is downloaded.")
+    try:
+        config = library.AutoConfig.from_pretrained(str(file), local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SpecError(f"{file} is no configuration that transformers knows ({reason}).") from None
+    if type(config) not in library.MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise SpecError(f"{file} describes {config.model_type!r}, of which transformers has no causal language model.")
+
+    def factory(vocabulary: int, window: int) -> nn.Module:
+        longest = getattr(config, "max_position_embeddings", None)
+        if isinstance(longest, int) and longest < window:
+            raise SpecError(f"{file} has {longest} positions; give --window {longest} or less.")
+        config.vocab_size, config.use_cache = vocabulary, False
+        for mark in ("bos_token_id", "eos_token_id", "pad_token_id"):  # numbers of other tokens
+            setattr(config, mark, None)
+        return Decoder(library.AutoModelForCausalLM.from_config(config))
+
+    return factory
+
+
 FACTORIES: Mapping[str, Callable[[str], Callable[..., nn.Module]]] = {
     "timm": timm,
     "torchvision": torchvision,
     "smp": smp,
+    "transformers": transformers,
 }
 """What finds a network of each library."""
 

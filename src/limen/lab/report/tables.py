@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from limen.lab.declaration import Declaration
 from limen.lab.metric import Metric
 from limen.lab.numerals import MISSING, between, fixed, probability, significant, whole, with_unit
 from limen.lab.records import TORCHS_RELU, CostRow, SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.wording import counted
+from limen.lab.settings import StudySettings
 from limen.lab.statistics import word_of
 from limen.lab.tasks.declared import hidden_options
 
@@ -45,6 +47,7 @@ class SummaryLine:
     ratio: str
     ratio_span: str
     ms_per_step: str
+    pace: str
     memory: str
     parameters: str
     runs: str
@@ -54,10 +57,19 @@ class SummaryLine:
 def summary_lines(study: Contents) -> list[SummaryLine]:
     """Write out the summary rows, and below them what torch's own ReLU costs."""
     references = (row for row in study.costs if row.activation == TORCHS_RELU)
-    return [*(_summary_line(row, study.metric) for row in study.summary), *map(_reference_line, references)]
+    return [
+        *(_summary_line(row, study.metric, pace(study.task, study.settings, row.ms_per_step)) for row in study.summary),
+        *(_reference_line(row, pace(study.task, study.settings, row.ms_per_step)) for row in references),
+    ]
 
 
-def _summary_line(row: SummaryRow, metric: Metric) -> SummaryLine:
+def pace(task: Declaration, settings: StudySettings, ms_per_step: float) -> str:
+    """How much is seen in a second of training, in three digits, where the task says what that is."""
+    count, what = task.seen_in_a_step(settings)
+    return f"{whole(float(f'{1000 * count / ms_per_step:.3g}'))} {what}/s" if count and ms_per_step > 0 else ""
+
+
+def _summary_line(row: SummaryRow, metric: Metric, pace: str) -> SummaryLine:
     badge, sign = BADGES.get(word_of(row.verdict), ("untested", "?"))
     is_baseline = badge == "baseline"
     trained = badge != "reference"
@@ -77,6 +89,7 @@ def _summary_line(row: SummaryRow, metric: Metric) -> SummaryLine:
         ratio=fixed(row.ms_ratio),
         ratio_span=_span(row.ms_ratio_low, row.ms_ratio_high),
         ms_per_step=with_unit(significant(row.ms_per_step), " ms"),
+        pace=pace,
         memory=significant(row.peak_memory_mb, 4),
         parameters=whole(row.parameters) if trained else MISSING,
         runs=str(row.runs) if trained else MISSING,
@@ -84,7 +97,7 @@ def _summary_line(row: SummaryRow, metric: Metric) -> SummaryLine:
     )
 
 
-def _reference_line(row: CostRow) -> SummaryLine:
+def _reference_line(row: CostRow, pace: str) -> SummaryLine:
     """What the times are relative to; nothing was trained with it."""
     nothing = dict.fromkeys(
         ("mean", "interval", "difference", "difference_interval", "p", "detectable", "runs"), MISSING
@@ -97,6 +110,7 @@ def _reference_line(row: CostRow) -> SummaryLine:
         ratio=fixed(row.ratio),
         ratio_span=_span(row.ratio_low, row.ratio_high),
         ms_per_step=with_unit(significant(row.ms_per_step), " ms"),
+        pace=pace,
         memory=significant(row.peak_memory_mb, 4),
         parameters=whole(row.parameters),
         failed=0,

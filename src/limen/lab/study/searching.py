@@ -149,7 +149,7 @@ class _Searching(training.Extra):
 
 
 def _mix(settings: SelectSettings, network: nn.Module) -> SwapReport:
-    report = swap_(network, lambda: AdAct(settings.candidates))
+    report = swap_(network, partial(AdAct, settings.candidates))
     if settings.sampling != "none":
         sample_(network, settings.sampling)
     return report

@@ -10,9 +10,11 @@ from limen.lab.tasks.anomaly.declared import Anomaly
 from limen.lab.tasks.classification.declared import Classification
 from limen.lab.tasks.detection.declared import Detection
 from limen.lab.tasks.generation.declared import Generation
+from limen.lab.tasks.language.declared import Language
 from limen.lab.tasks.numbers.declared import Forecasting, Regression
 from limen.lab.tasks.segmentation.declared import Segmentation
 from limen.lab.tasks.sequence.declared import Sequence
+from limen.lab.tasks.text.declared import Text
 
 if TYPE_CHECKING:
     from limen.lab.settings import StudySettings
@@ -26,6 +28,8 @@ ALL: tuple[Declaration, ...] = (
     Detection(),
     Anomaly(),
     Generation(),
+    Language(),
+    Text(),
 )
 _TASKS = {task.name: task for task in ALL}
 

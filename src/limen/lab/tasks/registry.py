@@ -10,10 +10,12 @@ from limen.lab.tasks.declared import hidden_options as hidden_options
 from limen.lab.tasks.declared import names as names
 from limen.lab.tasks.detection.task import Detection
 from limen.lab.tasks.generation.task import Generation
+from limen.lab.tasks.language.task import Language
 from limen.lab.tasks.numbers.forecasting import Forecasting
 from limen.lab.tasks.numbers.regression import Regression
 from limen.lab.tasks.segmentation.task import Segmentation
 from limen.lab.tasks.sequence.task import Sequence
+from limen.lab.tasks.text.task import Text
 from limen.lab.training.task import Task
 
 _TASKS: dict[str, Task] = {
@@ -27,6 +29,8 @@ _TASKS: dict[str, Task] = {
         Detection(),
         Anomaly(),
         Generation(),
+        Language(),
+        Text(),
     )
 }
 ALL = tuple(_TASKS[name] for name in names())

@@ -63,6 +63,11 @@ class Forecasting(NumericTask):
             "lstm": f"{HERE}.recurrent:LSTM",
         }
     )
-    defaults: ClassVar[Mapping[str, Any]] = {"network": "rnn", "batch_size": 64, "eval_batch_size": 1000}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "network": "rnn",
+        "batch_size": 64,
+        "eval_batch_size": 1000,
+        "window": 20,
+    }
     options = frozenset({"target", "time", "window", "drop"})
     reference = "last value"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from limen.lab.records import RunRecord
 from limen.lab.report.contents import Contents
-from limen.lab.report.figures.examples import confusion, grid, photographs, scatter, series
+from limen.lab.report.figures.examples import confusion, grid, photographs, scatter, series, written
 from limen.lab.report.figures.examples.section import Examples
 from limen.lab.report.figures.palette import Look, looks
 
@@ -20,6 +20,7 @@ _SECTIONS: dict[str, Callable[[list[RunRecord], dict[str, Look]], Examples]] = {
     "overlays": photographs.overlays,
     "heatmaps": photographs.heatmaps,
     "attention": photographs.attention,
+    "written": written.section,
 }
 
 MOST_OF_MANY = 4

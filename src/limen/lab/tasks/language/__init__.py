@@ -1,0 +1,1 @@
+"""Language models: text from files, the task and its networks."""
