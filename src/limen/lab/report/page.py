@@ -13,6 +13,7 @@ from markupsafe import Markup
 from limen.lab.rates import activation_of
 from limen.lab.records import TORCHS_RELU
 from limen.lab.report import tables, verdict
+from limen.lab.report.classes import class_tables
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.accuracy import intervals
 from limen.lab.report.figures.cost import costs
@@ -79,6 +80,7 @@ def render(study: Contents) -> str:
         summary=tables.summary_lines(study),
         reference=TORCHS_RELU,
         measures=tables.measure_table(study),
+        classes=class_tables(study),
         examples=examples(study),
         accuracy=intervals(study),
         curves=curves(study),

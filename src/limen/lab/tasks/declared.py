@@ -10,6 +10,7 @@ from limen.lab.tasks.anomaly.declared import Anomaly
 from limen.lab.tasks.classification.declared import Classification
 from limen.lab.tasks.detection.declared import Detection
 from limen.lab.tasks.generation.declared import Generation
+from limen.lab.tasks.multilabel.declared import Multilabel
 from limen.lab.tasks.numbers.declared import Forecasting, Regression
 from limen.lab.tasks.segmentation.declared import Segmentation
 from limen.lab.tasks.sequence.declared import Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 ALL: tuple[Declaration, ...] = (
     Classification(),
+    Multilabel(),
     Regression(),
     Forecasting(),
     Sequence(),

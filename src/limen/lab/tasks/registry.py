@@ -10,6 +10,7 @@ from limen.lab.tasks.declared import hidden_options as hidden_options
 from limen.lab.tasks.declared import names as names
 from limen.lab.tasks.detection.task import Detection
 from limen.lab.tasks.generation.task import Generation
+from limen.lab.tasks.multilabel.task import Multilabel
 from limen.lab.tasks.numbers.forecasting import Forecasting
 from limen.lab.tasks.numbers.regression import Regression
 from limen.lab.tasks.segmentation.task import Segmentation
@@ -20,6 +21,7 @@ _TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         Classification(),
+        Multilabel(),
         Regression(),
         Forecasting(),
         Sequence(),

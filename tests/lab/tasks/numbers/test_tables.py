@@ -14,9 +14,9 @@ from helpers_lab import Command, command
 
 from limen.errors import DataError, SpecError
 from limen.lab.data import Division
+from limen.lab.data.csv_file import read_table
 from limen.lab.settings import StudySettings
 from limen.lab.tasks import registry as tasks
-from limen.lab.tasks.numbers.csv_file import read_table
 from limen.lab.tasks.numbers.data import NumberData
 from limen.lab.tasks.numbers.tabular import load_tabular
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from limen.errors import DataError
 from limen.lab.data.base import Data, Samples
+from limen.lab.data.csv_file import Table, dropped, read_table
 from limen.lab.data.division import Division, divide
 from limen.lab.data.strategies import Shuffled
-from limen.lab.tasks.numbers.csv_file import Table, dropped, read_table
 from limen.lab.tasks.numbers.data import NumberData, NumberSplit
 from limen.memory import require_memory
 

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from limen.errors import DataError
 from limen.lab.data.base import Data
+from limen.lab.data.csv_file import Table, dropped, number, read_table, shortened
 from limen.lab.data.division import Division, divide
 from limen.lab.data.strategies import InTime
-from limen.lab.tasks.numbers.csv_file import Table, dropped, number, read_table, shortened
 from limen.lab.tasks.numbers.data import NumberData, NumberSplit
 from limen.memory import require_memory
 
