@@ -36,9 +36,9 @@ def made(name: str, folder: Path) -> dict[str, object]:
     if name == "multilabel":
         for number in range(40):
             Image.fromarray(random.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number}.png")
-        rows = [[f"{number}.png", number % 2, int(number % 3 > 0)] for number in range(40)]
         with (folder / "labels.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([["image", "odd", "thing"], *rows])
+            marked = ([f"{number}.png", number % 2, int(number % 3 > 0)] for number in range(40))
+            csv.writer(file).writerows([["image", "odd", "thing"], *marked])
         return {"data": str(folder / "labels.csv"), "batch_size": 8}
     path = folder / "table.csv"
     with path.open("w", newline="") as file:

@@ -68,6 +68,11 @@ class Metric:
         return f"best_{self.on_test}"
 
     @property
+    def on_transfer(self) -> str:
+        """Its name among a run's metrics on other data."""
+        return f"transfer_{self.name}"
+
+    @property
     def of_reference(self) -> str:
         """The name among a run's metrics of what needs no network."""
         return f"reference_{self.name}"
@@ -75,7 +80,7 @@ class Metric:
     @property
     def stored_as(self) -> tuple[str, ...]:
         """Its names among a run's metrics."""
-        return (self.on_heldout, self.on_test, self.best_on_test, self.of_reference)
+        return (self.on_heldout, self.on_test, self.on_transfer, self.best_on_test, self.of_reference)
 
     def of_class(self, name: str) -> Metric:
         """It of one class alone, which some data leave without a value.

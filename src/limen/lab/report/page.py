@@ -26,6 +26,7 @@ from limen.lab.report.selection import selection
 from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_table, sites, weight_table
 from limen.lab.report.trained import trained
 from limen.lab.report.training import NOTE, training_lines
+from limen.lab.report.transfer import transfer_table
 from limen.lab.report.tuning import tuning
 from limen.lab.report.wording import counted
 
@@ -80,6 +81,7 @@ def render(study: Contents) -> str:
         summary=tables.summary_lines(study),
         reference=TORCHS_RELU,
         measures=tables.measure_table(study),
+        transfer=transfer_table(study),
         classes=class_tables(study),
         examples=examples(study),
         accuracy=intervals(study),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from limen.errors import SpecError, suggest
+from limen.lab.data.named import place_of
 from limen.lab.declaration import Declaration
 from limen.lab.tasks.anomaly.declared import Anomaly
 from limen.lab.tasks.classification.declared import Classification
@@ -77,5 +78,10 @@ def check_options(task: Declaration, settings: StudySettings) -> None:
         raise SpecError(
             f"--augment {settings.augment} is not for --task {task.name}, whose masks or boxes would not follow the "
             f"images; give {' or '.join(task.augments[1:])}."
+        )
+    if settings.test_data is not None and place_of(settings.test_data) == place_of(settings.data):
+        raise SpecError(
+            f"--test-data {settings.test_data} is what --data names; give other data, or leave it out: the own test "
+            "set is tested anyway."
         )
     task.check(settings)

@@ -249,7 +249,7 @@ def test_a_label_that_no_image_has_is_said_and_left_out_of_the_means(tmp_path: P
     assert run.metrics["test_auroc"] == pytest.approx(np.nanmean(each))
 
 
-@pytest.mark.parametrize("seed", thoroughly(range(20), usual={0, 1}))
+@pytest.mark.parametrize("seed", thoroughly(range(9), usual={0}))
 def test_every_part_has_its_share_of_every_label(seed: int) -> None:
     random = np.random.default_rng(seed)
     rates = np.array([0.02, 0.1, 0.3, 0.9])
@@ -282,7 +282,7 @@ def test_the_loss_is_cross_entropy_weighed_by_how_rare_a_label_is() -> None:
     assert torch.equal(weighted.there, there)
 
 
-@pytest.mark.parametrize("seed", thoroughly(range(30), usual={0, 1, 2}))
+@pytest.mark.parametrize("seed", thoroughly(range(9), usual={0, 1}))
 def test_measures_are_scikit_learns(seed: int) -> None:
     sklearn = pytest.importorskip("sklearn.metrics")
     random = np.random.default_rng(seed)
@@ -300,12 +300,13 @@ def test_measures_are_scikit_learns(seed: int) -> None:
     assert answered["f1"] == pytest.approx(sklearn.f1_score(truth, scores >= 0, average="macro"))
     assert answered["ham"] == pytest.approx(sklearn.hamming_loss(truth, scores >= 0))
     for label in range(3):
-        of_label = scores[:, label], truth[:, label]
-        best = best_threshold(*of_label)
-        candidates = [*scores[:, label], *np.convolve(np.unique(scores[:, label]), [0.5, 0.5], "valid")]
-        assert sklearn.f1_score(truth[:, label], scores[:, label] >= best) == pytest.approx(
-            max(sklearn.f1_score(truth[:, label], scores[:, label] >= one) for one in candidates)
-        )
+        mine, there = scores[:, label], truth[:, label]
+
+        def f1(threshold: float, mine: np.ndarray = mine, there: np.ndarray = there) -> float:
+            answers = mine >= threshold
+            return float(2 * (answers & there).sum() / (answers.sum() + there.sum()))
+
+        assert f1(best_threshold(mine, there)) == max(map(f1, mine))
 
 
 def test_a_score_that_is_no_number_measures_nothing() -> None:

@@ -25,6 +25,12 @@ class LabelSplit(ImageSamples):
         """Which labels an image has, (N, labels)."""
         return self.labels > 0
 
+    def relabelled(self, places: Tensor, classes: int) -> LabelSplit:
+        """Each column by its place; a label that there is no column of no image has."""
+        columns = torch.zeros(len(self), classes)
+        columns[:, places] = self.labels
+        return replace(self, labels=columns)
+
     def per_class(self, classes: int) -> tuple[int, ...]:
         """Images that have each label."""
         return tuple(self.there.sum(0).tolist())

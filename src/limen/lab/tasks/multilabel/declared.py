@@ -34,7 +34,7 @@ class Multilabel(Declaration):
     by_class = (AUROC, PRECISION, F1)
     networks = NETWORKS
     defaults: ClassVar[Mapping[str, Any]] = {"network": "convnet", "batch_size": 64, "eval_batch_size": 1000}
-    options = frozenset({"image_size", "grey", "channels_last", "augment", "split", "target", "drop"})
+    options = frozenset({"test_data", "image_size", "grey", "channels_last", "augment", "split", "target", "drop"})
 
     def look(self, settings: StudySettings) -> None:
         """A path; there are no built-in sets."""

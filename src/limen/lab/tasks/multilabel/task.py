@@ -20,6 +20,7 @@ from limen.lab.tasks.multilabel.data import LabelData, LabelSplit, rarity, weigh
 from limen.lab.tasks.multilabel.division import ByLabels
 from limen.lab.tasks.multilabel.labels import load_labels
 from limen.lab.tasks.multilabel.training import WithThresholds
+from limen.lab.training import transfer
 from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
 
@@ -27,15 +28,19 @@ from limen.lab.training.task import Task
 class Multilabel(declared.Multilabel, Task[LabelData]):
     """Cross-entropy of each label, weighed by how rare it is; mean AUROC decides, mAP, F1, Hamming loss beside it."""
 
-    def load(self, settings: StudySettings) -> LabelData:
-        """Images with labels, divided by label or as the file says."""
-        found = load_labels(
+    def read(self, settings: StudySettings) -> LabelData:
+        """Images with labels."""
+        return load_labels(
             settings.data,
             target=settings.target,
             drop=settings.drop,
             image_size=settings.image_size,
             grey=settings.grey,
         )
+
+    def load(self, settings: StudySettings) -> LabelData:
+        """Images with labels, divided by label or as the file says."""
+        found = self.read(settings)
         by: Strategy[Any] = ByLabels() if settings.split == "random" else ORDERS[settings.split]
         data = divide(found, Division.of(settings), by)
         _check(data)
@@ -47,6 +52,15 @@ class Multilabel(declared.Multilabel, Task[LabelData]):
             test=weighed(data.tested, weights),
             notes=(*data.notes, *_said(data)),
         )
+
+    def other(self, data: LabelData, settings: StudySettings) -> LabelData:
+        """With the weights of the data's training images."""
+        found = super().other(data, settings)
+        whole = replace(found, train=transfer.every(found), validation=None, test=None)
+        if not whole.train.told_apart.any():
+            raise DataError(f"{found.name} has no label that some of its images have and some have not.")
+        notes = (*found.notes, *_not_measured(found.name, found.classes, whole.train))
+        return replace(whole, train=weighed(whole.train, rarity(data.train)), notes=notes)
 
     def offered(self, data: LabelData) -> Mapping[str, Any]:
         """Image shape and number of labels."""
@@ -92,14 +106,18 @@ def _parts(data: LabelData) -> dict[str, LabelSplit]:
 
 def _said(data: LabelData) -> tuple[str, ...]:
     """Which labels cannot be learned, and which are left out of a part's measures."""
+    return tuple(note for what, split in _parts(data).items() for note in _not_measured(what, data.classes, split))
+
+
+def _not_measured(what: str, classes: tuple[str, ...], split: LabelSplit) -> list[str]:
+    """Which labels all images of a part have, or none."""
     notes = []
-    for what, split in _parts(data).items():
-        done = "cannot be learned" if what == "training" else "is left out of its AUROC and mAP"
-        for of, chosen in (("no", ~split.there.any(0)), ("every", split.there.all(0))):
-            names = [name for name, one in zip(data.classes, chosen.tolist(), strict=True) if one]
-            if names:
-                notes.append(f"{of.capitalize()} {what} image has {_listed(names)}: what has no other case {done}.")
-    return tuple(notes)
+    done = "cannot be learned" if what == "training" else "is left out of its AUROC and mAP"
+    for of, chosen in (("No", ~split.there.any(0)), ("Every", split.there.all(0))):
+        names = [name for name, one in zip(classes, chosen.tolist(), strict=True) if one]
+        if names:
+            notes.append(f"{of} {what} image has {_listed(names)}: what has no other case {done}.")
+    return notes
 
 
 def _listed(names: list[str], most: int = 20) -> str:
