@@ -41,6 +41,13 @@ def made(name: str, folder: Path) -> dict[str, object]:
         with (folder / "texts.csv").open("w", newline="") as file:
             csv.writer(file).writerows([["text", "kind"], *texts])
         return {"data": str(folder / "texts.csv"), "target": "kind", "batch_size": 8, "eval_batch_size": 8}
+    if name == "multilabel":
+        for number in range(40):
+            Image.fromarray(random.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+        with (folder / "labels.csv").open("w", newline="") as file:
+            marked = ([f"{number}.png", number % 2, int(number % 3 > 0)] for number in range(40))
+            csv.writer(file).writerows([["image", "odd", "thing"], *marked])
+        return {"data": str(folder / "labels.csv"), "batch_size": 8}
     path = folder / "table.csv"
     with path.open("w", newline="") as file:
         rows = ([1900 + index, *random.normal(size=2).round(3)] for index in range(60))

@@ -28,6 +28,8 @@ class Declaration:
     """What it is in a few words, and what data it takes."""
     metrics: ClassVar[tuple[Metric, ...]]
     """All that :meth:`meters` computes, in the order of the report's table."""
+    by_class: ClassVar[tuple[Metric, ...]] = ()
+    """Those of them that are noted of every class of the test set, too."""
     measure: ClassVar[Metric]
     """The one of them that chooses the epoch and decides the comparison."""
     chooses: ClassVar[Metric | None] = None
@@ -87,6 +89,11 @@ class Declaration:
         decides = self.measure.on_test
         if not math.isfinite(metrics.get(decides, math.nan)):
             return f"{decides} is {metrics[decides]}" if decides in metrics else f"{decides} is missing"
-        known = self._stored
-        found = ((name, known[name].refused(value)) for name, value in metrics.items() if name in known)
+        found = ((name, of.refused(value)) for name, value in metrics.items() if (of := self._of(name)))
         return next((f"{name} {why}" for name, why in found if why), "")
+
+    def _of(self, stored: str) -> Metric | None:
+        """The metric that is stored by this name; None where it is none of the task's."""
+        name, of, one = stored.partition(metric.OF)
+        found = self._stored.get(name)
+        return found.of_class(one) if found and of else found

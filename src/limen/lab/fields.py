@@ -60,6 +60,9 @@ class StudyFields(Declarations):
     """The settings of a comparison. The defaults are AdAct's published protocol (Adam 1e-3, batch 64/1000)."""
 
     data: Annotated[str, Option("Built-in name, or a folder / .zip / .tar.gz of class folders.", default="digits")]
+    test_data: Annotated[
+        str | None, Option("Other data of the same kind; all of it is tested beside the own test set.")
+    ] = None
     task: Annotated[str, Option("One of the tasks of limen list, such as segmentation.")] = "classification"
     target: Annotated[str | None, Option("Column of the CSV file to predict.")] = None
     time: Annotated[str | None, Option("Column of dates that orders the rows. Default: found.")] = None

@@ -19,6 +19,8 @@ NONE = "none"
 """In the place of a difference, where none can be seen."""
 HALF_A_POINT = 0.5
 """The margin of what is in percent: about the spread between seeds of the studies stored here."""
+OF = "_of_"
+"""In the name of a metric of one class, before the class."""
 FRACTION: Bounds = (0.0, 1.0)
 NOT_NEGATIVE: Bounds = (0.0, math.inf)
 ROUNDING = 1e-5
@@ -66,6 +68,11 @@ class Metric:
         return f"best_{self.on_test}"
 
     @property
+    def on_transfer(self) -> str:
+        """Its name among a run's metrics on other data."""
+        return f"transfer_{self.name}"
+
+    @property
     def of_reference(self) -> str:
         """The name among a run's metrics of what needs no network."""
         return f"reference_{self.name}"
@@ -73,7 +80,15 @@ class Metric:
     @property
     def stored_as(self) -> tuple[str, ...]:
         """Its names among a run's metrics."""
-        return (self.on_heldout, self.on_test, self.best_on_test, self.of_reference)
+        return (self.on_heldout, self.on_test, self.on_transfer, self.best_on_test, self.of_reference)
+
+    def of_class(self, name: str) -> Metric:
+        """It of one class alone, which some data leave without a value.
+
+        >>> F1.of_class("cat").on_test
+        'test_f1_of_cat'
+        """
+        return replace(self, name=f"{self.name}{OF}{name}", title=f"{self.title} of {name}", always=False)
 
     @property
     def tested(self) -> str:

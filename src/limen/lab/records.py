@@ -66,6 +66,10 @@ class DataFacts(Record):
     """What that is, where it is not the unit: ``objects``."""
     columns: tuple[str, ...] = ()
     """What one input is made of, where that has names."""
+    transfer: Whole = 0
+    """Examples of other data that were tested too."""
+    transfer_name: str = ""
+    """What those are called."""
 
 
 class EpochRow(Record):
@@ -436,3 +440,11 @@ class SummaryRow(Record):
     """``epochs_ratio`` times ``step_ratio``, with the interval over seeds: training time over the baseline's."""
     time_ratio_low: float = math.nan
     time_ratio_high: float = math.nan
+    transfer: float = math.nan
+    """The metric on other data that were tested too, with its interval; NaN where there are none."""
+    transfer_low: float = math.nan
+    transfer_high: float = math.nan
+    transfer_difference: float = math.nan
+    """From the baseline there, paired by seed, with its interval."""
+    transfer_difference_low: float = math.nan
+    transfer_difference_high: float = math.nan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -45,6 +45,10 @@ class Samples:
 
         return replace(self, **{field.name: of(getattr(self, field.name)) for field in fields(self)})
 
+    def relabelled(self, places: Tensor, classes: int) -> Self:
+        """The same with other class indices: for every class now its place among so many; here there are none."""
+        return self
+
     def per_class(self, classes: int) -> tuple[int, ...]:
         """How much there is of each class; empty where examples have none."""
         return ()
@@ -63,6 +67,17 @@ class Samples:
 S = TypeVar("S", bound=Samples)
 
 
+def joined(parts: Sequence[S]) -> S:
+    """The examples of several splits, one after the other."""
+    first = parts[0]
+    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(first)}
+
+    def of(values: list[Any]) -> Any:
+        return torch.cat(values) if isinstance(values[0], Tensor) else tuple(one for value in values for one in value)
+
+    return replace(first, **{name: of(values) for name, values in columns.items()})
+
+
 @dataclass(frozen=True, eq=False)
 class Data(Generic[S]):
     """A named data set of any task. A split that the source does not have is None until the data are divided."""
@@ -77,6 +92,10 @@ class Data(Generic[S]):
     """What was done to the data that a reader must know."""
     unit: str = "images"
     """What is counted."""
+    transfer: S | None = None
+    """Examples of other data that are tested too."""
+    transfer_name: str = ""
+    """What those are called."""
     counted: ClassVar[str] = ""
     """What :meth:`Samples.per_class` counts, where that is not the unit."""
 
@@ -109,13 +128,15 @@ class Data(Generic[S]):
             classes=self.classes,
             image_shape=self.input_shape,
             **counts,
-            fingerprint=fingerprint(splits),
+            fingerprint=fingerprint(splits if self.transfer is None else {**splits, "transfer": self.transfer}),
             unit=self.unit,
             description=self.describe(),
             notes=self.notes,
             counts=self._counts(splits),
             counted=self.counted,
             columns=self.columns,
+            transfer=0 if self.transfer is None else len(self.transfer),
+            transfer_name=self.transfer_name,
         )
 
     def _counts(self, splits: Mapping[str, S | None]) -> dict[str, tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -66,6 +66,10 @@ class Split(ImageSamples):
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             found = f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
             raise DataError(f"Labels must be torch.int64 of shape ({len(self.images)},), not {found}.")
+
+    def relabelled(self, places: Tensor, classes: int) -> Split:
+        """Each label by its place."""
+        return replace(self, labels=places[self.labels])
 
     def per_class(self, classes: int) -> tuple[int, ...]:
         """Examples of each class."""

@@ -40,6 +40,15 @@ def check_set_or_path(source: str) -> None:
     )
 
 
+def place_of(source: str) -> str:
+    """What a name or a path stands for: the same for two paths to one place.
+
+    >>> place_of("digits"), place_of("/data/../data/a") == place_of("/data/a")
+    ('digits', True)
+    """
+    return source if source in names() else os.path.realpath(os.path.expanduser(source))
+
+
 def check_table(source: str) -> Path:
     """The path of a CSV file; raise where there is no file."""
     path = Path(os.path.expanduser(source))

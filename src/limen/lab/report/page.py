@@ -12,6 +12,7 @@ from limen.lab.rates import activation_of
 from limen.lab.records import TORCHS_RELU
 from limen.lab.report import latex, tables, verdict
 from limen.lab.report.answer import answer
+from limen.lab.report.classes import class_tables
 from limen.lab.report.contents import Contents
 from limen.lab.report.document import document, template
 from limen.lab.report.figures.accuracy import intervals
@@ -27,6 +28,7 @@ from limen.lab.report.selection import selection
 from limen.lab.report.sites import ParameterTable, Site, WeightTable, parameter_table, sites, weight_table
 from limen.lab.report.trained import trained
 from limen.lab.report.training import NOTE, training_lines
+from limen.lab.report.transfer import transfer_table
 from limen.lab.report.tuning import tuning
 from limen.lab.report.wording import counted
 
@@ -117,6 +119,8 @@ def render(study: Contents, state: str = "") -> str:
         latex=latex.link(latex.table(study, lines)),
         reference=TORCHS_RELU,
         measures=tables.measure_table(study),
+        transfer=transfer_table(study),
+        classes=class_tables(study),
         examples=parts["examples"],
         accuracy=intervals(study),
         curves=curves(study),

@@ -22,6 +22,8 @@ def foresee(task: Declaration, settings: StudySettings) -> None:
         check_list(settings)
     check_task(task, settings)
     task.look(settings)
+    if settings.test_data is not None:
+        task.look(settings.model_copy(update={"data": settings.test_data}))
 
 
 def check_list(settings: StudySettings) -> None:

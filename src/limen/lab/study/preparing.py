@@ -8,16 +8,23 @@ from importlib import metadata
 import torch
 
 import limen
-from limen.errors import StudyError
+from limen.errors import DataError, StudyError
 from limen.lab.settings import StudySettings
+from limen.lab.training import transfer
 from limen.lab.training.batches import Batches
 from limen.lab.training.experiment import Experiment
 from limen.lab.training.task import ANY, Task
 
 
 def prepare(task: Task, settings: StudySettings) -> Experiment:
-    """Load the data and divide it."""
-    return Experiment(task, task.load(settings), settings)
+    """Load the data and divide it; with it other data that are tested too, where there are some."""
+    data = task.load(settings)
+    if settings.test_data is not None:
+        try:
+            data = transfer.added(data, task.other(data, settings), settings)
+        except DataError as error:
+            raise DataError(f"--test-data {settings.test_data}: {error}") from error
+    return Experiment(task, data, settings)
 
 
 def probe(experiment: Experiment) -> list[str]:

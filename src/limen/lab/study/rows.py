@@ -48,7 +48,7 @@ PARTS = {
 }
 """What a run has several rows of: its field, the file, what a row is."""
 COSTS, TRIALS = "cost.csv", "trials.csv"
-PLACES = {"--data": "data", "--out": "runs"}
+PLACES = {"--data": "data", "--test-data": "data", "--out": "runs"}
 """The options of a command whose paths are written as lying in a folder of this name."""
 
 
@@ -146,6 +146,7 @@ def without_paths(study: Study) -> Study:
     settings = study.settings.model_copy(
         update={
             "data": _shortened(study.settings.data, "data"),
+            "test_data": _shortened(study.settings.test_data, "data") if study.settings.test_data else None,
             "data_dir": "data" if study.settings.data_dir else None,
         }
     )

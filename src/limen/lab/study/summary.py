@@ -79,6 +79,7 @@ def summarise(
                 peak_memory_mb=price.peak_memory_mb if price else math.nan,
                 parameters=mine[0].parameters if mine else 0,
                 **_of_training(trained.get(name), price, cost_of.get(settings.baseline)),
+                **_of_transfer(measure, mine, of_activation.get(settings.against(name), ())),
             )
         )
     baseline = measure.interval([*by_seed[settings.baseline].values()]).mean
@@ -162,6 +163,27 @@ def _of_training(found: Training | None, price: CostRow | None, baseline: CostRo
         "time_ratio_low": time.low,
         "time_ratio_high": time.high,
     }
+
+
+def _of_transfer(measure: Metric, runs: Sequence[RunRecord], baseline: Sequence[RunRecord]) -> dict[str, Any]:
+    """The columns of other data that were tested too."""
+    values, others = (_transferred(measure, of) for of in (runs, baseline))
+    if not values:
+        return {}
+    found = measure.interval([*values.values()])
+    difference = measure.difference_interval([values[seed] - others[seed] for seed in values if seed in others])
+    return {
+        "transfer": found.mean,
+        "transfer_low": found.low,
+        "transfer_high": found.high,
+        "transfer_difference": difference.mean,
+        "transfer_difference_low": difference.low,
+        "transfer_difference_high": difference.high,
+    }
+
+
+def _transferred(measure: Metric, runs: Sequence[RunRecord]) -> dict[int, float]:
+    return {run.seed: run.metrics[measure.on_transfer] for run in runs if measure.on_transfer in run.metrics}
 
 
 def _in_order(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from limen.errors import SpecError, suggest
+from limen.lab.data.named import place_of
 from limen.lab.declaration import Declaration
 from limen.lab.tasks.anomaly.declared import Anomaly
 from limen.lab.tasks.classification.declared import Classification
 from limen.lab.tasks.detection.declared import Detection
 from limen.lab.tasks.generation.declared import Generation
 from limen.lab.tasks.language.declared import Language
+from limen.lab.tasks.multilabel.declared import Multilabel
 from limen.lab.tasks.numbers.declared import Forecasting, Regression
 from limen.lab.tasks.segmentation.declared import Segmentation
 from limen.lab.tasks.sequence.declared import Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 ALL: tuple[Declaration, ...] = (
     Classification(),
+    Multilabel(),
     Regression(),
     Forecasting(),
     Sequence(),
@@ -79,5 +82,10 @@ def check_options(task: Declaration, settings: StudySettings) -> None:
         raise SpecError(
             f"--augment {settings.augment} is not for --task {task.name}, whose masks or boxes would not follow the "
             f"images; give {' or '.join(task.augments[1:])}."
+        )
+    if settings.test_data is not None and place_of(settings.test_data) == place_of(settings.data):
+        raise SpecError(
+            f"--test-data {settings.test_data} is what --data names; give other data, or leave it out: the own test "
+            "set is tested anyway."
         )
     task.check(settings)

@@ -11,6 +11,7 @@ from limen.lab.tasks.declared import names as names
 from limen.lab.tasks.detection.task import Detection
 from limen.lab.tasks.generation.task import Generation
 from limen.lab.tasks.language.task import Language
+from limen.lab.tasks.multilabel.task import Multilabel
 from limen.lab.tasks.numbers.forecasting import Forecasting
 from limen.lab.tasks.numbers.regression import Regression
 from limen.lab.tasks.segmentation.task import Segmentation
@@ -22,6 +23,7 @@ _TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         Classification(),
+        Multilabel(),
         Regression(),
         Forecasting(),
         Sequence(),

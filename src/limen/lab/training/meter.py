@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -50,6 +51,10 @@ class Meter(ABC):
     @abstractmethod
     def compute(self) -> Tensor:
         """The measure, a scalar."""
+
+    def of_each(self) -> Sequence[float]:
+        """The measure of each class, where it is one of classes; NaN where what was seen leaves a class without."""
+        return ()
 
     def __call__(self, answer: Tensor, truth: Tensor) -> Tensor:
         """Take in a batch, and measure."""

@@ -258,6 +258,8 @@ def _test(learner: Learner, experiment: Experiment) -> dict[str, float]:
     if not experiment.settings.test_chooses:
         found |= learner.evaluate("val", experiment.evaluated(experiment.heldout))
     found |= learner.evaluate("test", experiment.evaluated(experiment.data.tested))
+    if experiment.data.transfer is not None:
+        found |= learner.evaluate("transfer", experiment.evaluated(experiment.data.transfer))
     return dict(sorted(found.items()))
 
 

@@ -118,7 +118,18 @@ class Supervised(Learner):
             for batch in batches:
                 self.measure(batch, losses)
             found = {f"{split}_{name}": float(meter.compute()) for name, meter in self.meters.items()}
+            if split != "val":
+                found |= {f"{split}_{name}": value for name, value in self.by_class().items()}
         return found | ({f"{split}_loss": losses.value()} if losses.count else {})
+
+    def by_class(self) -> dict[str, float]:
+        """What of :attr:`meters` is noted of every class."""
+        classes = self.data.classes
+        return {
+            metric.of_class(name).name: value
+            for metric in self.task.by_class
+            for name, value in zip(classes, self.meters[metric.name].of_each(), strict=True)
+        }
 
     def measure(self, batch: tuple[Tensor, Tensor], losses: Mean) -> None:
         """Take a batch into the loss and into :attr:`meters`."""

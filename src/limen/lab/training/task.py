@@ -15,6 +15,7 @@ from limen.lab.data import Data
 from limen.lab.declaration import Declaration
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
+from limen.lab.training import transfer
 from limen.lab.training.learner import Learner
 from limen.lab.training.meter import Meter
 
@@ -30,6 +31,18 @@ class Task(Declaration, ABC, Generic[D]):
     @abstractmethod
     def load(self, settings: StudySettings) -> D:
         """The data, divided."""
+
+    def read(self, settings: StudySettings) -> D:
+        """The data as they come, in the parts that they have, for :meth:`other`."""
+        return self.load(settings)
+
+    def other(self, data: D, settings: StudySettings) -> D:
+        """The settings' other data as a network of the data takes them, in whatever parts; all of it will be tested.
+
+        Raises:
+            DataError: if they do not match.
+        """
+        return transfer.matched(self.read(transfer.settings_for_other(data, settings)), data)
 
     @abstractmethod
     def offered(self, data: D) -> Mapping[str, Any]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from limen.lab.tasks.anomaly.data import UNKNOWN
 from limen.lab.training.meter import Meter
+from limen.lab.training.ranking import auroc
 
 
 class _ScoreAUROC(Meter):
-    """How often a score of an anomaly is above a normal one, and half of how often it is the same.
-
-    That is the area, exactly, and asks only for the scores' order: no size of theirs makes ties of what differs.
-    """
+    """How often a score of an anomaly is above a normal one, and half of how often it is the same."""
 
     state = ("scores", "truth")
     scores: list[Tensor]
@@ -32,12 +29,7 @@ class _ScoreAUROC(Meter):
     def compute(self) -> Tensor:
         """NaN where all that was seen is of one kind, such as held-out images, which are all normal, or a score is."""
         scores, truth = (torch.cat(state).numpy() for state in (self.scores, self.truth))
-        anomalous = int(truth.sum())
-        pairs = anomalous * (len(truth) - anomalous)
-        if not pairs:
-            return torch.tensor(float("nan"))
-        below = rankdata(scores)[truth].sum() - anomalous * (anomalous + 1) / 2
-        return torch.tensor(float(below / pairs))
+        return torch.tensor(auroc(scores, truth))
 
 
 class ImageAUROC(_ScoreAUROC):

@@ -21,6 +21,7 @@ from limen.lab.tasks.anomaly.division import divide_normal
 from limen.lab.tasks.anomaly.folders import find_anomalies, read_anomalies
 from limen.lab.tasks.anomaly.network import AnomalyNetwork
 from limen.lab.tasks.anomaly.picture import pictures
+from limen.lab.tasks.anomaly.scores import ImageAUROC, PixelAUROC
 from limen.lab.tasks.anomaly.training import OneClass
 from limen.lab.training.batches import Batches
 from limen.lab.training.meter import Meter
@@ -105,9 +106,6 @@ class Anomaly(declared.Anomaly, Task[AnomalyData]):
 
     def meters(self, data: AnomalyData) -> dict[str, Meter]:
         """AUROC of images, and of pixels where masks are known."""
-        # With scipy.stats, which takes long to import.
-        from limen.lab.tasks.anomaly.scores import ImageAUROC, PixelAUROC
-
         stride = math.ceil(data.tested.masks.numel() / MOST_PIXELS)
         pixels: dict[str, Meter] = {"pixel_auroc": PixelAUROC(stride)} if data.has_masks else {}
         return {"auroc": ImageAUROC(), **pixels}

@@ -24,4 +24,4 @@ class Classification(Declaration):
     )
     networks = NETWORKS
     defaults: ClassVar[Mapping[str, Any]] = {"network": "convnet", "batch_size": 64, "eval_batch_size": 1000}
-    options = frozenset({"image_size", "grey", "channels_last", "augment", "label_smoothing"})
+    options = frozenset({"test_data", "image_size", "grey", "channels_last", "augment", "label_smoothing"})

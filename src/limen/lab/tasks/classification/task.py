@@ -28,15 +28,18 @@ TOP = 5
 class Classification(declared.Classification, Task[ImageData]):
     """Cross-entropy; accuracy decides, top-5 accuracy, Matthews' correlation and macro F1 beside it."""
 
-    def load(self, settings: StudySettings) -> ImageData:
-        """Images by name or path, divided by class."""
-        data = load(
+    def read(self, settings: StudySettings) -> ImageData:
+        """Images by name or path."""
+        return load(
             settings.data,
             data_dir=Path(settings.data_dir) if settings.data_dir else None,
             image_size=settings.image_size,
             grey=settings.grey,
         )
-        return divide(data, Division.of(settings), ByClass())
+
+    def load(self, settings: StudySettings) -> ImageData:
+        """Images by name or path, divided by class."""
+        return divide(self.read(settings), Division.of(settings), ByClass())
 
     def offered(self, data: ImageData) -> Mapping[str, Any]:
         """Image shape and number of classes."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -47,7 +48,10 @@ _HELP = (
 )
 
 
-def ignored(label: int) -> int:
+N = TypeVar("N", int, Tensor)
+
+
+def ignored(label: N) -> N:
     """The class of a row whose object is neither learned nor counted: below −1; it undoes itself.
 
     >>> ignored(0), ignored(2), ignored(ignored(2))
@@ -66,6 +70,14 @@ class BoxSplit(ImageSamples):
 
     objects: Tensor
     names: tuple[str, ...]
+
+    def relabelled(self, places: Tensor, classes: int) -> BoxSplit:
+        """Each object's class by its place, also of what does not count; rows without an object stay."""
+        labels = self.objects[..., 0].long()
+        counts, hidden = labels > NOTHING, labels < NOTHING
+        known = places[torch.where(hidden, ignored(labels), labels).clamp(min=0)]
+        changed = torch.where(counts, known, torch.where(hidden, ignored(known), labels))
+        return replace(self, objects=torch.cat([changed[..., None].float(), self.objects[..., 1:]], -1))
 
     @staticmethod
     def augmented(inputs: Tensor, targets: Tensor, drawn: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,7 @@ class Detection(Declaration):
         }
     )
     defaults: ClassVar[Mapping[str, Any]] = {"network": "ssd", "batch_size": 8, "eval_batch_size": 8}
-    options = frozenset({"image_size", "grey", "channels_last", "augment", "orientation", "split"})
+    options = frozenset({"test_data", "image_size", "grey", "channels_last", "augment", "orientation", "split"})
     augments = ("none", "flip")
     observed = 8
 

@@ -29,12 +29,15 @@ class Detection(declared.Detection, Task[BoxData]):
         if settings.network in self.networks and settings.network.startswith(libraries.PREFIX):
             libraries.detectors(settings.network)
 
-    def load(self, settings: StudySettings) -> BoxData:
+    def read(self, settings: StudySettings) -> BoxData:
         """Images with boxes."""
-        found = load_boxes(
+        return load_boxes(
             settings.data, image_size=settings.image_size, grey=settings.grey, orientation=settings.orientation
         )
-        return divide(found, Division.of(settings), ORDERS[settings.split])
+
+    def load(self, settings: StudySettings) -> BoxData:
+        """Images with boxes, divided."""
+        return divide(self.read(settings), Division.of(settings), ORDERS[settings.split])
 
     def offered(self, data: BoxData) -> Mapping[str, Any]:
         """Image shape and number of classes."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from limen.lab.data.base import Data, Samples
+from limen.lab.data.csv_file import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,8 @@ class NumberData(Data[NumberSplit]):
     description: tuple[str, ...]
     names: tuple[str, ...] = ()
     """What the columns of its inputs are called."""
+    encode: Callable[[Table], NumberSplit] | None = None
+    """Another table's rows as these were encoded, where they depend on the training rows."""
     centre: float = 0.0
     """What was subtracted from the target; its unit is the second column of the targets."""
 

@@ -49,7 +49,7 @@ class Regression(NumericTask):
         }
     )
     defaults: ClassVar[Mapping[str, Any]] = {"network": "dnn", "batch_size": 64, "eval_batch_size": 1000}
-    options = frozenset({"target", "drop"})
+    options = frozenset({"test_data", "target", "drop"})
 
 
 class Forecasting(NumericTask):
@@ -69,5 +69,5 @@ class Forecasting(NumericTask):
         "eval_batch_size": 1000,
         "window": 20,
     }
-    options = frozenset({"target", "time", "window", "drop"})
+    options = frozenset({"test_data", "target", "time", "window", "drop"})
     reference = "last value"

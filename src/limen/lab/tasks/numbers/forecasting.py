@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
+from limen.errors import DataError
 from limen.lab.data import Division
 from limen.lab.records import Series, Shown
 from limen.lab.settings import StudySettings
@@ -12,6 +15,7 @@ from limen.lab.tasks.numbers import declared
 from limen.lab.tasks.numbers.data import NumberData
 from limen.lab.tasks.numbers.task import NumericTask, doubled, predicted
 from limen.lab.tasks.numbers.time_series import load_time_series
+from limen.lab.training import transfer
 
 STEPS = 500
 """The last so many steps of the test span are drawn in the report."""
@@ -31,6 +35,21 @@ class Forecasting(declared.Forecasting, NumericTask):
             window=settings.window,
             drop=settings.drop,
         )
+
+    def other(self, data: NumberData, settings: StudySettings) -> NumberData:
+        """Every window, of the same columns in the same order."""
+        found = self.read(transfer.settings_for_other(data, settings))
+        for lacking, kept, has in ((data, found, "lacks"), (found, data, "has")):
+            odd = [name for name in lacking.names if name not in kept.names]
+            if odd:
+                raise DataError(
+                    f"{found.name} {has} the column {', '.join(map(repr, odd))}; the columns of numbers must be those "
+                    f"of {data.name}, {', '.join(map(repr, data.names))}. --drop leaves columns out of both."
+                )
+        order = [found.names.index(name) for name in data.names]
+        whole = transfer.every(found)
+        whole = replace(whole, inputs=whole.inputs[:, :, order])
+        return replace(data, name=found.name, train=whole, validation=None, test=None, notes=found.notes)
 
     def answer(self, outputs: Tensor, targets: Tensor, data: NumberData) -> tuple[Tensor, Tensor]:
         """The forecast value and the one that came: the last value and the change."""

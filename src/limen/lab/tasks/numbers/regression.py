@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
+from limen.errors import DataError
 from limen.lab.data import Division
+from limen.lab.data.csv_file import read_table
 from limen.lab.records import Scatter, Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.numbers import declared
@@ -24,6 +28,17 @@ class Regression(declared.Regression, NumericTask):
         """Rows of the file."""
         assert settings.target is not None
         return load_tabular(settings.data, settings.target, Division.of(settings), drop=settings.drop)
+
+    def other(self, data: NumberData, settings: StudySettings) -> NumberData:
+        """Every row that has a target, encoded as the training rows are."""
+        assert settings.test_data is not None
+        assert data.encode is not None
+        table = read_table(settings.test_data)
+        table.need(data.target, "--target")
+        rows = data.encode(table)
+        if len(rows) < 2:
+            raise DataError(f"{table.path} has {len(rows)} rows with a {data.target}; 2 or more are needed.")
+        return replace(data, name=table.path.stem, train=rows, validation=None, test=None, notes=())
 
     def show(self, network: nn.Module, data: NumberData, settings: StudySettings) -> Shown:
         """Predicted against true."""

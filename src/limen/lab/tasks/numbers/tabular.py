@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -46,13 +47,10 @@ def load_tabular(source: str, target: str, division: Division, *, drop: Collecti
         "leave out columns of text, or rows",
     )
     centre, scale = float(learned.mean()), float(learned.std())
-    targets = np.stack([(truth - centre) / scale, np.full_like(truth, scale)], axis=1)
+    encode = partial(_encoded, encoder, target, centre, scale)
 
     def split(part: _Rows) -> NumberSplit:
-        rows = part.sorted()
-        return NumberSplit(
-            torch.from_numpy(encoder.encode(table, rows)).float(), torch.from_numpy(targets[rows]).float()
-        )
+        return encode(table, part.sorted())
 
     blank = len(truth) - len(known)
     unknown = [f"{blank} rows without a {target} were left out."] if blank else []
@@ -68,6 +66,19 @@ def load_tabular(source: str, target: str, division: Division, *, drop: Collecti
         notes=(*unknown, *dropped(drop), *encoder.notes),
         names=tuple(encoder.names),
         centre=centre,
+        encode=encode,
+    )
+
+
+def _encoded(
+    encoder: _Encoder, target: str, centre: float, scale: float, table: Table, rows: Rows | None = None
+) -> NumberSplit:
+    """Some rows of a table, or all that have a target, with the change from the centre in units of the scale."""
+    truth = np.array(table.numbers(target))
+    chosen = np.flatnonzero(~np.isnan(truth)) if rows is None else rows
+    targets = np.stack([(truth - centre) / scale, np.full_like(truth, scale)], axis=1)
+    return NumberSplit(
+        torch.from_numpy(encoder.encode(table, chosen)).float(), torch.from_numpy(targets[chosen]).float()
     )
 
 
@@ -101,6 +112,11 @@ class _Encoder:
     def names(self) -> list[str]:
         """Every input."""
         return [*self.numeric, *(f"{name}={value}" for name, values in self.categories.items() for value in values)]
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column that it reads."""
+        return [*self.numeric, *self.categories]
 
     @classmethod
     def fitted(cls, table: Table, target: str, rows: Rows) -> _Encoder:
@@ -138,6 +154,12 @@ class _Encoder:
 
     def encode(self, table: Table, rows: Rows) -> Numbers:
         """The inputs of these rows; a category that no training row has is zeros throughout."""
+        missing = [name for name in self.columns if name not in table.columns]
+        if missing:
+            raise DataError(
+                f"{table.path} has no column {', '.join(map(repr, missing))}, which was learned from; it has "
+                f"{', '.join(map(repr, table.columns))}."
+            )
         columns: list[Numbers] = []
         for name, (median, mean, deviation) in self.numeric.items():
             values = np.array(table.numbers(name))[rows]

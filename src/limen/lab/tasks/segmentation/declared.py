@@ -32,6 +32,7 @@ class Segmentation(Declaration):
     defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
     options = frozenset(
         {
+            "test_data",
             "image_size",
             "grey",
             "channels_last",

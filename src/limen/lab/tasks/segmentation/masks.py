@@ -7,7 +7,7 @@ have two classes, background and foreground. Where there are more, 255 is not le
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,12 @@ class MaskSplit(ImageSamples):
     names: tuple[str, ...]
     groups: tuple[int, ...] = ()
     """Which images belong together, as slices of one scan do, and are never divided; empty: none."""
+
+    def relabelled(self, places: Tensor, classes: int) -> MaskSplit:
+        """Each pixel's class by its place; what does not count does not."""
+        table = torch.full((IGNORED + 1,), IGNORED, dtype=torch.uint8)
+        table[: len(places)] = places.to(torch.uint8)
+        return replace(self, masks=table[self.masks.long()])
 
     def per_class(self, classes: int) -> tuple[int, ...]:
         """Images that show each class."""

@@ -35,9 +35,9 @@ class Segmentation(declared.Segmentation, Task[MaskData]):
         """MONAI is needed, for the loss at least."""
         monai_part("losses")
 
-    def load(self, settings: StudySettings) -> MaskData:
+    def read(self, settings: StudySettings) -> MaskData:
         """Images with masks."""
-        found = load_masks(
+        return load_masks(
             settings.data,
             image_size=settings.image_size,
             grey=settings.grey,
@@ -46,6 +46,10 @@ class Segmentation(declared.Segmentation, Task[MaskData]):
             intensity=settings.intensity,
             orientation=settings.orientation,
         )
+
+    def load(self, settings: StudySettings) -> MaskData:
+        """Images with masks, divided."""
+        found = self.read(settings)
         order = ORDERS[settings.split]
         return divide(found, Division.of(settings), InGroups(order) if found.train.groups else order)
 

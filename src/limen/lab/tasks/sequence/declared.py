@@ -26,4 +26,4 @@ class Sequence(Declaration):
         }
     )
     defaults: ClassVar[Mapping[str, Any]] = {"network": "gru", "batch_size": 32, "eval_batch_size": 500}
-    options = frozenset({"image_size", "grey", "label_smoothing"})
+    options = frozenset({"test_data", "image_size", "grey", "label_smoothing"})

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from limen.errors import DataError
 from limen.lab.data import names
@@ -49,6 +50,10 @@ class SequenceSplit(Samples):
     inputs: Tensor
     labels: Tensor
 
+    def relabelled(self, places: Tensor, classes: int) -> SequenceSplit:
+        """Each label by its place."""
+        return replace(self, labels=places[self.labels])
+
     def per_class(self, classes: int) -> tuple[int, ...]:
         """Examples of each class."""
         return tuple(torch.bincount(self.labels, minlength=classes).tolist())
@@ -62,6 +67,10 @@ class SequenceData(Data[SequenceSplit]):
     """
 
     unit: str = "sequences"
+    image_size: tuple[int, int] | None = None
+    """Of images that are read as sequences."""
+    scale: tuple[Tensor, Tensor] | None = None
+    """Mean and deviation of every feature over the training steps, once they are standardised."""
 
     def describe(self) -> tuple[str, ...]:
         """Classes, steps, features."""
@@ -74,18 +83,22 @@ class SequenceData(Data[SequenceSplit]):
         )
 
 
-def load_sequences(
-    source: str, division: Division, *, data_dir: Path | None, image_size: tuple[int, int] | None, grey: bool
+def read_sequences(
+    source: str, *, data_dir: Path | None, image_size: tuple[int, int] | None, grey: bool
 ) -> SequenceData:
-    """Read, divide by class, and give every feature the training steps' mean 0 and deviation 1."""
+    """Read the sequences of all parts, their features as they are stored."""
     if _has_arrays(source):
         if image_size is not None or grey:
             option = "--grey" if image_size is None else "--image-size"
             raise DataError(f"{source} holds .npy arrays, which {option} cannot change; leave it out.")
-        found = _read_arrays(Path(source).expanduser())
-    else:
-        found = _as_rows(load(source, data_dir=data_dir, image_size=image_size, grey=grey))
-    return _standardised(divide(found, division, ByClass()))
+        return _read_arrays(Path(source).expanduser())
+    return _as_rows(load(source, data_dir=data_dir, image_size=image_size, grey=grey))
+
+
+def divided(data: SequenceData, division: Division) -> SequenceData:
+    """Divided by class, every feature with the training steps' mean 0 and deviation 1."""
+    found = divide(data, division, ByClass())
+    return standardised(found, _scale(found.train))
 
 
 def _has_arrays(source: str) -> bool:
@@ -105,7 +118,15 @@ def _as_rows(images: ImageData) -> SequenceData:
         return SequenceSplit(torch.cat([values, torch.ones_like(values[:, :, :1])], 2), split.labels)
 
     validation, test = (None if split is None else rows(split) for split in (images.validation, images.test))
-    return SequenceData(images.name, images.classes, rows(images.train), validation, test, (AS_ROWS,))
+    return SequenceData(
+        images.name,
+        images.classes,
+        rows(images.train),
+        validation,
+        test,
+        (AS_ROWS,),
+        image_size=images.image_shape[1:],
+    )
 
 
 def _read_arrays(path: Path) -> SequenceData:
@@ -186,17 +207,40 @@ def _padded(arrays: list[Array], longest: int) -> Tensor:
     return torch.from_numpy(padded)
 
 
-def _standardised(data: SequenceData) -> SequenceData:
-    """Features that never change in training are left at 0; padding stays 0."""
-    there = data.train.inputs[:, :, -1] > 0
-    steps = data.train.inputs[there][:, :-1].double()
+def of_length(data: SequenceData, steps: int) -> SequenceData:
+    """Padded with zeros at the end to so many steps, or cut there where that is padding in every sequence."""
+
+    def change(split: SequenceSplit | None) -> SequenceSplit | None:
+        if split is None:
+            return None
+        inputs = split.inputs[:, :steps]
+        if split.inputs[:, steps:, -1].any():
+            inputs = split.inputs  # longer ones stay whole, and are refused
+        return replace(split, inputs=F.pad(inputs, (0, 0, 0, max(0, steps - inputs.shape[1]))))
+
+    train = change(data.train)
+    assert train is not None
+    return replace(data, train=train, validation=change(data.validation), test=change(data.test))
+
+
+def _scale(split: SequenceSplit) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each feature over the steps that there are; none of what never changes."""
+    steps = split.inputs[split.inputs[:, :, -1] > 0][:, :-1].double()
     centre, spread = steps.mean(0), steps.std(0, correction=0)
     spread = torch.where(spread > 1e-6 * centre.abs().clamp(min=1e-6), spread, torch.inf)
-    centre, spread = centre.float(), spread.float()
+    return centre.float(), spread.float()
 
-    def change(split: SequenceSplit) -> SequenceSplit:
+
+def standardised(data: SequenceData, scale: tuple[Tensor, Tensor]) -> SequenceData:
+    """Features that never change in training are left at 0; padding stays 0."""
+    centre, spread = scale
+
+    def change(split: SequenceSplit | None) -> SequenceSplit | None:
+        if split is None:
+            return None
         values, mask = split.inputs[:, :, :-1], split.inputs[:, :, -1:]
         return replace(split, inputs=torch.cat([(values - centre) / spread * mask, mask], 2))
 
-    held = None if data.validation is None else change(data.validation)
-    return replace(data, train=change(data.train), validation=held, test=change(data.tested))
+    train = change(data.train)
+    assert train is not None
+    return replace(data, train=train, validation=change(data.validation), test=change(data.test), scale=scale)

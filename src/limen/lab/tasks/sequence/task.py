@@ -14,8 +14,8 @@ from limen.lab.data import Division
 from limen.lab.records import Confusion, Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.sequence import declared
-from limen.lab.tasks.sequence.sequences import SequenceData, load_sequences
-from limen.lab.training import confusion
+from limen.lab.tasks.sequence.sequences import SequenceData, divided, of_length, read_sequences, standardised
+from limen.lab.training import confusion, transfer
 from limen.lab.training.batches import Batches
 from limen.lab.training.guesses import GuessAccuracy
 from limen.lab.training.meter import Meter
@@ -25,15 +25,27 @@ from limen.lab.training.task import Task
 class Sequence(declared.Sequence, Task[SequenceData]):
     """Cross-entropy; accuracy decides, macro F1 beside it."""
 
-    def load(self, settings: StudySettings) -> SequenceData:
-        """Sequences by path, or images by name or path, divided by class."""
-        return load_sequences(
+    def read(self, settings: StudySettings) -> SequenceData:
+        """Sequences by path, or images by name or path."""
+        return read_sequences(
             settings.data,
-            Division.of(settings),
             data_dir=Path(settings.data_dir) if settings.data_dir else None,
             image_size=settings.image_size,
             grey=settings.grey,
         )
+
+    def load(self, settings: StudySettings) -> SequenceData:
+        """Divided by class, and standardised."""
+        return divided(self.read(settings), Division.of(settings))
+
+    def other(self, data: SequenceData, settings: StudySettings) -> SequenceData:
+        """Standardised as the training steps are, and padded to the longest of both."""
+        given = transfer.settings_for_other(data, settings)
+        found = self.read(
+            given if data.image_size is None else given.model_copy(update={"image_size": data.image_size})
+        )
+        assert data.scale is not None
+        return standardised(transfer.matched(of_length(found, data.input_shape[0]), data), data.scale)
 
     def offered(self, data: SequenceData) -> Mapping[str, Any]:
         """Shape of a sequence, features of a step, number of classes."""

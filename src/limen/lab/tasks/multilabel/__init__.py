@@ -1,0 +1,1 @@
+"""Several labels an image: which of several things it shows."""
