@@ -12,7 +12,7 @@ import limen
 from limen.activations.base import Activation
 from limen.errors import MissingExtraError, SpecError
 from limen.lab import networks
-from limen.lab.networks import NETWORKS, build, find
+from limen.lab.networks import NETWORKS, build, find, libraries
 
 SMALL_FORMS = (
     "resnet32", "resnet18-w4", "resnet50-w4", "preresnet-11", "wrn-10-1", "densenet-10-4", "densenet-bc-16-4",
@@ -22,7 +22,7 @@ SMALL_FORMS = (
 
 def size(name: str, shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> int:
     with torch.device("meta"):
-        network = find(name)(image_shape=shape, num_classes=classes)
+        network = networks.construct(name, networks.described(shape, classes), 0)
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -256,3 +256,16 @@ def test_a_librarys_network(library: str) -> None:
         assert network(torch.randn(2, *shape)).shape == (2, 7)
     with pytest.raises(SpecError, match=r"Did you mean 'resnet18'\?"):
         find(f"{library}:resnet_18")
+
+
+def test_a_transformer_of_timm_takes_the_size_of_the_images() -> None:
+    try:
+        libraries.timm("resnet18")
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    network = build("timm:vit_tiny_patch16_224", (1, 32, 48), 7, seed=0)
+    report = limen.swap_(network, "asau")
+    assert (len(report.sites), report.unreached) == (12, [])
+    assert network(torch.randn(2, 1, 32, 48)).shape == (2, 7)
+    assert size("timm:vit_tiny_patch16_224", (3, 224, 224), 1000) == size("vit-12x192", (3, 224, 224), 1000)
+    assert size("timm:convnext_atto", (3, 224, 224), 1000) == size("convnext-atto", (3, 224, 224), 1000)

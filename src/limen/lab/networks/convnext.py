@@ -63,7 +63,8 @@ class ConvNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, (N, channels, H, W)."""
         found = self.mlp(self.norm(self.depthwise(x).permute(0, 2, 3, 1)))
-        return x + (self.scale * found).permute(0, 3, 1, 2)
+        output: Tensor = x + (self.scale * found).permute(0, 3, 1, 2)
+        return output
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -74,7 +75,8 @@ class ChannelNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, (N, channels, H, W)."""
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        normed: Tensor = super().forward(x.permute(0, 2, 3, 1))
+        return normed.permute(0, 3, 1, 2)
 
 
 def evenly_deep(image_shape: ImageShape, num_classes: int, depth: int, width: int) -> ConvNeXt:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limen.errors import require
+from limen.lab.networks import region_operators
 from limen.lab.tasks.detection.boxes import NOTHING
 
 PREFIX = "torchvision:"
@@ -24,6 +25,7 @@ CERTAIN = 1e-4
 def detectors(name: str) -> ModuleType:
     """torchvision's module of detection."""
     need = f"the network {name!r} needs torchvision"
+    region_operators.provide()
     return require("torchvision.models.detection", "torchvision", need, instead=", or use --network ssd.")
 
 
