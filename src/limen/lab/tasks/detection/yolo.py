@@ -54,7 +54,7 @@ class Raw(NamedTuple):
 class YOLO(nn.Module):
     """A backbone of cross-stage partial blocks, a pyramid that goes down and up again, and a head at three strides.
 
-    With a stem of 16 channels and 80 classes 1.87 million weights. Published with Mish and LeakyReLU, here with SiLU everywhere.
+    With a stem of 16 channels and 80 classes 1.9 million weights. Published with Mish and LeakyReLU; here with SiLU.
     """
 
     def __init__(self, image_shape: ImageShape, num_classes: int, width: int = 16, blocks: int = 1) -> None:
