@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,17 @@ else:
 IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Blocks of each stage of the residual networks for ImageNet, by depth."""
 IMAGENET_DEPTHS = "|".join(map(str, IMAGENET_BLOCKS))
+CONVNEXTS: Mapping[str, Mapping[str, Any]] = {
+    "atto": {"depths": (2, 2, 6, 2), "width": 40},
+    "femto": {"depths": (2, 2, 6, 2), "width": 48},
+    "pico": {"depths": (2, 2, 6, 2), "width": 64},
+    "nano": {"depths": (2, 2, 8, 2), "width": 80},
+    "tiny": {"depths": (3, 3, 9, 3), "width": 96},
+    "small": {"depths": (3, 3, 27, 3), "width": 96},
+    "base": {"depths": (3, 3, 27, 3), "width": 128},
+    "large": {"depths": (3, 3, 27, 3), "width": 192},
+}
+"""Blocks of each stage, and the width of the first, of the published ConvNeXts."""
 HERE = "limen.lab.networks"
 
 
@@ -42,13 +53,20 @@ class Family:
     """Names to show a user: those of the papers, and a small one."""
     depths: tuple[int, int] = (0, 1)
     """The depth is the first number more than a multiple of the second."""
+    widths: int = 1
+    """What divides the width."""
+    words: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the group ``word`` of the pattern stands for."""
 
-    def sizes(self, name: str) -> dict[str, float] | None:
+    def sizes(self, name: str) -> dict[str, Any] | None:
         """The numbers in a name; None where the name is another family's."""
         found = re.fullmatch(self.pattern, name)
         if found is None:
             return None
-        sizes = {key: float(text) if "." in text else int(text) for key, text in found.groupdict().items() if text}
+        groups = found.groupdict()
+        if self.words:
+            return dict(self.words[groups["word"]])
+        sizes = {key: float(text) if "." in text else int(text) for key, text in groups.items() if text}
         self._check(name, sizes)
         return sizes
 
@@ -63,6 +81,13 @@ class Family:
             raise SpecError(
                 f"the network {name!r} cannot have {depth} layers: the number is {every}n + {first}, such as {below} "
                 f"or {below + every}."
+            )
+        width = int(sizes.get("width", self.widths))
+        if width % self.widths:
+            below = max(self.widths, width - width % self.widths)
+            raise SpecError(
+                f"the network {name!r} cannot be {width} wide: the width is a multiple of {self.widths}, such as "
+                f"{below} or {below + self.widths}."
             )
 
 
@@ -95,6 +120,23 @@ FAMILIES = (
     ),
     Family(r"mobilenet(-(?P<factor>\d+(\.\d+)?))?", f"{HERE}.mobilenet:MobileNet", {}, ("mobilenet", "mobilenet-0.25")),
     Family(r"googlenet(-(?P<factor>\d+(\.\d+)?))?", f"{HERE}.googlenet:GoogLeNet", {}, ("googlenet", "googlenet-0.25")),
+    Family(
+        r"vit-(?P<depth>\d+)x(?P<width>\d+)(-p(?P<patch>\d+))?",
+        f"{HERE}.vision_transformer:VisionTransformer",
+        {},
+        ("vit-6x128", "vit-6x128-p4", "vit-12x192"),
+        widths=16,
+    ),
+    Family(
+        rf"convnext-(?P<word>{'|'.join(CONVNEXTS)})",
+        f"{HERE}.convnext:ConvNeXt",
+        {},
+        ("convnext-atto", "convnext-tiny"),
+        words=CONVNEXTS,
+    ),
+    Family(
+        r"convnext-(?P<depth>\d+)x(?P<width>\d+)", f"{HERE}.convnext:evenly_deep", {}, ("convnext-6x24",), depths=(0, 6)
+    ),
 )
 
 

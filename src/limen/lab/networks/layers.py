@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 ImageShape = tuple[int, int, int]
 """Channels, height, width."""
@@ -41,3 +42,14 @@ def scaled(width: int, factor: float) -> int:
     (8, 1)
     """
     return max(1, round(width * factor))
+
+
+def filled_up(images: Tensor, multiple: int) -> Tensor:
+    """Images with their last row and column repeated, until both sides are a multiple of this.
+
+    >>> import torch
+    >>> filled_up(torch.zeros(1, 3, 9, 16), 8).shape
+    torch.Size([1, 3, 16, 16])
+    """
+    down, across = (-side % multiple for side in images.shape[2:])
+    return F.pad(images, (0, across, 0, down), mode="replicate") if down or across else images

@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from limen.errors import SpecError, require, suggest
+from limen.lab.networks import region_operators
 from limen.lab.networks.full_size import Body
 
 COLOURS = 3
@@ -55,8 +56,12 @@ def timm(name: str) -> Callable[..., nn.Module]:
     if not library.is_model(name):
         raise SpecError(f"timm has no network {name!r}. {_near(name, library.list_models())}")
 
-    def factory(in_chans: int, num_classes: int) -> nn.Module:
-        made: nn.Module = library.create_model(name, pretrained=False, in_chans=in_chans, num_classes=num_classes)
+    def factory(in_chans: int, num_classes: int, image_size: tuple[int, int]) -> nn.Module:
+        options: dict[str, Any] = {"in_chans": in_chans, "num_classes": num_classes}
+        known = library.get_pretrained_cfg(name)
+        if known is not None and known.fixed_input_size:  # as transformers have, whose places are learned
+            options["img_size"] = image_size
+        made: nn.Module = library.create_model(name, pretrained=False, **options)
         return made
 
     return factory
@@ -135,6 +140,7 @@ FACTORIES: Mapping[str, Callable[[str], Callable[..., nn.Module]]] = {
 
 def _library(library: str, name: str, prefix: str = "") -> ModuleType:
     extra = prefix or library
+    region_operators.provide()
     return require(library, extra, f"the network '{extra}:{name}' needs {library}")
 
 

@@ -9,16 +9,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from limen.lab.data.members import check_path
 from limen.lab.declaration import Declaration
 from limen.lab.metric import fraction
-from limen.lab.networks.catalogue import Catalogue
+from limen.lab.networks.catalogue import Catalogue, Family
 
 if TYPE_CHECKING:
     from limen.lab.settings import StudySettings
 
 HERE = "limen.lab.tasks.detection"
+YOLOS = {
+    "nano": {"width": 16, "blocks": 1},
+    "small": {"width": 32, "blocks": 1},
+    "medium": {"width": 48, "blocks": 2},
+    "large": {"width": 64, "blocks": 3},
+}
+"""Channels of the stem, and how many times as many residual blocks as nano has."""
 
 
 class Detection(Declaration):
-    """Loss and answer of SSD's default boxes; mAP at an overlap of 0.5 decides, the mean over 0.5 to 0.95 beside it."""
+    """SSD's loss and answer, or a network's own loss; mAP at an overlap of 0.5 decides, over 0.5 to 0.95 beside it."""
 
     name = "detection"
     about = "boxes: Pascal VOC XML or COCO JSON beside images, in a folder or archive"
@@ -30,7 +37,16 @@ class Detection(Declaration):
             "ssd": f"{HERE}.ssd:SSD",
             "torchvision:ssd300_vgg16": f"{HERE}.libraries:SSD300",
             "torchvision:fasterrcnn_resnet50_fpn": f"{HERE}.libraries:FasterRCNN",
-        }
+        },
+        (
+            Family(
+                rf"yolo-(?P<word>{'|'.join(YOLOS)})",
+                f"{HERE}.yolo:YOLO",
+                {},
+                tuple(f"yolo-{size}" for size in YOLOS),
+                words=YOLOS,
+            ),
+        ),
     )
     defaults: ClassVar[Mapping[str, Any]] = {"network": "ssd", "batch_size": 8, "eval_batch_size": 8}
     options = frozenset({"test_data", "image_size", "grey", "channels_last", "augment", "orientation", "split"})

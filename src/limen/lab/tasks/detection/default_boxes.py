@@ -27,6 +27,8 @@ MOST_OF_A_CLASS = 200
 MOST = 100
 """Boxes in the answer for one image, as COCO counts them."""
 NO_OBJECT, LEFT_OUT = 0, -1
+CERTAIN, IMPOSSIBLE = 1e-4, -100.0
+"""No probability is nearer to 0 or 1 than this when it is written as a logit, but for that of classes never meant."""
 
 
 class Parts(NamedTuple):
@@ -91,6 +93,23 @@ def _hardest(entropy: Tensor, label: Tensor) -> Tensor:
         1, order, torch.arange(label.shape[1], device=label.device).expand_as(order)
     )
     return (rank < count) & (label == NO_OBJECT)
+
+
+def stated(score: Tensor, label: Tensor, boxes: Tensor, classes: int) -> Tensor:
+    """Boxes that were found otherwise as a network's output: each is a default box that needs no more moving.
+
+    Args:
+        score: (…, boxes), from 0 to 1; boxes of a score of 0 are not answered.
+        label: (…, boxes), the class of each.
+        boxes: (…, boxes, 4), corners.
+        classes: how many there are.
+    """
+    logits = boxes.new_full((*score.shape, 1 + classes), IMPOSSIBLE)
+    sure = score.to(boxes.dtype).clamp(CERTAIN, 1 - CERTAIN)
+    logits[..., 0] = (1 - sure).log()
+    logits.scatter_(-1, 1 + label[..., None], sure.log()[..., None])
+    places = torch.cat([(boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-6)], -1)
+    return torch.cat([logits, torch.zeros_like(boxes), places], -1)
 
 
 @torch.no_grad()

@@ -13,17 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limen.errors import require
+from limen.lab.networks import region_operators
+from limen.lab.tasks.detection import default_boxes
 from limen.lab.tasks.detection.boxes import NOTHING
 
 PREFIX = "torchvision:"
 COLOURS = 3
-CERTAIN = 1e-4
-"""No probability is nearer to 0 or 1 than this when it is written as a logit."""
 
 
 def detectors(name: str) -> ModuleType:
     """torchvision's module of detection."""
     need = f"the network {name!r} needs torchvision"
+    region_operators.provide()
     return require("torchvision.models.detection", "torchvision", need, instead=", or use --network ssd.")
 
 
@@ -90,18 +91,14 @@ class FasterRCNN(nn.Module):
         height, width = images.shape[2:]
         scale = images.new_tensor([width, height, width, height])
         answers = self.model(list(images.expand(-1, COLOURS, -1, -1)))
-        return torch.stack([self._written(answer, scale) for answer in answers])
+        return torch.stack([self._stated(answer, scale) for answer in answers])
 
-    def _written(self, answer: dict[str, Tensor], scale: Tensor) -> Tensor:
-        """Probabilities as logits: that of the box's class, and of no object; rows that no box needs hold none."""
-        rows = scale.new_zeros(self.MOST, 1 + self.classes + 8)
-        rows[:, 1 : 1 + self.classes] = -100.0
-        rows[:, -2:] = 1e-3
-        count = len(answer["scores"])
-        score = answer["scores"].clamp(CERTAIN, 1 - CERTAIN)
-        rows[:count, 0] = (1 - score).log()
-        rows[torch.arange(count), answer["labels"]] = score.log()
-        corners = answer["boxes"] / scale
-        rows[:count, -4:-2] = (corners[:, :2] + corners[:, 2:]) / 2
-        rows[:count, -2:] = (corners[:, 2:] - corners[:, :2]).clamp(min=1e-6)
-        return rows
+    def _stated(self, answer: dict[str, Tensor], scale: Tensor) -> Tensor:
+        """Its boxes, and more without a score up to :attr:`MOST`."""
+        missing = self.MOST - len(answer["scores"])
+        return default_boxes.stated(
+            F.pad(answer["scores"], (0, missing)),
+            F.pad(answer["labels"] - 1, (0, missing)),
+            F.pad(answer["boxes"] / scale, (0, 0, 0, missing)),
+            self.classes,
+        )

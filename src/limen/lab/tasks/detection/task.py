@@ -15,14 +15,15 @@ from limen.lab.settings import StudySettings
 from limen.lab.tasks.detection import declared, default_boxes, libraries
 from limen.lab.tasks.detection.boxes import BoxData, load_boxes
 from limen.lab.tasks.detection.meters import LabelAccuracy, Precision
+from limen.lab.tasks.detection.own_losses import ByOwnLosses, WithLosses
 from limen.lab.tasks.detection.picture import overlays
 from limen.lab.training.meter import Meter
-from limen.lab.training.supervised import ByObjective, Supervised
+from limen.lab.training.supervised import Supervised
 from limen.lab.training.task import ANY, Task
 
 
 class Detection(declared.Detection, Task[BoxData]):
-    """Loss and answer of SSD's default boxes; mAP at an overlap of 0.5 decides, the mean over 0.5 to 0.95 beside it."""
+    """SSD's loss and answer, or a network's own loss; mAP at an overlap of 0.5 decides, over 0.5 to 0.95 beside it."""
 
     def check(self, settings: StudySettings) -> None:
         """Networks of torchvision need it."""
@@ -53,13 +54,13 @@ class Detection(declared.Detection, Task[BoxData]):
 
     def objective(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """The network's own losses, where it has some."""
-        if isinstance(network, libraries.FasterRCNN):
+        if isinstance(network, WithLosses):
             return network.losses(inputs, targets)
         return super().objective(network, inputs, targets)
 
     def learner(self, network: nn.Module, data: BoxData, settings: StudySettings) -> Supervised:
         """As any other, unless the network has losses of its own."""
-        kind = ByObjective if isinstance(network, libraries.FasterRCNN) else Supervised
+        kind = ByOwnLosses if isinstance(network, WithLosses) else Supervised
         return kind(network, self, data, settings)
 
     def meters(self, data: BoxData) -> dict[str, Meter]:
