@@ -253,3 +253,12 @@ def test_clang(monkeypatch):
     monkeypatch.setenv("LIMEN_CC", "clang")
     assert works()
     assert load(PARALLEL, "parallel").used() >= 1
+
+
+def test_openmp_is_for_compiling_and_not_for_linking(tmp_path, calls):
+    assert works()
+    steps = [line.split() for line in (tmp_path / "calls").read_text().splitlines() if "kernel.o" in line]
+    for step in steps:
+        assert "-O3" in step
+        assert (compiler.OPENMP in step) == ("-c" in step and build.find_compiler().openmp)
+    assert len(steps) >= 2
