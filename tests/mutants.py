@@ -3,11 +3,14 @@
     python tests/mutants.py --out docs/results/mutants.json
     python tests/mutants.py --only selection
     python tests/mutants.py --again --out docs/results/mutants.json
+    python tests/mutants.py --only kernels --by kernels/test_layouts.py --out docs/results/mutants.json
 
 By hand, not in CI: a few seconds a mutant on an idle core, and as long as the tests of each part before. torch, limen
 and the tests of a part are imported once; each mutant is a process forked from there, in which the functions of the
 changed file have the code of the change. What is changed outside functions, and all that survived, with ``--again``,
-is imported anew; that tries what survived in ``--out`` before or is not in it. It runs the tests that pass over the
+is imported anew; that tries what survived in ``--out`` before or is not in it, and ``--by`` only the former, by some
+tests, such as those written since. Mutants in ``--out`` stay as long as their lines do; others are drawn for those
+that are gone, of files of which there are none first. It runs the tests that pass over the
 changed line first, the quickest of them first, then others of its part, for at most so many seconds; which lines a test
 passes over is found out beforehand, when all must pass. Kernels are kept by their source, so that a change of it is
 compiled; each process has a folder of its own for them all the same. Beside the JSON lies a table, in which each
@@ -24,6 +27,7 @@ import inspect
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -32,8 +36,8 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -51,7 +55,7 @@ HEAVY = ("torch", "torch.distributed", "sympy", "scipy.stats", "hypothesis")
 OF_THE_LAB = ("sklearn.metrics", "torchmetrics", "lightning", "pydantic", "matplotlib.pyplot", "transformers", "typer")
 """Imported once, since their import takes seconds."""
 QUICK = "not slow and not thorough and not triton and not gpu"
-LONG = ("compile", "export", "graph_break", "ddp", "process", "planted", "import_loads", "no_text_does", "torch_alone")
+LONG = re.compile("compile(?!r)|export|graph_break|ddp|planted|import_loads|no_text_does|torch_alone|begun_threads")
 """In the names of tests that take long."""
 LONGEST = 8.0
 """Seconds of a test; a longer one is left out."""
@@ -105,6 +109,7 @@ MODULES = {
         ("activations/*.py",), ("activations", "selection/test_search.py", "adapters/test_names.py"), 30
     ),
     "surgery": Module(("surgery/*.py",), ("surgery",), 40),
+    "beside": Module(("beside/*.py",), ("beside", "surgery/test_fusing.py", "surgery/test_norms.py"), 20),
     "selection": Module(("selection/*.py",), ("selection",), 45),
     "statistics": Module(("lab/statistics/*.py",), ("lab/test_statistics.py", "lab/test_evidence.py"), 30),
     "ledger": Module(
@@ -122,6 +127,11 @@ MODULES = {
             "lab/tasks/generation/test_embedding.py",
         ),
         25,
+    ),
+    "studies": Module(
+        ("lab/study/*.py", "lab/suites/*.py", "lab/executing/*.py"),
+        ("lab/study", "lab/suites", "lab/executing/test_processes.py"),
+        40,
     ),
 }
 
@@ -313,7 +323,6 @@ def _change_header(mutant: Mutant) -> None:
 def run_tests(paths: Sequence[Path], work: Path, *plugins: object) -> int:
     """Run pytest in this process."""
     common = ["-q", "-p", "no:xdist", "-m", QUICK, f"--basetemp={work / 'tmp'}", "-o", f"cache_dir={work / 'cache'}"]
-    common += ["-k", " and ".join(f"not {word}" for word in LONG)]
     common += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of plugins whose libraries were imported before
     return int(pytest.main([*common, *map(str, paths)], plugins=list(plugins)))
 
@@ -331,7 +340,16 @@ def _alone(work: Path) -> None:
 # --- in the processes that start them ---
 
 
-class Serving:
+class Quick:
+    """Leaves out the tests that take long."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """By the name of the function, not of its file."""
+        items[:] = [item for item in items if not LONG.search(item.name)]
+
+
+class Serving(Quick):
     """Has limen and the tests of a part imported, and forks from there a process for each change of a function."""
 
     def __init__(self, files: Sequence[Path], mutants: Sequence[Mutant]) -> None:
@@ -368,7 +386,7 @@ class Serving:
         return outcome(task)
 
 
-class Choosing:
+class Choosing(Quick):
     """Runs the tests that concern a change, in a process that imports limen with it."""
 
     def __init__(self, mutant: Mutant, tests: Mapping[str, Passed]) -> None:
@@ -453,8 +471,8 @@ def sources(module: Module) -> list[Path]:
     return [file for pattern in module.sources for file in sorted(SOURCE.glob(pattern))]
 
 
-def chosen(name: str, module: Module) -> list[Mutant]:
-    """The same ones every time, of as many files and kinds as there are."""
+def chosen(name: str, module: Module, known: Collection[tuple[str, ...]] = ()) -> list[Mutant]:
+    """Those that are known, then of as many files and kinds as there are; the same ones every time."""
     draw = random.Random(f"{SEED} {name}")
     order = []
     for file in sources(module):
@@ -464,7 +482,13 @@ def chosen(name: str, module: Module) -> list[Mutant]:
         for mutant in found:
             order.append((seen[mutant.kind], draw.random(), mutant))
             seen[mutant.kind] += 1
-    return [mutant for *_, mutant in sorted(order, key=lambda each: each[:2])[: module.count]]
+    met = {path for path, *_ in known}
+
+    def place(each: tuple[int, float, Mutant]) -> tuple[bool, bool, int, float]:
+        times, drawn, mutant = each
+        return key(mutant.as_dict()) not in known, mutant.path in met, times, drawn
+
+    return [mutant for *_, mutant in sorted(order, key=place)[: module.count]]
 
 
 def tried(module: Module, mutants: Sequence[Mutant], *, again: bool) -> list[Outcome]:
@@ -549,6 +573,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=MODULES, nargs="+", default=[*MODULES], help="some parts of the package")
     parser.add_argument("--again", action="store_true", help="only what survived in --out or is new")
+    parser.add_argument(
+        "--by", nargs="+", default=[], metavar="TEST", help="what survived in --out, by these tests only"
+    )
     parser.add_argument("--out", type=Path, help="a JSON file; the table is written beside it")
     given = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", CI="1")  # one core, and the same examples every time
@@ -559,12 +586,15 @@ def main() -> None:
     os.chdir(ROOT)
     results = {key(one): one for one in stored(given.out)}
     for name in given.only:
-        mutants = {key(mutant.as_dict()): mutant for mutant in chosen(name, MODULES[name])}
         before = {k: results.pop(k) for k, one in list(results.items()) if one["module"] == name}
+        mutants = {key(mutant.as_dict()): mutant for mutant in chosen(name, MODULES[name], before)}
         results |= {k: before[k] for k in mutants if k in before}
-        if given.again:
+        if given.by:
+            mutants = {k: mutant for k, mutant in mutants.items() if k in before and not before[k]["by"]}
+        elif given.again:
             mutants = {k: mutant for k, mutant in mutants.items() if k not in before or not before[k]["by"]}
-        outcomes = tried(MODULES[name], [*mutants.values()], again=given.again) if mutants else []
+        module = replace(MODULES[name], tests=tuple(given.by)) if given.by else MODULES[name]
+        outcomes = tried(module, [*mutants.values()], again=given.again or bool(given.by)) if mutants else []
         for (k, mutant), outcome in zip(mutants.items(), outcomes, strict=True):
             why = "" if outcome.by or k not in before else before[k]["why"]
             results[k] = {"module": name, **mutant.as_dict(), "by": outcome.by, "why": why}

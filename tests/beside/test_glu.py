@@ -12,9 +12,11 @@ from torch.nn import functional as F
 
 import limen
 from limen.bench import saved_bytes
-from limen.kernels.bound import BoundFormula
+from limen.beside.glu import gated
+from limen.kernels.bound import BoundFormula, key_of
+from limen.kernels.call import Prepared
 from limen.kernels.dispatch import evaluate_several
-from limen.kernels.several import APART, FIRST, SECOND, Several, apart
+from limen.kernels.several import APART, FIRST, SECOND, Several, apart, prepare
 
 USUAL = ("silu", "asau", "ash", "adact", "rrelu")
 PARTS = {"apart": APART, "first": FIRST, "second": SECOND}
@@ -299,9 +301,6 @@ def test_one_operator_in_a_compiled_program(name, packed):
 
 @pytest.mark.parametrize(("name", "packed"), thoroughly(OPERATED, usual=[("asau", FIRST)]), ids=str)
 def test_operators_give_what_they_promise(name, packed):
-    from limen.beside.glu import gated
-    from limen.kernels.bound import key_of
-
     gate = perturbed(name, num_parameters=3).train()
     bound = gated(gate._bound[True])
     seed = torch.tensor([7]) if bound.noise else None
@@ -343,3 +342,41 @@ def test_a_compiled_block_keeps_what_torchs_own_gate_keeps(budget):
             compiled(x)
             found.append(saved_bytes(compiled, x, [*block.parameters()]))
     assert found[1] <= found[0] + 200
+
+
+@pytest.mark.parametrize("packed", [FIRST, SECOND])
+def test_gradients_of_halves_whose_rows_no_kernel_walks(packed):
+    """Where a channel is as long as the batch, or the batch as a row."""
+    gate = perturbed("asau", num_parameters=3)
+    for shape in ((20, 3, 4, 5), (5, 3, 4, 5)):
+        x, up, g = dense(shape), torch.randn(shape), torch.randn(shape)
+        assert_near(found(of(gate, packed), given(x, up, packed), g, "c"), exact(gate, x, up, g))
+
+
+def test_rows_with_gaps_are_walked_as_they_are_where_all_inputs_lie_so():
+    bound = BoundFormula(Residual(), ("k",), beside=("u", "v"))
+    rows, without = torch.randn(3, 20)[:, :5], torch.randn(3, 5)
+
+    def walked(*inputs: Tensor) -> Prepared:
+        prepared = prepare(Several(bound, inputs, APART, [torch.ones(1)], 1))
+        assert all(torch.equal(a, b) for a, b in zip((prepared.x, *prepared.beside), inputs, strict=True))
+        return prepared
+
+    assert walked(rows, rows, rows).pitch == 20
+    for inputs in ((rows, rows, without), (rows, without, rows), (without, rows, rows)):
+        prepared = walked(*inputs)
+        assert {tensor.stride() for tensor in (prepared.x, *prepared.beside)} == {(5, 1)}
+    assert prepare(Several(bound, (rows, rows, without.to("meta")), APART, [torch.ones(1)], 1)) is None
+
+
+@pytest.mark.parametrize("packed", [APART, FIRST])
+def test_gradients_in_an_operator_that_are_not_a_kernels(packed):
+    gate = perturbed("ash", num_parameters=5, channel_dim=-1)
+    x, up, g = torch.randn(3, 2, 4, 5)
+    leaves = given(x, up, packed)
+    tensors = [tensor.detach().requires_grad_() for tensor in gate._by_channel()]
+    y, _ = torch.ops.limen.forward_several(key_of(gated(gate._bound[False])), leaves, packed, tensors, 2, None)
+    mine = torch.autograd.grad(y, [*leaves, *tensors], g)
+    its = torch.autograd.grad(of(gate, packed)(*leaves), [*leaves, *gate.parameters()], g)
+    for a, b in zip(mine, its, strict=True):
+        torch.testing.assert_close(a, b.reshape(a.shape))

@@ -12,6 +12,7 @@ from helpers import ALL, thoroughly
 import limen
 from limen.activations.registry import find
 from limen.kernels import dispatch
+from limen.kernels.bound import BoundFormula, shared
 from limen.kernels.c import calls as c_calls
 
 
@@ -75,3 +76,15 @@ def test_everything_registered_is_compiled_or_says_why_not():
     for name in ALL:
         reason = dispatch.why_no_kernel(limen.create(name).bind(training=True))
         assert bool(reason) == bool(find(name).plain_only)
+
+
+def test_no_elements_need_no_kernel():
+    with limen.use_backend("c"):
+        assert limen.ASAU()(torch.zeros(0, 3, dtype=torch.float64)).shape == (0, 3)
+
+
+def test_formulas_bound_alike_are_one_whatever_is_kept_on_them():
+    one, other = BoundFormula(abs), BoundFormula(abs)
+    one.short_calls[torch.float32] = "kept"
+    assert one == other
+    assert shared(one) is shared(other)

@@ -8,6 +8,7 @@ from helpers import LEARNING, OF_SAMPLES, perturbed, sample_input
 
 import limen
 from limen.activations.registry import find
+from limen.kernels.layout import Plan, plan_samples
 
 
 def given(*shape: int) -> torch.Tensor:
@@ -121,3 +122,10 @@ def test_noise_and_hooks_that_lay_what_was_saved_out_anew():
         for create_graph in (False, True):
             (slope,) = torch.autograd.grad(y.sum(), leaf, retain_graph=True, create_graph=create_graph)
             torch.testing.assert_close(slope.detach(), (y / leaf).detach())
+
+
+def test_a_channel_that_is_the_fastest_axis_of_a_sample_is_no_piece_of_it():
+    x = torch.empty(2, 4, 3)
+    assert plan_samples(x, 3, 2, (1, 2)) is None
+    assert plan_samples(x, 4, 1, (1, 2)) == Plan("sample", 2, 4, 3, 4, 1)
+    assert plan_samples(x.unsqueeze(-1), 3, 2, (3,)) == Plan("sample", 24, 3, 1, 1, 1)

@@ -200,3 +200,34 @@ def test_inductor_on_channels_last_samples():
     compiled = torch.compile(module)(x)
     torch.testing.assert_close(compiled, module(x))
     assert compiled.stride() == module(x).stride() == x.stride()
+
+
+def test_what_has_no_gradient_is_given_zeros():
+    class Idle(limen.Activation):
+        k = limen.Param(1.0)
+
+        @staticmethod
+        def formula(x, k):
+            return limen.formula.tanh(x)
+
+    with torch.no_grad():
+        _, of_k = torch.ops.limen.backward(*backward_arguments(Idle(), torch.empty(0, 3)))
+    assert of_k.tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (perturbed("swish"), (0, 3)),
+        (perturbed("ash"), (0, 3)),
+        (perturbed("ash", num_parameters=5, channel_dim=-1), (2, 4, 5)),
+    ],
+    ids=["no elements", "no samples", "a channel that is the fastest axis"],
+)
+def test_gradients_that_are_not_a_kernels(module, shape):
+    """Within an operator nothing is recorded unless it is asked for."""
+    x, g = torch.randn(shape, requires_grad=True), torch.randn(shape)
+    given = arguments(module, x)
+    found = torch.autograd.grad(torch.ops.limen.forward(*given)[0], [x, *given[2]], g)
+    for mine, its in zip(found, torch.autograd.grad(module(x), [x, *module.parameters()], g), strict=True):
+        torch.testing.assert_close(mine, its.reshape(mine.shape))

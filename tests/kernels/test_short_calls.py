@@ -9,10 +9,11 @@ import sys
 import pytest
 import torch
 from helpers import COMPILED, DTYPES, LEARNING, activation, perturbed
+from helpers_building import in_child
 
 import limen
 from limen.kernels.c import run, short_calls
-from limen.kernels.c.calls import run_forward, short_functions
+from limen.kernels.c.calls import run_forward, short_functions, threads_for
 from limen.kernels.call import Call, Prepared, prepare
 
 NATIVE = not short_calls.why_not_native()
@@ -358,3 +359,9 @@ def test_parameters_that_take_another_place(name):
     functional = torch.func.functional_call(module, {parameter_name: parameter}, (x,))
     torch.testing.assert_close(functional, before)
     torch.testing.assert_close(module(x), want)
+
+
+def test_a_forked_process_computes_on_one_thread(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert threads_for(10**9) == 8
+    assert in_child(lambda: threads_for(10**9)) == 1

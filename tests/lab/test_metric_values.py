@@ -45,6 +45,11 @@ def test_of_which_less_is_better() -> None:
     assert Metric("m", "m").goodness(2.0) == ACCURACY.goodness(2.0) == -LOSS.goodness(2.0) == 2.0
 
 
+def test_which_may_be_missing() -> None:
+    every = {name: value for name, value in vars(known).items() if isinstance(value, Metric)}
+    assert {name for name, one in every.items() if not one.refused(math.nan)} == {"GRADIENT_DEPTH_RATIO"}
+
+
 def test_bounds_cut_intervals_and_those_of_differences_are_as_wide() -> None:
     """Mean 0.9 and t(0.975; 2) · 0.1 / √3 = 0.2484; of a difference of fractions the bounds are −1 and 1."""
     assert ACCURACY.interval([0.8, 0.9, 1.0]).low == pytest.approx(0.9 - 0.2484, abs=1e-4)

@@ -269,3 +269,30 @@ limen.apply_(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), plan)
 assert not any(name.startswith("limen.lab") for name in sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_a_line_is_one_far_out_too():
+    class Ending(limen.Activation):
+        @staticmethod
+        def formula(x):
+            return where(x > -32, where(x > 0, x, 0.25 * x), -8.0)
+
+    with limen.use_backend("plain"):
+        assert negative_slope(Ending()) is None
+
+
+def test_a_choice_is_said_by_its_winner_or_by_what_two_lines_make_together():
+    model = nn.Sequential(limen.AdAct(("relu", "leaky_relu", "silu")))
+    with_logits(model, [0.0, 0.0, 0.5])
+    (single,), (grouped,) = (limen.select(model, rule=rule).sites for rule in ("largest", "grouped"))
+    assert str(single).startswith("0: silu 0.45, then ")
+    assert str(grouped).startswith(f"0: {grouped.activation} 0.55, then silu ")
+    assert grouped.activation.startswith("prelu:weight=0.00")
+    (said,) = single.warnings()
+    assert "(relu 0, leaky_relu 0.01) weigh 0.55 together" in said
+    assert grouped.warnings() == []
+
+
+def test_one_plan_merged_is_itself():
+    plan = limen.select(with_logits(network(("relu", "silu")), [1.0, 0.0], [0.0, 2.0]))
+    assert limen.selection.merge([plan]) == plan

@@ -81,6 +81,9 @@ EDITS = {
     ),
     "it has 1 in seed 0 and none in seed 1": lambda site: site["seeds"][1]["parameters"].clear(),
     "it has 1 in seed 0 and 2 in seed 1": lambda site: site["seeds"][1]["parameters"].update({"prelu.weight": [1, 2]}),
+    "there must be seeds, each with a weight for prelu, silu, relu": lambda site: [
+        site["seeds"][1][held].pop("relu") for held in ("weights", "logits", "slopes")
+    ],
     "'mish' is not that of the winner 'prelu', 'prelu'": lambda site: site.update(activation="mish"),
     "'silu' is not that of the winner 'prelu', 'prelu'": lambda site: site.update(activation="silu"),
     "'maxout' is not that of the winner": lambda site: site.update(activation="maxout", winner="silu"),

@@ -115,6 +115,11 @@ def test_entropy_and_its_gradient():
     shares = torch.stack([m.weights for m in model])
     wanted = (-(shares * shares.log()).sum(1) / math.log(3)).mean()
     assert entropy(model).item() == pytest.approx(wanted.item(), abs=1e-6)
+    by_channel = limen.AdAct(("relu", "silu"), num_parameters=3)
+    with torch.no_grad():
+        by_channel.logits.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]]))
+    own = by_channel.logits.softmax(1)
+    assert entropy(by_channel).item() == pytest.approx((-(own * own.log()).sum(1) / math.log(2)).mean().item())
     add_entropy_gradient(model, 0.7)
     numeric = torch.zeros(3)
     step = 1e-3

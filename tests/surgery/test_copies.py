@@ -102,3 +102,26 @@ def test_copies_after_two_swaps(first):
         report.undo()
     assert type(model) is nn.TransformerDecoderLayer
     assert copy.deepcopy(model).activation is F.relu
+
+
+class Pictured(Base):
+    """Cannot be made without its size."""
+
+    def __new__(cls, size):
+        made = super().__new__(cls)
+        made.made_of = size
+        return made
+
+    def __init__(self, size):
+        super().__init__()
+
+    def __getnewargs__(self):
+        return (self.made_of,)
+
+
+def test_what_a_class_is_made_of_is_handed_on():
+    model = Pictured(7)
+    limen.swap_(model, "asau")
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), copy.copy(model)):
+        assert twin.made_of == 7
+        assert isinstance(twin.act, limen.ASAU)

@@ -54,6 +54,21 @@ class Anything(Layer):
         return self.act(self.layer(args[0] if args else kwargs["x"]) + (args[1] if args else kwargs["y"]))
 
 
+class Scaling(nn.Module):
+    """Its only child takes less than itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Layer()
+
+    def forward(self, x, scale=None):
+        return self.inner(x) * (1 if scale is None else scale)
+
+    @property
+    def act(self):
+        return self.inner.act
+
+
 class Wrapper(nn.Module):
     def __init__(self, inner):
         super().__init__()
@@ -180,6 +195,7 @@ def test_batch_statistics_are_estimated_on_the_same_arguments():
 
 BAD = {
     "two readings": (Optional, [(X, Y)], r"model\(Tensor\[2, 3\], Tensor\[2, 3\]\) or as model\(Tensor\[2, 3\]\)"),
+    "two readings of which a child takes one": (Scaling, [(X, Y)], r"2, 3\]\) or as model\(Tensor\[2, 3\]\)"),
     "one tensor for two": (Two, X, r"holds 1 argument, and the model's forward\(x, y\) does not.*'y'"),
     "a list of one tensor for two": (Two, [X], r"holds 1 argument, "),
     "three for two": (Two, [(X, Y, X)], r"holds 3 arguments, .* too many"),

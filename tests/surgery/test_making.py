@@ -57,3 +57,22 @@ def test_warm_start_comes_near_and_says_how_far(inputs):
     assert warm.drift < cold.drift / 3
     alone = nn.Sequential(nn.ReLU())
     assert limen.swap_(alone, "swish", warm_start=True).sites[0].drift < 0.05
+
+
+def test_twins_share_no_buffer():
+    @limen.register
+    class Buffered(limen.Activation):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(2))
+            self.register_buffer("unset", None)
+
+        @staticmethod
+        def formula(x):
+            return x
+
+    model = nn.Sequential(nn.ReLU(), nn.ReLU())
+    limen.swap_(model, "buffered")
+    model[0].seen += 1
+    assert model[1].seen.tolist() == [0.0, 0.0]
+    assert model[1].unset is None

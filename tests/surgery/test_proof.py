@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 import limen
 from limen.errors import LimenError
+from limen.surgery.proving import same_layout
 
 WIDTH = 37
 """No multiple of a vector's length: torch's kernels round the ends of rows by other instructions."""
@@ -199,3 +200,15 @@ def test_what_differs_by_a_millionth_is_still_found(monkeypatch):
     monkeypatch.setattr("limen.surgery.swapping.must_write_back", lambda spot, flow: False)
     with pytest.raises(LimenError, match=r"keep some sites \(elu, elu_1\)"):
         limen.swap_(net(held_unseen), "asau", example_inputs=torch.randn(6, WIDTH))
+
+
+def test_a_copy_for_the_proof_lies_as_the_original_does():
+    """So that torch's kernels take the same steps over it, from the same place in a vector."""
+    for x in (torch.randn(4, 70)[:, 3:40], torch.randn(5, 6, 7).transpose(0, 2)[1:], torch.randn(9)[1::2]):
+        copied = same_layout(x)
+        assert torch.equal(copied, x)
+        assert copied.stride() == x.stride()
+        assert copied.data_ptr() % 64 == x.data_ptr() % 64
+        assert copied.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()
+    expanded = torch.randn(3, 1).expand(3, 4)
+    assert torch.equal(same_layout(expanded), expanded)

@@ -104,3 +104,22 @@ def test_code_is_compiled_as_its_own_file_says(tmp_path, monkeypatch):
 )
 def test_imports_within_functions_name_modules_as_python_does(module, package, found):
     assert _loaded(module, "", package) is sys.modules[found]
+
+
+def hidden_in(first, second):
+    """A decorator's work that says nothing of what it wraps."""
+
+    def wrapper(self, x):
+        return first(self, x) + second(self, x)
+
+    return wrapper
+
+
+def forward(self, x):
+    return x + 1
+
+
+def test_a_decorator_that_does_not_say_what_it_wraps():
+    assert undecorated(hidden_in(forward, lambda self, x: x)) is forward
+    for wrapper in (hidden_in(forward, forward), hidden_in(lambda self, x: x, None)):
+        assert undecorated(wrapper) is wrapper

@@ -201,7 +201,8 @@ def by_autograd(
     They are differentiable themselves if gradients are being recorded.
     """
     recording = torch.is_grad_enabled()
-    with torch.enable_grad():
+    # Within an operator torch records nothing, whatever the mode of gradients: this is its way to have it record again.
+    with torch.inference_mode(False), torch.enable_grad():
         # Aliases, because the path from one of them back to another is not this call's to follow.
         leaves = [tensor.view_as(tensor) for tensor in tensors]
         if not recording:

@@ -69,7 +69,7 @@ def plan_samples(x: Tensor, channels: int, channel_dim: int, axes: tuple[int, ..
     after = math.prod(x.shape[axis + 1 :])
     if axis < first:
         return Plan("sample", outer, channels, size, 1, after // size)
-    if after == 1 and size > 1:
+    if after == 1:
         return None
     return Plan("sample", outer, channels, after, size // after, 1)
 

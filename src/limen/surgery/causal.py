@@ -155,7 +155,7 @@ def _triangle(module: nn.Module) -> str:
 
 def _is_triangle(mask: Tensor) -> bool:
     size = mask.shape[-1] if mask.ndim > 1 else 0
-    if size < 2 or mask.shape[-2] != size or mask.numel() != size * size or mask.is_meta:
+    if not size or mask.shape[-2] != size or mask.numel() != size * size or mask.is_meta:
         return False
     mask = mask.detach().reshape(size, size)
     below, above = mask[0, 0], mask[0, -1]

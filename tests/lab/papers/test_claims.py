@@ -164,6 +164,15 @@ def test_verdicts_on_an_order():
     assert entry.scale == "convnet, d: 10 training and 5 test images; the paper: CIFAR10, 50,000 and 10,000"
 
 
+def test_a_scaled_form_is_said_unless_the_papers_own_was_run():
+    said = []
+    for full in (False, True):
+        settings = recipes.load("ash-table2-resnet").study_settings(full=full)
+        there = Rows(Path("rows"), study("ash-table2-resnet").model_copy(update={"settings": settings}), (), None)
+        said.append(judged([there], kind="order", recipe="ash-table2-resnet", one="ash", than=("relu",)).scale)
+    assert [", scaled, " in one for one in said] == [True, False]
+
+
 def test_only_studies_that_decided_something_are_named():
     full = rows(CIFAR, scores("accuracy", relu=LOW, adact=HIGH))
     quick = rows(CIFAR, scores("accuracy", relu=LOW, adact=HIGH), quick=True)

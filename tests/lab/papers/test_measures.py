@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers_measures import CASES, LARGER, SMALLER, Made, made
+from helpers_papers import TABLE, written
 from rich.console import Console
 
 from limen.commands import claims_table, console
@@ -15,6 +16,7 @@ from limen.lab.papers import ledger as ledgers
 from limen.lab.papers import page, recipe, reproduce
 from limen.lab.papers.ledger import page as ledger_page
 from limen.lab.papers.table import read
+from limen.lab.papers.verdicts import order_rows
 from limen.lab.study import rows as stored
 from limen.lab.tasks import registry
 
@@ -142,3 +144,11 @@ def test_equal_is_what_the_table_prints_as_equal():
     assert ahead("rmse", "0.0002", "0.0003") > 0
     assert ahead("rmse", "3.10", "3.1") == 0
     assert ahead("r2", "0.81", "0.80") > 0
+
+
+@pytest.mark.parametrize(
+    ("adact", "relation"), [("0.91", "is as good as"), ("0.910", "is as good as"), ("0.92", "is better than")]
+)
+def test_an_order_is_what_the_table_prints(adact: str, relation: str, tmp_path: Path):
+    path = written(tmp_path, table=TABLE.replace("adact,test_accuracy,0.92", f"adact,test_accuracy,{adact}"))
+    assert [row.claim for row in order_rows(recipe.load(str(path)), [])] == [f"adact {relation} relu"]

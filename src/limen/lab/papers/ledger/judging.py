@@ -308,7 +308,7 @@ def _lead(text: str, verdict: str, metric: Metric, detectable: float, measuremen
 def _scale(claim: Claim, recipe: Recipe, rows: Rows) -> str:
     """The network, how much data was used, and how much the paper had."""
     data, there, settings = rows.study.data, recipe.published, rows.study.settings
-    form = "" if not recipe.scaled or recipe.is_full(settings) else ", scaled"
+    form = "" if recipe.is_full(settings) else ", scaled"
     here = f"{settings.network}{form}, {data.name}: {data.train + data.validation:,} training and {data.test:,} test "
     here += data.unit
     if claim.data:
