@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -68,7 +69,7 @@ def traced(spec: str) -> Traced:
 
 def _refused(spec: str) -> Traced:
     raise SpecError(
-        f"{spec!r} has no formula that can be printed; one written with limen.formula alone has (docs, your own)."
+        f"{spec!r} has no formula that can be printed; one written with the functions of limen.formula has."
     )
 
 
@@ -119,9 +120,7 @@ def _inputs(activation: Activation, free: Iterable[str]) -> tuple[Input, ...]:
     return tuple(found)
 
 
-def _input(
-    name: str, value: float, above: float = -float("inf"), below: float = float("inf"), to: bool = True
-) -> Input:
+def _input(name: str, value: float, above: float = -math.inf, below: float = math.inf, to: bool = True) -> Input:
     """An input with a range around its value, within what it may be."""
     reach, margin = max(2.0, 3 * abs(value)), 0.0 if to else NARROWEST
     value = float(f"{value:.6g}")
@@ -140,9 +139,9 @@ def printed(spec: str) -> str:
 
     >>> print(printed("relu2"))
     {"name": "relu2", "inputs": [], "statistics": false,
-    value(x,p,m,s){const v2=0.0>=x;const v3=v2?0.0:x;const v4=v3*v3;return v4;},
-    slope(x,p,m,s){const v4=0.0>=x;const v5=v4?0.0:x;const v6=2.0*v5;const v7=v4?0.0:v6;return v7;},
-    curvature(x,p,m,s){...},
+    value(x,p,m,s){const v2=0.0>=x;const v3=x*x;const v4=v2?0.0:v3;return v4;},
+    slope(x,p,m,s){...},
+    curvature(x,p,m,s){const v2=0.0>=x;const v4=v2?0.0:2.0;return v4;},
     by:[]}
     """
     from limen.formula.symbolic import symbol

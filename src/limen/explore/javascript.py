@@ -20,7 +20,7 @@ def arithmetic(graph: Graph, outputs: Iterable[int], names: dict[str, str]) -> t
     >>> from limen.formula.symbolic import symbol
     >>> graph, outputs = lower([symbol("k") * symbol("x") + 1])
     >>> arithmetic(graph, outputs, {"x": "x", "k": "p[0]"})
-    (['const v2=x*p[0];', 'const v4=1.0+v2;'], ['v4'])
+    (['const v3=x*p[0];', 'const v4=1.0+v3;'], ['v4'])
     """
 
     def statement(node: Node, name: str, operands: list[str]) -> str:
