@@ -54,6 +54,7 @@ FLOORS = (
     ("functional", "surgery", "training", "initialization", "bench", "diagnosis", "warming"),
     ("adapters",),
     ("inspect",),
+    ("explore",),
     ("selection",),
     ("lab.rates",),
     ("lab.option",),

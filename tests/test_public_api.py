@@ -84,6 +84,12 @@ MISTAKES = {
     "swap convnt --to asau": "'convnet'",
     "swap convnet --to asua": "'asau'",
     "inspect convnet --data digts": "'digits'",
+    "show asua": "'asau'",
+    "show maxout": "no curve",
+    "show ,": "names no activation",
+    "plot asua --out a.svg": "'asau'",
+    "plot asau --out a.gif": "must end in",
+    "plot asau --edge 0 --out a.svg": "--edge",
 }
 
 

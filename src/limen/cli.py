@@ -16,9 +16,11 @@ from limen.commands.compare import compare
 from limen.commands.doctor import doctor
 from limen.commands.inspect import inspect
 from limen.commands.list import list_
+from limen.commands.plot import plot
 from limen.commands.report import report
 from limen.commands.reproduce import reproduce
 from limen.commands.select import select
+from limen.commands.show import show
 from limen.commands.swap import swap
 from limen.commands.warm import warm
 
@@ -48,6 +50,8 @@ app.command(epilog="Example: limen claims --markdown docs/results/claims.md")(cl
 app.command(epilog="Example: limen report runs/first")(report)
 app.command(epilog="Example: limen swap my_package.models:build --to asau --keep 'head.*' --json")(swap)
 app.command(epilog="Example: limen inspect convnet --to asau --data digits --out curves.png")(inspect)
+app.command(epilog="Example: limen show asau,mish --html shapes.html")(show)
+app.command(epilog="Example: limen plot asau,mish,swish --out shapes.svg")(plot)
 app.command("list", epilog="Example: limen list --json")(list_)
 app.command(epilog="Example: limen doctor --json")(doctor)
 app.command(epilog="Example: limen warm asau ash --dtypes float32,bfloat16")(warm)

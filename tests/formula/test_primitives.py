@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import limen
 from limen import formula as f
-from limen.formula import primitives
+from limen.formula import primitives, symbolic
 from limen.formula.stable import lower
 from limen.formula.symbolic import UntraceableError, symbol, trace
 from limen.kernels import dispatch
@@ -122,6 +122,12 @@ class TestSharing:
         outputs = [node for _, node in derivation.slopes]
         assert count(derivation.backward, outputs, "exp_neg") == 1
         assert count(derivation.backward, outputs, "div") == 1
+
+    def test_of_a_square_one_factor_is_shared(self):
+        """σ·(1 − tanh²(softplus(x))) has a closed form, and σ² times that has one σ more."""
+        slope = symbolic.tanh_slope(symbolic.softplus(self.X))
+        _, (once, twice) = lower([symbolic.sigmoid(self.X) * slope, symbolic.sigmoid(self.X) ** 2 * slope])
+        assert once != twice
 
     def test_two_small_reciprocals_come_from_one_division(self):
         graph, outputs = lower([f.sigmoid(self.X) + f.sigmoid(2 * self.X)])

@@ -403,7 +403,11 @@ def _is_negative(term: Any) -> bool:
 
 
 def _without(factors: list[Any], *taken: Any) -> list[Any]:
-    return [factor for factor in factors if factor not in taken]
+    """The factors that are left when each of these is taken once: of σ·σ one σ is left."""
+    left = list(factors)
+    for factor in taken:
+        left.remove(factor)
+    return left
 
 
 def _is_polynomial(factor: Any) -> bool:

@@ -80,16 +80,16 @@ def _alone(model: nn.Module) -> list[tuple[str, Tensor, Tensor]]:
             "the model has no activation module to draw; limen.swap_(model, 'relu') makes functions modules."
         )
     with evaluating(model):
-        return [(path, *_function(site)) for path, site in known]
+        return [(path, *function_of(site)) for path, site in known]
 
 
-def _function(site: nn.Module) -> tuple[Tensor, Tensor]:
-    """Inputs in ascending order, and the output at each, the mean over channels."""
-    values = torch.linspace(-EDGE, EDGE, POINTS)
+def function_of(site: nn.Module, edge: float = EDGE) -> tuple[Tensor, Tensor]:
+    """Inputs of (n,) in ascending order, and the output at each, the mean over channels."""
+    values = torch.linspace(-edge, edge, POINTS)
     if isinstance(site, Activation) and not site.elementwise:
         values = normal_quantiles()[::32].float()
     parameter = next(site.parameters(), next(site.buffers(), values))
-    values = values.to(parameter.device)
+    values = values.to(parameter.device, parameter.dtype) if parameter.is_floating_point() else values
     channels, axis = _channels(site)
     # One sample: the values along the last axis, or along the one before where the channels come last.
     dimensions = max(3, axis + 1) if axis >= 0 else 3
