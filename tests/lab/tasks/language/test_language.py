@@ -32,6 +32,7 @@ from limen.lab.tasks.language.recurrent import LSTMLanguageModel
 from limen.lab.tasks.language.windows import NEXT, PADDED, SIZE, LanguageData
 from limen.lab.training import run as train
 from limen.memory import TooLargeError
+from limen.selection import Plan
 
 LINES = "the lämp hums\nand the càt <b>sleeps</b> 😀\n"
 
@@ -342,7 +343,7 @@ def test_a_search_with_candidates_of_statistics_stays_causal_and_says_how(tmp_pa
     search = selection.run(Job(SEARCHED, 0), lambda row: None)
     assert search.status == "finished"
     assert search.plan is not None
-    assert [site["candidates"]["ash"] for site in search.plan["sites"]] == ["ash:context=token"]
+    assert [site.specs["ash"] for site in Plan.from_dict(search.plan).sites] == ["ash:context=token"]
     assert selection.run(Job(OPTIMIZED, 0, search), lambda row: None).status == "finished"
 
 
@@ -376,6 +377,7 @@ def test_the_recurrent_model_is_torchs_where_its_activations_are_tanh() -> None:
     torch.testing.assert_close(ours(tokens), ours.head(expected))
 
 
+@pytest.mark.slow
 def test_transformers_models_come_by_name_and_by_configuration(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     data, task = loaded(written(tmp_path)), tasks.find("language")
@@ -398,6 +400,7 @@ def test_transformers_models_come_by_name_and_by_configuration(tmp_path: Path) -
             task.build(f"transformers:{tmp_path / 'model'}", data, 0)
 
 
+@pytest.mark.slow
 def test_a_study_of_a_text_from_file_to_report(run: Command, tmp_path: Path) -> None:
     path = written(tmp_path, text(700))
     options = ("--task", "language", "--data", path, "--activations", "relu,gelu", "--network", "gpt-1x32")

@@ -122,6 +122,7 @@ def test_the_bag_tells_the_order_of_neighbours() -> None:
     assert not torch.allclose(built(torch.tensor([[1, 2]])), built(torch.tensor([[2, 1]])))
 
 
+@pytest.mark.slow
 def test_a_study_of_texts_from_file_to_report(run: Command, tmp_path: Path) -> None:
     words = "--text review --target mood --activations relu,asau --seeds 1 --epochs 8 --lr 0.01 --batch-size 8 --json"
     outcome = run("compare", "--task", "text", "--data", table(tmp_path), *words.split(), "--out", tmp_path / "out")

@@ -6,6 +6,7 @@ token of it is predicted once: its first from the last token before it, its last
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -121,7 +122,7 @@ def _check_lengths(name: str, encoded: dict[str, Encoded], window: int, noun: st
 def _windows(encoded: dict[str, Encoded], window: int, stride: int) -> dict[str, Windows]:
     """The windows of each part, the first of which begins with the last token before it."""
     ordered = [part for part in ("train", "validation", "test") if part in encoded]
-    count = sum(len(found) for found in encoded.values()) * (window // stride + 1)
+    count = sum(len(found) for found in encoded.values()) * math.ceil(window / stride)
     require_memory(24 * count, f"{count:,} tokens in windows", "give less text, or a larger --stride")
     tokens = np.concatenate([encoded[part].tokens for part in ordered])
     sizes = np.concatenate([encoded[part].sizes for part in ordered])
