@@ -10,7 +10,7 @@ export LIMEN_CACHE := $(CURDIR)/.cache/kernels
 # Triton's interpreter is chosen before anything imports Triton.
 TEST_TRITON := TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m "triton and not slow" tests/kernels
 
-.PHONY: demo test suite test-device quick test-thorough test-faults test-triton lint clean
+.PHONY: demo docs test suite test-device quick test-thorough test-faults test-triton lint clean
 
 demo: $(VENV)/installed ## Compare eight activations on digits; ends with runs/demo/report.html
 	$(BIN)/limen compare --data digits --network convnet --seeds 3 --epochs 8 \
@@ -44,6 +44,10 @@ test-triton: $(VENV)/installed ## The GPU's kernels without a GPU: interpreted, 
 	$(PIP_INSTALL) --editable '.[triton]'
 	$(TEST_TRITON)
 
+docs: $(VENV)/installed ## The site, docs/_build/html/index.html: it opens from disk, without a network
+	$(PIP_INSTALL) --editable '.[docs]'
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --doctree-dir .cache/docs docs docs/_build/html
+
 lint: $(VENV)/installed ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,4 +66,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean: ## Remove the environment, caches and runs
-	rm -rf $(VENV) .cache runs
+	rm -rf $(VENV) .cache runs docs/_build docs/activations docs/api docs/gallery docs/engine.md docs/how-to.md

@@ -36,7 +36,7 @@ class Activation(nn.Module):
     :mod:`limen.formula`; everything else is derived.
 
     Args:
-        *values, **named: initial values of the fields, in the order declared or by name.
+        values, named: initial values of the fields, in the order declared or by name.
         learned: which :class:`Param` fields are trained: ``True``, ``False``, or their names.
             Default: as each field declares.
         num_parameters: 1 to share each parameter, or the number of channels for one a channel.
