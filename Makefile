@@ -10,7 +10,7 @@ export LIMEN_CACHE := $(CURDIR)/.cache/kernels
 # Triton's interpreter is chosen before anything imports Triton.
 TEST_TRITON := TRITON_INTERPRET=1 $(BIN)/python -m pytest -n 2 -m "triton and not slow" tests/kernels
 
-.PHONY: demo docs test suite test-device quick test-thorough test-faults test-triton lint clean
+.PHONY: demo docs test suite test-device quick test-thorough test-faults test-triton lint kernels wheel release-check audit matrix clean
 
 demo: $(VENV)/installed ## Compare eight activations on digits; ends with runs/demo/report.html
 	$(BIN)/limen compare --data digits --network convnet --seeds 3 --epochs 8 \
@@ -65,5 +65,32 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	-$(BIN)/python -m compileall -q -j 0 -x '$(UNCOMPILED)' $(VENV)/lib
 	touch $@
 
+# Which compiler builds the kernels of a wheel, and for which processors: zig (pip install ziglang) builds those of aarch64 anywhere.
+KERNELS_CC ?= cc
+PROCESSORS ?= x86-64-v3,x86-64-v4
+
+kernels: $(VENV)/installed ## The kernels of a wheel, in build/kernels: a minute and a half of one core for each kind of processor
+	rm -rf build/kernels
+	$(BIN)/python -m limen.shipping build/kernels --cc "$(KERNELS_CC)" --processors "$(PROCESSORS)"
+
+wheel: kernels ## Source distribution, wheel with kernels, and what is wrong with them, in dist/
+	$(PIP_INSTALL) build twine check-wheel-contents
+	rm -rf dist
+	$(BIN)/python -m build --sdist --wheel
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+release-check: ## That the tag of a release (GITHUB_REF_NAME) is v and the version in the package
+	@test "v$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' src/limen/__init__.py)" = "$(GITHUB_REF_NAME)" \
+	  || { echo "The tag '$(GITHUB_REF_NAME)' is not v and the version in src/limen/__init__.py."; exit 1; }
+
+audit: ## Known vulnerabilities in what limen is tested with
+	$(PIP_INSTALL) pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+# PYTHONS and TORCHES name others than those that benchmarks/matrix.py looks for.
+matrix: ## Every Python that is here with every torch that can be had; an hour, and not for CI
+	$(PYTHON) benchmarks/matrix.py
+
 clean: ## Remove the environment, caches and runs
-	rm -rf $(VENV) .cache runs docs/_build docs/activations docs/api docs/gallery docs/engine.md docs/how-to.md
+	rm -rf $(VENV) .cache runs build dist docs/_build docs/activations docs/api docs/gallery docs/engine.md docs/how-to.md

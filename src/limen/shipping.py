@@ -13,7 +13,6 @@ import argparse
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -127,4 +126,4 @@ def _run(command: Sequence[str], folder: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

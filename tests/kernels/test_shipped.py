@@ -84,7 +84,7 @@ def test_only_what_has_this_very_source(installed):
 
 def test_on_the_threads_of_torch(installed):
     found = (ctypes.c_void_p * 3).in_dll(shipped.library(), "limen_threads")
-    assert tuple(found) == threads.entry_points()
+    assert list(found) == threads.entry_points()
 
 
 def test_a_library_that_cannot_be_loaded_is_none(installed, tmp_path, monkeypatch):

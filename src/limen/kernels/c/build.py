@@ -53,7 +53,7 @@ __all__ = [
 
 Library = ctypes.CDLL | ShippedKernel
 """What has the functions of a source."""
-T = TypeVar("T", Compiler, Library)
+T = TypeVar("T")
 
 # Change it when a library built by an earlier limen must not be loaded by this one.
 ABI = "limen-kernel-2"
@@ -241,6 +241,7 @@ def _named(name: str, suffix: str, *parts: str) -> str:
 
 
 def _or_raise(outcome: T | str) -> T:
+    """What there is, or what was found out why there is nothing."""
     if isinstance(outcome, str):
         raise NoCompilerError(outcome)
     return outcome

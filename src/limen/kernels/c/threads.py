@@ -24,14 +24,14 @@ def lend_to(library: ctypes.CDLL) -> None:
 
 
 @functools.cache
-def entry_points() -> tuple[int, ...]:
-    """The addresses of the entry points in torch's runtime; none, as zeros, where that cannot be reached."""
+def entry_points() -> list[int | ctypes.c_void_p | None]:
+    """The addresses of the entry points in torch's runtime; all None where that cannot be reached."""
     try:
         process = ctypes.CDLL(None)
-        found = [ctypes.cast(process[name], ctypes.c_void_p).value or 0 for name in ENTRY_POINTS]
+        found = [ctypes.cast(process[name], ctypes.c_void_p).value for name in ENTRY_POINTS]
     except (OSError, AttributeError, TypeError):
-        return (0,) * len(ENTRY_POINTS)
-    return tuple(found) if all(found) and _sets_threads_of_torch(process) else (0,) * len(ENTRY_POINTS)
+        return [None] * len(ENTRY_POINTS)
+    return [*found] if all(found) and _sets_threads_of_torch(process) else [None] * len(ENTRY_POINTS)
 
 
 def _sets_threads_of_torch(process: ctypes.CDLL) -> bool:
