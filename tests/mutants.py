@@ -596,7 +596,9 @@ def main() -> None:
             mutants = {k: mutant for k, mutant in mutants.items() if k in before and not before[k]["by"]}
         elif given.again:
             mutants = {k: mutant for k, mutant in mutants.items() if k not in before or not before[k]["by"]}
-        module = replace(MODULES[name], tests=tuple(given.by), seconds=9 * BUDGET) if given.by else MODULES[name]
+        module = (
+            replace(MODULES[name], sources=(), tests=tuple(given.by), seconds=9 * BUDGET) if given.by else MODULES[name]
+        )
         outcomes = tried(module, [*mutants.values()], again=given.again or bool(given.by)) if mutants else []
         for (k, mutant), outcome in zip(mutants.items(), outcomes, strict=True):
             why = "" if outcome.by or k not in before else before[k]["why"]
