@@ -81,6 +81,7 @@ class Module:
     sources: tuple[str, ...]
     tests: tuple[str, ...]
     count: int
+    seconds: float = BUDGET
 
 
 MODULES = {
@@ -201,7 +202,9 @@ class Failures:
             self.names.append(report.nodeid)
 
 
-def chosen_tests(items: Sequence[pytest.Item], mutant: Mutant, tests: Mapping[str, Passed]) -> list[pytest.Item]:
+def chosen_tests(
+    items: Sequence[pytest.Item], mutant: Mutant, tests: Mapping[str, Passed], within: float
+) -> list[pytest.Item]:
     """Those that pass over the line, then over the file, then the others, each time the quickest first."""
 
     def order(item: pytest.Item) -> tuple[int, float]:
@@ -214,7 +217,7 @@ def chosen_tests(items: Sequence[pytest.Item], mutant: Mutant, tests: Mapping[st
         elsewhere, seconds = order(item)
         if seconds < LONGEST:
             spent += seconds if elsewhere else seconds / 2
-            if spent < BUDGET:
+            if spent < within:
                 taken.append(item)
     return taken
 
@@ -352,8 +355,8 @@ class Quick:
 class Serving(Quick):
     """Has limen and the tests of a part imported, and forks from there a process for each change of a function."""
 
-    def __init__(self, files: Sequence[Path], mutants: Sequence[Mutant]) -> None:
-        self.files, self.mutants, self.failures = files, mutants, Failures()
+    def __init__(self, files: Sequence[Path], mutants: Sequence[Mutant], within: float) -> None:
+        self.files, self.mutants, self.within, self.failures = files, mutants, within, Failures()
         self.tests: dict[str, Passed] = {}
         self.outcomes: list[Outcome] = []
 
@@ -381,7 +384,7 @@ class Serving(Quick):
             _alone(work)
             if not change_functions(mutant):
                 return {"by": "", "tried": False}
-            return {"by": first_failure(chosen_tests(items, mutant, self.tests), self.failures)}
+            return {"by": first_failure(chosen_tests(items, mutant, self.tests, self.within), self.failures)}
 
         return outcome(task)
 
@@ -389,13 +392,13 @@ class Serving(Quick):
 class Choosing(Quick):
     """Runs the tests that concern a change, in a process that imports limen with it."""
 
-    def __init__(self, mutant: Mutant, tests: Mapping[str, Passed]) -> None:
-        self.mutant, self.tests, self.failures, self.ran = mutant, tests, Failures(), 0
+    def __init__(self, mutant: Mutant, tests: Mapping[str, Passed], within: float) -> None:
+        self.mutant, self.tests, self.within, self.failures, self.ran = mutant, tests, within, Failures(), 0
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """The chosen ones, until one fails."""
         session.config.pluginmanager.register(self.failures)
-        items = chosen_tests(session.items, self.mutant, self.tests)
+        items = chosen_tests(session.items, self.mutant, self.tests, self.within)
         self.ran = len(items)
         first_failure(items, self.failures)
         return True
@@ -497,7 +500,7 @@ def tried(module: Module, mutants: Sequence[Mutant], *, again: bool) -> list[Out
     paths = [ROOT / "tests" / test for test in module.tests] + [file for file in files if file.suffix == ".py"]
 
     def serve(work: Path) -> dict[str, Any]:
-        serving = Serving(files, mutants)
+        serving = Serving(files, mutants, module.seconds)
         code = run_tests(paths, work, serving)
         tests = {name: asdict(test) for name, test in serving.tests.items()}
         return {"code": code, "tests": tests, "outcomes": [asdict(one) for one in serving.outcomes]}
@@ -509,19 +512,19 @@ def tried(module: Module, mutants: Sequence[Mutant], *, again: bool) -> list[Out
     outcomes = [Outcome(**one) for one in found["outcomes"]]
     for index, mutant in enumerate(mutants):
         if not outcomes[index].by and (again or not outcomes[index].tried):
-            outcomes[index] = _tried_anew(mutant, tests)
+            outcomes[index] = _tried_anew(mutant, tests, module.seconds)
             say(mutant, outcomes[index])
     return outcomes
 
 
-def _tried_anew(mutant: Mutant, tests: Mapping[str, Passed]) -> Outcome:
+def _tried_anew(mutant: Mutant, tests: Mapping[str, Passed], within: float) -> Outcome:
     touching = [test.partition("::")[0] for test, passed in tests.items() if mutant.path in passed.lines]
     every = [test.partition("::")[0] for test in tests]
     paths = [ROOT / file for file in dict.fromkeys(touching or every)]
 
     def task(work: Path) -> dict[str, Any]:
         _alone(work)
-        choosing = Choosing(mutant, tests)
+        choosing = Choosing(mutant, tests, within)
         if mutant.path.endswith(".h"):
             _change_header(mutant)
             code = run_tests(paths, work, choosing)
@@ -593,7 +596,9 @@ def main() -> None:
             mutants = {k: mutant for k, mutant in mutants.items() if k in before and not before[k]["by"]}
         elif given.again:
             mutants = {k: mutant for k, mutant in mutants.items() if k not in before or not before[k]["by"]}
-        module = replace(MODULES[name], tests=tuple(given.by)) if given.by else MODULES[name]
+        module = (
+            replace(MODULES[name], sources=(), tests=tuple(given.by), seconds=9 * BUDGET) if given.by else MODULES[name]
+        )
         outcomes = tried(module, [*mutants.values()], again=given.again or bool(given.by)) if mutants else []
         for (k, mutant), outcome in zip(mutants.items(), outcomes, strict=True):
             why = "" if outcome.by or k not in before else before[k]["why"]

@@ -205,19 +205,21 @@ class Forked:
         return (self.folder / "out").read_text(), (self.folder / "err").read_text()
 
 
-def forked_command(folder: Path, *arguments: str | Path) -> Forked:
+def forked_command(folder: Path, *arguments: str | Path, where: Path | None = None) -> Forked:
     """Start the command line in a process of its own, which writes what it says to files in ``folder``."""
     folder.mkdir(exist_ok=True)
-    process = FORKS.Process(target=_command_in_process, args=(folder, [str(argument) for argument in arguments]))
+    process = FORKS.Process(target=_command_in_process, args=(folder, [str(argument) for argument in arguments], where))
     process.start()
     return Forked(process, folder)
 
 
-def _command_in_process(folder: Path, arguments: list[str]) -> None:
+def _command_in_process(folder: Path, arguments: list[str], where: Path | None) -> None:
     # Whoever runs the tests in the background may have told them to ignore interrupts, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, number in (("out", 1), ("err", 2)):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    if where is not None:
+        os.chdir(where)
     sys.argv = ["limen", *arguments]
     cli.main()
 

@@ -223,3 +223,10 @@ def test_a_class_that_is_not_here_leaves_its_values_readable() -> None:
     plan = limen.Plan.from_dict(held)
     assert plan.sites[0].learned == {"beta": (2.0,)}
     assert "beta 2" in str(plan)
+
+
+def test_a_mixture_that_is_not_here_names_its_candidates_by_their_places() -> None:
+    plan = limen.harvest(nn.Sequential(limen.AdAct(("prelu", "silu"))))
+    gone = limen.Plan.from_dict(json.loads(plan.as_json().replace("adact", "gone")))
+    assert [one.name for one in learned(gone.sites[0])] == ["logits", "candidates.0.weight"]
+    assert [one.name for one in learned(plan.sites[0])] == ["weight of prelu", "weight of silu", "prelu.weight"]

@@ -188,6 +188,7 @@ def test_batch_statistics_are_estimated_on_the_same_arguments():
     model.layer = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
     report = limen.swap_(model, "swish", example_inputs=[(X, Y), (Y, X)], reestimate_batch_norm=True)
     assert report.renormalised == 1
+    assert limen.swap_(model, "asau", example_inputs=[(X, Y)]).renormalised == 0
     with torch.no_grad():
         means = [model.layer[0](x).mean(0) for x in (X, Y)]
     torch.testing.assert_close(model.layer[1].running_mean, sum(means) / 2)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import FORKS
+from helpers import FORKS, thoroughly
 from helpers_executing import die, done_to_runs, rows, until
-from helpers_lab import TINY, Recorder, experiment_of, stored, tiny
+from helpers_lab import TINY, Recorder, experiment_of, forked_command, stored, tiny
 
 from limen.errors import SpecError, StudyError
 from limen.lab.executing import capacity, local
@@ -195,6 +195,28 @@ def test_a_study_goes_on_with_its_threads_and_refuses_others(alone: Path, tmp_pa
     assert torch.get_num_threads() == 1
     with pytest.raises(StudyError, match="threads_per_run 2 there, 1 now"):
         compare(tiny(**BRIEF, threads_per_run=1), out, Recorder())
+
+
+@pytest.mark.parametrize("threads", thoroughly((1, 2), usual=(1,)))
+def test_a_network_of_ones_own_lies_in_another_folder(threads: int, tmp_path: Path) -> None:
+    """Two threads a run are processes that are no forks, and import it themselves."""
+    (tmp_path / "beside_it.py").write_text("from torch import nn\n\nWIDTH = 8\n")
+    (tmp_path / "own_net.py").write_text(
+        "from beside_it import WIDTH, nn\n\n\n"
+        "def build(in_channels, image_size, num_classes):\n"
+        "    size = in_channels * image_size[0] * image_size[1]\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(size, WIDTH), nn.ReLU(), nn.Linear(WIDTH, num_classes))\n"
+    )
+    settings = ("--data", "digits", "--network", "own_net:build", "--activations", "relu,asau", "--limit-train", "100")
+    brief = ("--seeds", "1", "--epochs", "1", "--threads-per-run", str(threads), "--jobs", "2", "--out", "out")
+    outcome = forked_command(tmp_path / "said", "compare", *settings, *brief, where=tmp_path).wait()
+    assert outcome.code == 0, outcome.err
+    assert [(row["activation"], row["status"]) for row in rows(tmp_path / "out")] == [
+        ("relu", "finished"),
+        ("asau", "finished"),
+    ]
+    logs = [(tmp_path / "out" / "logs" / f"{name}-seed0.log").read_text() for name in ("relu", "asau")]
+    assert len({re.findall("begins in process ([0-9]+)", log)[0] for log in logs}) == 2
 
 
 def test_what_is_shared_is_the_same_over_the_same_memory(tmp_path: Path) -> None:
