@@ -275,7 +275,8 @@ What was done:
   to do that took {resume} s, {each} ms each; {memory} kB of each stay in memory.
 - From 101 runs on the report groups: bands over seeds in the place of lines, the middle half of the seeds in
   the place of dots, the curves of up to 50 seeds an activation, two layers of each, and of more than 12
-  activations the baseline with the best. It says what it leaves out. Tables and `runs.csv` have every run.
+  activations the baseline with the best. It says what it leaves out. Tables and `runs.csv` have every run. Since
+  these rows were measured the page has got a row for each run, 0.2 kB: 2.2 MB of 10,000, in 0.7 s more.
 
 The next limit is reading: each record is a JSON file, checked whole. 100,000 runs would take some {ten_times} s
 to resume and a folder of 2 GB. More than 10,000 seeds of one activation are refused.

@@ -243,6 +243,7 @@ function switched(legend, figures, again) {
   };
   legend.querySelectorAll("[data-series]").forEach((entry) => {
     const found = toggle("", (shown) => only(entry.dataset.series, shown));
+    found.dataset.entry = entry.dataset.series;
     found.append(...entry.childNodes);
     entry.replaceWith(found);
     all.push([found, entry.dataset.series]);
@@ -251,7 +252,8 @@ function switched(legend, figures, again) {
     found.setAttribute("aria-pressed", shown);
     only(series, shown);
   });
-  legend.append(button("all", () => every(true)), button("none", () => every(false)));
+  const attributes = { class: "every" };
+  legend.append(button("all", () => every(true), attributes), button("none", () => every(false), attributes));
 }
 
 // --- learned shapes over one another ---------------------------------------------------------------------------
