@@ -55,6 +55,7 @@ FLOORS = (
     ("adapters",),
     ("inspect",),
     ("selection",),
+    ("deploy",),
     ("lab.rates",),
     ("lab.option",),
     ("lab.fields",),
