@@ -56,6 +56,7 @@ FLOORS = (
     ("inspect",),
     ("explore",),
     ("selection",),
+    ("deploy",),
     ("lab.rates",),
     ("lab.option",),
     ("lab.fields",),

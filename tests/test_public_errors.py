@@ -57,7 +57,7 @@ def callee(expression: ast.expr, function: FunctionType) -> Any:
 
 PACKAGES = tuple(
     f"limen.{name}"
-    for name in ("activations", "adapters", "errors", "formula", "functional", "initialization", "inspect",
+    for name in ("activations", "adapters", "deploy", "errors", "formula", "functional", "initialization", "inspect",
                  "kernels.dispatch", "selection", "surgery.report", "surgery.swapping", "training", "warmstart")
 )  # fmt: skip
 
@@ -218,6 +218,13 @@ def fused_and_changed() -> limen.FuseReport:
     return report
 
 
+def simplified_and_swapped() -> limen.SimplifyReport:
+    model = nn.Sequential(limen.Swish())
+    report = limen.simplify_(model, 1e-3)
+    limen.swap_(model, "mish")
+    return report
+
+
 selection, inspection = limen.selection, limen.inspect
 WRONG_SAMPLES = torch.ones(8)
 GOOD_SAMPLES = torch.linspace(-1, 1, 8)
@@ -231,6 +238,9 @@ PROVOKED: dict[tuple[str, str], Any] = {
     ("limen.ResidualAct", "ShapeError"): lambda: limen.ResidualAct("relu")(torch.zeros(2, 3), torch.zeros(3)),
     ("limen.fuse_", "LimenError"): lambda: limen.fuse_("resnet"),
     ("limen.FuseReport.undo", "LimenError"): lambda: fused_and_changed().undo(),
+    ("limen.simplify_", "LimenError"): lambda: limen.simplify_(limen.Swish(), 1e-3),
+    ("limen.simplify_", "SpecError"): lambda: limen.simplify_(nn.Sequential(limen.Swish()), 0),
+    ("limen.SimplifyReport.undo", "LimenError"): lambda: simplified_and_swapped().undo(),
     ("limen.NormAct", "SpecError"): lambda: limen.NormAct(nn.Linear(2, 2), "relu"),
     ("limen.apply_", "PlanError"): lambda: limen.apply_(nn.Linear(2, 2), plan()),
     ("limen.apply_", "LimenError"): lambda: limen.apply_(network(), plan(), share="none"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from limen import selection as selection
     from limen.activations import *  # noqa: F403
     from limen.beside import *  # noqa: F403
+    from limen.deploy import *  # noqa: F403
     from limen.errors import *  # noqa: F403
     from limen.initialization import *  # noqa: F403
     from limen.kernels.dispatch import *  # noqa: F403
@@ -42,6 +43,7 @@ _HOMES = (
     "limen.training",
     "limen.warmstart",
     "limen.selection",
+    "limen.deploy",
 )
 """The modules whose ``__all__`` together are the public names."""
 _MODULES = ("adapters", "formula", "functional", "inspect", "selection")

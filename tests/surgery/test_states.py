@@ -41,6 +41,15 @@ def test_states_from_between_two_swaps_load():
         model.load_state_dict(states[-1])
 
 
+def test_states_of_what_had_parameters_load_where_nothing_has():
+    model = nn.Sequential(nn.Linear(4, 4), nn.PReLU(), nn.Linear(4, 4), nn.PReLU())
+    state = copy.deepcopy(model.state_dict())
+    limen.swap_(model, "silu")
+    model.load_state_dict(state, strict=True)
+    with pytest.raises(RuntimeError, match="Unexpected"):
+        model.load_state_dict({**state, "1.slope": torch.zeros(1)})
+
+
 def test_old_states_of_a_part_load_there(inputs):
     model = nn.Sequential(nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.PReLU())), nn.PReLU())
     old = copy.deepcopy(model[0].state_dict())

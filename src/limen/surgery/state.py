@@ -83,9 +83,9 @@ class StateMap:
         """Before loading: add what a state dict from before lacks, and drop what it has beyond."""
         own = {prefix + key: value for key, value in module.state_dict().items() if key.startswith(self.new)}
         given = {key for key in state if key.startswith(tuple(prefix + new for new in self.new))}
-        if not own or given == set(own):
+        if given == set(own):
             return
-        if given != {prefix + key for key in self.old} and not given.isdisjoint(own):
+        if given != {prefix + key for key in self.old} and (not own or not given.isdisjoint(own)):
             return
         if not any(key.startswith(prefix) for key in state) and prefix:
             return
