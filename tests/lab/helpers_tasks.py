@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,7 @@ def _numbers(folder: Path, random: np.random.Generator) -> dict[str, object]:
     return {"data": _table(folder / "table.csv", ["year", "a", "b"], rows), "target": "b"}
 
 
-def _table(path: Path, heading: list[str], rows: list[list[object]]) -> str:
+def _table(path: Path, heading: list[str], rows: Sequence[Sequence[object]]) -> str:
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([heading, *rows])
     return str(path)

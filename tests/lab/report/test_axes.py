@@ -16,17 +16,17 @@ from matplotlib.figure import Figure
 
 import limen.lab.report.figures as figures_package
 from limen.lab.metric import ACCURACY
-from limen.lab.records import Confusion, EpochRow, RunRecord, Scatter, Series, TrialRow, WeightsRow
+from limen.lab.records import Confusion, EpochRow, RunRecord, Scatter, Series, TrialRow, WeightsRow, Written
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures import accuracy, cost, curves, differences, sensitivity, shapes, trajectories
 from limen.lab.report.figures.axes import shown_bounds
-from limen.lab.report.figures.examples import examples, section
+from limen.lab.report.figures.examples import examples, section, written
 from limen.lab.report.figures.svg import PIXEL
 from limen.lab.report.sites import sites
 from limen.lab.tasks import registry
 from limen.lab.training.task import Task
 
-PAINTERS = (accuracy, cost, curves, differences, section, sensitivity, shapes, trajectories)
+PAINTERS = (accuracy, cost, curves, differences, section, sensitivity, shapes, trajectories, written)
 
 pytestmark = pytest.mark.drawn
 
@@ -182,6 +182,17 @@ def test_examples_have_no_place_that_is_not_there(drawn: list[Axes]) -> None:
     drawn.clear()
     assert examples(shown(Scatter(quantity="q", true=(1.0, 2.0), predicted=(1.5, 1.0))))
     assert len(drawn) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 128])
+def test_losses_by_place_begin_at_the_first_and_end_at_the_last(count: int, drawn: list[Axes]) -> None:
+    places = tuple(range(1, count + 1))
+    assert examples(shown(Written(places=places, bits=(1.0,) * count, unit="bytes", prompt="a", sample="b")))
+    (axes,) = drawn
+    ticks = [*axes.get_xticks()]
+    inside(1, max(count, 2), axes.get_xlim(), ticks)
+    assert set(ticks) <= set(places)
+    assert {1, count} <= set(ticks)
 
 
 def test_the_histogram_of_a_shape_begins_at_nothing(drawn: list[Axes]) -> None:

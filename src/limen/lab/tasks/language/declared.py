@@ -24,9 +24,7 @@ class Language(Declaration):
 
     name = "language"
     about = "the next character, byte or token of a text file, a folder or archive of .txt, or .jsonl (--tokens)"
-    measure = Metric(
-        "bits_per_byte", "bits per byte", higher_is_better=False, bounds=NOT_NEGATIVE, decimals=4, margin=0.01
-    )
+    measure = Metric("bits_per_byte", "bits per byte", higher_is_better=False, bounds=NOT_NEGATIVE, decimals=4)
     metrics = (
         measure,
         Metric("perplexity", "perplexity", higher_is_better=False, bounds=(1.0, math.inf)),

@@ -46,6 +46,9 @@ def _paint(shown: list[RunRecord], styles: dict[str, Look], figure: Figure) -> N
         axes.plot(found.places, found.bits, color=look.colour, linestyle=look.linestyle, linewidth=1.4)
         axes.set_xlabel(f"place of the predicted one among the {short(found.unit)} of a window")
     axes.set_ylabel("bits")
+    last = max(run.shown.places[-1] for run in shown if isinstance(run.shown, Written))
+    axes.set_xlim(1, max(last, 2))
+    axes.set_xticks(sorted({1 + round(part * (last - 1) / 4) for part in range(5)}))
     axes.grid(axis="y")
 
 
