@@ -138,7 +138,9 @@ def _age(path: Path, newer: dict[str, tuple[str, ...]]) -> None:
 
 
 def test_an_option_of_another_task_is_refused() -> None:
-    with pytest.raises(SpecError, match="--target 'x' is not an option of --task classification, only of regression"):
+    with pytest.raises(
+        SpecError, match="--target 'x' is not an option of --task classification, only of multilabel, regression"
+    ):
         tasks.check_options(tasks.find("classification"), tiny(target="x"))
-    with pytest.raises(SpecError, match=r"--split 'blocks' .* only of segmentation"):
+    with pytest.raises(SpecError, match=r"--split 'blocks' .* only of multilabel, segmentation"):
         tasks.check_options(tasks.find("classification"), tiny(split="blocks"))

@@ -61,7 +61,9 @@ def load_volumes(
     tomography = "CT" in described.get("modality", {}).values() or all(_LITS.search(image) for image, _ in pairs)
     intensity = intensity or (SOFT_TISSUE if tomography else None)
     images: list[Pixels] = []
-    names, masks, groups = [], [], []
+    masks: list[Pixels] = []
+    names: list[str] = []
+    groups: list[int] = []
     places: list[Place] = []
     turned, silent = [], []
     for number, (image, mask) in enumerate(pairs):
