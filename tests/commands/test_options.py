@@ -46,7 +46,8 @@ def test_every_setting_is_an_option_with_help_or_says_that_it_is_none(name: str,
         assert len(known[field].help.rstrip(".")) > 10
 
 
-GIVEN = {"target": "x", "time": "x", "drop": "x", "window": "7", "ignore_label": "3", "foreground": "",
+GIVEN = {"test_data": "x", "target": "x", "time": "x", "drop": "x", "window": "7",
+         "ignore_label": "3", "foreground": "",
          "intensity": "1,2", "normal_class": "x", "split": "blocks", "image_size": "8", "grey": "", "channels_last": "",
          "orientation": "stored", "augment": "flip", "label_smoothing": "0.1",
          "tokens": "bytes", "stride": "3", "text": "x"}  # fmt: skip

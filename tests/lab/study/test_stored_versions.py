@@ -111,7 +111,8 @@ def test_stored_rows_of_version_1_are_read_and_stored_alike(name: str, here: Pat
              if name not in study.study.settings.model_fields_set}  # fmt: skip
     later["threads_per_run"] = int(held["environment"]["threads"])  # where it was noted before it was a setting
     held["settings"] = later | held["settings"]
-    held["data"] = {"counts": {}, "counted": "", "columns": [], **held["data"]}
+    nothing = {"counts": {}, "counted": "", "columns": [], "transfer": 0, "transfer_name": ""}
+    held["data"] = {**nothing, **held["data"]}
     empty = {"formulas": {}, "asked": [], "tried": {}}  # what versions 1 and 2 did not note
     assert json.loads(now["study.json"]) == {"version": VERSION, **empty, **held}
 

@@ -36,8 +36,10 @@ class ConfusionScore(Meter):
     state = ("counts",)
     counts: Tensor
 
-    def __init__(self, classes: int, score: Callable[[Counts], float]) -> None:
-        self.classes, self.score = classes, score
+    def __init__(
+        self, classes: int, score: Callable[[Counts], float], each: Callable[[Counts], list[float]] | None = None
+    ) -> None:
+        self.classes, self.score, self.each = classes, score, each
         super().__init__()
 
     def reset(self) -> None:
@@ -51,7 +53,14 @@ class ConfusionScore(Meter):
 
     def compute(self) -> Tensor:
         """The score."""
-        return torch.tensor(self.score(self.counts.cpu().numpy().astype(np.float64)), device=self.device)
+        return torch.tensor(self.score(self._counted()), device=self.device)
+
+    def of_each(self) -> list[float]:
+        """The score of each class, where it was asked for."""
+        return [] if self.each is None else self.each(self._counted())
+
+    def _counted(self) -> Counts:
+        return self.counts.cpu().numpy().astype(np.float64)
 
 
 def mcc(counts: Counts) -> float:
@@ -70,6 +79,18 @@ def mcc(counts: Counts) -> float:
 def f1(counts: Counts) -> float:
     """The mean of the classes' F1, which is their Dice."""
     return _mean(2 * np.diag(counts), counts.sum(1) + counts.sum(0), counts)
+
+
+def f1_of_each(counts: Counts) -> list[float]:
+    """The F1 of each class, which is its Dice; NaN where neither truth nor answer has it.
+
+    >>> f1_of_each(np.array([[3.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
+    [0.75, 0.5, nan]
+    """
+    wholes = counts.sum(1) + counts.sum(0)
+    return [
+        float(2 * own / whole) if whole else float("nan") for own, whole in zip(np.diag(counts), wholes, strict=True)
+    ]
 
 
 def iou(counts: Counts) -> float:

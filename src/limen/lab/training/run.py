@@ -257,9 +257,12 @@ def _test(learner: Learner, experiment: Experiment) -> dict[str, float]:
     found: dict[str, float] = {}
     if not experiment.settings.test_chooses:
         found |= learner.evaluate("val", experiment.evaluated(experiment.heldout))
-    found |= learner.evaluate("test", experiment.evaluated(experiment.data.tested))
-    if experiment.data.transfer is not None:
-        found |= learner.evaluate("transfer", experiment.evaluated(experiment.data.transfer))
+    task, data, settings = experiment.task, experiment.data, experiment.settings
+    for split, samples in {"test": data.tested, "transfer": data.transfer}.items():
+        if samples is not None:
+            found |= learner.evaluate(split, experiment.evaluated(samples))
+            examined = task.examine(learner.network, samples, data, settings)
+            found |= {f"{split}_{name}": value for name, value in examined.items()}
     return dict(sorted(found.items()))
 
 

@@ -128,7 +128,8 @@ class Supervised(Learner):
         return {
             metric.of_class(name).name: value
             for metric in self.task.by_class
-            for name, value in zip(classes, self.meters[metric.name].of_each(), strict=True)
+            if metric.name in self.meters and (values := self.meters[metric.name].of_each())
+            for name, value in zip(classes, values, strict=True)
         }
 
     def measure(self, batch: tuple[Tensor, Tensor], losses: Mean) -> None:

@@ -94,6 +94,10 @@ class Task(Declaration, ABC, Generic[D]):
         """Predictions and truth as the metrics take them."""
         return outputs, targets
 
+    def examine(self, network: nn.Module, split: Any, data: D, settings: StudySettings) -> dict[str, float]:
+        """Metrics of a test set, by name, that no batch of it shows, such as of whole scans; here there are none."""
+        return {}
+
     def reference_metrics(self, data: D) -> dict[str, float]:
         """The test metrics of :attr:`reference`, by name."""
         return {}

@@ -54,6 +54,14 @@ class Laid:
         """Whether the mask's axes run otherwise than the scan's."""
         return not np.array_equal(_orientation(self.scan_affine), _orientation(self.mask_affine))
 
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres from slice to slice, row to row, column to column."""
+        sizes = np.linalg.norm(self.scan_affine[:3, :3], axis=0)
+        axes = _orientation(self.scan_affine)[:, 0]
+        left, front, up = (float(sizes[np.flatnonzero(axes == axis)[0]]) for axis in range(3))
+        return up, front, left
+
     def slices(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """Axial slices from the feet up, seen from below with the front up, each with its mask's."""
         return zip(_planes(self.scan.image, self.scan_affine), _planes(self.mask.image, self.mask_affine), strict=True)

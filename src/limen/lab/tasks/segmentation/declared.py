@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from limen.lab.data.members import check_path
 from limen.lab.declaration import Declaration
-from limen.lab.metric import fraction
+from limen.lab.metric import NOT_NEGATIVE, Metric, fraction
 from limen.lab.tasks.segmentation.networks import NETWORKS
 
 if TYPE_CHECKING:
     from limen.lab.settings import StudySettings
+
+
+DICE = fraction("dice", "Dice")
+HAUSDORFF, SURFACE = (
+    Metric(name, title, "mm", higher_is_better=False, bounds=NOT_NEGATIVE, always=False)
+    for name, title in (("hausdorff95", "Hausdorff 95"), ("surface_distance", "surface distance"))
+)
+"""Of scans, whose voxels have a size."""
 
 
 class Segmentation(Declaration):
@@ -20,14 +28,17 @@ class Segmentation(Declaration):
 
     name = "segmentation"
     about = "a class for every pixel: images/ and masks/ of matching names, PASCAL VOC, ADE20K, or NIfTI scans"
-    measure = fraction("dice", "Dice")
+    measure = DICE
     metrics = (
         measure,
         fraction("iou", "IoU"),
         fraction("miou", "mIoU"),
         fraction("precision", "precision"),
         fraction("recall", "recall"),
+        HAUSDORFF,
+        SURFACE,
     )
+    by_class = (DICE, HAUSDORFF, SURFACE)
     networks = NETWORKS
     defaults: ClassVar[Mapping[str, Any]] = {"network": "unet", "batch_size": 8, "eval_batch_size": 8}
     options = frozenset(

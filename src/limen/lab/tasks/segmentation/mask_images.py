@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -13,6 +14,17 @@ from limen.errors import DataError
 from limen.lab.data.mask_pixels import decode_mask, resized_mask
 from limen.lab.data.pixels import TRY_STORED, Pixels, decode, is_turned, quiet_decoding, require_room, resize
 from limen.lab.tasks.segmentation.mask_layouts import Pair
+
+
+class Place(NamedTuple):
+    """Where in its scan a slice lies."""
+
+    slice: int
+    """Counted from the feet up."""
+    slices: int
+    """Of the whole scan."""
+    spacing: tuple[float, float, float]
+    """Millimetres from slice to slice, row to row, column to column."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,8 @@ class Decoded:
     """Values as stored."""
     groups: tuple[int, ...] = ()
     """Which images belong together, as slices of one scan do; empty: none."""
+    places: tuple[Place, ...] = ()
+    """Of every slice of a scan whose voxels have a size; empty: they have none."""
     turned_alone: tuple[str, ...] = ()
     """Images that EXIF turns, and not their masks."""
 

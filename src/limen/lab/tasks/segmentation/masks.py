@@ -22,7 +22,7 @@ from limen.lab.data.layout import named
 from limen.lab.data.pixels import TURNED_ALONE, stack
 from limen.lab.fields import Orientation
 from limen.lab.tasks.segmentation.arrays import load_arrays
-from limen.lab.tasks.segmentation.mask_images import Decoded, check_sizes, decode_pairs
+from limen.lab.tasks.segmentation.mask_images import Decoded, Place, check_sizes, decode_pairs
 from limen.lab.tasks.segmentation.mask_layouts import WHOLE, find_files, find_pairs, holds_arrays, is_volume
 from limen.lab.tasks.segmentation.volumes import load_volumes
 
@@ -40,6 +40,8 @@ class MaskSplit(ImageSamples):
     names: tuple[str, ...]
     groups: tuple[int, ...] = ()
     """Which images belong together, as slices of one scan do, and are never divided; empty: none."""
+    places: tuple[Place, ...] = ()
+    """Where in its scan each lies; empty: voxels have no size."""
 
     def relabelled(self, places: Tensor, classes: int) -> MaskSplit:
         """Each pixel's class by its place; what does not count does not."""
@@ -138,7 +140,7 @@ def _turned(splits: Iterable[Decoded]) -> tuple[str, ...]:
 def _tensors(split: Decoded, table: NDArray[np.uint8], colour: bool) -> MaskSplit:
     images = stack(split.images)
     images = images.expand(-1, 3, -1, -1).contiguous() if colour and images.shape[1] == 1 else images
-    return MaskSplit(images, torch.from_numpy(table[np.stack(split.masks)]), split.names, split.groups)
+    return MaskSplit(images, torch.from_numpy(table[np.stack(split.masks)]), split.names, split.groups, split.places)
 
 
 def _classes(

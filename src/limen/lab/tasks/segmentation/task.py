@@ -16,9 +16,10 @@ from limen.lab.data.strategies import ORDERS, InGroups
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.segmentation import declared
-from limen.lab.tasks.segmentation.masks import IGNORED, MaskData, load_masks
+from limen.lab.tasks.segmentation.masks import IGNORED, MaskData, MaskSplit, load_masks
 from limen.lab.tasks.segmentation.networks.monai_part import monai_part
 from limen.lab.tasks.segmentation.picture import overlays
+from limen.lab.tasks.segmentation.surfaces import distances
 from limen.lab.training import confusion
 from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
@@ -87,7 +88,18 @@ class Segmentation(declared.Segmentation, Task[MaskData]):
                 "precision": confusion.foreground_precision,
                 "recall": confusion.foreground_recall,
             }
-        return {name: confusion.ConfusionScore(count, score) for name, score in scores.items()}
+        found: dict[str, Meter] = {name: confusion.ConfusionScore(count, score) for name, score in scores.items()}
+        if not data.binary:
+            found["dice"] = confusion.ConfusionScore(count, confusion.f1, confusion.f1_of_each)
+        return found
+
+    def examine(
+        self, network: nn.Module, split: MaskSplit, data: MaskData, settings: StudySettings
+    ) -> dict[str, float]:
+        """Of scans whose voxels have a size, how far surfaces lie from one another."""
+        if not split.places:
+            return {}
+        return distances(network, split, data.classes, settings.eval_batch_size, settings.device)
 
     def answer(self, outputs: Tensor, targets: Tensor, data: MaskData) -> tuple[Tensor, Tensor]:
         """The predicted and the true class of every pixel that counts."""

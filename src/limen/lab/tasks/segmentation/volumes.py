@@ -31,7 +31,7 @@ from limen.lab.data.mask_pixels import resized_mask
 from limen.lab.data.members import LARGEST_MEMBER, Files
 from limen.lab.data.pixels import Pixels, resize
 from limen.lab.tasks.segmentation.axial import Volume, laid
-from limen.lab.tasks.segmentation.mask_images import Decoded
+from limen.lab.tasks.segmentation.mask_images import Decoded, Place
 from limen.lab.tasks.segmentation.mask_layouts import VOLUME_SUFFIX, advice, is_volume
 from limen.memory import require_memory
 
@@ -61,7 +61,10 @@ def load_volumes(
     tomography = "CT" in described.get("modality", {}).values() or all(_LITS.search(image) for image, _ in pairs)
     intensity = intensity or (SOFT_TISSUE if tomography else None)
     images: list[Pixels] = []
-    names, masks, groups = [], [], []
+    masks: list[Pixels] = []
+    names: list[str] = []
+    groups: list[int] = []
+    places: list[Place] = []
     turned, silent = [], []
     for number, (image, mask) in enumerate(pairs):
         contents = dict(files.read([image, mask]))
@@ -72,14 +75,25 @@ def load_volumes(
             silent.append(mask if scan.says_where else image)
         _require_room(images, scan, image_size)
         low, high = intensity or window(np.asarray(scan.image.dataobj, dtype=np.float32), scan.where)
+        first = len(names)
         for index, (plane, label) in enumerate(both.slices()):
             images.append(seen(plane, low, high, image_size))
             masks.append(resized_mask(classes(label, labels.where), image_size))
             names.append(f"{image} slice {index}")
             groups.append(number)
+        places += _places(both.spacing, plane.shape, masks[-1].shape, len(names) - first)
     notes = said_of_scans(len(pairs), intensity)
     said = _said(turned, silent, by_header=by_header)
-    return Decoded(tuple(names), images, masks, tuple(groups)), _class_names(described), (*notes, *said)
+    return Decoded(tuple(names), images, masks, tuple(groups), tuple(places)), _class_names(described), (*notes, *said)
+
+
+def _places(
+    spacing: tuple[float, float, float], stored: tuple[int, ...], seen: tuple[int, ...], slices: int
+) -> list[Place]:
+    """Of all slices of a scan; pixels of resized slices are as much larger."""
+    up, rows, columns = spacing
+    sides = (up, rows * stored[0] / seen[0], columns * stored[1] / seen[1])
+    return [Place(index, slices, sides) for index in range(slices)]
 
 
 def _require_room(known: list[Pixels], scan: Volume, image_size: tuple[int, int] | None) -> None:
