@@ -79,7 +79,7 @@ def test_every_form_of_a_mask() -> None:
         ({"size": [7, 9], "counts": [60]}, "has runs of 60 pixels in all, and its mask has 63; the counts are damaged"),
         ({"size": [7, 9], "counts": [70, -7]}, "a run below 0"),
         ({"size": [7, 9], "counts": "81 3"}, "has counts with ' ' where none can be"),
-        ({"size": [7, 9], "counts": "8163M1O01O0O1Nq"}, "end within a number"),
+        ({"size": [7, 9], "counts": "8163M1O01O0O1NP"}, "end within a number"),
         ({"size": [7, 9], "counts": "8163"}, "the counts are damaged"),
     ],
 )
@@ -148,7 +148,7 @@ def test_masks_are_read_where_they_are_wanted(tmp_path: Path) -> None:
 def test_an_object_without_a_mask_or_with_a_broken_one_is_named(tmp_path: Path) -> None:
     folder = coco(tmp_path, segmentation=None)
     load_boxes(str(folder), image_size=None, grey=True)
-    with pytest.raises(DataError, match=r"'square' of '0.png' has no mask, .* fasterrcnn_resnet50_fpn\.$"):
+    with pytest.raises(DataError, match=r"'square' of '0.png' has no mask, .*fasterrcnn_resnet50_fpn\.$"):
         load_boxes(str(folder), image_size=None, grey=True, masks=True)
     coco(tmp_path, segmentation=[[1, 2, 3, 4]])
     with pytest.raises(DataError, match=r"'square' of '0.png' has a polygon of 4 numbers"):
