@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
 
 from limen.errors import DataError
 
@@ -21,6 +24,10 @@ class Object:
     label: str
     corners: Corners
     counts: bool = True
+    segmentation: Any = None
+    """Its mask as the file states it."""
+    mask: Tensor | None = None
+    """Its mask in the image, packed."""
 
 
 @dataclass(frozen=True)

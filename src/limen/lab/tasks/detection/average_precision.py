@@ -32,13 +32,17 @@ def judge(detected: Tensor, objects: Tensor) -> NDArray[np.int8]:
     Returns:
         (K, 10) of :data:`FOUND`, :data:`WRONG`, :data:`UNCOUNTED`.
     """
-    counts = (objects[:, 0] >= 0).numpy()
+    counts = objects[:, 0] >= 0
     boxes, places = detected.double(), objects[:, 1:].double()
-    overlaps = geometry.overlap(boxes, places[counts]).numpy()
-    swallowed = geometry.covered(boxes, places[~counts]).numpy()
-    verdict = np.full((len(boxes), len(THRESHOLDS)), WRONG, dtype=np.int8)
+    return judged(geometry.overlap(boxes, places[counts]), geometry.covered(boxes, places[~counts]))
+
+
+def judged(overlapping: Tensor, within: Tensor) -> NDArray[np.int8]:
+    """The same from how much each of them overlaps every object that counts, and lies in every one that does not."""
+    overlaps, swallowed = overlapping.numpy(), within.numpy()
+    verdict = np.full((len(overlaps), len(THRESHOLDS)), WRONG, dtype=np.int8)
     verdict[swallowed.max(1, initial=0)[:, None] >= THRESHOLDS] = UNCOUNTED
-    free = np.ones((len(THRESHOLDS), int(counts.sum())), dtype=bool)
+    free = np.ones((len(THRESHOLDS), overlaps.shape[1]), dtype=bool)
     if not free.size:
         return verdict
     for number, row in enumerate(overlaps):
@@ -99,15 +103,29 @@ class AveragePrecision(Meter):
     def update(self, detected: Tensor, objects: Tensor) -> None:
         """Judge the boxes of some images."""
         for boxes, truth in zip(detected.detach().cpu(), objects.detach().cpu(), strict=True):
-            boxes = boxes[boxes[:, 0] > 0]
-            boxes = boxes[boxes[:, 0].argsort(descending=True, stable=True)]
-            for label in range(self.classes):
-                mine = boxes[boxes[:, 1] == label]
-                own = truth[(truth[:, 0] == label) | (truth[:, 0] == ignored(label))]
-                self.counts[label] += int((own[:, 0] > NOTHING).sum())
-                self.scores.append(mine[:, 0])
-                self.labels.append(mine[:, 1].long())
-                self.verdicts.append(torch.from_numpy(judge(mine[:, 2:], own)))
+            boxes, truth = boxes[boxes[:, 0] > 0], truth[truth[:, 0] != NOTHING]
+            found, places = boxes[:, 2:].double(), truth[:, 1:].double()
+            overlaps, within = geometry.overlap(found, places), geometry.covered(found, places)
+            self.take(boxes[:, 0], boxes[:, 1].long(), truth[:, 0].long(), overlaps, within)
+
+    def take(self, scores: Tensor, labels: Tensor, truth: Tensor, overlaps: Tensor, within: Tensor) -> None:
+        """Judge what was found in one image.
+
+        Args:
+            scores: (K,).
+            labels: (K,) classes of what was found.
+            truth: (M,) classes of the objects; below −1 of those that do not count.
+            overlaps: (K, M) of each with each object.
+            within: (K, M), the part of each that lies in each object.
+        """
+        order = scores.argsort(descending=True, stable=True)
+        for label in range(self.classes):
+            mine = order[labels[order] == label]
+            counted, uncounted = truth == label, truth == ignored(label)
+            self.counts[label] += int(counted.sum())
+            self.scores.append(scores[mine])
+            self.labels.append(labels[mine])
+            self.verdicts.append(torch.from_numpy(judged(overlaps[mine][:, counted], within[mine][:, uncounted])))
 
     def by_class(self) -> dict[int, float]:
         """The average precision of every class that has an object."""

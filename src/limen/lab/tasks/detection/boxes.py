@@ -28,6 +28,7 @@ from limen.lab.data.pixels import Pixels, decode, is_turned, quiet_decoding, req
 from limen.lab.fields import Orientation
 from limen.lab.tasks.detection.annotations import WHOLE, Annotated, Annotation, Object
 from limen.lab.tasks.detection.coco import coco_members, read_coco
+from limen.lab.tasks.detection.masks import packed, read_mask, unpacked
 from limen.lab.tasks.detection.voc import read_voc, voc_members
 from limen.lab.training.augmentation import mirrored_ones
 from limen.memory import require_memory
@@ -65,7 +66,8 @@ class BoxSplit(ImageSamples):
     """Images as uint8 (N, C, H, W) and their objects as float32 (N, most, 5).
 
     A row is class, left, top, right, bottom, the last four as fractions of width and height. The class is
-    :data:`NOTHING` where there is no object, and :func:`ignored` where it is neither learned nor counted.
+    :data:`NOTHING` where there is no object, and :func:`ignored` where it is neither learned nor counted. Where masks
+    are read, each row goes on with its own, :func:`.masks.packed`.
     """
 
     objects: Tensor
@@ -81,9 +83,11 @@ class BoxSplit(ImageSamples):
 
     @staticmethod
     def augmented(inputs: Tensor, targets: Tensor, drawn: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:
-        """Boxes are mirrored with their images; nothing else can be done to these."""
-        kind, left, top, right, bottom = targets.unbind(-1)
-        mirrored = torch.stack([kind, 1 - right, top, 1 - left, bottom], -1)
+        """Boxes and masks are mirrored with their images; nothing else can be done to these."""
+        kind, left, top, right, bottom = targets[..., :5].unbind(-1)
+        size = (inputs.shape[-2], inputs.shape[-1])
+        masks = [packed(unpacked(targets[..., 5:], size).flip(-1))] if targets.shape[-1] > 5 else []
+        mirrored = torch.cat([torch.stack([kind, 1 - right, top, 1 - left, bottom], -1), *masks], -1)
         there = (kind != NOTHING) & mirrored_ones(drawn)[:, None]
         return augment(inputs, drawn), torch.where(there[..., None], mirrored, targets)
 
@@ -98,6 +102,11 @@ class BoxData(ImageSet[BoxSplit]):
 
     counted = "objects"
 
+    @property
+    def mask_numbers(self) -> int:
+        """How many numbers the mask of an object takes; 0 where there are none."""
+        return self.train.objects.shape[-1] - 5
+
 
 @dataclass
 class _Tally:
@@ -105,6 +114,8 @@ class _Tally:
 
     by_header: bool = True
     """Whether EXIF turns images."""
+    masks: bool = False
+    """Whether masks are read."""
     turned: list[str] = field(default_factory=list)
     """Images that it turns."""
     boxes: int = 0
@@ -142,11 +153,17 @@ class _Decoded:
 
 
 def load_boxes(
-    source: str, *, image_size: tuple[int, int] | None, grey: bool, orientation: Orientation = "header"
+    source: str,
+    *,
+    image_size: tuple[int, int] | None,
+    grey: bool,
+    orientation: Orientation = "header",
+    masks: bool = False,
 ) -> BoxData:
     """Read all splits found at a path; what comes undivided is for training.
 
-    ``orientation`` says whether boxes are of the images as their EXIF turns them or as they are stored.
+    ``orientation`` says whether boxes are of the images as their EXIF turns them or as they are stored, ``masks``
+    whether the objects' masks are wanted too.
     """
     path = Path(source).expanduser()
     files = open_files(path)
@@ -155,7 +172,7 @@ def load_boxes(
     found = _annotated(files)
     if not {"train", WHOLE} & set(found.splits):
         raise DataError(f"{path} has a {' and a '.join(found.splits)} split but none to train on; add one.")
-    tally = _Tally(by_header=orientation == "header")
+    tally = _Tally(by_header=orientation == "header", masks=masks)
     with quiet_decoding():
         decoded = {name: _decoded(files, part, image_size, grey, tally) for name, part in found.splits.items()}
     if tally.outside > MOST_OUTSIDE * tally.boxes:
@@ -205,15 +222,18 @@ def _decoded(
     for name, content in files.read(list(by_image)):
         pixels = decode(content, files.where(name), image_size=None, grey=grey, by_header=tally.by_header)
         tally.turned += [name] * (tally.by_header and is_turned(content))
-        objects[name] = _placed(by_image[name], pixels, tally)
         images[name] = np.asarray(resize(Image.fromarray(pixels), image_size))
+        objects[name] = _placed(by_image[name], pixels, tally, images[name].shape[:2])
         if len(images) == 1:
             require_room(len(by_image), images[name].shape[:2], images[name][0, 0].size)
     return _Decoded(tuple(by_image), [images[name] for name in by_image], [objects[name] for name in by_image])
 
 
-def _placed(annotation: Annotation, image: Pixels, tally: _Tally) -> list[Object]:
-    """The objects with corners as fractions of their image; what is no box of it is left out and counted."""
+def _placed(annotation: Annotation, image: Pixels, tally: _Tally, size: tuple[int, ...]) -> list[Object]:
+    """The objects with corners as fractions of their image; what is no box of it is left out and counted.
+
+    Masks are of the size that the image is given.
+    """
     height, width = image.shape[:2]
     stated = annotation.size or (width, height)
     _check_shape(annotation, stated, (width, height))
@@ -232,8 +252,24 @@ def _placed(annotation: Annotation, image: Pixels, tally: _Tally) -> list[Object
             tally.clipped += bool((abs(inside - corners) > SLACK).any())
             tally.ignored += not thing.counts
             left, top, right, bottom = (inside / [*stated, *stated]).tolist()
-            placed.append(Object(thing.label, (left, top, right, bottom), thing.counts))
+            mask = _mask(annotation, thing, stated, size) if tally.masks else None
+            placed.append(Object(thing.label, (left, top, right, bottom), thing.counts, mask=mask))
     return placed
+
+
+def _mask(annotation: Annotation, thing: Object, stated: tuple[int, int], size: tuple[int, ...]) -> Tensor:
+    """The mask of an object, each pixel that of the nearest, packed."""
+    where = f"{annotation.where}: an object {thing.label!r} of {annotation.image!r}"
+    if thing.segmentation is None:
+        raise DataError(
+            f"{where} has no mask, which Mask R-CNN learns from; COCO's JSON states it as segmentation. Without masks "
+            "use --network torchvision:fasterrcnn_resnet50_fpn."
+        )
+    mask = read_mask(thing.segmentation, stated[::-1], where)
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, mask.shape, strict=True)
+    )
+    return packed(torch.from_numpy(mask[rows][:, columns]))
 
 
 def _check_shape(annotation: Annotation, stated: tuple[int, int], real: tuple[int, int]) -> None:
@@ -272,8 +308,10 @@ def _splits(decoded: dict[str, _Decoded], classes: tuple[str, ...]) -> dict[str,
     index = {label: number for number, label in enumerate(classes)}
     most = max(len(things) for split in decoded.values() for things in split.objects)
     colour = any(image.ndim == 3 for split in decoded.values() for image in split.images)
+    width = 5 + next((len(thing.mask) for split in decoded.values() for things in split.objects for thing in things
+                      if thing.mask is not None), 0)  # fmt: skip
     require_memory(
-        4 * 5 * most * sum(len(split.images) for split in decoded.values()),
+        4 * width * most * sum(len(split.images) for split in decoded.values()),
         f"a table of boxes with {most:,} rows an image, as many as one has,",
         "remove that image, or some of its objects",
     )
@@ -281,12 +319,14 @@ def _splits(decoded: dict[str, _Decoded], classes: tuple[str, ...]) -> dict[str,
     for name, split in decoded.items():
         images = stack(split.images)
         images = images.expand(-1, 3, -1, -1).contiguous() if colour and images.shape[1] == 1 else images
-        objects = torch.full((len(images), most, 5), float(NOTHING))
+        objects = torch.full((len(images), most, width), float(NOTHING))
         for row, things in zip(objects, split.objects, strict=True):
             known = [thing for thing in things if thing.label in index]
             for place, thing in zip(row, known, strict=False):
                 label = index[thing.label] if thing.counts else ignored(index[thing.label])
-                place[:] = torch.tensor([label, *thing.corners])
+                place[:5] = torch.tensor([label, *thing.corners])
+                if thing.mask is not None:
+                    place[5:] = thing.mask
         objects[..., 1:][objects[..., 0] == NOTHING] = 0
         found[name] = BoxSplit(images, objects, split.names)
     return found

@@ -191,7 +191,9 @@ def _annotations(
             raise DataError(f"{where}: the annotation {annotation.get('id')!r} has a category that is not listed.")
         counts = not annotation.get("iscrowd", 0)
         corners = _corners(annotation, where)
-        objects[annotation["image_id"]].append(Object(categories[annotation["category_id"]], corners, counts))
+        segmentation = annotation.get("segmentation")
+        thing = Object(categories[annotation["category_id"]], corners, counts, segmentation)
+        objects[annotation["image_id"]].append(thing)
     check_objects(max(map(len, objects.values()), default=0), where)
     last_names = Counter(_stated(image.get("file_name")).rpartition("/")[2] for image in parsed["images"])
     shared = {last for last, count in last_names.items() if count > 1}

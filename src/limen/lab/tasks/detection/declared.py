@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from limen.lab.settings import StudySettings
 
 HERE = "limen.lab.tasks.detection"
+MASK_RCNN = r"(?:torchvision:)?maskrcnn(?:-resnet(?P<layers>18|34|50|101))?"
 YOLOS = {
     "nano": {"width": 16, "blocks": 1},
     "small": {"width": 32, "blocks": 1},
@@ -30,7 +32,12 @@ class Detection(Declaration):
     name = "detection"
     about = "boxes: Pascal VOC XML or COCO JSON beside images, in a folder or archive"
     measure = fraction("map50", "mAP@50")
-    metrics = (measure, fraction("map", "mAP@[.5:.95]"))
+    metrics = (
+        measure,
+        fraction("map", "mAP@[.5:.95]"),
+        replace(fraction("mask_map50", "mask mAP@50"), always=False),
+        replace(fraction("mask_map", "mask mAP@[.5:.95]"), always=False),
+    )
     train_score = fraction("default_box_accuracy", "default box accuracy")
     networks = Catalogue(
         {
@@ -45,6 +52,12 @@ class Detection(Declaration):
                 {},
                 tuple(f"yolo-{size}" for size in YOLOS),
                 words=YOLOS,
+            ),
+            Family(
+                MASK_RCNN,
+                f"{HERE}.libraries:MaskRCNN",
+                {},
+                ("torchvision:maskrcnn", "torchvision:maskrcnn-resnet18"),
             ),
         ),
     )

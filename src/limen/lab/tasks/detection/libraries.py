@@ -1,12 +1,12 @@
 """Detectors of torchvision, untrained, in the form that the task takes; imported when asked for.
 
-Mask R-CNN learns from masks, which boxes do not have; without its mask head it is Faster R-CNN (He et al. 2017,
-1703.06870, §3), and so it is that here.
+Mask R-CNN learns from masks; without its mask head it is Faster R-CNN (He et al. 2017, 1703.06870, §3).
 """
 
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,12 @@ from limen.errors import require
 from limen.lab.networks import region_operators
 from limen.lab.tasks.detection import default_boxes
 from limen.lab.tasks.detection.boxes import NOTHING
+from limen.lab.tasks.detection.masks import packed, unpacked
 
 PREFIX = "torchvision:"
 COLOURS = 3
+HALF = 0.5
+"""Probability from which a pixel is the object's."""
 
 
 def detectors(name: str) -> ModuleType:
@@ -64,41 +67,77 @@ class FasterRCNN(nn.Module):
         super().__init__()
         self.classes = num_classes
         self.model = detectors(self.NAME).fasterrcnn_resnet50_fpn(
-            weights=None,
-            weights_backbone=None,
-            num_classes=1 + num_classes,
-            min_size=min(image_size),
-            max_size=max(image_size),
-            image_mean=[0.0] * COLOURS,
-            image_std=[1.0] * COLOURS,
-            box_detections_per_img=self.MOST,
-            box_score_thresh=0.01,
+            weights=None, weights_backbone=None, num_classes=1 + num_classes, **self._options(image_size)
         )
 
+    def _options(self, image_size: tuple[int, int]) -> dict[str, Any]:
+        """Images stay as they are."""
+        return {
+            "min_size": min(image_size),
+            "max_size": max(image_size),
+            "image_mean": [0.0] * COLOURS,
+            "image_std": [1.0] * COLOURS,
+            "box_detections_per_img": self.MOST,
+            "box_score_thresh": 0.01,
+        }
+
     def losses(self, images: Tensor, objects: Tensor) -> Tensor:
-        """The sum of the losses of both stages, in training mode; objects that are not learned are left out."""
-        height, width = images.shape[2:]
-        scale = objects.new_tensor([width, height, width, height])
-        truth = []
-        for rows in objects:
-            own = rows[rows[:, 0] > NOTHING]
-            truth.append({"boxes": own[:, 1:] * scale, "labels": own[:, 0].long() + 1})
+        """The sum of the losses of all stages, in training mode; objects that are not learned are left out."""
+        size = (images.shape[2], images.shape[3])
+        truth = [self._truth(rows, size) for rows in objects]
         found: dict[str, Tensor] = self.model(list(images.expand(-1, COLOURS, -1, -1)), truth)
         return torch.stack(list(found.values())).sum()
 
     def forward(self, images: Tensor) -> Tensor:
         """The boxes found, (N, 100, 1 + classes + 4 + 4); in evaluation mode."""
-        height, width = images.shape[2:]
-        scale = images.new_tensor([width, height, width, height])
+        size = (images.shape[2], images.shape[3])
         answers = self.model(list(images.expand(-1, COLOURS, -1, -1)))
-        return torch.stack([self._stated(answer, scale) for answer in answers])
+        return torch.stack([self._stated(answer, size) for answer in answers])
 
-    def _stated(self, answer: dict[str, Tensor], scale: Tensor) -> Tensor:
+    def _truth(self, rows: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        """The objects that are learned, as torchvision takes them."""
+        own = rows[rows[:, 0] > NOTHING]
+        return {"boxes": own[:, 1:] * _scale(size, rows), "labels": own[:, 0].long() + 1}
+
+    def _stated(self, answer: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
         """Its boxes, and more without a score up to :attr:`MOST`."""
         missing = self.MOST - len(answer["scores"])
         return default_boxes.stated(
             F.pad(answer["scores"], (0, missing)),
             F.pad(answer["labels"] - 1, (0, missing)),
-            F.pad(answer["boxes"] / scale, (0, 0, 0, missing)),
+            F.pad(answer["boxes"] / _scale(size, answer["boxes"]), (0, 0, 0, missing)),
             self.classes,
         )
+
+
+def _scale(size: tuple[int, int], like: Tensor) -> Tensor:
+    """Height and width as what corners are multiplied by."""
+    return like.new_tensor([size[1], size[0], size[1], size[0]])
+
+
+class MaskRCNN(FasterRCNN):
+    """Mask R-CNN with a residual network and a feature pyramid (He et al. 2017, 1703.06870): a mask for each region.
+
+    Its output goes on with the mask of each box, packed.
+    """
+
+    NAME = f"{PREFIX}maskrcnn"
+
+    def __init__(self, image_size: tuple[int, int], num_classes: int, layers: int = 50) -> None:
+        nn.Module.__init__(self)
+        self.classes = num_classes
+        module = detectors(self.NAME)
+        # Its frozen batch normalisation would be one of no data: nothing here was trained before.
+        body = module.backbone_utils.resnet_fpn_backbone(
+            backbone_name=f"resnet{layers}", weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5
+        )
+        self.model = module.mask_rcnn.MaskRCNN(body, 1 + num_classes, **self._options(image_size))
+
+    def _truth(self, rows: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        own = rows[rows[:, 0] > NOTHING]
+        return {**super()._truth(rows[:, :5], size), "masks": unpacked(own[:, 5:], size).to(torch.uint8)}
+
+    def _stated(self, answer: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
+        masks = packed(answer["masks"][:, 0] >= HALF)
+        missing = self.MOST - len(masks)
+        return torch.cat([super()._stated(answer, size), F.pad(masks, (0, 0, 0, missing))], -1)

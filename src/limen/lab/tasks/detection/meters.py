@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from limen.lab.tasks.detection import default_boxes
-from limen.lab.tasks.detection.average_precision import AveragePrecision
+from limen.lab.tasks.detection.average_precision import THRESHOLDS, AveragePrecision
+from limen.lab.tasks.detection.boxes import NOTHING
+from limen.lab.tasks.detection.masks import shared, unpacked
 from limen.lab.training.meter import Meter
 
 
@@ -15,7 +17,41 @@ class Precision(AveragePrecision):
 
     def update(self, outputs: Tensor, objects: Tensor) -> None:
         """Judge the boxes of the answer to some images."""
-        super().update(default_boxes.detections(outputs), objects)
+        boxes, truth = without_masks(outputs, objects)
+        super().update(default_boxes.detections(boxes), truth)
+
+
+class MaskPrecision(AveragePrecision):
+    """Average precision of the masks in a network's output, which are those of its boxes, in their order.
+
+    Args:
+        classes: how many there are.
+        size: height and width of the masks.
+        thresholds: which of the overlaps are averaged.
+    """
+
+    def __init__(
+        self, classes: int, size: tuple[int, int], thresholds: tuple[int, ...] = tuple(range(len(THRESHOLDS)))
+    ) -> None:
+        self.size = size
+        super().__init__(classes, thresholds)
+
+    def update(self, outputs: Tensor, objects: Tensor) -> None:
+        """Judge the masks of the answer to some images."""
+        boxes, _ = without_masks(outputs, objects)
+        best, label = boxes[..., :-8].softmax(-1)[..., 1:].max(-1)
+        rows = zip(best.cpu(), label.cpu(), outputs[..., boxes.shape[-1] :].cpu(), objects.cpu(), strict=True)
+        for scores, labels, masks, truth in rows:
+            said, there = scores >= default_boxes.FAINTEST, truth[:, 0] != NOTHING
+            found = unpacked(masks[said], self.size)
+            overlaps, within = shared(found, unpacked(truth[there, 5:], self.size))
+            self.take(scores[said], labels[said], truth[there, 0].long(), overlaps.double(), within.double())
+
+
+def without_masks(outputs: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
+    """A network's output and the truth as far as both are boxes: masks stand behind them."""
+    numbers = objects.shape[-1] - 5
+    return (outputs[..., :-numbers], objects[..., :5]) if numbers else (outputs, objects)
 
 
 class LabelAccuracy(Meter):

@@ -13,6 +13,7 @@ from limen.lab.pictures import Colour
 from limen.lab.records import Overlay, Overlays
 from limen.lab.tasks.detection import default_boxes
 from limen.lab.tasks.detection.boxes import BoxData
+from limen.lab.tasks.detection.meters import without_masks
 from limen.lab.training.batches import Batches
 
 SHOWN = 3
@@ -30,12 +31,12 @@ def overlays(network: nn.Module, data: BoxData, device: str) -> Overlays:
     chosen = evenly(data.tested, SHOWN)
     network.eval()
     inputs, _ = next(iter(Batches(chosen, SHOWN, device=device)))
-    answers = default_boxes.detections(network(inputs)).cpu()
+    answers = default_boxes.detections(without_masks(network(inputs), chosen.objects)[0]).cpu()
     colours = pictures.colours(len(data.classes))
     drawn = []
     for name, image, objects, answer in zip(chosen.names, chosen.images, chosen.objects, answers, strict=True):
         sure = answer[answer[:, 0] >= SURE]
-        panels = [_boxed(image, boxes, colours) for boxes in (objects[:0], objects, sure[:, 1:])]
+        panels = [_boxed(image, boxes, colours) for boxes in (objects[:0], objects[:, :5], sure[:, 1:])]
         drawn.append(Overlay(name=name, picture=pictures.jpeg(pictures.side_by_side(panels, GAP), HEIGHT_SHOWN)))
     legend = tuple(zip(data.classes, map(pictures.hexadecimal, colours), strict=True))
     return Overlays(drawn="boxes", legend=legend, images=tuple(drawn))
