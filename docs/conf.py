@@ -67,6 +67,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "plot_gallery": "True",
+    "write_computation_times": False,  # its table would come from a network
 }
 
 html_theme = "shibuya"
@@ -89,12 +90,6 @@ def _explorer(app: Sphinx) -> None:
     _write(static / "explorer.css", style())
 
 
-def _on_these_pages(app: Sphinx, pagename: str, templatename: str, context: object, doctree: object) -> None:
-    if pagename.startswith("activations/"):
-        app.add_js_file("explorer.js", loading_method=None)
-        app.add_css_file("explorer.css")
-
-
 def _check(app: Sphinx, error: Exception | None) -> None:
     """Every public name has an entry, and no page asks a network for anything."""
     if error is not None:
@@ -114,5 +109,4 @@ def _check(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """What is done beside what extensions do."""
     app.connect("builder-inited", _explorer)
-    app.connect("html-page-context", _on_these_pages)
     app.connect("build-finished", _check)
