@@ -27,7 +27,7 @@ extensions = [
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 templates_path = ["templates"]
-exclude_patterns = ["_build", "examples", "templates", "results/rows", "results/suite"]
+exclude_patterns = ["_build", "examples", "static", "templates", "results/rows", "results/suite"]
 
 # Pages that are made anew, and not kept.
 for folder in ("activations", "api"):
@@ -73,7 +73,7 @@ sphinx_gallery_conf = {
 html_theme = "shibuya"
 html_title = "limen"
 html_math_renderer = "mathml"
-html_static_path: list[str] = []
+html_static_path, html_css_files = ["static"], ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {"accent_color": "blue", "show_ai_links": False, "nav_links": [
