@@ -1,4 +1,4 @@
-# Two commands on a fresh machine with Python and pip: `make demo` and `make test`.
+# Three commands on a fresh machine with Python and pip: `make demo`, `make test` and `make docs`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

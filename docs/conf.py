@@ -27,7 +27,7 @@ extensions = [
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 templates_path = ["templates"]
-exclude_patterns = ["_build", "examples", "templates", "results/rows", "results/suite"]
+exclude_patterns = ["_build", "examples", "static", "templates", "results/rows", "results/suite"]
 
 # Pages that are made anew, and not kept.
 for folder in ("activations", "api"):
@@ -67,12 +67,13 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "plot_gallery": "True",
+    "write_computation_times": False,  # its table would come from a network
 }
 
 html_theme = "shibuya"
 html_title = "limen"
 html_math_renderer = "mathml"
-html_static_path: list[str] = []
+html_static_path, html_css_files = ["static"], ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {"accent_color": "blue", "show_ai_links": False, "nav_links": [
@@ -87,12 +88,6 @@ def _explorer(app: Sphinx) -> None:
     static.mkdir(parents=True, exist_ok=True)
     _write(static / "explorer.js", script())
     _write(static / "explorer.css", style())
-
-
-def _on_these_pages(app: Sphinx, pagename: str, templatename: str, context: object, doctree: object) -> None:
-    if pagename.startswith("activations/"):
-        app.add_js_file("explorer.js", loading_method=None)
-        app.add_css_file("explorer.css")
 
 
 def _check(app: Sphinx, error: Exception | None) -> None:
@@ -114,5 +109,4 @@ def _check(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """What is done beside what extensions do."""
     app.connect("builder-inited", _explorer)
-    app.connect("html-page-context", _on_these_pages)
     app.connect("build-finished", _check)

@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 COSTS = ROOT / "benchmarks" / "results" / "cpu.json"
 LEDGER = ROOT / "docs" / "results" / "claims.md"
 MOST_PIECES = 5
+EXPLORER = '<link rel="stylesheet" href="../_static/explorer.css">\n<script src="../_static/explorer.js"></script>'
+"""What the plots of all pages share, at hand before the page's own script runs."""
 
 
 def pages() -> Iterator[tuple[str, str]]:
@@ -86,7 +88,7 @@ def _of_the_function(name: str) -> Iterator[str]:
     except SpecError as error:
         yield f"## No curve\n\n{str(error).partition(': ')[2]}"
         return
-    yield f"## Try it\n\n```{{raw}} html\n{part([name], [name], f'explorer-{name}')}\n```"
+    yield f"## Try it\n\n```{{raw}} html\n{EXPLORER}\n{part([name], [name], f'explorer-{name}')}\n```"
     yield f"## In numbers\n\n{_numbers(name, found)}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import KEEPING_SHAPE
+from helpers import KEEPING_SHAPE, thoroughly
 from torch import Tensor
 
 import limen
@@ -21,6 +21,8 @@ from limen.explore.javascript import ELEMENTARY, literal
 
 NODE = shutil.which("node")
 CURVED = tuple(name for name in KEEPING_SHAPE if not find(name).plain_only)
+USUALLY = ("apalu", "asau", "ash", "hard_ash", "relu", "rrelu", "elu", "gelu", "mish", "adact")
+"""Among them every operation; the others are tried in `make test-thorough`."""
 USUAL = [x / 8 + 1 / 64 for x in range(-64, 64)]
 SIZES = (0.0, 5e-324, 1e-160, 1e-9, 3.0, 6.0, 9.99, 10.01, 37.0, 720.0, 1e5, 1e17, 1e102, 1e200, 1e300, math.inf)
 """To the last power of ten at which a few times x still is a number."""
@@ -88,7 +90,7 @@ def same(got: Tensor, want: Tensor, terms: Tensor) -> Tensor:
     return (got - want).abs() <= 1e-12 * (want.abs() + terms)
 
 
-@pytest.mark.parametrize("name", CURVED)
+@pytest.mark.parametrize("name", thoroughly(CURVED, USUALLY))
 def test_the_page_has_torchs_numbers(name, monkeypatch):
     found, xs = traced(name), torch.tensor(USUAL + EXTREMES, dtype=torch.float64)
     ours = in_node(name, xs.tolist(), moved(found.inputs))

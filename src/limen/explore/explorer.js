@@ -177,7 +177,7 @@ function explorer(root, functions, chosen) {
   const select = make("select", { "aria-label": "Which parameters the derivatives are by" });
   charts.by.caption.append(select);
   select.addEventListener("change", () => { view.by = select.value; draw(); });
-  const panels = make("div", {}), body = make("tbody", {}), caption = make("caption", {});
+  const panels = make("div", { class: "panels" }), body = make("tbody", {}), caption = make("caption", {});
 
   function panel(state) {
     const sliders = state.f.inputs.map((one, place) =>
