@@ -108,7 +108,8 @@ def load(source: str, name: str) -> Library:
                 except NoCompilerError as error:
                     outcome = str(error)
                 _libraries[source, name] = outcome
-    return _or_raise(outcome)
+    library: Library = _or_raise(outcome)
+    return library
 
 
 def forget() -> None:
