@@ -88,9 +88,8 @@ audit: ## Known vulnerabilities in what limen is tested with
 	$(PIP_INSTALL) pip-audit
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
-# PYTHONS and TORCHES name others than those that benchmarks/matrix.py looks for.
-matrix: ## Every Python that is here with every torch that can be had; an hour, and not for CI
-	$(PYTHON) benchmarks/matrix.py
+matrix: wheel ## Every Python that is here with every torch that can be had; an hour, and not for CI
+	$(BIN)/python benchmarks/matrix.py
 
 clean: ## Remove the environment, caches and runs
 	rm -rf $(VENV) .cache runs build dist docs/_build docs/activations docs/api docs/gallery docs/engine.md docs/how-to.md

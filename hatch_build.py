@@ -29,7 +29,9 @@ class Kernels(BuildHookInterface[Any]):
         found = sorted(folder.glob("*.so")) if version == "standard" else []
         platforms = {PLATFORMS[path.stem] for path in found}
         if len(platforms) > 1:
-            raise ValueError(f"{folder} has kernels of several platforms; a wheel is for one: LIMEN_KERNELS names a folder.")
+            raise ValueError(
+                f"{folder} has kernels of several platforms; a wheel is for one: LIMEN_KERNELS names a folder."
+            )
         for path in found:
             build_data["force_include"][str(path)] = f"limen/kernels/c/libraries/{path.name}"
         if platforms:

@@ -52,6 +52,7 @@ FLOORS = (
     ("least_squares", "quadrature"),
     ("warmstart",),
     ("functional", "surgery", "training", "initialization", "bench", "diagnosis", "warming"),
+    ("shipping",),
     ("adapters",),
     ("inspect",),
     ("explore",),

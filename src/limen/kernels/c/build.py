@@ -19,7 +19,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from limen.kernels.c import cache, shipped
 from limen.kernels.c.cache import cache_folder, cache_size, cache_trouble, clear_cache
@@ -53,7 +53,6 @@ __all__ = [
 
 Library = ctypes.CDLL | ShippedKernel
 """What has the functions of a source."""
-T = TypeVar("T")
 
 # Change it when a library built by an earlier limen must not be loaded by this one.
 ABI = "limen-kernel-2"
@@ -88,7 +87,10 @@ def find_compiler() -> Compiler:
                 _compilers.extend(_find_or_remember())
             except NoCompilerError as error:
                 _compilers.append(str(error))
-        return _or_raise(_compilers[0])
+        found = _compilers[0]
+    if isinstance(found, str):
+        raise NoCompilerError(found)
+    return found
 
 
 def journal() -> tuple[Loaded, ...]:
@@ -108,7 +110,9 @@ def load(source: str, name: str) -> Library:
                 except NoCompilerError as error:
                     outcome = str(error)
                 _libraries[source, name] = outcome
-    return _or_raise(outcome)
+    if isinstance(outcome, str):
+        raise NoCompilerError(outcome)
+    return outcome
 
 
 def forget() -> None:
@@ -238,13 +242,6 @@ def _find() -> Compiler:
 def _named(name: str, suffix: str, *parts: str) -> str:
     digest = hashlib.sha256("\0".join([ABI, cpu_identity(), *parts]).encode()).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9_]', '_', name)}-{digest[:32]}.{suffix}"
-
-
-def _or_raise(outcome: T | str) -> T:
-    """What there is, or what was found out why there is nothing."""
-    if isinstance(outcome, str):
-        raise NoCompilerError(outcome)
-    return outcome
 
 
 def _unlock_in_child() -> None:
