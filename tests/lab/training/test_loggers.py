@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_lab import data_of, experiment_of, tiny
+from helpers_lab import Recorder, data_of, experiment_of, tiny
 
 from limen.errors import MissingExtraError
 from limen.lab.records import EpochRow
 from limen.lab.study.checks import check
+from limen.lab.study.compare import compare
 from limen.lab.tasks import registry as tasks
 from limen.lab.training import loggers
 from limen.lab.training import run as train
@@ -92,3 +93,9 @@ def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
     events = reading.EventAccumulator(str(folder)).Reload()
     found = [event.value for event in events.Scalars("heldout_loss")]
     assert found == pytest.approx([row.heldout_loss for row in record.curves])
+
+
+def test_mlflow_writes_into_the_studys_folder(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    compare(tiny(log=("mlflow",), activations=("relu",), seeds=(0,), epochs=1), tmp_path, Recorder())
+    assert list((tmp_path / "logs" / "mlflow").glob("*/*/metrics/*"))

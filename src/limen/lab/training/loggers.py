@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -82,5 +83,7 @@ def _logger(kind: str, experiment: Experiment, name: str) -> Logger:
         if kind == "tensorboard":
             return TensorBoardLogger(place, name="tensorboard", version=name, default_hp_metric=False)
         if kind == "mlflow":
+            # MLflow 3.17 refuses folders otherwise, and a database would be one that several runs at a time wait for.
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
             return MLFlowLogger(experiment_name=study, run_name=name, save_dir=str(place / "mlflow"))
         return WandbLogger(project=study, name=name, save_dir=place, settings={"silent": True})
