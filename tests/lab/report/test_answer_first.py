@@ -98,7 +98,7 @@ def test_the_numbers_behind_shapes_are_those_of_the_layers() -> None:
     site = sites(synthetic(("relu", "asau")).finished("asau"))[0]
     (zero, two, beyond) = values(site, (0.0, 2.0, 9.0))
     at_two = [float(np.interp(2.0, shape.x, shape.y)) for _, shape in site.shapes]
-    assert abs(float(zero[0].replace("−", "-").replace("×10^", "e"))) < 1e-3
+    assert abs(float(zero[0].replace("−", "-").replace("×10^", "e"))) < 1e-2
     assert float(two[0]) == pytest.approx(sum(at_two) / 3, rel=1e-2)
     assert beyond == ("–", "")
 

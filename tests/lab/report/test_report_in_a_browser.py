@@ -253,12 +253,13 @@ def test_a_served_page_is_made_anew_when_a_run_ends(browser: Any, tmp_path: Path
     folder.run_path("asau", 1).unlink()
     with serving._Server((serving.HOST, 0), serving._Handler) as server:
         server.pages = serving.Pages(folder)
+        server.pages.page()  # the first takes seconds
         Thread(target=server.serve_forever, daemon=True).start()
         page, heard = opened(browser, f"http://{serving.HOST}:{server.server_port}/")
         rows = page.locator("#runs tbody tr")
         assert rows.count() == 3
         folder.write_run(run)
-        sync_api.expect(rows).to_have_count(4, timeout=60_000)
+        sync_api.expect(rows).to_have_count(4, timeout=120_000)
         page.get_by_role("link", name=re.compile("asau, seed 1")).click()
         assert '"seed":1' in page.content()
         server.shutdown()

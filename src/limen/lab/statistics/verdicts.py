@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -20,10 +21,10 @@ ALPHA = 1 - LEVEL
 def word_of(verdict: str) -> str:
     """What a verdict begins with, where that says it: better, worse, equivalent, undecided; else all of it.
 
-    >>> word_of("equivalent within 0.5 points"), word_of("better"), word_of("no detectable difference")
+    >>> word_of("equivalent within 0.5"), word_of("better, by less than 0.5"), word_of("no detectable difference")
     ('equivalent', 'better', 'no detectable difference')
     """
-    first = verdict.replace(":", " ").partition(" ")[0]
+    first = re.split("[:, ]", verdict, maxsplit=1)[0]
     return first if first in ("better", "worse", "equivalent", "undecided") else verdict
 
 
