@@ -3,8 +3,8 @@
     python benchmarks/deploy.py [PART ...]
 
 runs the parts named (onnx, opsets, networks, export, aoti, quantised, executorch; all by default) and stores their rows
-in benchmarks/results/deploy.json, where rows of the other parts stay. Each part needs its libraries: onnx, onnxscript
-and onnxruntime (pip install 'limen[onnx]'), torchao, executorch.
+in benchmarks/results/deploy.json, where rows of the other parts stay, and the table in docs/deploy.md. Each part needs
+its libraries: onnx, onnxscript and onnxruntime (pip install 'limen[onnx]'), torchao, executorch.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ import limen
 from limen.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "deploy.json"
+PAGE = Path(__file__).parents[1] / "docs" / "deploy.md"
+BEGIN, END = "<!-- table of benchmarks/deploy.py -->", "<!-- end of the table -->"
 OPSETS = (18, 20, 21, 22, 23, 24, 25)
 Row = dict[str, Any]
 
@@ -125,10 +127,11 @@ def tried(row: Row, run: Callable[[], Row]) -> Row:
 
 
 def onnx() -> Iterator[Row]:
+    """With the parameters that they start with."""
     for name in limen.names():
         for dtype in (torch.float32, torch.float16):
             row = {"activation": name, "dtype": str(dtype).removeprefix("torch.")}
-            yield tried(row, partial(through_onnx, activation(name), inputs().to(dtype)))
+            yield tried(row, partial(through_onnx, limen.create(name).eval(), inputs().to(dtype)))
 
 
 def opsets() -> Iterator[Row]:
@@ -285,6 +288,38 @@ PARTS: dict[str, tuple[Callable[[], Iterator[Row]], tuple[str, ...]]] = {
 }
 
 
+def markdown(stored: dict[str, Any]) -> str:
+    """The table of docs/deploy.md: every activation by target, with the largest difference."""
+    by_target = {
+        "ONNX float32": {r["activation"]: r for r in _rows(stored, "onnx") if r["dtype"] == "float32"},
+        "ONNX float16": {r["activation"]: r for r in _rows(stored, "onnx") if r["dtype"] == "float16"},
+        "`torch.export`": {r["activation"]: r for r in _rows(stored, "export")},
+        "AOTInductor, in a ConvNet": {r["activation"]: r for r in _rows(stored, "aoti")},
+        "ExecuTorch (XNNPACK), in a ConvNet": {r["activation"]: r for r in _rows(stored, "executorch")},
+    }
+    lines = [f"| activation | {' | '.join(by_target)} |", "| --- |" + " ---: |" * len(by_target)]
+    for name in limen.names():
+        cells = [_cell(rows.get(name)) for rows in by_target.values()]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _rows(stored: dict[str, Any], part: str) -> list[Row]:
+    return list(stored.get(part, {}).get("rows", ()))
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return f"{row['error']:.1e}" if row["works"] else "fails"
+
+
+def write_table(stored: dict[str, Any]) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(BEGIN)
+    write_atomically(PAGE, f"{before}{BEGIN}\n\n{markdown(stored)}\n\n{END}{rest.partition(END)[2]}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}")
@@ -301,6 +336,7 @@ def main() -> None:
         versions = {name: importlib.metadata.version(name) for name in ("torch", *libraries)}
         stored[part] = {"versions": versions, "rows": rows}
         write_atomically(OUT, json.dumps(stored, indent=1) + "\n")
+        write_table(stored)
 
 
 if __name__ == "__main__":
