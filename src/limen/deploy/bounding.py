@@ -42,7 +42,7 @@ def bound(
     >>> x = symbol("x")
     >>> ends = torch.tensor([-1.0]).double(), torch.tensor([1.0]).double()
     >>> found = bound(sigmoid(x) - 1 / 2, *ends, {}, 1.0)
-    >>> 0.22 < found.reached <= 0.231059 <= found.proved < 0.2432
+    >>> 0.22 < found.reached <= 0.2310585 <= found.proved < 0.2432
     True
     """
     if expression == 0:
