@@ -198,6 +198,10 @@ def test_mask_rcnn_takes_masks_and_gives_them(monkeypatch: pytest.MonkeyPatch) -
     assert meter.compute() == 1
 
 
+WARNS = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+"""pycocotools' decoding does, beside NumPy 2."""
+
+
 def blob(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     mask = np.zeros(size, dtype=bool)
     top, left, height, width = random.integers([0, 0, 3, 3], [size[0] - 8, size[1] - 8, 9, 9])
@@ -205,6 +209,7 @@ def blob(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return mask
 
 
+@WARNS
 def test_polygons_and_strings_are_those_of_pycocotools() -> None:
     tools = pytest.importorskip("pycocotools.mask")
     random = np.random.default_rng(0)
@@ -219,6 +224,7 @@ def test_polygons_and_strings_are_those_of_pycocotools() -> None:
         assert (read_mask({"size": [height, width], "counts": text}, (height, width), "here") == mask).all()
 
 
+@WARNS
 def test_mask_precision_is_that_of_pycocotools() -> None:
     tools = pytest.importorskip("pycocotools.mask")
     theirs, evaluation = (importlib.import_module(f"pycocotools.{name}") for name in ("coco", "cocoeval"))
