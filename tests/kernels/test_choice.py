@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from typing import Any
 
@@ -30,6 +31,16 @@ def test_another_thread_does_not_see_a_block() -> None:
             assert choice.chosen() == "c"
         assert choice.chosen() == "plain"
     assert choice.chosen() == "auto"
+
+
+def test_what_torch_keeps_is_counted() -> None:
+    """Where it is not, as by torch 2.7.1, the name of a backend is freed while Python still compares with it."""
+    value: Any = object()
+    before = sys.getrefcount(value)
+    choice._hand(value)
+    assert sys.getrefcount(value) == before + 1
+    choice._hand(None)
+    assert sys.getrefcount(value) == before
 
 
 def test_overlapping_blocks_of_two_threads() -> None:

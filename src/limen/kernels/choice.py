@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,12 +49,12 @@ def of_thread(name: Backend) -> Iterator[None]:
     before, handed = _own.get(), _handed()
     _count(1)
     _own.set(name)
-    torch._C._stash_obj_in_tls(_KEY, name)
+    _hand(name)
     try:
         yield
     finally:
         _own.set(before)
-        torch._C._stash_obj_in_tls(_KEY, handed)
+        _hand(handed)
         _count(-1)
 
 
@@ -69,6 +72,23 @@ def chosen() -> Backend:
 def _handed() -> Backend | None:
     found: Backend | None = torch._C._get_obj_in_tls(_KEY) if torch._C._is_key_in_tls(_KEY) else None
     return found
+
+
+def _hand(name: Backend | None) -> None:
+    """Have torch keep the choice; it lets go of what it kept before."""
+    if not _takes_a_reference():
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(name))
+    torch._C._stash_obj_in_tls(_KEY, name)
+
+
+@functools.cache
+def _takes_a_reference() -> bool:
+    """Whether torch counts what it keeps: 2.7.1 does not, and lets go of it all the same."""
+    probe = object()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(probe))  # torch's, where it takes none
+    before = sys.getrefcount(probe)
+    torch._C._stash_obj_in_tls(f"{_KEY}: probe", probe)
+    return sys.getrefcount(probe) > before
 
 
 def _count(change: int) -> None:
