@@ -113,3 +113,21 @@ def test_channels_are_followed_through_sums():
     limen.swap_(model, "asau", num_parameters="channel")
     assert {m.num_parameters for m in model.modules() if isinstance(m, limen.ASAU)} == {6}
     model(torch.randn(3, 4))
+
+
+class Residual(nn.Module):
+    """What it is given is added to what its layer makes of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(6, 6, 1)
+
+    def forward(self, x):
+        return F.relu(x + self.layer(x))
+
+
+def test_channels_are_followed_through_blocks_that_ask_for_what_comes_before_them():
+    """Finding the last layer of a block asks for what feeds the block, in the Sequential whose layers are looked for."""
+    model = nn.Sequential(nn.Conv2d(3, 6, 1), Residual(), Residual(), nn.ReLU(), nn.Flatten())
+    limen.swap_(model, "asau", num_parameters="channel")
+    assert [m.num_parameters for m in model.modules() if isinstance(m, limen.ASAU)] == [6, 6, 6]

@@ -96,14 +96,16 @@ class Flow:
         return None
 
     def _layers_before(self, owner: nn.Sequential) -> Mapping[str, nn.Module | None]:
-        """For each child of a Sequential, the last layer that comes before it there."""
+        """For each child of a Sequential, the last layer that comes before it there.
+
+        A child may hand on what it is given, and ask for what comes before itself while the layers after it are found.
+        """
         if id(owner) not in self._layers:
             layer: nn.Module | None = None
-            before: dict[str, nn.Module | None] = {}
+            before = self._layers[id(owner)] = dict[str, nn.Module | None]()
             for name, child in owner._modules.items():
                 before[name] = layer
                 layer = self.last_layer(child) or layer
-            self._layers[id(owner)] = before
         return self._layers[id(owner)]
 
     def before_call(self, body: Body, call: Call) -> nn.Module | None:
