@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from helpers import ONE_MORE_FORMULA
+from helpers import ONE_MORE_FORMULA, thoroughly
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -48,7 +48,7 @@ def test_values_and_slopes_at_the_start(name):
     assert slopes[0].isfinite().all()
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", thoroughly(KNOWN, usual=("relu2", "xielu", "golu", "telu", "snake", "derf")))
 def test_far_out_is_no_nan(name):
     for x in (-1e4, -200.0, 200.0, 1e4):
         leaf = torch.tensor([x], requires_grad=True)

@@ -6,7 +6,18 @@ import math
 
 import pytest
 import torch
-from helpers import ALL, BUILT_IN, ELEMENTWISE, KEEPING_SHAPE, OF_SAMPLES, activation, sample_input, with_halves
+from helpers import (
+    ALL,
+    BUILT_IN,
+    ELEMENTWISE,
+    KEEPING_SHAPE,
+    OF_SAMPLES,
+    QUICK_IN_HALF,
+    activation,
+    sample_input,
+    thoroughly,
+    with_halves,
+)
 
 import limen
 
@@ -40,7 +51,7 @@ def test_half_parameters_learn_too(name, dtype):
     assert all(p.grad.dtype == dtype and p.grad.isfinite().all() for p in module.parameters())
 
 
-@pytest.mark.parametrize("name", KEEPING_SHAPE)
+@pytest.mark.parametrize("name", thoroughly(KEEPING_SHAPE, usual=QUICK_IN_HALF))
 def test_autocast_keeps_the_inputs_type(name):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert activation(name)(torch.randn(2, 3, dtype=torch.bfloat16)).dtype == torch.bfloat16

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
+from helpers import thoroughly
 from torch import Tensor, nn
 
 import limen
@@ -19,8 +22,13 @@ def reference(spec: str) -> limen.Activation:
     return limen.create(spec).double()
 
 
-@pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("spec", "dtype"),
+    thoroughly(
+        itertools.product(SPECS, (torch.float32, torch.bfloat16)),
+        usual=[("asau", torch.bfloat16), *((spec, torch.float32) for spec in SPECS)],
+    ),
+)
 @pytest.mark.parametrize("shape", [(3, 4, 5, 6), (2, 4), (0, 4, 3)])
 def test_a_bias_is_added(spec, dtype, shape):
     torch.manual_seed(0)

@@ -76,7 +76,7 @@ def assert_near(got: list[Tensor], want: list[Tensor], bound: float = 1e-4) -> N
         assert (mine.double() - true).abs().max() <= bound * (1 + true.abs().max())
 
 
-@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("affine", thoroughly((True, False), usual=(True,)))
 @pytest.mark.parametrize("name", thoroughly(("asau", "adact", "relu", "gelu"), usual=("asau",)))
 @pytest.mark.parametrize("kind", NORMS)
 def test_the_numbers_of_the_pair_over_several_steps(kind, name, affine):

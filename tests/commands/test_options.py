@@ -52,12 +52,14 @@ GIVEN = {"test_data": "x", "target": "x", "time": "x", "drop": "x", "window": "7
          "orientation": "stored", "augment": "flip", "label_smoothing": "0.1",
          "tokens": "bytes", "stride": "3", "text": "x"}  # fmt: skip
 """A value of each option that not every task has."""
+REFUSING = ("classification", "forecasting", "segmentation", "language", "anomaly")
+"""Tasks whose refusals are tried in the usual tests, with `limen compare`: a second each."""
 
 
 @pytest.mark.parametrize(
     ("task", "name"),
     [
-        pytest.param(task, name, marks=[pytest.mark.thorough] * (name != "compare" and task.name != "classification"))
+        pytest.param(task, name, marks=[pytest.mark.thorough] * (name != "compare" or task.name not in REFUSING))
         for task in registry.ALL
         for name in STUDIES
     ],

@@ -127,7 +127,7 @@ class Residual(nn.Module):
 
 
 def test_channels_are_followed_through_blocks_that_ask_for_what_comes_before_them():
-    """Finding the last layer of a block asks for what feeds the block, in the Sequential whose layers are looked for."""
+    """The last layer of a block asks for what feeds the block, in the Sequential whose layers are looked for."""
     model = nn.Sequential(nn.Conv2d(3, 6, 1), Residual(), Residual(), nn.ReLU(), nn.Flatten())
     limen.swap_(model, "asau", num_parameters="channel")
     assert [m.num_parameters for m in model.modules() if isinstance(m, limen.ASAU)] == [6, 6, 6]

@@ -95,7 +95,7 @@ def test_a_grown_study_says_so_everywhere_and_is_one_command(run: Command, tmp_p
 EXAMPLES: dict[str, Any] = {
     "data": "my data/it's.csv", "task": "forecasting", "target": "-price", "time": "day", "drop": ("a, b", "id"),
     "window": 7, "ignore_label": 3, "foreground": True, "intensity": (-160.0, 240.0), "orientation": "stored",
-    "normal_class": "3", "split": "blocks", "tokens": "bytes", "stride": 3, "text": "a b",
+    "normal_class": "3", "split": "blocks", "tokens": "bytes", "stride": 3, "text": "a b", "test_data": "other data/b",
     "data_dir": "sets", "network": "lstm",
     "activations": ("asau", "relu", "ash:z_k=1,alpha=2"), "baseline": "relu", "seeds": (0, 1, 2, 3), "epochs": 3,
     "margin": 0.5, "max_seeds": 4,

@@ -267,6 +267,7 @@ OTHER = {
     "intensity": (-160.0, 240.0),
     "orientation": "stored",
     "normal_class": "3",
+    "test_data": "another.csv",
     "tokens": "bytes",
     "stride": 3,
     "text": "body",

@@ -166,7 +166,7 @@ def test_a_meter_that_begins_again_is_as_new(name: str) -> None:
         meter.reset()
     assert computed(meters, batches[0]) == computed(_first_all_right(name)[0], batches[0]) != used
     for meter in meters.values():
-        assert not set(vars(meter)) - {*meter.state, "device", "classes", "score", "first", "stride"}
+        assert not set(vars(meter)) - {*meter.state, "device", "classes", "score", "each", "first", "stride"}
 
 
 @pytest.mark.parametrize("level", [0.0, 3e3, 1e6])

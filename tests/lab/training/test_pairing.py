@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import thoroughly
 from helpers_lab import data_of, experiment_of, tiny
 from torch import Tensor, nn
 
@@ -35,7 +36,7 @@ def built(network: str, activation: str, seed: int) -> dict[str, Tensor]:
     return weights_elsewhere(train.build(experiment_of(settings, data_of(tiny())), activation, seed)[0])
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", thoroughly(NETWORKS, usual=("mlp", "convnet", "wrn-10-1")))
 def test_every_activation_starts_from_the_same_weights(network: str) -> None:
     reference = built(network, "relu", 3)
     assert sum(value.numel() for value in reference.values()) > 10_000
