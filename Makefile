@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt
 
+# Else each process that a test starts compiles all of limen's Python anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Compiled kernels stay in the checkout; elsewhere they go to the user's cache.
 export LIMEN_CACHE := $(CURDIR)/.cache/kernels
 

@@ -242,6 +242,7 @@ class TestPercentiles:
     def test_start_value_of_the_code(self):
         assert limen.ASH(dtype=torch.float64).percentile.item() == pytest.approx(49.96, abs=5e-3)
 
+    @pytest.mark.thorough
     def test_kept_fraction_on_normal_input(self):
         x = torch.randn(1, 1_000_000)
         for k in (2.5, 10, 50, 90):

@@ -107,8 +107,13 @@ def test_a_module_of_anyones_is_called():
 
 
 @pytest.mark.parametrize("spec", ["relu", "asau:num_parameters=4"])
-@pytest.mark.parametrize("affine", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("affine", "dtype"),
+    thoroughly(
+        itertools.product((True, False), (torch.float32, torch.bfloat16)),
+        usual=[(True, torch.float32), (False, torch.bfloat16)],
+    ),
+)
 def test_a_norm_a_sum_and_an_activation_in_one(spec, affine, dtype):
     torch.manual_seed(0)
     norm, activation = nn.BatchNorm2d(4, affine=affine), limen.create(spec).train()

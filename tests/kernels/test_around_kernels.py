@@ -146,6 +146,7 @@ def test_batched_gradients(name):
     torch.testing.assert_close(torch.autograd.functional.jacobian(module, x, vectorize=True), by_rows)
 
 
+@pytest.mark.thorough
 def test_transforms_inside_compile():
     module, x, tangent = limen.ASAU(), torch.randn(5), torch.randn(5)
     torch._dynamo.reset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import LEARNING, OF_SAMPLES, perturbed, sample_input
+from helpers import LEARNING, OF_SAMPLES, perturbed, sample_input, thoroughly
 
 import limen
 from limen.activations.registry import find
@@ -97,7 +97,7 @@ NOISY = {
 }
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", thoroughly([torch.float32, torch.bfloat16], usual=[torch.float32]), ids=str)
 @pytest.mark.parametrize("noisy", NOISY)
 def test_derivatives_are_of_the_slopes_drawn(noisy, dtype):
     """Each is linear on either side of 0 but for silu, whose part is taken off."""

@@ -49,6 +49,7 @@ def test_as_in_the_general_way(name, shape):
         assert y.stride() == x.stride()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
 def test_half_types(dtype):
     for name in SHORT:

@@ -121,10 +121,7 @@ def test_export_as_before(name):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "name",
-    thoroughly(
-        ["monai UNet", "monai ResNet-18", "BERT masked", "ViT", "TransformerEncoder"],
-        usual=("TransformerEncoder",),
-    ),
+    thoroughly(["monai UNet", "monai ResNet-18", "BERT masked", "ViT", "TransformerEncoder"], usual=()),
 )
 def test_compile_as_before(name):
     build, inputs, *_ = CASES[name]

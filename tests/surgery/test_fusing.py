@@ -9,6 +9,7 @@ from typing import Any
 import helpers_fusing as spelled
 import pytest
 import torch
+from helpers import thoroughly
 from helpers_fusing import Block, assert_close, assert_fused_is_the_same, trained
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -315,7 +316,7 @@ def test_fusing_twice_does_nothing(x):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [spelled.Residual, spelled.Gates])
+@pytest.mark.parametrize("kind", thoroughly([spelled.Residual, spelled.Gates], usual=[spelled.Gates]))
 def test_compiled_exported_and_traced_it_is_plain(kind, x):
     model = kind()
     plain = copy.deepcopy(model)

@@ -38,7 +38,11 @@ def test_a_relu_for_a_relu_changes_nothing(network, inputs):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("network", nasty.ALL, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "network",
+    thoroughly(nasty.ALL, usual=(nasty.Functions, nasty.Branches, nasty.Child, nasty.Formulas, nasty.Gates)),
+    ids=lambda cls: cls.__name__,
+)
 def test_compile_without_graph_breaks(network, inputs):
     model = network().eval()
     limen.swap_(model, "asau")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import thoroughly
 from helpers_report import synthetic
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -85,8 +87,12 @@ def extremes(task: Task) -> list[tuple[float, ...]]:
     return [(low, low), (high, high), (low + part / 9, high - part / 9)]
 
 
-@pytest.mark.parametrize("epochs", [1, 9])
-@pytest.mark.parametrize("name", ["segmentation", "regression"])  # a part of 1, and a distance
+@pytest.mark.parametrize(
+    ("name", "epochs"),
+    thoroughly(  # a part of 1, and a distance
+        itertools.product(("segmentation", "regression"), (1, 9)), usual=[("segmentation", 9), ("regression", 1)]
+    ),
+)
 def test_scores_and_epochs_stay_inside(name: str, epochs: int, drawn: list[Axes]) -> None:
     task = registry.find(name)
     for values in extremes(task):
