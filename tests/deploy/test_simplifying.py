@@ -132,6 +132,16 @@ def test_no_input_in_the_range_differs_by_more_than_the_bound(name, how):
         assert report.sites[0].kind == how, report
 
 
+def test_a_slope_below_zero_may_be_steeper_than_above():
+    prelu = limen.PReLU()
+    with torch.no_grad():
+        prelu.weight.fill_(1.25)
+    model = nn.Sequential(prelu)
+    limen.simplify_(model, 1e-3)
+    assert isinstance(model[0], nn.LeakyReLU)
+    assert model[0].negative_slope == 1.25
+
+
 def test_what_equals_a_built_in_one_becomes_that_exactly():
     specs = {
         "relu": "ReLU", "prelu": "LeakyReLU", "rrelu": "LeakyReLU", "elu:alpha=0.7": "ELU", "gelu": "GELU",

@@ -52,6 +52,20 @@ def test_no_compiler(tmp_path, monkeypatch):
     )
 
 
+def test_zigs_package_is_the_last_that_is_looked_for(tmp_path, monkeypatch):
+    package, cc = tmp_path / "packages" / "ziglang", shutil.which("gcc")
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    zig = package / "zig"
+    zig.write_text(f'#!/bin/sh\ntest "$1" = cc && shift && PATH=/usr/bin:/bin exec {cc} "$@"\n')
+    zig.chmod(0o755)
+    monkeypatch.syspath_prepend(package.parent)
+    assert compiler.compiler_words()[1:] == ()  # the system's
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert compiler.compiler_words() == (str(zig), "cc")
+    assert works()
+
+
 def test_named_compiler_that_is_missing(monkeypatch):
     monkeypatch.setenv("LIMEN_CC", "no-such-cc -m64")
     with pytest.raises(NoCompilerError, match="LIMEN_CC is 'no-such-cc -m64', and no such program can be run"):

@@ -21,6 +21,7 @@ from limen.lab.report.looking import looked_at
 from limen.lab.report.tables import pace
 from limen.lab.report.training import sentence
 from limen.lab.report.tuning import budget, warnings
+from limen.lab.report.wording import counted
 from limen.lab.statistics import Interval, word_of
 from limen.selection import Plan
 
@@ -50,7 +51,7 @@ SEES = "sees: the smallest true difference that so many seeds show in 80 of 100 
 def print_result(result: Result, console: Console) -> None:
     """The summary as a table, then where the rest is."""
     settings, data = result.study.settings, result.study.data
-    title = f"{data.name} · {settings.network} · {settings.epochs} epochs"
+    title = f"{data.name} · {settings.network} · {counted(settings.epochs, 'epoch')}"
     console.print(summary_table(result.summary, result.task.measure, title, result.costs))
     if any(math.isfinite(row.detectable) for row in result.summary):
         console.print(SEES, highlight=False)

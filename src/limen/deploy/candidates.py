@@ -55,7 +55,7 @@ FAMILIES = (
     Family(lambda _: nn.Identity(), lambda x, _: x),
     Family(lambda _: nn.ReLU(), lambda x, _: classic.ReLU.formula(x)),
     Family(lambda _: nn.ReLU6(), lambda x, _: classic.ReLU6.formula(x)),
-    Family(nn.LeakyReLU, classic.LeakyReLU.formula, (-1.0, 1.0)),
+    Family(nn.LeakyReLU, classic.LeakyReLU.formula, (-4.0, 4.0)),
     Family(lambda _: nn.Hardswish(), lambda x, _: classic.Hardswish.formula(x)),
     Family(lambda _: nn.Tanh(), lambda x, _: classic.Tanh.formula(x)),
     Family(lambda _: nn.Sigmoid(), lambda x, _: classic.Sigmoid.formula(x)),

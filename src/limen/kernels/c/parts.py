@@ -103,6 +103,25 @@ def _name(declaration: str) -> str:
     return declaration.rpartition(" ")[2].lstrip("*")
 
 
+def backward_by_blocks(body: Body, kind: str, each: str, lines: str, arguments: str, signature: str) -> str:
+    """The function that has lines done for each block of so many rows (elements, in one piece), and joins the sums."""
+    counted = "inner" if body.layout == "shared" else "outer"
+    task = Task(
+        "backward_part",
+        f"{arguments}, int64_t each, int64_t sums, {kind} *partial",
+        f"{body.unpacked}\n  {SEED}\n  {lines}",
+    )
+    return f"""
+{task.definition}
+{signature} {{
+  const int64_t each = {each}, sums = channels * {body.count}, blocks = blocks_of({counted}, each);
+  {partial_sums(kind, "blocks * sums")}
+  {task.shared("blocks")}
+  {join(body.count, by_sum=kind == "float")}
+}}
+"""
+
+
 def forward_short(body: Body, lines: str) -> str:
     """Beside the general function one for few elements: less to pass costs a third of the time of a small call."""
     own = "const T *x, T *y, float *statistics, int64_t outer, int64_t inner, const float *const *parameters"

@@ -13,7 +13,7 @@ from limen.formula.factors import factored_sums, unfactored_sums
 from limen.kernels.bound import BoundFormula, Derivation
 from limen.kernels.c.arithmetic import arithmetic
 from limen.kernels.c.body import COPIES, Body
-from limen.kernels.c.parts import BLOCK, SEED, Task, header, join, partial_sums, preamble
+from limen.kernels.c.parts import BLOCK, SEED, Task, backward_by_blocks, header, join, partial_sums, preamble
 from limen.kernels.c.samples import WITHIN
 
 _SIZES = (
@@ -242,19 +242,7 @@ def _backward_lane(body: Body) -> str:
 
 
 def _backward(body: Body, kind: str, each: str, lines: str) -> str:
-    """As in ``source``."""
-    counted = "inner" if body.layout == "shared" else "outer"
-    given = f"{_arguments(body, True)}, int64_t each, int64_t sums, {kind} *partial"
-    task = Task("backward_part", given, f"{body.unpacked}\n  {SEED}\n  {lines}")
-    return f"""
-{task.definition}
-{_signature(body, True)} {{
-  const int64_t each = {each}, sums = channels * {body.count}, blocks = blocks_of({counted}, each);
-  {partial_sums(kind, "blocks * sums")}
-  {task.shared("blocks")}
-  {join(body.count, by_sum=kind == "float")}
-}}
-"""
+    return backward_by_blocks(body, kind, each, lines, _arguments(body, True), _signature(body, True))
 
 
 _WITHIN = f"const int within = outer < threads && rows * inner >= {WITHIN};"

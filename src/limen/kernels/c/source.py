@@ -23,7 +23,7 @@ from limen.formula.factors import factored_sums, unfactored_sums
 from limen.kernels.bound import BoundFormula, Derivation
 from limen.kernels.c.arithmetic import arithmetic
 from limen.kernels.c.body import COPIES, Body
-from limen.kernels.c.parts import BLOCK, SEED, Task, arguments, forward_short, join, partial_sums, preamble, signature
+from limen.kernels.c.parts import BLOCK, SEED, Task, arguments, backward_by_blocks, forward_short, preamble, signature
 from limen.kernels.c.samples import backward_sample, forward_sample
 
 LAYOUTS = ("shared", "row", "lane", "sample")
@@ -200,19 +200,7 @@ def _backward_lane(body: Body) -> str:
 
 
 def _backward(body: Body, kind: str, each: str, lines: str) -> str:
-    """The function that has lines done for each block of so many rows (elements, in one piece), and joins the sums."""
-    counted = "inner" if body.layout == "shared" else "outer"
-    given = f"{arguments(True)}, int64_t each, int64_t sums, {kind} *partial"
-    task = Task("backward_part", given, f"{body.unpacked}\n  {SEED}\n  {lines}")
-    return f"""
-{task.definition}
-{signature(True)} {{
-  const int64_t each = {each}, sums = channels * {body.count}, blocks = blocks_of({counted}, each);
-  {partial_sums(kind, "blocks * sums")}
-  {task.shared("blocks")}
-  {join(body.count, by_sum=kind == "float")}
-}}
-"""
+    return backward_by_blocks(body, kind, each, lines, arguments(True), signature(True))
 
 
 _FORWARD: dict[str, Callable[[Body], str]] = {

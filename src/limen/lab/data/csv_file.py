@@ -13,6 +13,7 @@ from pathlib import Path
 from limen.errors import DataError, SpecError, suggest
 from limen.lab.data.members import content_of, reading
 from limen.lab.data.named import check_table
+from limen.lab.data.text import decoded
 from limen.memory import require_memory
 
 BLANKS = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
@@ -116,13 +117,7 @@ def read_table(source: str) -> Table:
     with reading(path, "CSV file"):
         content = content_of(path)
     _require_room(path, content)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not text in UTF-8 (byte {error.start}); save it as CSV in UTF-8.") from None
-    if "\0" in text:
-        raise DataError(f"{path} is not text but a binary file; save it as CSV in UTF-8.")
-    return _parsed(path, text)
+    return _parsed(path, decoded(content, str(path), "save it as CSV in UTF-8"))
 
 
 def _require_room(path: Path, content: bytes) -> None:

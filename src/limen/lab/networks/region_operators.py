@@ -143,9 +143,8 @@ def provide() -> None:
     _provided.append(library)
     try:
         importlib.import_module("torchvision")
-    except Exception as error:  # whatever else is wrong with it is said by whoever imports it
-        del error
-        return
+    except (ImportError, OSError, AttributeError, RuntimeError):
+        return  # what else is wrong with it is said by whoever imports it
     _ask_no_more(sys.modules["torchvision.ops.boxes"], sys.modules["torchvision.ops.roi_align"])
 
 

@@ -15,6 +15,7 @@ from limen.errors import DataError
 from limen.lab.data.files import archive_suffix, open_files
 from limen.lab.data.layout import SPLIT_NAMES, natural_key
 from limen.lab.data.members import Files, check_path, content_of, path_kind, reading
+from limen.lab.data.text import decoded
 from limen.memory import require_memory
 
 BETWEEN = "\n\n"
@@ -103,12 +104,7 @@ def _documents(name: str, content: bytes, where: str, key: str | None) -> Iterat
     rows = name.lower().endswith(ROWS)
     marks = sum(map(content.count, (b"[", b"{", b","))) if rows else 0
     require_memory(8 * len(content) + 100 * marks, f"reading {where}", "give a part of it")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where} is not text in UTF-8 (byte {error.start}); save it as UTF-8.") from None
-    if "\0" in text:
-        raise DataError(f"{where} is not text but a binary file; give text.")
+    text = decoded(content, where, "give text in UTF-8")
     if not rows:
         yield text
         return

@@ -60,7 +60,7 @@ class LanguageData(Data[Windows]):
         tested = self.tested.targets
         counted = int(tested[tested[:, :, NEXT] != PADDED][:, SIZE].sum())
         return (
-            f"{self.vocabulary.size:,} {self.vocabulary.noun}",
+            f"{self.vocabulary.size:,} different {self.vocabulary.noun}",
             f"windows of {self.input_shape[0]:,}",
             f"tested on {counted:,} bytes",
         )
@@ -114,7 +114,7 @@ def _check_lengths(name: str, encoded: dict[str, Encoded], window: int, noun: st
     for part, found in encoded.items():
         if len(found) < fewest[part]:
             raise DataError(
-                f"the {part} text of {name} has {len(found):,} {noun}, and {fewest[part]:,} or more are needed for "
+                f"the {'training' if part == 'train' else part} text of {name} has {len(found):,} {noun}, and {fewest[part]:,} or more are needed for "
                 f"windows of {window:,}: give more text, or a smaller --window."
             )
 
