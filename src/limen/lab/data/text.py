@@ -8,7 +8,7 @@ from limen.errors import DataError
 def decoded(content: bytes, where: str, advice: str) -> str:
     """The text of a file, without a byte order mark; ``where`` names it in errors, ``advice`` says what to do.
 
-    >>> decoded("né".encode(), "a.txt", "give text in UTF-8")
+    >>> decoded("\\ufeffné".encode(), "a.txt", "give text in UTF-8")
     'né'
     """
     try:
