@@ -72,7 +72,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 KERNELS_CC ?= cc
 PROCESSORS ?= x86-64-v3,x86-64-v4
 
-kernels: $(VENV)/installed ## The kernels of a wheel, in build/kernels: a minute and a half of one core for each kind of processor
+kernels: $(VENV)/installed ## The kernels of a wheel, in build/kernels: half a minute of two cores for each kind of processor
 	rm -rf build/kernels
 	$(BIN)/python -m limen.shipping build/kernels --cc "$(KERNELS_CC)" --processors "$(PROCESSORS)"
 
@@ -89,7 +89,7 @@ release-check: ## That the tag of a release (GITHUB_REF_NAME) is v and the versi
 
 audit: ## Known vulnerabilities in what limen is tested with
 	$(PIP_INSTALL) pip-audit
-	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 matrix: wheel ## Every Python that is here with every torch that can be had; an hour, and not for CI
 	$(BIN)/python benchmarks/matrix.py

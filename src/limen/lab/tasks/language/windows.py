@@ -114,8 +114,8 @@ def _check_lengths(name: str, encoded: dict[str, Encoded], window: int, noun: st
     for part, found in encoded.items():
         if len(found) < fewest[part]:
             raise DataError(
-                f"the {'training' if part == 'train' else part} text of {name} has {len(found):,} {noun}, and {fewest[part]:,} or more are needed for "
-                f"windows of {window:,}: give more text, or a smaller --window."
+                f"the {'training' if part == 'train' else part} text of {name} has {len(found):,} {noun}, and "
+                f"{fewest[part]:,} or more are needed for windows of {window:,}: give more text, or a smaller --window."
             )
 
 
