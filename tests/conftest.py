@@ -55,6 +55,14 @@ def _own_inductor_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_power_is_cut():
+    """Files are not flushed to the disk, which took as long as all else that studies of tests do beside training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _same_random_state():
     torch.manual_seed(0)

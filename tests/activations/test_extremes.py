@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import COMPILED, ELEMENTWISE, OF_SAMPLES, thoroughly
+from helpers import COMPILED, ELEMENTWISE, OF_SAMPLES, QUICK_IN_HALF, thoroughly
 
 import limen
 
@@ -37,7 +37,7 @@ HALF = [pytest.param(dtype, marks=pytest.mark.slow) for dtype in (torch.bfloat16
 TYPES = pytest.mark.parametrize("dtype", [torch.float32, *HALF], ids=str)
 SETTINGS_OF_SINGLE = thoroughly(
     [(spec, torch.float32) for spec in SETTINGS],
-    usual=[(spec, torch.float32) for spec in SETTINGS if ":" not in spec or spec == BEYOND[0]],
+    usual=[(spec, torch.float32) for spec in (*QUICK_IN_HALF, "softplus", "mish", "acon", "golu", BEYOND[0])],
 )
 SETTINGS_OF_HALF = [
     pytest.param(spec, dtype, marks=pytest.mark.thorough)

@@ -26,7 +26,7 @@ def reference(spec: str) -> limen.Activation:
     ("spec", "dtype"),
     thoroughly(
         itertools.product(SPECS, (torch.float32, torch.bfloat16)),
-        usual=[("asau", torch.bfloat16), *((spec, torch.float32) for spec in SPECS)],
+        usual=[("asau", torch.float32), ("ash", torch.float32)],
     ),
 )
 @pytest.mark.parametrize("shape", [(3, 4, 5, 6), (2, 4), (0, 4, 3)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import random
 import shlex
 from collections import Counter
@@ -90,7 +89,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(training, "attempt", found.attempt)
     monkeypatch.setattr(training, "run", found.run)
     monkeypatch.setattr(cost, "measure", lambda *_: ())
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # no power is cut here, and hundreds of files are written
     with briefly():
         yield found
 
