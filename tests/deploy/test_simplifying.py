@@ -15,6 +15,7 @@ import limen
 from limen.deploy.approximations import Quotient, Rescaled, Table, proved
 from limen.deploy.bounding import bound
 from limen.deploy.candidates import FAMILIES, Candidate
+from limen.deploy.fitting import least_squares
 from limen.deploy.function import function_of
 from limen.deploy.intervals import UnboundedError, enclose
 from limen.formula import exp, maximum, sigmoid, sqrt, step, where
@@ -66,6 +67,17 @@ def test_a_bound_is_near_to_the_largest_value_and_never_below():
         found = bound(expression, ends(-2.0), ends(2.0), {}, 10.0)
         assert 0.95 * largest <= found.reached <= largest * (1 + 1e-12)
         assert largest <= found.proved <= 1.06 * largest
+
+
+def test_a_cosine_is_none_of_a_shifted_sine():
+    x = symbol("x")
+    found = bound(apply("cos", x) - 1, ends(-0.5), ends(0.5), {}, 10.0)
+    assert 1 - math.cos(0.5) <= found.proved < 0.14
+
+
+def test_columns_of_any_size_are_fitted():
+    matrix = torch.tensor([[1e-20, 0.0], [0.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(least_squares(matrix, ends(3e-20, 4.0, 0.0)), ends(3.0, 4.0))
 
 
 def test_jumps_are_bounded_where_a_slope_would_not():
@@ -297,6 +309,7 @@ def test_roots_and_exponentials_are_enclosed():
 
 @pytest.mark.parametrize("wrong", [
     {"tolerance": 0}, {"tolerance": -1}, {"tolerance": "small"}, {"tolerance": math.nan}, {"tolerance": True},
+    {"tolerance": math.inf},
     {"otherwise": "spline"}, {"ranges": (1, 1)}, {"ranges": (0, math.inf)}, {"ranges": 3}, {"ranges": {"0": "all"}},
 ])  # fmt: skip
 def test_what_is_not_possible_is_refused(wrong):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
+import sympy
 import torch
 from helpers import ELEMENTWISE
 
 import limen
 from limen.activations.registry import find
 from limen.explore.properties import properties
-from limen.explore.tex import formula
+from limen.explore.tex import formula, tex
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,7 @@ def test_a_formula_is_written_as_mathematics():
     )
     assert formula("relu") == r"\begin{cases} 0 & \text{for } x \leq 0 \\ x & \text{otherwise} \end{cases}"
     assert formula("top_percentile") == ""
+    assert tex(sympy.Float(math.sqrt(2 / math.pi))) == "0.79788"
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
