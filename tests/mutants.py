@@ -123,7 +123,12 @@ MODULES = {
     "selection": Module(("selection/*.py",), ("selection",), 45),
     "statistics": Module(
         ("lab/statistics/*.py",),
-        ("lab/test_statistics.py", "lab/test_evidence.py", "lab/test_training_to_a_score.py"),
+        (
+            "lab/test_statistics.py",
+            "lab/test_evidence.py",
+            "lab/test_training_to_a_score.py",
+            "lab/test_statistics_across_problems.py",
+        ),
         40,
     ),
     "ledger": Module(
