@@ -69,6 +69,12 @@ def test_a_bound_is_near_to_the_largest_value_and_never_below():
         assert largest <= found.proved <= 1.06 * largest
 
 
+def test_a_bound_is_as_near_to_a_small_value_of_steep_slopes():
+    inner = 200 * symbol("x")
+    found = bound(apply("sin", inner) * apply("cos", inner) / 2, ends(-1.0), ends(1.0), {}, 10.0)
+    assert 0.249 <= found.reached <= 0.25 <= found.proved <= 0.265
+
+
 def test_a_cosine_is_none_of_a_shifted_sine():
     x = symbol("x")
     found = bound(apply("cos", x) - 1, ends(-0.5), ends(0.5), {}, 10.0)

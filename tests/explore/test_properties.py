@@ -11,7 +11,7 @@ from helpers import ELEMENTWISE
 
 import limen
 from limen.activations.registry import find
-from limen.explore.properties import properties
+from limen.explore.properties import _runs, properties
 from limen.explore.tex import formula, tex
 
 
@@ -53,3 +53,9 @@ def test_a_formula_is_written_as_mathematics():
 def test_every_function_has_a_name_in_tex(name):
     assert r"\operatorname" not in formula(name)
     assert bool(formula(name)) != bool(find(name).written)
+
+
+def test_a_slope_of_0_at_two_points_is_no_level_piece_and_at_three_it_is():
+    x = torch.arange(-3, 4) / 100
+    for signs, level in (([1, 1, 1, 0, 0, -1, -1], []), ([1, 1, 0, 0, 0, -1, -1], [0])):
+        assert [sign for sign, _ in _runs(x, torch.tensor(signs).float())] == [1, *level, -1]
