@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from limen.deploy.candidates import FAMILIES, Candidate
 from limen.deploy.fitting import least_squares
 from limen.deploy.function import function_of
 from limen.deploy.intervals import UnboundedError, enclose
+from limen.deploy.report import Simplified, SimplifyReport
 from limen.formula import exp, maximum, sigmoid, sqrt, step, where
 from limen.formula.symbolic import apply, symbol
 
@@ -277,6 +279,12 @@ def test_undo_brings_back_the_very_objects_and_the_state():
     assert list(model) == before
     assert torch.equal(model(torch.ones(2, 4)), y)
     assert "1: Swish(beta=1) -> SiLU() (at most 0 apart on [-8, 8], given)" in str(report)
+
+
+def test_a_range_is_a_given_one_unless_it_was_observed():
+    site = Simplified("0", "ASAU()", "SiLU()", "native", -1.0, 1.0, bound=0.5)
+    said = [str(SimplifyReport(1.0, [one])).splitlines()[1] for one in (site, replace(site, observed=True))]
+    assert said == [f"  0: ASAU() -> SiLU() (at most 0.5 apart on [-1, 1], {how})" for how in ("given", "seen")]
 
 
 @pytest.mark.parametrize("how", ["native", "polynomial", "rational", "table"])

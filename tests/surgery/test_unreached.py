@@ -138,7 +138,7 @@ def fourth(x):
 
 
 def fifth(x):
-    return F.gelu(x)
+    return F.gelu(x).cumsum(-1)
 
 
 class Deep(nn.Module):
@@ -153,9 +153,8 @@ class Deep(nn.Module):
 
 
 def test_helpers_are_read_four_calls_deep():
-    """What is deeper is replaced as one function, by its values."""
     report = limen.swap_(Deep(), "asau")
-    assert [site.path for site in report.sites] == ["relu_1", "silu_1", "fifth_1"]
+    assert [site.path for site in report.sites] == ["relu_1", "silu_1"]
 
 
 def test_a_compiled_model(inputs):
