@@ -163,3 +163,13 @@ def test_parameters_of_groups_of_channels_are_spread_over_them():
 def test_a_norm_of_rows_of_features_and_its_activation_are_one_step():
     y = pairs.norm_act(nn.BatchNorm1d(6), limen.ASAU(), torch.randn(70, 6))
     assert "BatchNorm" not in str(y.grad_fn.next_functions)
+
+
+def test_who_watches_all_modules_sees_a_norm_and_its_activation():
+    seen = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module).__name__))
+    try:
+        pairs.norm_act(nn.BatchNorm1d(6), limen.ASAU(), torch.randn(70, 6))
+    finally:
+        handle.remove()
+    assert seen == ["BatchNorm1d", "ASAU"]

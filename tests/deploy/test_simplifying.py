@@ -190,6 +190,15 @@ def by_channel(**named):
     return nn.Sequential(nn.Identity(), prelu)
 
 
+def test_the_distance_to_channels_is_that_to_the_farthest():
+    function = function_of(by_channel()[1], -1.0, 1.0)
+    rows = torch.stack(
+        [torch.where(function.points < 0, slope * function.points, function.points) for slope in (0.1, 0.3)]
+    )
+    farthest = -0.2 * function.points.min()
+    torch.testing.assert_close(function.distances(rows), farthest.expand(2), rtol=1e-6, atol=1e-6)
+
+
 def test_slopes_by_channel_become_those_of_torchs_prelu():
     model, x = by_channel(), torch.randn(2, 3, 4)
     y = model(x)
