@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import limen
 from limen.beside import pairs
-from limen.errors import ShapeError
+from limen.beside.making import one_pass_of
+from limen.errors import ShapeError, SpecError
 from limen.kernels import dispatch
 from limen.kernels.several import Several
 
@@ -173,3 +174,17 @@ def test_who_watches_all_modules_sees_a_norm_and_its_activation():
     finally:
         handle.remove()
     assert seen == ["BatchNorm1d", "ASAU"]
+
+
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"])
+def test_an_activation_that_is_watched_must_be_called(kind):
+    module = limen.ASAU()
+    assert one_pass_of(module) is not None
+    getattr(module, f"register_{kind}")(lambda *_: None)
+    assert one_pass_of(module) is None
+
+
+@pytest.mark.parametrize("channels", [0, True, 1.5])
+def test_a_bias_has_a_channel(channels):
+    with pytest.raises(SpecError, match="give a number from 1"):
+        limen.BiasAct("relu", channels)
