@@ -75,6 +75,9 @@ ABOUT = """# Mutants
 module notice them. Of the usual tools neither serves here: mutmut changes the bodies of functions only, so neither a
 constant of a module nor C, and cosmic-ray starts a process for each change, in which the import of torch takes longer
 than the tests.
+
+What is computed and said is the same to the last bit where a change *changes nothing*; such changes do not count in the
+last column. All that was *not noticed* does, whatever the reason.
 """
 
 
