@@ -10,11 +10,12 @@ and the tests of a part are imported once; each mutant is a process forked from 
 changed file have the code of the change. What is changed outside functions, and all that survived, with ``--again``,
 is imported anew; that tries what survived in ``--out`` before or is not in it, and ``--by`` only the former, by some
 tests, such as those written since. Mutants in ``--out`` stay as long as their lines do; others are drawn for those
-that are gone, of files of which there are none first. It runs the tests that pass over the
-changed line first, the quickest of them first, then others of its part, for at most so many seconds; which lines a test
-passes over is found out beforehand, when all must pass. Kernels are kept by their source, so that a change of it is
-compiled; each process has a folder of its own for them all the same. Beside the JSON lies a table, in which each
-survivor has its reason: the field ``why`` of the JSON, which is written by hand and stays.
+that are gone, of files of which there are none first. It runs the tests that pass over the changed line first, the
+quickest of them first, then others of its part, for at most so many seconds; which lines a test passes over is found
+out beforehand, and one that fails then, as those of time limits may, is left out. Kernels are kept by their source, so
+that a change of it is compiled; each process has a folder of its own for them all the same. Beside the JSON lies a
+table, in which each survivor has its reason: the field ``why`` of the JSON, which is written by hand and stays, as does
+``same``, which is true where the change changes nothing that limen computes or says; such a one does not count.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -54,6 +55,7 @@ SOURCE = ROOT / "src" / "limen"
 HEAVY = ("torch", "torch.distributed", "sympy", "scipy.stats", "hypothesis")
 OF_THE_LAB = ("sklearn.metrics", "torchmetrics", "lightning", "pydantic", "matplotlib.pyplot", "transformers", "typer")
 """Imported once, since their import takes seconds."""
+OF_LAB = {"statistics", "ledger", "metrics", "studies", "language", "vision"}
 QUICK = "not slow and not thorough and not triton and not gpu"
 LONG = re.compile("compile(?!r)|export|graph_break|ddp|planted|import_loads|no_text_does|torch_alone|begun_threads")
 """In the names of tests that take long."""
@@ -61,6 +63,8 @@ LONGEST = 8.0
 """Seconds of a test; a longer one is left out."""
 BUDGET = 12.0
 """Seconds of all tests that a mutant is given, if none of them fails; those that pass over its line count half."""
+NO_REASON = {"why": "", "same": False}
+"""What is written by hand of a survivor in the JSON: why it survives, and whether because it changes nothing."""
 ENDS = {None: "it waited for ever", -signal.SIGKILL: "it took too long", -signal.SIGXCPU: "it took too long"}
 SEED = 20
 TERMINAL = os.dup(1)
@@ -71,6 +75,9 @@ ABOUT = """# Mutants
 module notice them. Of the usual tools neither serves here: mutmut changes the bodies of functions only, so neither a
 constant of a module nor C, and cosmic-ray starts a process for each change, in which the import of torch takes longer
 than the tests.
+
+What is computed and said is the same to the last bit where a change *changes nothing*; such changes do not count in the
+last column. All that was *not noticed* does, whatever the reason.
 """
 
 
@@ -81,11 +88,18 @@ class Module:
     sources: tuple[str, ...]
     tests: tuple[str, ...]
     count: int
-    seconds: float = BUDGET
 
 
 MODULES = {
     "formula": Module(("formula/*.py",), ("formula", "activations/test_vectors.py"), 35),
+    "beside": Module(
+        (
+            *("beside/*.py", "kernels/several.py", "kernels/normed.py"),
+            *("kernels/c/several.py", "kernels/c/normed.py"),
+        ),
+        ("beside",),
+        32,
+    ),
     "kernels": Module(
         ("kernels/*.py",),
         (
@@ -93,16 +107,15 @@ MODULES = {
             *("kernels/test_graph_seeds.py", "kernels/test_lazy_tensors.py", "kernels/test_c_kernels.py"),
             *("kernels/test_short_calls.py", "kernels/test_operators.py", "kernels/test_around_kernels.py"),
             *("activations/test_as_torch_modules.py", "activations/test_masks.py", "kernels/test_precision.py"),
-            "beside",
         ),
-        30,
+        27,
     ),
     "kernels/c": Module(
         ("kernels/c/*.py", "kernels/c/*.h"),
         (
             *("kernels/test_c_kernels.py", "kernels/test_layouts.py", "kernels/test_short_calls.py"),
             *("kernels/test_noise.py", "kernels/test_arithmetic.py", "kernels/test_vector_math.py"),
-            *("kernels/test_cache.py", "kernels/test_compiler.py", "beside"),
+            *("kernels/test_cache.py", "kernels/test_compiler.py"),
         ),
         45,
     ),
@@ -110,9 +123,17 @@ MODULES = {
         ("activations/*.py",), ("activations", "selection/test_search.py", "adapters/test_names.py"), 30
     ),
     "surgery": Module(("surgery/*.py",), ("surgery",), 40),
-    "beside": Module(("beside/*.py",), ("beside", "surgery/test_fusing.py", "surgery/test_norms.py"), 20),
     "selection": Module(("selection/*.py",), ("selection",), 45),
-    "statistics": Module(("lab/statistics/*.py",), ("lab/test_statistics.py", "lab/test_evidence.py"), 30),
+    "statistics": Module(
+        ("lab/statistics/*.py",),
+        (
+            "lab/test_statistics.py",
+            "lab/test_evidence.py",
+            "lab/test_training_to_a_score.py",
+            "lab/test_statistics_across_problems.py",
+        ),
+        40,
+    ),
     "ledger": Module(
         ("lab/papers/ledger/*.py", "lab/papers/verdicts.py"),
         ("lab/papers/test_claims.py", "lab/papers/test_formula_claims.py", "lab/papers/test_measures.py"),
@@ -130,10 +151,32 @@ MODULES = {
         25,
     ),
     "studies": Module(
-        ("lab/study/*.py", "lab/suites/*.py", "lab/executing/*.py"),
-        ("lab/study", "lab/suites", "lab/executing/test_processes.py"),
-        40,
+        (
+            *("lab/suites/*.py", "lab/study/conducting.py", "lab/study/deciding.py", "lab/study/planning.py"),
+            *("lab/study/tuning.py", "lab/study/searching.py", "lab/study/suggesting.py", "lab/study/tr*ing.py"),
+            *("lab/executing/capacity.py", "lab/executing/sharing.py", "lab/executing/local.py"),
+        ),
+        (
+            *("lab/suites", "lab/study/test_deciding.py", "lab/study/test_tuning.py"),
+            *("lab/study/test_select.py", "lab/executing/test_processes.py", "commands/test_suite.py"),
+        ),
+        32,
     ),
+    "language": Module(("lab/tasks/language/*.py",), ("lab/tasks/language",), 12),
+    "vision": Module(
+        (
+            *("lab/networks/region_operators.py", "lab/tasks/detection/boxes.py", "lab/tasks/detection/geometry.py"),
+            *("lab/tasks/detection/masks.py", "lab/tasks/detection/default_boxes.py"),
+        ),
+        (
+            *("lab/networks/test_region_operators.py", "lab/tasks/detection/test_object_masks.py"),
+            *("lab/tasks/detection/test_default_boxes.py", "lab/tasks/detection/test_detection.py"),
+        ),
+        16,
+    ),
+    "deploy": Module(("deploy/*.py",), ("deploy/test_simplifying.py",), 16),
+    "explore": Module(("explore/*.py",), ("explore",), 10),
+    "shipping": Module(("shipping.py",), ("kernels/test_shipped.py",), 4),
 }
 
 
@@ -361,12 +404,15 @@ class Serving(Quick):
         self.outcomes: list[Outcome] = []
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """The tests as they are, which must pass, then with each change."""
+        """The tests as they are, then those that pass with each change."""
         session.config.pluginmanager.register(self.failures)
         found, said = forked(lambda _: self._record(session.items), within=1500)
-        if found is None or found["failed"]:
-            raise pytest.UsageError(f"{said}\nwithout any change there fail: {found and found['failed']}")
-        self.tests = {name: Passed(**test) for name, test in found["tests"].items()}
+        if found is None:
+            raise pytest.UsageError(f"{said}\nthe tests do not come to an end without any change.")
+        for name in found["failed"]:
+            os.write(TERMINAL, f"left out, since it fails without any change: {name}\n".encode())
+        passing = found["tests"].keys() - set(found["failed"])
+        self.tests = {name: Passed(**found["tests"][name]) for name in passing}
         for mutant in self.mutants:
             self.outcomes.append(self._try(session.items, mutant))
             say(mutant, self.outcomes[-1])
@@ -469,16 +515,22 @@ def _kernels() -> Path:
     return Path(os.environ["LIMEN_CACHE"])
 
 
-def sources(module: Module) -> list[Path]:
-    """The files of a part."""
-    return [file for pattern in module.sources for file in sorted(SOURCE.glob(pattern))]
+def sources(name: str) -> list[Path]:
+    """The files of a part; one that several name belongs to the first."""
+    of_others: set[Path] = set()
+    for other, module in MODULES.items():
+        files = [file for pattern in module.sources for file in sorted(SOURCE.glob(pattern))]
+        if other == name:
+            return [file for file in files if file not in of_others]
+        of_others.update(files)
+    raise KeyError(name)
 
 
-def chosen(name: str, module: Module, known: Collection[tuple[str, ...]] = ()) -> list[Mutant]:
+def chosen(name: str, known: Collection[tuple[str, ...]] = ()) -> list[Mutant]:
     """Those that are known, then of as many files and kinds as there are; the same ones every time."""
     draw = random.Random(f"{SEED} {name}")
     order = []
-    for file in sources(module):
+    for file in sources(name):
         found = mutants_of(file, ROOT)
         draw.shuffle(found)
         seen: Counter[str] = Counter()
@@ -491,28 +543,33 @@ def chosen(name: str, module: Module, known: Collection[tuple[str, ...]] = ()) -
         times, drawn, mutant = each
         return key(mutant.as_dict()) not in known, mutant.path in met, times, drawn
 
-    return [mutant for *_, mutant in sorted(order, key=place)[: module.count]]
+    return [mutant for *_, mutant in sorted(order, key=place)[: MODULES[name].count]]
 
 
-def tried(module: Module, mutants: Sequence[Mutant], *, again: bool) -> list[Outcome]:
+def tests_of(name: str) -> list[Path]:
+    """Where the tests of a part are, and its files for their examples."""
+    examples = [file for file in sources(name) if file.suffix == ".py"]
+    return [ROOT / "tests" / test for test in MODULES[name].tests] + examples
+
+
+def tried(paths: Sequence[Path], mutants: Sequence[Mutant], within: float, *, again: bool) -> list[Outcome]:
     """Try the mutants of a part: in functions that are imported already, or imported anew where they are elsewhere."""
-    files = sources(module)
-    paths = [ROOT / "tests" / test for test in module.tests] + [file for file in files if file.suffix == ".py"]
+    files = sorted({ROOT / mutant.path for mutant in mutants})
 
     def serve(work: Path) -> dict[str, Any]:
-        serving = Serving(files, mutants, module.seconds)
+        serving = Serving(files, mutants, within)
         code = run_tests(paths, work, serving)
         tests = {name: asdict(test) for name, test in serving.tests.items()}
         return {"code": code, "tests": tests, "outcomes": [asdict(one) for one in serving.outcomes]}
 
     found, said = forked(serve, within=20_000)
     if found is None or len(found["outcomes"]) < len(mutants):
-        raise SystemExit(f"{said}\nthe tests {module.tests} could not be run.")
+        raise SystemExit(f"{said}\nthe tests {[*map(str, paths)]} could not be run.")
     tests = {name: Passed(**test) for name, test in found["tests"].items()}
     outcomes = [Outcome(**one) for one in found["outcomes"]]
     for index, mutant in enumerate(mutants):
         if not outcomes[index].by and (again or not outcomes[index].tried):
-            outcomes[index] = _tried_anew(mutant, tests, module.seconds)
+            outcomes[index] = _tried_anew(mutant, tests, within)
             say(mutant, outcomes[index])
     return outcomes
 
@@ -541,22 +598,28 @@ def _tried_anew(mutant: Mutant, tests: Mapping[str, Passed], within: float) -> O
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """The page beside the JSON."""
-    lines = [ABOUT.format(count=len(results)), "| module | mutants | killed | survivors |", "| --- | --- | --- | --- |"]
-    names = [*MODULES, "all"]
-    for name in names:
-        mine = [one for one in results if name in (one["module"], "all")]
-        if not mine:
-            lines.append(f"| {name} | not tried yet | – | – |")
-            continue
-        killed = sum(bool(one["by"]) for one in mine)
-        lines.append(f"| {name} | {len(mine)} | {killed} | {len(mine) - killed} |")
-    lines += ["", "## Survivors", "", "| where | change | why it survives |", "| --- | --- | --- |"]
-    for one in results:
-        if not one["by"]:
-            code = f"{one['text'].strip()}".replace("|", "\\|").replace("`", "'")
-            change = f"`{one['old']}` → `{one['new']}` in `{code}`".replace("``", "nothing")
-            lines.append(f"| {one['path'].removeprefix('src/limen/')}:{one['line']} | {change} | {one['why'] or '?'} |")
+    lines = [ABOUT.format(count=len(results))]
+    lines += ["| module | mutants | change nothing | killed | survive | killed of those that change something |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    lines += [_row(name, [one for one in results if name in (one["module"], "all")]) for name in [*MODULES, "all"]]
+    for heading, same in (("Not noticed", False), ("Change nothing", True)):
+        lines += ["", f"## {heading}", "", "| where | change | why |", "| --- | --- | --- |"]
+        lines += [_survivor(one) for one in results if not one["by"] and one["same"] == same]
     return "\n".join(lines) + "\n"
+
+
+def _row(name: str, mine: Sequence[Mapping[str, Any]]) -> str:
+    if not mine:
+        return f"| {name} | not tried yet | – | – | – | – |"
+    killed, same = sum(bool(one["by"]) for one in mine), sum(one["same"] for one in mine)
+    share = f"{killed / (len(mine) - same):.1%}"
+    return f"| {name} | {len(mine)} | {same} | {killed} | {len(mine) - killed - same} | {share} |"
+
+
+def _survivor(one: Mapping[str, Any]) -> str:
+    code = one["text"].strip().replace("`", "'")
+    change = f"`{one['old']}` → `{one['new']}` in `{code}`".replace("``", "nothing").replace("|", "\\|")
+    return f"| {one['path'].removeprefix('src/limen/')}:{one['line']} | {change} | {one['why'] or '?'} |"
 
 
 def stored(out: Path | None) -> list[dict[str, Any]]:
@@ -564,6 +627,11 @@ def stored(out: Path | None) -> list[dict[str, Any]]:
     if out is None or not out.exists():
         return []
     return list(json.loads(out.read_text(encoding="utf-8")))
+
+
+def _open(one: Mapping[str, Any]) -> bool:
+    """Whether no test noticed a change that a test could notice."""
+    return not (one["by"] or one["same"])
 
 
 def key(one: Mapping[str, Any]) -> tuple[str, ...]:
@@ -579,30 +647,29 @@ def main() -> None:
     parser.add_argument(
         "--by", nargs="+", default=[], metavar="TEST", help="what survived in --out, by these tests only"
     )
+    parser.add_argument("--seconds", type=float, default=BUDGET, help="of all tests that a mutant is given")
     parser.add_argument("--out", type=Path, help="a JSON file; the table is written beside it")
     given = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", CI="1")  # one core, and the same examples every time
     cache = os.path.abspath(os.environ.get("LIMEN_CACHE", ROOT / ".cache" / "kernels"))
     os.environ.update(LIMEN_CACHE=cache, LIMEN_MUTANTS=f"{cache}-of-mutants")
-    for library in (*HEAVY, *(OF_THE_LAB if {"statistics", "ledger", "metrics"} & {*given.only} else ())):
+    for library in (*HEAVY, *(OF_THE_LAB if OF_LAB & {*given.only} else ())):
         importlib.import_module(library)
     os.chdir(ROOT)
     results = {key(one): one for one in stored(given.out)}
     for name in given.only:
         before = {k: results.pop(k) for k, one in list(results.items()) if one["module"] == name}
-        mutants = {key(mutant.as_dict()): mutant for mutant in chosen(name, MODULES[name], before)}
+        mutants = {key(mutant.as_dict()): mutant for mutant in chosen(name, before)}
         results |= {k: before[k] for k in mutants if k in before}
         if given.by:
-            mutants = {k: mutant for k, mutant in mutants.items() if k in before and not before[k]["by"]}
+            mutants = {k: mutant for k, mutant in mutants.items() if k in before and _open(before[k])}
         elif given.again:
-            mutants = {k: mutant for k, mutant in mutants.items() if k not in before or not before[k]["by"]}
-        module = (
-            replace(MODULES[name], sources=(), tests=tuple(given.by), seconds=9 * BUDGET) if given.by else MODULES[name]
-        )
-        outcomes = tried(module, [*mutants.values()], again=given.again or bool(given.by)) if mutants else []
+            mutants = {k: mutant for k, mutant in mutants.items() if k not in before or _open(before[k])}
+        paths = [ROOT / "tests" / test for test in given.by] or tests_of(name)
+        outcomes = tried(paths, [*mutants.values()], given.seconds, again=given.again) if mutants else []
         for (k, mutant), outcome in zip(mutants.items(), outcomes, strict=True):
-            why = "" if outcome.by or k not in before else before[k]["why"]
-            results[k] = {"module": name, **mutant.as_dict(), "by": outcome.by, "why": why}
+            kept = {} if outcome.by or k not in before else {name: before[k][name] for name in NO_REASON}
+            results[k] = {"module": name, **mutant.as_dict(), "by": outcome.by, **NO_REASON, **kept}
         if given.out is not None:
             _write(given.out, [*results.values()])
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import limen
 from limen.beside import pairs
-from limen.errors import ShapeError
+from limen.beside.making import one_pass_of
+from limen.errors import ShapeError, SpecError
 from limen.kernels import dispatch
 from limen.kernels.several import Several
 
@@ -140,3 +141,50 @@ def test_a_norm_a_sum_and_an_activation_in_one(spec, affine, dtype):
     (again,) = torch.autograd.grad(y, x, g, create_graph=True)
     assert again.requires_grad
     torch.testing.assert_close(again, found[0], rtol=0.02, atol=1e-2 if dtype is torch.bfloat16 else 1e-4)
+
+
+def test_a_bias_along_another_axis_than_the_activations_parameters():
+    activation = limen.PReLU(num_parameters=4)
+    with torch.no_grad():
+        activation.weight.copy_(torch.tensor([0.1, 0.2, 0.3, 0.4]))
+    module, x = limen.BiasAct(activation, 6, channel_dim=-1), torch.randn(3, 4, 6)
+    with torch.no_grad():
+        module.bias.normal_()
+    torch.testing.assert_close(module(x), activation(x + module.bias))
+
+
+def test_parameters_of_groups_of_channels_are_spread_over_them():
+    activation, x = limen.PReLU(num_parameters=2, group_size=2), torch.randn(3, 4, 5)
+    with torch.no_grad():
+        activation.weight.copy_(torch.tensor([0.1, 0.4]))
+    with limen.use_backend("plain"):
+        torch.testing.assert_close(limen.BiasAct(activation, 4)(x), activation(x))
+
+
+def test_a_norm_of_rows_of_features_and_its_activation_are_one_step():
+    y = pairs.norm_act(nn.BatchNorm1d(6), limen.ASAU(), torch.randn(70, 6))
+    assert "BatchNorm" not in str(y.grad_fn.next_functions)
+
+
+def test_who_watches_all_modules_sees_a_norm_and_its_activation():
+    seen = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module).__name__))
+    try:
+        pairs.norm_act(nn.BatchNorm1d(6), limen.ASAU(), torch.randn(70, 6))
+    finally:
+        handle.remove()
+    assert seen == ["BatchNorm1d", "ASAU"]
+
+
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"])
+def test_an_activation_that_is_watched_must_be_called(kind):
+    module = limen.ASAU()
+    assert one_pass_of(module) is not None
+    getattr(module, f"register_{kind}")(lambda *_: None)
+    assert one_pass_of(module) is None
+
+
+@pytest.mark.parametrize("channels", [0, True, 1.5])
+def test_a_bias_has_a_channel(channels):
+    with pytest.raises(SpecError, match="give a number from 1"):
+        limen.BiasAct("relu", channels)

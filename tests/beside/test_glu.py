@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import limen
 from limen.bench import saved_bytes
-from limen.beside.glu import gated
+from limen.beside.glu import GatedFormula, gated
 from limen.kernels.bound import BoundFormula, key_of
 from limen.kernels.call import Prepared
 from limen.kernels.dispatch import evaluate_several
@@ -380,3 +380,9 @@ def test_gradients_in_an_operator_that_are_not_a_kernels(packed):
     its = torch.autograd.grad(of(gate, packed)(*leaves), [*leaves, *gate.parameters()], g)
     for a, b in zip(mine, its, strict=True):
         torch.testing.assert_close(a, b.reshape(a.shape))
+
+
+def test_gated_formulas_are_equal_where_their_gates_are():
+    assert GatedFormula(torch.relu) == GatedFormula(torch.relu)
+    assert GatedFormula(torch.relu) != GatedFormula(torch.tanh)
+    assert GatedFormula(torch.relu) != torch.relu

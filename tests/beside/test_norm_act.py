@@ -141,6 +141,18 @@ def test_second_derivatives(kind):
     assert_near(*second, 1e-3)
 
 
+def test_second_derivatives_in_evaluation():
+    module = made("2d").eval()
+    double = copy.deepcopy(module).double()
+    x, _ = inputs("2d")
+    second = []
+    for block, leaf in ((module, x.clone().requires_grad_()), (double, x.double().requires_grad_())):
+        y = block(leaf) if block is module else block.activation(block.norm(leaf))
+        (first,) = torch.autograd.grad(y.square().sum(), leaf, create_graph=True)
+        second.append(torch.autograd.grad(first.square().sum(), [leaf]))
+    assert_near(*second, 1e-3)
+
+
 @pytest.mark.parametrize("kind", ["2d", "2d, channels last", "groups", "layers", "root mean squares"])
 def test_a_large_mean_does_not_cancel_the_deviation(kind):
     module = made(kind)

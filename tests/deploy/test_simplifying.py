@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,8 +16,10 @@ import limen
 from limen.deploy.approximations import Quotient, Rescaled, Table, proved
 from limen.deploy.bounding import bound
 from limen.deploy.candidates import FAMILIES, Candidate
+from limen.deploy.fitting import least_squares
 from limen.deploy.function import function_of
 from limen.deploy.intervals import UnboundedError, enclose
+from limen.deploy.report import Simplified, SimplifyReport
 from limen.formula import exp, maximum, sigmoid, sqrt, step, where
 from limen.formula.symbolic import apply, symbol
 
@@ -66,6 +69,23 @@ def test_a_bound_is_near_to_the_largest_value_and_never_below():
         found = bound(expression, ends(-2.0), ends(2.0), {}, 10.0)
         assert 0.95 * largest <= found.reached <= largest * (1 + 1e-12)
         assert largest <= found.proved <= 1.06 * largest
+
+
+def test_a_bound_is_as_near_to_a_small_value_of_steep_slopes():
+    inner = 200 * symbol("x")
+    found = bound(apply("sin", inner) * apply("cos", inner) / 2, ends(-1.0), ends(1.0), {}, 10.0)
+    assert 0.249 <= found.reached <= 0.25 <= found.proved <= 0.265
+
+
+def test_a_cosine_is_none_of_a_shifted_sine():
+    x = symbol("x")
+    found = bound(apply("cos", x) - 1, ends(-0.5), ends(0.5), {}, 10.0)
+    assert 1 - math.cos(0.5) <= found.proved < 0.14
+
+
+def test_columns_of_any_size_are_fitted():
+    matrix = torch.tensor([[1e-20, 0.0], [0.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(least_squares(matrix, ends(3e-20, 4.0, 0.0)), ends(3.0, 4.0))
 
 
 def test_jumps_are_bounded_where_a_slope_would_not():
@@ -170,6 +190,15 @@ def by_channel(**named):
     return nn.Sequential(nn.Identity(), prelu)
 
 
+def test_the_distance_to_channels_is_that_to_the_farthest():
+    function = function_of(by_channel()[1], -1.0, 1.0)
+    rows = torch.stack(
+        [torch.where(function.points < 0, slope * function.points, function.points) for slope in (0.1, 0.3)]
+    )
+    farthest = -0.2 * function.points.min()
+    torch.testing.assert_close(function.distances(rows), farthest.expand(2), rtol=1e-6, atol=1e-6)
+
+
 def test_slopes_by_channel_become_those_of_torchs_prelu():
     model, x = by_channel(), torch.randn(2, 3, 4)
     y = model(x)
@@ -261,6 +290,12 @@ def test_undo_brings_back_the_very_objects_and_the_state():
     assert "1: Swish(beta=1) -> SiLU() (at most 0 apart on [-8, 8], given)" in str(report)
 
 
+def test_a_range_is_a_given_one_unless_it_was_observed():
+    site = Simplified("0", "ASAU()", "SiLU()", "native", -1.0, 1.0, bound=0.5)
+    said = [str(SimplifyReport(1.0, [one])).splitlines()[1] for one in (site, replace(site, observed=True))]
+    assert said == [f"  0: ASAU() -> SiLU() (at most 0.5 apart on [-1, 1], {how})" for how in ("given", "seen")]
+
+
 @pytest.mark.parametrize("how", ["native", "polynomial", "rational", "table"])
 def test_models_of_a_half_type_pickle_and_keep_their_type(how):
     model = nn.Sequential(limen.DyT(0.6)).half()
@@ -297,6 +332,7 @@ def test_roots_and_exponentials_are_enclosed():
 
 @pytest.mark.parametrize("wrong", [
     {"tolerance": 0}, {"tolerance": -1}, {"tolerance": "small"}, {"tolerance": math.nan}, {"tolerance": True},
+    {"tolerance": math.inf},
     {"otherwise": "spline"}, {"ranges": (1, 1)}, {"ranges": (0, math.inf)}, {"ranges": 3}, {"ranges": {"0": "all"}},
 ])  # fmt: skip
 def test_what_is_not_possible_is_refused(wrong):

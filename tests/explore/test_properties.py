@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
+import sympy
 import torch
 from helpers import ELEMENTWISE
 
 import limen
 from limen.activations.registry import find
-from limen.explore.properties import properties
-from limen.explore.tex import formula
+from limen.explore.properties import _runs, properties
+from limen.explore.tex import formula, tex
 
 
 @pytest.mark.parametrize(
@@ -45,9 +46,21 @@ def test_a_formula_is_written_as_mathematics():
     )
     assert formula("relu") == r"\begin{cases} 0 & \text{for } x \leq 0 \\ x & \text{otherwise} \end{cases}"
     assert formula("top_percentile") == ""
+    assert tex(sympy.Float(math.sqrt(2 / math.pi))) == "0.79788"
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_every_function_has_a_name_in_tex(name):
     assert r"\operatorname" not in formula(name)
     assert bool(formula(name)) != bool(find(name).written)
+
+
+@pytest.mark.parametrize(
+    ("signs", "pieces"),
+    [([1, 1, 1, 0, 0, -1, -1], [1, -1]), ([1, 1, 0, 0, 0, -1, -1], [1, 0, -1]), ([1, -1, -1, 1, 0, 1, 1], [1, -1, 1])],
+)
+def test_a_slope_of_0_at_two_points_is_no_level_piece_and_at_three_it_is(signs, pieces):
+    x = torch.arange(-3, 4) / 100
+    found = _runs(x, torch.tensor(signs).float())
+    assert [sign for sign, _ in found] == pieces
+    assert found[-1][1] == float(x[-1])

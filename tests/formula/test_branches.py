@@ -113,9 +113,9 @@ def test_opposite_conditions_are_one_selection_where_the_rest_is_nan_by_any_of_i
     graph = Graph()
     x, a = graph.input("x"), graph.input("a")
     zero, one = graph.constant(0), graph.constant(1)
-    above = graph.add("select", graph.add("gt", x, zero), one, graph.add("add", graph.add("mul", a, x), one))
-    below = graph.add("select", graph.add("ge", zero, x), x, one)
-    output = graph.add("add", above, below)
+    positive, negative = graph.add("gt", x, zero), graph.add("ge", zero, x)
+    above = graph.add("add", graph.add("select", positive, zero, one), graph.add("select", positive, one, x))
+    output = graph.add("add", graph.add("mul", a, above), graph.add("select", negative, x, one))
     merged, (same,) = merge_branches(graph, [output], ("x",))
     assert sum(merged.nodes[index].op == "select" for index in merged.live([same])) == 1
     for x_ in (-2.0, 0.0, 2.0, math.nan):

@@ -2,12 +2,14 @@
 
 import ctypes
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
 from helpers_building import needs_gcc, own_folder
 
 import limen
+from limen import shipping
 from limen.activations.registry import create, names
 from limen.diagnosis import diagnose
 from limen.kernels.c import build, shipped, short_calls, threads
@@ -140,3 +142,23 @@ def call_all(name):
             activation(x).sum().backward()
             with torch.no_grad():
                 activation(x)
+
+
+def test_both_modes_of_an_activation_have_kernels():
+    sources = set(sources_of(calls_of(create("rrelu")), ["float32"]))
+    assert len({"noise0" in source for source in sources}) == 2
+
+
+def test_what_was_built_is_said(tmp_path, monkeypatch, capsys):
+    def build(sources, target, cc, processor, jobs):
+        target.write_bytes(bytes(1_500_000))
+        assert (set(sources), cc, processor, jobs) == ({"int f;"}, "gcc", "x86-64-v3", 1)
+
+    times = iter((10.0, 17.0))
+    monkeypatch.setattr(shipping, "build_library", build)
+    monkeypatch.setattr(shipping, "sources_of", lambda *_: ["int f;"])
+    monkeypatch.setattr(shipping, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(shipping, "os", SimpleNamespace(cpu_count=lambda: None, environ={}))
+    monkeypatch.setattr("sys.argv", ["shipping", str(tmp_path), "--cc", "gcc", "--processors", "x86-64-v3"])
+    shipping.main()
+    assert capsys.readouterr().out == f"{tmp_path / 'x86-64-v3.so'}: 1 kernels, 1.5 MB, built in 7 s\n"

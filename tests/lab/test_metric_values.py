@@ -7,7 +7,7 @@ import math
 import pytest
 
 from limen.lab import metric as known
-from limen.lab.metric import ACCURACY, LOSS, Metric
+from limen.lab.metric import ACCURACY, LOSS, ROUNDING, Metric
 from limen.lab.statistics import Interval
 
 
@@ -59,3 +59,9 @@ def test_bounds_cut_intervals_and_those_of_differences_are_as_wide() -> None:
     assert ACCURACY.given_in(2).value(0.5) == "50.0"
     assert LOSS.given_in(2).value(0.5) == "0.50"
     assert LOSS.mean(Interval(0.5, math.nan, math.nan)) == "0.5000"
+
+
+def test_what_rounding_may_do_is_no_reason_to_refuse() -> None:
+    assert ACCURACY.refused(-ROUNDING) == ""
+    assert ACCURACY.refused(1 + ROUNDING / 2) == ""
+    assert "outside of 0 to 1" in ACCURACY.refused(-ROUNDING * 1.001)

@@ -72,7 +72,7 @@ def test_a_margins_interval_is_students(seeds: int):
 
 
 @pytest.mark.parametrize(("shift", "slope"), [(1e-7, 0.25), (2e-5, None), (1e-3, None)])
-@pytest.mark.parametrize("at", [0.0, 1.0])
+@pytest.mark.parametrize("at", [0.0, 1.0, -0.125])
 def test_what_is_nearly_two_lines_is_another_shape(shift: float, slope: float | None, at: float):
     class Nearly(limen.Activation):
         @staticmethod

@@ -92,6 +92,14 @@ def test_code_is_compiled_as_its_own_file_says(tmp_path, monkeypatch):
     assert remake(read(leaving.f), read(leaving.f).node).__annotations__["x"] == "int"
 
 
+def test_functions_within_are_made_as_their_file_says_too(tmp_path, monkeypatch):
+    (tmp_path / "nested.py").write_text("def f():\n    def g(x: int):\n        return x\n\n    return g\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import nested
+
+    assert remake(read(nested.f), read(nested.f).node)().__annotations__["x"] is int
+
+
 @pytest.mark.parametrize(
     ("module", "package", "found"),
     [

@@ -121,6 +121,42 @@ def test_more_that_is_named(inputs):
     assert any("relu at node relu" in named for named in report.unreached)
 
 
+def first(x):
+    return second(x)
+
+
+def second(x):
+    return third(x)
+
+
+def third(x):
+    return fourth(F.relu(x))
+
+
+def fourth(x):
+    return fifth(F.silu(x))
+
+
+def fifth(x):
+    return F.gelu(x).cumsum(-1)
+
+
+class Deep(nn.Module):
+    """Helpers that call helpers."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return first(self.layer(x))
+
+
+def test_helpers_are_read_four_calls_deep():
+    report = limen.swap_(Deep(), "asau")
+    assert [site.path for site in report.sites] == ["relu_1", "silu_1"]
+
+
 def test_a_compiled_model(inputs):
     model = nasty.Functions()
     compiled = torch.compile(model, backend="eager")

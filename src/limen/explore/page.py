@@ -78,7 +78,7 @@ def page(specs: Sequence[str], chosen: Sequence[str]) -> str:
     Raises:
         SpecError: for a spec that names nothing, and for what is no function of one number.
 
-    >>> "asau" in page(["asau"], ["asau"])
+    >>> "<title>The activation asau</title>" in page(["asau", "relu"], ["asau"])
     True
     """
     title = f"Activations: {', '.join(chosen)}" if len(chosen) > 1 else f"The activation {chosen[0]}"

@@ -21,6 +21,7 @@ from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.statistics import tost, word_of
 from limen.lab.study.command import whole_command
 from limen.lab.study.deciding import Deciding, Pair, check_verdicts, wanted
+from limen.lab.study.planning import Needed, SeedPlan
 from limen.lab.study.store import StudyFolder
 from limen.lab.study.summary import summarise
 from limen.lab.tasks import registry
@@ -298,6 +299,13 @@ def test_a_plan_from_a_deviation() -> None:
         limen.lab.plan_seeds(0.5, sd=1, comparisons=0)
     with pytest.raises(AttributeError, match="no attribute 'plan_needs'"):
         _ = limen.lab.plan_needs
+
+
+def test_the_activation_that_needs_most_seeds_decides_how_many_there_are() -> None:
+    needed = [Needed(name, 0.5, 3, 0.4, *seeds) for name, seeds in (("asau", (5, 7)), ("ash", (9, 4)))]
+    plan = SeedPlan(0.5, "", tuple(needed), seconds_a_seed=2.0, done=3)
+    assert (plan.seeds, plan.seconds) == (9, 12.0)
+    assert SeedPlan(0.5, "", (*needed, Needed("relu", 0.5, 3, 0.4, None, 4)), 2.0, 3).seeds is None
 
 
 def test_a_plan_from_a_pilot_knows_its_spread_and_its_seconds(run: Command, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import random
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import pytest
 from helpers_lab import Command, Recorder, briefly, command, data_of, experiment_of, tiny
 from scipy import stats
 
-from limen.errors import StudyError
+from limen.errors import SpecError, StudyError
 from limen.lab.executing import local
 from limen.lab.executing.execution import ONE, Execution
 from limen.lab.rates import activation_of, name_of, values_of
@@ -31,7 +32,7 @@ from limen.lab.study.compare import compare
 from limen.lab.study.planning import plan_seeds
 from limen.lab.study.suggesting import JOURNAL, Journal
 from limen.lab.study.summary import compared, summarise
-from limen.lab.study.trying import DECAYS, REACH, SEED, common, ranges
+from limen.lab.study.trying import DECAYS, REACH, SEED, check_tuning, common, ranges
 from limen.lab.tasks import registry
 from limen.lab.training import cost
 from limen.lab.training import run as training
@@ -131,6 +132,13 @@ def test_common_trials_begin_at_the_shared_rates_and_lie_evenly_about_them(trial
     low, high = ranges(settings)["learning_rate"]
     assert (low, high) == pytest.approx((0.02 / 10**1.5, 0.02 * 10**1.5), rel=0.005)
     assert all(low <= values["learning_rate"] <= high for values in found)
+
+
+def test_no_room_about_a_rate_is_said_of_that_rate() -> None:
+    for named, said in (({"learning_rate": 1e308}, "about 1e+308; give another --lr"),
+                        ({"activation_lr": 1e308}, "about 1e+308; give another --activation-lr")):  # fmt: skip
+        with pytest.raises(SpecError, match=re.escape(said)):
+            check_tuning(tuned(tune=("lr", "activation-lr"), **named))
 
 
 def test_every_activation_has_the_same_budget_and_its_best_trial_is_its_own(world: World, tmp_path: Path) -> None:

@@ -15,13 +15,15 @@ from helpers_report import SCRIPT
 from markupsafe import Markup
 from scipy import stats
 
+from limen.errors import SpecError, StudyError
 from limen.lab.records import CostRow, DataFacts, EpochRow, RunRecord, failed_run
 from limen.lab.report.suite import figures
 from limen.lab.report.suite.sentences import sentences
 from limen.lab.study.store import StudyFolder
 from limen.lab.suites import folder as folders
 from limen.lab.suites.folder import Entry, Known
-from limen.lab.suites.running import Outcome, conclude, keep, report
+from limen.lab.suites.running import Outcome, check_continues, conclude, keep, report
+from limen.lab.suites.suite import Problem, Suite
 
 Values = Mapping[str, Sequence[float | None]]
 """The measure by activation and seed; None of a run that failed."""
@@ -253,6 +255,10 @@ def test_suite_json_of_a_stranger_names_no_folder_outside(tmp_path: Path) -> Non
     path.write_text(path.read_text().replace('"name": "first",\n   "failure"', '"name": "../x",\n   "failure"'))
     with pytest.raises(Exception, match="names no folder inside of it"):
         report(tmp_path)
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({**known, "version": folders.VERSION + 1}))
+    with pytest.raises(StudyError, match="has version 2, and this limen reads version 1; update limen"):
+        folders.read(tmp_path)
     path.write_text("{}")
     with pytest.raises(Exception, match=r"suite\.json cannot be read \(version: field required\)"):
         report(tmp_path)
@@ -264,3 +270,19 @@ def test_the_diagram_of_ranks_joins_what_is_alike(two: Outcome) -> None:
     assert "asau 1.00" in picture.svg
     assert two.contents.ranks is not None
     assert two.contents.ranks.alike == (("asau", "relu", "ash"),)
+
+
+def test_a_problems_folder_is_one_inside_of_the_suites() -> None:
+    for name in ("", ".x", "..", "a/b", "a\\b", "a:b", "a\nb", "x" * 101, "Report.HTML"):
+        with pytest.raises(SpecError, match="is not possible"):
+            Suite("", "relative", (Problem(name, tiny()),)).check()
+    Suite("", "relative", (Problem("x" * 100, tiny()),)).check()
+
+
+def test_a_folder_that_holds_another_study_is_refused_and_its_threads_are_taken(tmp_path: Path) -> None:
+    stored(tmp_path, "first", FIRST)
+    mine = tiny(activations=tuple(FIRST), seeds=(0, 1, 2))
+    check_continues(Suite("", "relative", (Problem("first", mine), Problem("later", mine))), tmp_path)
+    other = mine.model_copy(update={"learning_rate": 0.5})
+    with pytest.raises(StudyError, match=r"first holds another study than the problem 'first' asks for \("):
+        check_continues(Suite("", "relative", (Problem("first", other),)), tmp_path)

@@ -87,6 +87,12 @@ def test_the_loss_is_the_sum_by_hand() -> None:
     assert default_boxes.loss(outputs, objects).item() == pytest.approx(by_hand, rel=1e-5)
 
 
+def test_three_boxes_without_object_are_learned_for_each_with_one() -> None:
+    label = torch.tensor([[1, 2, *[0] * 8], [0] * 10])
+    hardest = default_boxes._hardest(torch.arange(20.0).view(2, 10), label)
+    assert [row.nonzero().flatten().tolist() for row in hardest] == [[4, 5, 6, 7, 8, 9], [7, 8, 9]]
+
+
 def test_objects_that_do_not_count_and_padding_change_no_gradient() -> None:
     torch.manual_seed(0)
     outputs = torch.cat([torch.randn(1, 5, 3), torch.randn(1, 5, 4), centred(DEFAULTS)[None]], -1)
@@ -103,6 +109,8 @@ def test_objects_that_do_not_count_and_padding_change_no_gradient() -> None:
 def test_offsets_and_boxes_undo_each_other() -> None:
     truth, defaults = boxes(50, 1), centred(boxes(50, 2)).clamp(min=0.05)
     assert torch.allclose(geometry.moved(geometry.offsets(truth, defaults), defaults), truth, atol=1e-5)
+    together = geometry.offsets(truth.view(5, 10, 4), defaults.view(5, 10, 4))
+    assert torch.equal(together, geometry.offsets(truth, defaults).view(5, 10, 4))
     assert torch.isfinite(geometry.moved(torch.full((50, 4), 1e6), defaults)).all()
 
 

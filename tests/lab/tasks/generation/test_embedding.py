@@ -75,3 +75,11 @@ def test_the_distance_of_normal_features() -> None:
         embedding(images).detach().double().numpy() for images in (fake, real)))  # fmt: skip
     wanted = np.square(mu - nu).sum() + np.trace(s + t - 2 * scipy.linalg.sqrtm(s @ t).real)
     assert float(metric.compute()) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_sums_over_all_processes_are_not_added_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = SmallFID(Embedding(1))
+    meter.update(torch.rand(8, 1, 32, 32) * 2 - 1, torch.rand(8, 1, 32, 32))
+    monkeypatch.setattr(meter.distance, "distributed_available_fn", lambda: True)
+    monkeypatch.setattr(meter.distance, "dist_sync_fn", lambda *_: pytest.fail("asked the other processes"))
+    assert meter.compute() > 0

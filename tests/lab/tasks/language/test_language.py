@@ -26,6 +26,7 @@ from limen.lab.report.figures.examples.written import printable
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.study.searching import Selection
 from limen.lab.tasks import registry as tasks
+from limen.lab.tasks.language import llama as llama_module
 from limen.lab.tasks.language.causality import looks_ahead
 from limen.lab.tasks.language.gpt import GPT
 from limen.lab.tasks.language.recurrent import LSTMLanguageModel
@@ -186,6 +187,25 @@ def test_an_unknown_character_costs_what_names_it_and_is_never_right(tmp_path: P
     assert float(scores[0, 0, 0]) == pytest.approx(own + math.log(others), rel=1e-6)
     assert scores[0, :, 1].tolist() == [0, 0]
     assert truth.tolist() == [[[2, 1], [1, 1]]]
+
+
+def test_fewer_bits_and_less_perplexity_are_better() -> None:
+    directions = {metric.name: metric.higher_is_better for metric in tasks.find("language").metrics}
+    assert directions == {"bits_per_byte": False, "perplexity": False, "accuracy": True}
+
+
+def test_what_is_padded_is_left_out_by_torchs_cross_entropy_as_it_is() -> None:
+    assert float(F.cross_entropy(torch.zeros(2, 4), torch.tensor([PADDED, 1]))) == pytest.approx(math.log(4))
+
+
+def test_a_llamas_gate_is_two_thirds_of_four_times_as_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Library:
+        LlamaConfig = staticmethod(lambda **named: named["intermediate_size"])
+        LlamaForCausalLM = staticmethod(lambda wide: wide)
+
+    monkeypatch.setattr(llama_module, "require", lambda *_: Library)
+    monkeypatch.setattr(llama_module, "Decoder", lambda wide: wide)
+    assert [llama_module.llama(5, 8, 1, width) for width in (2, 12, 96)] == [8, 32, 256]
 
 
 def test_folders_archives_and_rows_are_read_by_split_in_natural_order(tmp_path: Path) -> None:

@@ -112,9 +112,9 @@ class BoxData(ImageSet[BoxSplit]):
 class _Tally:
     """What was done to the boxes, counted."""
 
-    by_header: bool = True
+    by_header: bool
     """Whether EXIF turns images."""
-    masks: bool = False
+    masks: bool
     """Whether masks are read."""
     turned: list[str] = field(default_factory=list)
     """Images that it turns."""

@@ -81,7 +81,7 @@ def _check_key(path: Path, names: list[str], key: str | None) -> None:
 def _split_of(name: str) -> str:
     """What a file's or a folder's name says it is for.
 
-    >>> _split_of("wiki/valid.txt"), _split_of("Test/1.txt"), _split_of("train.en/a.txt")
+    >>> _split_of("wiki/valid.txt"), _split_of("wiki/Test/1.txt"), _split_of("train.en/a.txt")
     ('validation', 'test', '')
     """
     path = PurePosixPath(name.lower())
