@@ -23,6 +23,7 @@ import limen
 from limen.errors import StudyError, require
 from limen.lab.executing.attempt import attempt, too_slow
 from limen.lab.executing.execution import Execution
+from limen.lab.executing.own_ray import ended_at_once
 from limen.lab.executing.sharing import Packed, pack
 from limen.lab.executing.work import Died, Ended, Event, Job, Passed, Said, Started, Work
 from limen.lab.records import RunRecord
@@ -64,18 +65,26 @@ def _require_listener(address: str) -> None:
 def connected(execution: Execution, network: str) -> Iterator[Any]:
     """Ray, connected to the cluster that was named or to one that is started and ended here."""
     ray = _library()
-    started = not execution.address
+    own = not execution.address
     shared: dict[str, Any] = {
         "runtime_env": {"py_modules": shipped(network)},
         "log_to_driver": False,
         "logging_level": "CRITICAL",
     }
-    try:
-        ray.init(address=execution.address or "local", **shared, **({"include_dashboard": False} if started else {}))
-    except Exception as error:  # Ray raises that itself, as where its own processes do not start in time
-        raise _silent(execution.address or "local", f"{type(error).__name__}: {error}".partition("\n")[0]) from None
-    try:
+    with ended_at_once(ray) if own else left(ray):
+        try:
+            ray.init(address=execution.address or "local", **shared, **({"include_dashboard": False} if own else {}))
+        except Exception as error:  # Ray raises that itself, as where its own processes do not start in time
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise _silent(execution.address or "local", why) from None
         yield ray
+
+
+@contextmanager
+def left(ray: Any) -> Iterator[None]:
+    """Around all that is done with a Ray which goes on afterwards."""
+    try:
+        yield
     finally:
         ray.shutdown()
 
