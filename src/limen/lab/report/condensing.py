@@ -99,4 +99,7 @@ class Condensed:
 
 def _outlined(layer: LayerShape) -> LayerShape:
     """A layer's parameters and weights, without its curve."""
-    return layer.model_copy(update={"x": (), "y": (), "density": ()})
+    return LayerShape.model_construct(
+        path=layer.path, activation=layer.activation, x=(), y=(), density=(), parameters=layer.parameters,
+        weights=layer.weights,
+    )  # fmt: skip
