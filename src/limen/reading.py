@@ -14,7 +14,7 @@ from limen.errors import LimenError
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """Around the reading of many records, none of which refers to itself: looking for those that do takes a sixth."""
+    """Around the reading of many records, none of which refers to itself: looking for those that do takes a tenth."""
     collects = gc.isenabled()
     gc.disable()
     try:

@@ -35,10 +35,16 @@ def _end(before: Collection[int], spared: Collection[str] = ()) -> None:
     """End Ray's processes, and what they have made."""
     for process in _children():
         with contextlib.suppress(OSError, _of_psutil().Error):  # it has ended by itself
-            if process.pid not in before and OF_RAY in " ".join(process.cmdline()).replace("\\", "/"):
-                for one in (process, *process.children(recursive=True)):
-                    if one.name() not in spared:
-                        one.kill()
+            if process.pid in before or process.name() in spared or OF_RAY not in _command(process):
+                continue
+            process.suspend()  # what it would make from now on, nobody would find
+            for one in (*process.children(recursive=True), process):
+                with contextlib.suppress(_of_psutil().NoSuchProcess):
+                    one.kill()
+
+
+def _command(process: Any) -> str:
+    return " ".join(process.cmdline()).replace("\\", "/")
 
 
 def _children() -> list[Any]:

@@ -99,7 +99,4 @@ class Condensed:
 
 def _outlined(layer: LayerShape) -> LayerShape:
     """A layer's parameters and weights, without its curve."""
-    return LayerShape.model_construct(
-        path=layer.path, activation=layer.activation, x=(), y=(), density=(), parameters=layer.parameters,
-        weights=layer.weights,
-    )  # fmt: skip
+    return layer.model_copy(update={"x": (), "y": (), "density": ()})
