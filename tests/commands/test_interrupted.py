@@ -92,6 +92,39 @@ def test_a_dropped_ctrl_c_stops_at_the_next_epoch(run: Command, monkeypatch: pyt
     assert (outcome.code, outcome.err.splitlines()[-1]) == (130, SENTENCE)
 
 
+def test_pressing_it_again_does_not_stop_what_the_first_has_begun_to_end() -> None:
+    ended = []
+    with interrupting.noticed(), pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        try:
+            pressed()
+        finally:
+            pressed()
+            ended.append("all")
+    assert ended == ["all"]
+
+
+SLOW_TO_END = """
+import atexit, contextlib, signal, time
+from limen import cli
+from limen.commands import common
+atexit.register(time.sleep, 600)  # what takes down libraries
+with contextlib.suppress(Exception):
+    common.command(lambda: signal.raise_signal(signal.SIGINT))()
+"""
+
+
+def test_after_ctrl_c_nothing_is_taken_down_piece_by_piece() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_TO_END],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stderr) == (130, f"{SENTENCE}\n")
+
+
 ENDING = """
 import atexit, os, signal
 from limen import cli

@@ -1,7 +1,8 @@
 """Ctrl-C from the first line of a command to the end of the process: one sentence, and exit code 130.
 
 Python raises Ctrl-C wherever the program happens to be. Inside a finaliser, as when tensors are let go, it prints a
-traceback there and goes on; and once the command has returned, while Python ends, nothing is left to catch it.
+traceback there and goes on; and once the command has returned, while Python ends, nothing is left to catch it. Taking
+down what torch and the lab hold takes Python two seconds, ten and more on a busy machine; the system does it at once.
 """
 
 from __future__ import annotations
@@ -11,16 +12,22 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 EXIT_INTERRUPTED = 130
 SENTENCE = "interrupted; finished runs are kept, and the same command continues."
 
+PRESSES = 5.0
+"""Seconds in which pressing it again changes nothing: what the first has begun to end must all be ended."""
+
 _pressed = threading.Event()
 """Whether Ctrl-C was pressed in the command that runs."""
+_since = -PRESSES
+"""When it was."""
 
 
 @contextmanager
@@ -60,6 +67,10 @@ def heed_no_more() -> None:
 
 
 def _note(signal_number: int, frame: FrameType | None) -> None:
+    global _since
+    if _pressed.is_set() and time.monotonic() - _since < PRESSES:
+        return
+    _since = time.monotonic()
     _pressed.set()
     raise KeyboardInterrupt
 
@@ -68,10 +79,18 @@ def _end_at_once() -> None:
     """Python is ending: nothing is left that could be interrupted halfway."""
 
     def end(*_: Any) -> None:
-        with suppress(OSError, RuntimeError, ValueError):  # whoever read our output may be gone, or it is being flushed
-            sys.stdout.flush()
+        _flush(sys.stdout)
         os.write(2, f"limen: {SENTENCE}\n".encode())
         os._exit(EXIT_INTERRUPTED)
 
+    if _pressed.is_set():  # and said
+        _flush(sys.stdout)
+        _flush(sys.stderr)
+        os._exit(EXIT_INTERRUPTED)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_IGN if _pressed.is_set() else end)
+        signal.signal(signal.SIGINT, end)
+
+
+def _flush(stream: TextIO) -> None:
+    with suppress(OSError, RuntimeError, ValueError):  # whoever read our output may be gone, or it is being flushed
+        stream.flush()

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers_executing import children, living, rows, until
+import torch
+from helpers_executing import children, done_to_runs, living, rows, until
 from helpers_lab import TINY_OPTIONS, Forked, Recorder, forked_command, tiny
 
 from limen.commands.interrupting import SENTENCE
@@ -133,6 +134,41 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_is_done(small_disk: Path, al
     assert again.code == 0
     assert f"continuing: {len(kept)} of 8 runs are done already" in again.err
     assert rows(small_disk / "out") == rows(alone)
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Path]:
+    """A group of processes that the kernel gives 64 MB; it ends one that takes more."""
+    home = Path("/sys/fs/cgroup/memory")
+    limit = "memory.limit_in_bytes" if home.is_dir() else "memory.max"
+    group = (home if home.is_dir() else home.parent) / f"limen-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(2**26))
+    except OSError:
+        pytest.skip("memory cannot be limited here")
+    yield group
+    group.rmdir()
+
+
+def test_a_run_that_the_kernel_ends_for_its_memory_is_one_failed_run_and_others_go_on(
+    little_memory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(activation: str, seed: int) -> None:
+        if activation == "asau":
+            (little_memory / "cgroup.procs").write_text(str(os.getpid()))
+            torch.ones(2**27)
+
+    done_to_runs(monkeypatch, greedy)
+    heard = Recorder()
+    result = compare(tiny(epochs=1), tmp_path, heard, execution=Execution(jobs=2))
+    assert [(run.activation, run.status) for run in result.runs] == [
+        ("relu", "finished"), ("relu", "finished"), ("asau", "failed"), ("asau", "failed")
+    ]  # fmt: skip
+    for run in result.failed:
+        assert run.failure.startswith("its process ended by SIGKILL, the last of 3 times beside no other; the system ")
+        assert "where memory is short: another study with a smaller --batch-size" in run.failure
+    assert len(heard.lost) == 4
 
 
 def test_four_at_a_time(alone: Path, tmp_path: Path) -> None:

@@ -89,7 +89,9 @@ def test_a_run_whose_process_always_ends_is_one_failed_run(tmp_path: Path, monke
     by_name = {run.activation: run for run in result.runs}
     assert by_name["relu"].status == "finished"
     assert by_name["asau"].status == "failed"
-    assert by_name["asau"].failure.startswith("its process ended with exit code 3, the last of 3 times")
+    assert by_name["asau"].failure == (
+        "its process ended with exit code 3, the last of 3 times beside no other; its log holds what it printed."
+    )
     assert len(heard.lost) == ATTEMPTS - 1
     assert len(rows(tmp_path)) == 2
 
@@ -233,6 +235,11 @@ def test_what_is_shared_is_the_same_over_the_same_memory(tmp_path: Path) -> None
     before = (tmp_path / "data").read_bytes()
     data.train.tensors[0].zero_()
     assert (tmp_path / "data").read_bytes() == before
+
+
+def test_an_address_of_rays_client_is_known_however_it_is_given() -> None:
+    assert {Execution(on=on).address for on in ("ray://host:1", "ray:ray://host:1")} == {"ray://host:1"}
+    assert [Execution(on=on).address for on in ("ray", "ray:auto", "ray:host:1")] == ["", "auto", "host:1"]
 
 
 def test_how_many_runs_fit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_executing import rows
-from helpers_lab import Recorder, tiny
+from helpers_executing import children, living, rows, until
+from helpers_lab import TINY_OPTIONS, Recorder, forked_command, tiny
 
 from limen.errors import LimenError, SpecError, StudyError
 from limen.lab.executing import on_ray
@@ -25,6 +26,15 @@ pytestmark = [
     pytest.mark.thorough,
     pytest.mark.filterwarnings("ignore"),  # Ray's own
 ]
+
+
+SECONDS_TO_END = 5
+"""In which all processes are gone."""
+
+
+def descendants(pid: int) -> list[int]:
+    """What a process has made, and what that has."""
+    return [one for child in children(pid) for one in (child, *descendants(child))]
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +150,10 @@ def test_an_address_where_no_ray_answers(tmp_path: Path, monkeypatch: pytest.Mon
     pytest.importorskip("ray")
     assert "no Ray answers at '127.0.0.1:1' (Connection refused)" in str(refusal("127.0.0.1:1", tmp_path))
     assert "'nowhere' is no address of Ray" in str(refusal("nowhere", tmp_path))
+    for client in ("//127.0.0.1:10001", "ray://127.0.0.1:10001"):
+        said = str(refusal(client, tmp_path))
+        assert said.startswith("'ray://127.0.0.1:10001' is an address of Ray's client, over which no run can be comp")
+        assert "--on ray:HOST:6379, or --on ray:auto" in said
     assert "no Ray answers at 'no.such.host.invalid:6379' (" in str(refusal("no.such.host.invalid:6379", tmp_path))
     monkeypatch.setattr(on_ray, "PATIENCE", 6.0)
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -147,6 +161,30 @@ def test_an_address_where_no_ray_answers(tmp_path: Path, monkeypatch: pytest.Mon
         said = str(refusal(f"127.0.0.1:{other.getsockname()[1]}", tmp_path))
         assert "(nothing came within 6 seconds); start one with 'ray start --head'" in said
         assert time.monotonic() - began < 20
+
+
+def test_a_ray_that_wants_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "_library", lambda: None)
+    answer = subprocess.CompletedProcess([], 1, b"", b"ray.exceptions.AuthenticationError: RPC error: InvalidAuthToken")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    on_ray.require_answer("auto")  # connecting, Ray finds it by itself
+    with (
+        socket.create_server(("127.0.0.1", 0)) as there,
+        pytest.raises(StudyError, match=r"wants its token; set RAY_AUTH_MODE=token, .* or give --on ray:auto"),
+    ):
+        on_ray.require_answer(f"127.0.0.1:{there.getsockname()[1]}")
+
+
+def test_ctrl_c_ends_all_of_a_ray_of_our_own(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    options = ("--activations", "relu,asau", "--seeds", "2", "--epochs", "100000", "--on", "ray")
+    command = forked_command(tmp_path / "said", "compare", *TINY_OPTIONS, *options, "--out", tmp_path / "out")
+    until(lambda: any("epoch 1:" in log.read_text() for log in (tmp_path / "out" / "logs").glob("*.log")), 300)
+    made = descendants(command.process.pid)
+    assert len(made) > 4
+    command.interrupt()
+    until(lambda: not living([*made, command.process.pid]), SECONDS_TO_END)
+    assert command.wait().code == 130
 
 
 def test_a_gpu_must_be_set_aside() -> None:

@@ -35,7 +35,7 @@ class Execution:
     @property
     def address(self) -> str:
         """Where Ray is to be found; empty: it is to be started here."""
-        return self.on.partition(":")[2]
+        return self.on if self.on.startswith(f"{RAY}://") else self.on.partition(":")[2]
 
     def check(self, device: str, devices: int = 1) -> None:
         """Raise for what cannot be, before any data is read; ``devices`` is on how many at once a run trains."""

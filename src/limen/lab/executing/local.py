@@ -122,7 +122,8 @@ class Processes:
             found: Event | Exception = worker.link.recv()
         except (EOFError, OSError):
             self._forget(worker)
-            return Died(job, _ending(worker.process.exitcode))
+            code = worker.process.exitcode
+            return Died(job, _ending(code), memory=code == -signal.SIGKILL)
         return found
 
     def _end_late(self, hear: Callable[[Event], None]) -> None:

@@ -23,12 +23,16 @@ import limen
 from limen.errors import StudyError, require
 from limen.lab.executing.attempt import attempt, too_slow
 from limen.lab.executing.execution import Execution
+from limen.lab.executing.own_ray import ended_at_once
 from limen.lab.executing.sharing import Packed, pack
 from limen.lab.executing.work import Died, Ended, Event, Job, Passed, Said, Started, Work
 from limen.lab.records import RunRecord
 
 PATIENCE = 20.0
 """Seconds in which a Ray must answer; importing it takes some of them."""
+UNKNOWN_TO_IT = b"AuthenticationError"
+"""What ``ray status`` says of a Ray that wants a token; it does not look for one, as ``ray start`` and others do."""
+CLIENT = "ray://"
 MOMENT = 1.0
 """Seconds after which a wait returns."""
 
@@ -43,14 +47,30 @@ def require_answer(address: str) -> None:
     # Connecting itself waits for two minutes where something else listens, and prints meanwhile.
     asked = [sys.executable, "-m", "ray.scripts.scripts", "status", *(["--address", address] * (address != "auto"))]
     try:
-        answered = subprocess.run(asked, capture_output=True, timeout=PATIENCE, check=False).returncode == 0
+        answer = subprocess.run(asked, capture_output=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
         raise _silent(address, f"nothing came within {PATIENCE:g} seconds") from None
-    if not answered:
+    if UNKNOWN_TO_IT in answer.stderr:
+        _require_token(address)
+    elif answer.returncode:
         raise _silent(address, "none was found" if address == "auto" else "something else does")
 
 
+def _require_token(address: str) -> None:
+    """Where a Ray of this machine is looked for, Ray finds its token by itself."""
+    if address != "auto":
+        raise StudyError(
+            f"the Ray at {address!r} wants its token; set RAY_AUTH_MODE=token, with that Ray's token in "
+            "~/.ray/auth_token or in RAY_AUTH_TOKEN, or give --on ray:auto on its own machine."
+        )
+
+
 def _require_listener(address: str) -> None:
+    if address.startswith(CLIENT):
+        raise StudyError(
+            f"{address!r} is an address of Ray's client, over which no run can be computed; give the one that "
+            "'ray start --head' names, --on ray:HOST:6379, or --on ray:auto, on a machine of that Ray."
+        )
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdecimal():
         raise StudyError(f"{address!r} is no address of Ray; give --on ray:auto or --on ray:HOST:PORT.")
@@ -64,18 +84,26 @@ def _require_listener(address: str) -> None:
 def connected(execution: Execution, network: str) -> Iterator[Any]:
     """Ray, connected to the cluster that was named or to one that is started and ended here."""
     ray = _library()
-    started = not execution.address
+    own = not execution.address
     shared: dict[str, Any] = {
         "runtime_env": {"py_modules": shipped(network)},
         "log_to_driver": False,
         "logging_level": "CRITICAL",
     }
-    try:
-        ray.init(address=execution.address or "local", **shared, **({"include_dashboard": False} if started else {}))
-    except Exception as error:  # Ray raises that itself, as where its own processes do not start in time
-        raise _silent(execution.address or "local", f"{type(error).__name__}: {error}".partition("\n")[0]) from None
-    try:
+    with ended_at_once(ray) if own else left(ray):
+        try:
+            ray.init(address=execution.address or "local", **shared, **({"include_dashboard": False} if own else {}))
+        except Exception as error:  # Ray raises that itself, as where its own processes do not start in time
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise _silent(execution.address or "local", why) from None
         yield ray
+
+
+@contextmanager
+def left(ray: Any) -> Iterator[None]:
+    """Around all that is done with a Ray which goes on afterwards."""
+    try:
+        yield
     finally:
         ray.shutdown()
 
@@ -170,11 +198,11 @@ class Tasks:
             cause = error.cause
             return cause if isinstance(cause, Exception) else StudyError(f"a run failed on Ray: {cause}.")
         except errors.OutOfMemoryError:
-            return Died(job, "by Ray, because the memory of its machine was short")
+            return Died(job, "by Ray, because the memory of its machine was short", memory=True)
         except errors.RuntimeEnvSetupError as error:
             return StudyError(f"Ray could not bring limen to a machine ({' '.join(str(error).split())[:300]}).")
         except errors.RayError as error:
-            return Died(job, f"with {type(error).__name__} of Ray")
+            return Died(job, f"with {type(error).__name__} of Ray", memory=True)
 
     def _end_late(self, hear: Callable[[Event], None]) -> None:
         now = time.monotonic()

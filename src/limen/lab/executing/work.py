@@ -75,6 +75,8 @@ class Died:
 
     job: Job
     reason: str
+    memory: bool = False
+    """Whether the system ends a process so where memory is short, which it tells no one else."""
 
 
 Event: TypeAlias = Started | Passed | Said | Ended | Died

@@ -24,6 +24,11 @@ from limen.memory import is_out_of_memory
 
 ATTEMPTS = 3
 """How often a run is begun whose process ends without it: the last time beside no other, which may need the memory."""
+SHORT = (
+    "the system ends a process so where memory is short: another study with a smaller --batch-size or --network may "
+    "have enough, or a machine with more"
+)
+CRASHED = "its log holds what it printed"
 FIXED = {"max_seeds": None}
 """As if every seed were wanted."""
 Needs = Callable[[Pair], Pair | None]
@@ -133,11 +138,8 @@ class Runs:
     def _lost(self, event: Died) -> None:
         job = event.job
         if self.attempts[job.key] == ATTEMPTS:
-            why = (
-                f"its process ended {event.reason}, the last of {ATTEMPTS} times beside no other; the system ends "
-                "processes so where memory is short."
-            )
-            self._ended(failed_run(*job.key, why))
+            often = f"its process ended {event.reason}, the last of {ATTEMPTS} times beside no other"
+            self._ended(failed_run(*job.key, f"{often}; {SHORT if event.memory else CRASHED}."))
             return
         self.running.discard(job.key)
         self.again.append(job)

@@ -31,7 +31,7 @@ from limen.lab.rates import in_place_of, values_of
 from limen.lab.records import Asked, CostRow, DataFacts, Origin, Record, RunRecord, SummaryRow, TrialRow
 from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
 from limen.lab.tasks import declared
-from limen.reading import read_whole
+from limen.reading import read_whole, without_collection
 from limen.selection import Plan
 from limen.writing import write_atomically
 
@@ -317,13 +317,14 @@ class StudyFolder:
         """
         study = self.read_study()
         mine, found = study.origin if study else None, []
-        for activation in settings.compared:
-            for seed in settings.seeds:
-                path = self.run_path(activation, seed)
-                run = self._read_run(path, activation, seed, mine)
-                if run is not None:
-                    check_metrics(run, settings.task, path, "delete it to make it anew")
-                    found.append(keep(run))
+        with without_collection():
+            for activation in settings.compared:
+                for seed in settings.seeds:
+                    path = self.run_path(activation, seed)
+                    run = self._read_run(path, activation, seed, mine)
+                    if run is not None:
+                        check_metrics(run, settings.task, path, "delete it to make it anew")
+                        found.append(keep(run))
         return tuple(found)
 
     def count_runs(self) -> int:
