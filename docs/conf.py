@@ -67,6 +67,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "plot_gallery": "True",
+    "within_subsection_order": "FileNameSortKey",
     "write_computation_times": False,  # its table would come from a network
 }
 

@@ -75,6 +75,7 @@ FLOORS = (
     ("lab.papers",),
     ("commands",),
     ("cli",),
+    ("__main__",),
 )
 """From the ground up; what stands beside each other does not import each other, but for what lies in one folder."""
 TASKS = tuple(path.name for path in sorted((SOURCE / "lab" / "tasks").iterdir()) if (path / "__init__.py").exists())

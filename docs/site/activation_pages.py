@@ -104,7 +104,7 @@ def _numbers(name: str, found: Properties) -> str:
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     return (
         "At the first values of its parameters, from the expression and its derivative, searched in steps of a "
-        f"thousandth from −30 to 30.\n\n| | |\n| --- | --- |\n{table}"
+        f"thousandth from −30 to 30.\n\n| property | value |\n| --- | --- |\n{table}"
     )
 
 
@@ -119,7 +119,7 @@ def _parameters(cls: type[Activation]) -> str:
     rows += [f"| `{name}` | | setting | see {{py:class}}`limen.{cls.__name__}` |" for name in own]
     if not rows:
         return "It has none."
-    return "\n".join(["| name | default | | allowed |", "| --- | --- | --- | --- |", *rows])
+    return "\n".join(["| name | default | kind | allowed |", "| --- | --- | --- | --- |", *rows])
 
 
 def _costs(name: str, costs: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 
@@ -33,6 +34,15 @@ def test_help_names_every_command(run: Command) -> None:
     assert all(name in outcome.out for name in COMMANDS)
     assert "Example: limen compare" in outcome.out
     assert run().code in (0, 2)  # no arguments: help as well, not an error of ours
+
+
+def test_the_package_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["somewhere/limen/__main__.py", "show", "--help"])
+    with pytest.raises(SystemExit) as ending:
+        runpy.run_module("limen", run_name="__main__", alter_sys=True)
+    assert ending.value.code == 0
+    assert "Usage: limen show" in capsys.readouterr().out
+    assert runpy.run_module("limen")["main"] is cli.main  # to be imported starts nothing
 
 
 IMPORTS = """

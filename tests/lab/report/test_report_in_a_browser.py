@@ -55,7 +55,7 @@ def opened(browser: Any, where: str | Path, width: int = 1280, **options: Any) -
     """A page, and what it complains of or asks for beside itself."""
     address = where if isinstance(where, str) else where.as_uri()
     page = browser.new_page(viewport={"width": width, "height": 900}, **options)
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(120_000)
     heard: list[str] = []
     page.on("console", lambda message: heard.append(message.text))
     page.on("pageerror", lambda error: heard.append(str(error)))
@@ -243,6 +243,60 @@ def test_hostile_names_do_nothing(browser: Any, tmp_path: Path) -> None:
         entry.click()
     assert heard == []
     page.close()
+
+
+class Told:
+    """What a server has of a study: its page, and another once the study goes on."""
+
+    def __init__(self) -> None:
+        self.seeds = 3
+        contents = {seeds: synthetic(seeds=tuple(range(seeds))) for seeds in (3, 4)}
+        self._made = {seeds: render(found, str(seeds)).encode() for seeds, found in contents.items()}
+
+    def state(self) -> str:
+        return str(self.seeds)
+
+    def page(self) -> bytes:
+        return self._made[self.seeds]
+
+
+def test_what_the_reader_did_stays_when_a_served_page_is_made_anew(browser: Any) -> None:
+    with serving._Server((serving.HOST, 0), serving._Handler) as server:
+        told: Any = Told()
+        server.pages = told
+        Thread(target=server.serve_forever, daemon=True).start()
+        page, heard = opened(browser, f"http://{serving.HOST}:{server.server_port}/", 700)
+        score = page.locator("#runs thead th").nth(2)
+        for _ in range(2):
+            score.get_by_role("button").click()
+        page.locator("#curves .legend").get_by_role("button", name="asau").click()
+        page.get_by_role("group", name="Seeds").get_by_role("button", name="1").click()
+        folds = page.locator("details[data-name]")
+        before = [fold.evaluate("one => one.open") for fold in folds.all()]
+        folds.nth(3).locator("summary").first.click()
+        table = page.get_by_role("region", name="Summary table")
+        table.evaluate("one => { one.scrollLeft = 60; }")
+        page.get_by_label("Filter rows: Every run").fill("adact")
+        page.locator("#runs").evaluate("one => scrollTo(0, one.offsetTop + 40)")
+        told.seeds = 4
+        rows = page.locator("#runs tbody tr")
+        sync_api.expect(rows).to_have_count(16, timeout=120_000)
+        page.wait_for_function("history.scrollRestoration === 'auto'")
+        shown = page.locator("#runs tbody tr:visible")
+        assert [row.locator("th").inner_text() for row in shown.all()] == ["adact"] * 4
+        scores = [float(row.locator("td").nth(1).inner_text()) for row in shown.all()]
+        assert score.get_attribute("aria-sort") == "descending"
+        assert scores == sorted(scores, reverse=True)
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Filter rows: Every run"
+        assert page.locator('#curves svg [data-series="1"]:visible').count() == 0
+        choice = page.get_by_role("group", name="Seeds").get_by_role("button")
+        assert [one.get_attribute("aria-pressed") for one in choice.all()] == ["true", "true", "false", "false"]
+        assert [fold.evaluate("one => one.open") for fold in folds.all()] == [*before[:3], not before[3]]
+        assert table.evaluate("one => one.scrollLeft") == 60
+        assert page.evaluate("scrollY - document.querySelector('#runs').offsetTop") == pytest.approx(40, abs=2)
+        server.shutdown()
+    page.close()
+    assert heard == []
 
 
 def test_a_served_page_is_made_anew_when_a_run_ends(browser: Any, tmp_path: Path) -> None:

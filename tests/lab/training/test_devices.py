@@ -156,7 +156,7 @@ def test_torchrun_trains_a_study_and_one_process_writes_it(tmp_path: Path) -> No
              "--out", str(tmp_path / "study")]  # fmt: skip
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
     done = subprocess.run(
-        [*torchrun, "-m", "limen.cli", "compare", *words],
+        [*torchrun, "-m", "limen", "compare", *words],
         capture_output=True, text=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -37,9 +37,12 @@ function toggle(label, action, pressed = true) {
 
 function main(cell) {
   if (!cell) return "";
-  const copy = cell.cloneNode(true);
-  copy.querySelectorAll("small, [aria-hidden]").forEach((part) => part.remove());
-  return copy.textContent.replace(/\s+/g, " ").trim();
+  let whole = cell;
+  if (cell.querySelector("small, [aria-hidden]")) {
+    whole = cell.cloneNode(true);
+    whole.querySelectorAll("small, [aria-hidden]").forEach((part) => part.remove());
+  }
+  return whole.textContent.replace(/\s+/g, " ").trim();
 }
 
 function beside(cell) {
@@ -58,14 +61,18 @@ function number(text) {
 
 // --- tables ---------------------------------------------------------------------------------------------------
 
+const IN_ORDER = new Intl.Collator("en", { numeric: true });
+
 function sorted(rows, column, down) {
-  const keyed = rows.map((row) => ({ row, text: main(row.cells[column]) }));
-  const known = keyed.filter(({ text }) => text && text !== MISSING);
-  const numeric = known.every(({ row, text }) => row.cells[column].tagName === "TD" && !Number.isNaN(number(text)));
-  known.sort((one, other) => (down ? -1 : 1) * (numeric
-    ? number(one.text) - number(other.text)
-    : one.text.localeCompare(other.text, "en", { numeric: true })));
-  return [...known, ...keyed.filter((one) => !known.includes(one))].map(({ row }) => row);
+  const keyed = rows.map((row) => {
+    const text = main(row.cells[column]);
+    return { row, text, value: number(text), known: text !== "" && text !== MISSING };
+  });
+  const known = keyed.filter((one) => one.known);
+  const numeric = known.every(({ row, value }) => row.cells[column].tagName === "TD" && !Number.isNaN(value));
+  const sign = down ? -1 : 1;
+  known.sort((one, other) => sign * (numeric ? one.value - other.value : IN_ORDER.compare(one.text, other.text)));
+  return [...known, ...keyed.filter((one) => !one.known)].map(({ row }) => row);
 }
 
 function sortable(table) {
