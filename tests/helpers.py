@@ -22,7 +22,7 @@ LEARNING = tuple(name for name in ALL if list(limen.create(name).parameters()))
 ONE_MORE_FORMULA = frozenset(
     (
         *("tanh", "sigmoid", "relu6", "hardswish", "relu2", "leaky_relu2", "xielu", "golu", "telu", "gelusine"),
-        *("quick_gelu", "laplace", "snake", "dyt", "derf"),
+        *("quick_gelu", "laplace", "snake", "dyt", "derf", "poly_relu"),
     )
 )
 """Activations that are made as others are: tried by property in `make test-thorough`, but for what is quick."""

@@ -26,6 +26,7 @@ KNOWN = {
     "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
     "laplace": lambda x: torch.special.ndtr((x - math.sqrt(0.5)) * math.sqrt(4 * math.pi)),
     "snake": lambda x: x + torch.sin(x) ** 2,
+    "poly_relu": lambda x: sum(F.relu(x) ** power for power in (1, 2, 3)) / 3,
     "dyt": lambda x: torch.tanh(x / 2),
     "derf": lambda x: torch.erf(x / 2),
 }

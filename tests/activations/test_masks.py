@@ -46,6 +46,7 @@ MAKERS = {
     "by feature": lambda: limen.ASH(context="channel", channel_dim=-1, num_parameters=WIDTH),
     "by position": lambda: limen.ASH(context="channel"),
     "in groups": lambda: limen.ASH(num_parameters=2, group_size=2, channel_dim=-1),
+    "powers": lambda: limen.PolyNorm(context="sample"),
     "30 percent": lambda: limen.TopPercentile(30),
     "none": lambda: limen.TopPercentile(0),
     "mixture": lambda: limen.AdAct(("ash", "silu", "top_percentile")),

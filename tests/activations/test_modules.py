@@ -44,7 +44,8 @@ def test_parameters_are_one_dimensional(name):
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_one_parameter_a_channel(name):
-    module = activation(name, num_parameters=3, dtype=torch.float64)
+    options = {"context": "sample"} if "context" in limen.activations.registry.find(name).fields else {}
+    module = activation(name, num_parameters=3, dtype=torch.float64, **options)
     perturb(module)
     x = sample_input(4, 3, 5)
     y = module(x)
@@ -53,7 +54,7 @@ def test_one_parameter_a_channel(name):
         for shared, source in zip(single.state_dict().values(), module.state_dict().values(), strict=True):
             shared.copy_((source if source.numel() == 1 else source[channel : channel + 1]).expand_as(source))
         torch.testing.assert_close(single(x)[:, channel], y[:, channel])
-    last = activation(name, num_parameters=3, channel_dim=-1, dtype=torch.float64)
+    last = activation(name, num_parameters=3, channel_dim=-1, dtype=torch.float64, **options)
     last.load_state_dict(module.state_dict())
     torch.testing.assert_close(last(x.movedim(1, -1)).movedim(-1, 1), y)
 

@@ -109,6 +109,8 @@ def test_the_input_is_not_changed(name):
 def test_large_finite_values_stay_finite_forward_and_backward(name):
     if name == "gelu":
         x = torch.tensor([[-1e30, -100.0, 0.0, 100.0, 1e30]], requires_grad=True)
+    elif name == "poly_relu":  # a cube
+        x = torch.tensor([[-1e30, -100.0, 0.0, 100.0, 1e12]], requires_grad=True)
     else:
         x = torch.tensor([[-1e18, -1e4, -100.0, 0.0, 1e-40, 100.0, 1e4, 1e18]], requires_grad=True)
     module = activation(name)

@@ -91,7 +91,7 @@ BAD = {
     "--schedule step --epochs 1": "--schedule step lowers the rate between epochs, and --epochs is 1; give --epochs 2",
     "--schedule step --warmup 7": "the rate falls after epoch 7, when --warmup 7 has not ended before; give a shorter",
     "--schedule one-cycle --epochs 1 --limit-train 60": "needs 3 steps or more, and this study has 1 of 64 examples",
-    "--augment rotate": "--augment 'rotate' is not possible: input should be 'none', 'flip', 'crop+flip' or 'randaug",
+    "--augment rotate": "--augment 'rotate' is not possible: input should be 'none', 'flip', 'crop+flip', 'randaug",
     "--label-smoothing 1": "--label-smoothing 1.0 is not possible: input should be less than 1.",
     "--label-smoothing -0.1": "--label-smoothing -0.1 is not possible",
     "--clip -1": "--clip -1.0 is not possible: input should be greater than 0.",

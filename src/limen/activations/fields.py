@@ -175,7 +175,7 @@ class Count(Field):
 
 @dataclass(frozen=True)
 class StatisticsContext(Field):
-    """The axes over which the formula's ``mean`` and ``std`` are taken; the formula receives a ``Context``."""
+    """The axes over which the formula's ``mean``, ``std`` and ``rms`` are taken; the formula receives a ``Context``."""
 
     default: str = "sample"
 

@@ -68,5 +68,6 @@ _TEX = {
     "erf": r"\mathrm{erf}\left({}\right)", "sin": r"\sin\left({}\right)", "cos": r"\cos\left({}\right)",
     "absolute": r"\left|{}\right|", "sign": r"\mathrm{sign}\left({}\right)", "step": r"H\left({}\right)",
     "maximum": r"\max\left({}\right)", "minimum": r"\min\left({}\right)", "mean": r"\mu_{{}}", "std": r"s_{{}}",
+    "rms": r"\mathrm{rms}\left({}\right)",
 }  # fmt: skip
 """How each function is written; braces stand for its arguments."""

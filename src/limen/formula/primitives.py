@@ -31,6 +31,8 @@ __all__ = [
     "maximum",
     "mean",
     "minimum",
+    "over_rms",
+    "rms",
     "sigmoid",
     "sign",
     "sin",
@@ -318,6 +320,89 @@ def std(x: Any, context: Context | None = None) -> Any:
     return torch.where(constant, 0.0, scale * (unit * torch.where(constant, 1.0, variance).sqrt()))
 
 
+def rms(u: Any, context: Context | None = None, eps: float = 0.0) -> Any:
+    """√(mean of u² + ``eps``) over a context, kept broadcastable against ``u``; where that is 0, so is its gradient.
+
+    With a mask in the context, over what the mask lets count. It has no compiled kernel.
+
+    Args:
+        u: a floating tensor, at least 1-D, or an expression: the input or anything made of it.
+        context: over which axes; ``Context()``, all but the first, if not given.
+        eps: a number, 0 or more.
+
+    Returns:
+        A tensor of the same type, in whose shape those axes are 1; or an expression.
+
+    Raises:
+        ShapeError: for a tensor without the axes of the context.
+
+    >>> rms(torch.tensor([[1.0, 7.0]]))
+    tensor([[5.]])
+    """
+    if not isinstance(u, Tensor):
+        return _symbolic_statistic("rms", u, eps)
+    _, root, unit = _by_largest(u, 1, context or Context(), eps)
+    return root * unit
+
+
+def over_rms(u: Any, power: int = 1, context: Context | None = None, eps: float = 0.0) -> Any:
+    """u^p / √(mean of u^(2p) + ``eps``) over a context: a power over its root mean square, without overflow; 0 for 0/0.
+
+    With a mask in the context, over what the mask lets count. It has no compiled kernel.
+
+    Args:
+        u: a floating tensor, at least 1-D, or an expression.
+        power: p, a whole number above 0.
+        context: over which axes; ``Context()``, all but the first, if not given.
+        eps: a number, 0 or more.
+
+    Returns:
+        A tensor of the same shape and type, or an expression.
+
+    Raises:
+        ShapeError: for a tensor without the axes of the context.
+
+    >>> over_rms(torch.tensor([[1e30, -7e30]]))
+    tensor([[ 0.2000, -1.4000]])
+    """
+    if not isinstance(u, Tensor):
+        return u**power / rms(u**power, context, eps)
+    powers, root, _ = _by_largest(u, power, context or Context(), eps)
+    return powers / torch.where(root == 0, 1.0, root)
+
+
+def _by_largest(u: Tensor, power: int, context: Context, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """A power in a unit in which no square of it overflows, its root mean square in that unit, and the unit of ``u``.
+
+    The unit is the largest of what counts, or what ``eps`` is a power of; it cancels in every derivative.
+    """
+    axes, mask = context.axes(tuple(u.shape)), context.mask
+    counted = u if mask is None else torch.where(mask, u, 0.0)
+    least = eps ** (0.5 / power)
+    unit = _largest_of(counted.detach().abs(), axes).clamp(min=least)
+    unit = torch.where(unit == 0, 1.0, unit)
+    powers = (counted / unit) ** power
+    square = _average(powers.square(), axes, mask) + (least / unit) ** (2 * power)
+    nothing = square == 0
+    return powers, torch.where(nothing, 0.0, torch.where(nothing, 1.0, square).sqrt()), unit
+
+
+def _largest_of(sizes: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The largest over axes; 0 where there is none, and each by itself without axes."""
+    if not axes:
+        return sizes
+    return sizes.amax(axes, keepdim=True) if sizes.numel() else sizes.sum(axes, keepdim=True)
+
+
+def _average(x: Tensor, axes: tuple[int, ...], mask: Tensor | None) -> Tensor:
+    """The mean of what counts, over axes that there may be none of; 0 where nothing counts."""
+    if not axes:
+        return x
+    if mask is None and x.numel():
+        return x.mean(axes, keepdim=True)
+    return _mean_of(x, axes, torch.ones_like(x, dtype=torch.bool) if mask is None else mask)
+
+
 def _scaled(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """The input in a unit in which no sum over it overflows, its mean in that unit, and the unit, a power of 2.
 
@@ -355,7 +440,7 @@ def uniform(like: Any) -> Any:
     return _symbolic_statistic("uniform", like)
 
 
-def _symbolic_statistic(name: str, x: Any) -> Any:
+def _symbolic_statistic(name: str, *operands: Any) -> Any:
     from limen.formula import symbolic
 
-    return symbolic.apply(name, x)
+    return symbolic.apply(name, *operands)

@@ -19,6 +19,10 @@ class UntraceableError(LimenError):
     """A formula does not become an expression; it runs on the plain path."""
 
 
+class StatisticError(UntraceableError):
+    """A formula takes a statistic that no kernel has; it heeds masks as those do that have one."""
+
+
 class Elementary(sympy.Function):
     """A function of one number that is an operation of graphs by itself, under its own name."""
 
@@ -169,6 +173,10 @@ class std(sympy.Function):
     """Deviation of the input over its context."""
 
 
+class rms(sympy.Function):
+    """Root of the mean square of what is made of the input, over its context, with a number added to the mean."""
+
+
 class uniform(sympy.Function):
     """Noise from U(0, 1), independent of the input's value."""
 
@@ -205,6 +213,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "where": _where,
     "mean": mean,
     "std": std,
+    "rms": rms,
     "uniform": uniform,
 }
 

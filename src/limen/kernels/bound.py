@@ -150,9 +150,11 @@ def derive(bound: BoundFormula, wanted: tuple[str, ...]) -> Derivation:
     traced = symbolic.trace(bound.function, dict(bound.constants), (*bound.parameters, *bound.noise, *bound.beside))
     x = symbolic.symbol("x")
     statistics = {symbolic.mean(x): symbolic.symbol(MEAN), symbolic.std(x): symbolic.symbol(STD)}
+    if traced.has(symbolic.rms) and bound.contexts:
+        raise symbolic.StatisticError("it takes a root mean square, and kernels have mean and deviation alone")
     used = traced.has(symbolic.mean, symbolic.std)
     expression = traced.subs(statistics)
-    if expression.has(symbolic.mean, symbolic.std, symbolic.uniform):
+    if expression.has(symbolic.mean, symbolic.std, symbolic.rms, symbolic.uniform):
         raise symbolic.UntraceableError("it takes statistics of something other than its input, or draws noise itself")
     if used != bool(bound.contexts):
         raise symbolic.UntraceableError(

@@ -7,6 +7,7 @@ forward-mode differentiation, export and tracing, and for every other tensor, th
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -324,12 +325,15 @@ def _why_not_triton(bound: BoundFormula, x: Tensor) -> str:
     )
 
 
+@functools.lru_cache(maxsize=4096)
 def is_derived(bound: BoundFormula) -> bool:
-    """Whether the formula becomes an expression over its input, its parameters, and mean and deviation of the input."""
-    from limen.formula.symbolic import UntraceableError
+    """Whether the formula becomes an expression over its input, its parameters, and statistics of its context."""
+    from limen.formula.symbolic import StatisticError, UntraceableError
 
     try:
         derive(bound, ())
+    except StatisticError:
+        return True
     except UntraceableError:
         return False
     return True

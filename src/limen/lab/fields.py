@@ -209,8 +209,11 @@ class StudyFields(Declarations):
     ] = ()
     factor: Annotated[Fraction, Option("What --schedule step multiplies it by.")] = 0.1
     augment: Annotated[
-        Literal["none", "flip", "crop+flip", "randaugment-like"],
-        Option("Change training images: none, flip, crop+flip or randaugment-like; alike for every activation."),
+        Literal["none", "flip", "crop+flip", "randaugment-like", "mosaic"],
+        Option(
+            "Change training images: none, flip, crop+flip, randaugment-like or, with boxes, mosaic; alike for every "
+            "activation."
+        ),
     ] = "none"
     label_smoothing: Annotated[
         float, Ge(0), Lt(1), Option("Part of each label that is shared by all classes while it trains, such as 0.1.")

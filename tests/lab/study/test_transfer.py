@@ -23,7 +23,8 @@ from limen.lab.data.base import joined
 from limen.lab.settings import StudySettings
 from limen.lab.study.preparing import prepare
 from limen.lab.tasks import registry as tasks
-from limen.lab.tasks.detection.boxes import NOTHING, BoxSplit, ignored
+from limen.lab.tasks.detection.boxes import BoxSplit
+from limen.lab.tasks.detection.kinds import NOTHING, ignored
 from limen.lab.tasks.segmentation.masks import IGNORED, MaskSplit
 from limen.lab.training import run as train
 

@@ -17,7 +17,7 @@ from limen.lab.tasks import registry as tasks
 from limen.lab.tasks.anomaly.data import AnomalyData, AnomalySplit
 from limen.lab.tasks.anomaly.scores import ImageAUROC, PixelAUROC
 from limen.lab.tasks.detection.average_precision import THRESHOLDS, AveragePrecision
-from limen.lab.tasks.detection.boxes import NOTHING, ignored
+from limen.lab.tasks.detection.kinds import NOTHING, ignored
 from limen.lab.tasks.numbers.data import NumberData, NumberSplit
 from limen.lab.tasks.segmentation.masks import BINARY, IGNORED, MaskData, MaskSplit
 from limen.lab.training.guesses import GuessAccuracy

@@ -15,7 +15,8 @@ from torch import Tensor
 from limen.errors import SpecError
 from limen.lab.data import Split
 from limen.lab.tasks import declared
-from limen.lab.tasks.detection.boxes import NOTHING, BoxSplit, ignored
+from limen.lab.tasks.detection.boxes import BoxSplit
+from limen.lab.tasks.detection.kinds import NOTHING, ignored
 from limen.lab.tasks.segmentation.masks import IGNORED, MaskSplit
 from limen.lab.training import augmentation, supervised
 from limen.lab.training import run as train
@@ -47,9 +48,9 @@ def test_images_are_moved_and_mirrored(name: str, channels: int) -> None:
 
 def test_every_place_of_a_crop_is_as_likely() -> None:
     drawn = draws(0, 0, 6000)
-    found = torch.bincount(augmentation._whole(drawn[:, augmentation.DOWN], 5), minlength=5)
+    found = torch.bincount(augmentation.whole(drawn[:, augmentation.DOWN], 5), minlength=5)
     assert found.min() > 1000
-    assert augmentation._whole(torch.ones(1), 5).tolist() == [4]
+    assert augmentation.whole(torch.ones(1), 5).tolist() == [4]
     flips = (drawn[:, augmentation.FLIP] < 0.5).float().mean()
     assert flips == pytest.approx(0.5, abs=0.02)
 

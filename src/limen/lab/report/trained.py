@@ -12,6 +12,7 @@ AUGMENTED = {
     "flip": "half of the training images are mirrored",
     "crop+flip": "training images are moved by up to an eighth of their sides and half of them mirrored",
     "randaugment-like": "training images are moved, mirrored and changed twice at random (like RandAugment)",
+    "mosaic": "training images are windows on four of them laid together",
 }
 
 

@@ -62,10 +62,10 @@ def _margin(side: int) -> int:
 
 def _moved(side: int, drawn: Tensor) -> Tensor:
     """For each image the places in a padded side that are kept."""
-    return _whole(drawn, 2 * _margin(side) + 1)[:, None] + torch.arange(side, device=drawn.device)
+    return whole(drawn, 2 * _margin(side) + 1)[:, None] + torch.arange(side, device=drawn.device)
 
 
-def _whole(drawn: Tensor, count: int) -> Tensor:
+def whole(drawn: Tensor, count: int) -> Tensor:
     """From 0 to below ``count``, each as likely."""
     return (drawn * count).long().clamp_max(count - 1)
 
@@ -74,7 +74,7 @@ def randomly_changed(images: Tensor, drawn: Tensor) -> Tensor:
     """Cropped and flipped, then changed twice, each time by one of :data:`CHANGES` at a random strength."""
     found = cropped_and_flipped(images, drawn).float()
     for kind, strength in ((FIRST_KIND, FIRST_STRENGTH), (SECOND_KIND, SECOND_STRENGTH)):
-        found = _changed(found, _whole(drawn[:, kind], len(CHANGES)), 2 * drawn[:, strength] - 1)
+        found = _changed(found, whole(drawn[:, kind], len(CHANGES)), 2 * drawn[:, strength] - 1)
     return found.to(torch.uint8)
 
 

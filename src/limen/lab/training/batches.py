@@ -10,6 +10,7 @@ from torch import Tensor
 from limen.lab.data import Samples
 from limen.lab.data.base import Augment
 from limen.lab.training.augmentation import draws
+from limen.lab.training.mosaic import fours, mosaic
 
 
 class Batches:
@@ -17,7 +18,7 @@ class Batches:
 
     A last batch of a single example is left out of a shuffled pass, because batch normalisation has no variance there.
     Where several processes share a batch, each takes its ``part``: which of how many. With ``augment`` inputs are
-    changed by numbers that depend on seed, epoch and the example alone.
+    changed by numbers that depend on seed, epoch and the example alone; a mosaic is made of four examples.
 
     >>> from limen.lab.data import Split
     >>> split = Split(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.arange(5))
@@ -67,7 +68,14 @@ class Batches:
         if augment is None or self.seed is None:
             return lambda chosen: (inputs[chosen], targets[chosen])
         drawn = draws(self.seed, self.epoch, len(inputs)).to(inputs.device)
-        return lambda chosen: self.augmented(inputs[chosen], targets[chosen], drawn[chosen], augment)
+        if augment is not mosaic:
+            return lambda chosen: self.augmented(inputs[chosen], targets[chosen], drawn[chosen], augment)
+
+        def of_four(chosen: Tensor) -> tuple[Tensor, Tensor]:
+            places = fours(chosen, drawn[chosen], len(inputs))
+            return self.augmented(inputs[places], targets[places], drawn[chosen], augment)
+
+        return of_four
 
     def size(self, index: int) -> int:
         """Examples of a batch, of all processes."""

@@ -10,6 +10,7 @@ from limen.lab.data import Samples
 from limen.lab.settings import StudySettings
 from limen.lab.training import augmentation, processes
 from limen.lab.training.batches import Batches
+from limen.lab.training.mosaic import NAME, mosaic
 from limen.lab.training.task import D, Task
 
 
@@ -33,7 +34,7 @@ class Experiment(Generic[D]):
     def training(self, seed: int) -> Batches:
         """Batches of the training split, shuffled and augmented by ``seed``, on the study's device."""
         settings, part = self.settings, (processes.rank(), processes.count())
-        augment = augmentation.BY_NAME[settings.augment]
+        augment = mosaic if settings.augment == NAME else augmentation.BY_NAME[settings.augment]
         return Batches(
             self.data.train, settings.batch_size, seed=seed, device=settings.device, part=part, augment=augment
         )

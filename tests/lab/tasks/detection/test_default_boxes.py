@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from limen.lab.tasks.detection import default_boxes, geometry
 from limen.lab.tasks.detection.average_precision import AveragePrecision, interpolated
-from limen.lab.tasks.detection.boxes import NOTHING, ignored
+from limen.lab.tasks.detection.kinds import NOTHING, ignored
 from limen.lab.tasks.registry import find
 
 

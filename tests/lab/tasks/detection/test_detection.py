@@ -16,7 +16,8 @@ from limen.errors import DataError, SpecError
 from limen.lab.settings import StudySettings
 from limen.lab.study.preparing import probe
 from limen.lab.tasks import registry as tasks
-from limen.lab.tasks.detection.boxes import NOTHING, BoxData, ignored, load_boxes
+from limen.lab.tasks.detection.boxes import BoxData, load_boxes
+from limen.lab.tasks.detection.kinds import NOTHING, ignored
 from limen.surgery import swap_
 
 READ = {"image_size": None, "grey": False}

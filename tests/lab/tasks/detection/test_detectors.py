@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from limen.lab.tasks import registry as tasks
 from limen.lab.tasks.detection import default_boxes, libraries
-from limen.lab.tasks.detection.boxes import NOTHING, ignored
+from limen.lab.tasks.detection.kinds import NOTHING, ignored
 from limen.surgery import swap_
 
 FOUND = {

@@ -21,7 +21,8 @@ from limen.errors import DataError, MissingExtraError
 from limen.lab.settings import StudySettings
 from limen.lab.tasks import registry as tasks
 from limen.lab.tasks.detection import default_boxes, libraries
-from limen.lab.tasks.detection.boxes import NOTHING, BoxSplit, load_boxes
+from limen.lab.tasks.detection.boxes import BoxSplit, load_boxes
+from limen.lab.tasks.detection.kinds import NOTHING
 from limen.lab.tasks.detection.masks import numbers_of, packed, read_mask, shared, unpacked
 from limen.lab.tasks.detection.meters import MaskPrecision, without_masks
 from limen.lab.training import run as train

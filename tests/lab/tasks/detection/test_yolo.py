@@ -11,7 +11,7 @@ from torch import nn
 import limen
 from limen.lab.tasks import registry as tasks
 from limen.lab.tasks.detection import default_boxes, geometry
-from limen.lab.tasks.detection.boxes import NOTHING, ignored
+from limen.lab.tasks.detection.kinds import NOTHING, ignored
 from limen.lab.tasks.detection.yolo import ANCHORED, ANCHORS, YOLO, SpatialPyramid, complete_overlap
 
 OBJECTS = torch.tensor([[[1, 0.1, 0.1, 0.5, 0.6], [ignored(0), 0.6, 0.6, 0.9, 0.9], [NOTHING, 0, 0, 0, 0]]])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limen.lab.tasks.detection import geometry
-from limen.lab.tasks.detection.boxes import NOTHING, ignored
+from limen.lab.tasks.detection.kinds import NOTHING, ignored
 from limen.lab.training.meter import Meter
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,13 +27,14 @@ from limen.lab.data.pixels import Pixels, decode, is_turned, quiet_decoding, req
 from limen.lab.fields import Orientation
 from limen.lab.tasks.detection.annotations import WHOLE, Annotated, Annotation, Object
 from limen.lab.tasks.detection.coco import coco_members, read_coco
+from limen.lab.tasks.detection.kinds import NOTHING, ignored
 from limen.lab.tasks.detection.masks import packed, read_mask, unpacked
+from limen.lab.tasks.detection.together import laid_together
 from limen.lab.tasks.detection.voc import read_voc, voc_members
 from limen.lab.training.augmentation import mirrored_ones
+from limen.lab.training.mosaic import mosaic
 from limen.memory import require_memory
 
-NOTHING = -1
-"""The class of a row that holds no object."""
 SLACK = 1.5
 """Pixels by which a box may reach beyond its image without being noted: files count pixels from 0 or from 1."""
 TURNED = (
@@ -47,18 +47,6 @@ _HELP = (
     "expected Pascal VOC (Annotations/1.xml, JPEGImages/1.jpg, ImageSets/Main/train.txt) or COCO "
     "(annotations/instances_train.json, train/1.jpg)"
 )
-
-
-N = TypeVar("N", int, Tensor)
-
-
-def ignored(label: N) -> N:
-    """The class of a row whose object is neither learned nor counted: below −1; it undoes itself.
-
-    >>> ignored(0), ignored(2), ignored(ignored(2))
-    (-2, -4, 2)
-    """
-    return -2 - label
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +71,9 @@ class BoxSplit(ImageSamples):
 
     @staticmethod
     def augmented(inputs: Tensor, targets: Tensor, drawn: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:
-        """Boxes and masks are mirrored with their images; nothing else can be done to these."""
+        """Boxes and masks are mirrored with their images, or laid two by two; nothing else can be done to these."""
+        if augment is mosaic:
+            return mosaic(inputs, drawn), laid_together(targets, drawn, (inputs.shape[-2], inputs.shape[-1]))
         kind, left, top, right, bottom = targets[..., :5].unbind(-1)
         size = (inputs.shape[-2], inputs.shape[-1])
         masks = [packed(unpacked(targets[..., 5:], size).flip(-1))] if targets.shape[-1] > 5 else []

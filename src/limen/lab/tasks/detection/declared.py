@@ -63,7 +63,7 @@ class Detection(Declaration):
     )
     defaults: ClassVar[Mapping[str, Any]] = {"network": "ssd", "batch_size": 8, "eval_batch_size": 8}
     options = frozenset({"test_data", "image_size", "grey", "channels_last", "augment", "orientation", "split"})
-    augments = ("none", "flip")
+    augments = ("none", "flip", "mosaic")
     observed = 8
 
     def look(self, settings: StudySettings) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limen.lab.tasks.detection import geometry
-from limen.lab.tasks.detection.boxes import NOTHING
+from limen.lab.tasks.detection.kinds import NOTHING
 
 MATCHED = 0.5
 """Overlap from which a default box learns an object (§2.2)."""

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from limen.errors import require
 from limen.lab.networks import region_operators
 from limen.lab.tasks.detection import default_boxes
-from limen.lab.tasks.detection.boxes import NOTHING
+from limen.lab.tasks.detection.kinds import NOTHING
 from limen.lab.tasks.detection.masks import packed, unpacked
 
 PREFIX = "torchvision:"

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from limen.lab.tasks.detection import default_boxes
 from limen.lab.tasks.detection.average_precision import THRESHOLDS, AveragePrecision
-from limen.lab.tasks.detection.boxes import NOTHING
+from limen.lab.tasks.detection.kinds import NOTHING
 from limen.lab.tasks.detection.masks import shared, unpacked
 from limen.lab.training.meter import Meter
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from limen.lab.networks.layers import ImageShape, filled_up
 from limen.lab.tasks.detection import default_boxes, geometry
-from limen.lab.tasks.detection.boxes import NOTHING
+from limen.lab.tasks.detection.kinds import NOTHING
 
 STRIDES = (8, 16, 32)
 ANCHORS = (
