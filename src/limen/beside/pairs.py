@@ -7,7 +7,6 @@ hook that comes later sees what it would have seen, and programs and traces have
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -241,21 +240,11 @@ def _through(y: Any, between: tuple[Any, ...]) -> Any:
 class SummedFormula(SampledFormula):
     """f((x − mean)/√(deviation² + ε)·s + b + u)."""
 
-    def __call__(self, x: Any, **arguments: Any) -> Any:
-        """The activation of what is normalised, and added to."""
-        other = arguments.pop(OTHER)
-        inner = SampledFormula(functools.partial(_after_sum, self.activation, other))
-        return inner(x, **arguments)
+    given = (*SampledFormula.given, OTHER)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SummedFormula) and self.activation == other.activation
-
-    def __hash__(self) -> int:
-        return hash((SummedFormula, self.activation))
-
-
-def _after_sum(activation: Callable[..., Any], other: Any, z: Any, **arguments: Any) -> Any:
-    return activation(z + other, **arguments)
+    def inner(self, x: Any, **given: Any) -> Any:
+        """What is normalised, and added to."""
+        return super().inner(x, **given) + given[OTHER]
 
 
 @functools.lru_cache(maxsize=4096)
