@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ NORMS = (*BATCH, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.SyncBatchNorm)
 class NormedFormula(ComposedFormula):
     """f((x − μ)·s + b) for a formula f, as one formula with three more parameters."""
 
-    given = (MEAN, SCALE, SHIFT)
+    given: ClassVar[tuple[str, ...]] = (MEAN, SCALE, SHIFT)
 
     def inner(self, x: Any, **given: Any) -> Any:
         """What is normalised by numbers that are given."""
@@ -53,7 +53,7 @@ class NormedFormula(ComposedFormula):
 class SampledFormula(NormedFormula):
     """f((x − mean)/√(deviation² + ε)·s + b), whose statistics are taken of the input."""
 
-    given = (SCALE, SHIFT, CONTEXT, EPS)
+    given: ClassVar[tuple[str, ...]] = (SCALE, SHIFT, CONTEXT, EPS)
 
     def inner(self, x: Any, **given: Any) -> Any:
         """What is normalised by its own statistics."""
@@ -64,7 +64,7 @@ class SampledFormula(NormedFormula):
 class RootFormula(NormedFormula):
     """f(x/√(mean square + ε)·s), whose mean square is that of the input's mean and deviation."""
 
-    given = (SCALE, CONTEXT, EPS)
+    given: ClassVar[tuple[str, ...]] = (SCALE, CONTEXT, EPS)
 
     def inner(self, x: Any, **given: Any) -> Any:
         """What is divided by its root mean square."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -159,7 +159,8 @@ def _norm_and_act(norm: Any, activation: Any, x: Tensor) -> Any:
 def _is_small(norm: Any, x: Tensor) -> bool:
     """Whether maps or rows are too short to gain anything."""
     if type(norm) in ROWS:
-        return math.prod(norm.normalized_shape) < LEAST_PLACES[type(norm)]
+        places: int = math.prod(norm.normalized_shape)
+        return places < LEAST_PLACES[type(norm)]
     return _learns(norm) and x.ndim > 2 and x.is_contiguous() and _row(x) < LEAST_MAP
 
 
@@ -253,7 +254,7 @@ def _through(y: Any, between: tuple[Any, ...]) -> Any:
 class SummedFormula(SampledFormula):
     """f((x − mean)/√(deviation² + ε)·s + b + u)."""
 
-    given = (*SampledFormula.given, OTHER)
+    given: ClassVar[tuple[str, ...]] = (*SampledFormula.given, OTHER)
 
     def inner(self, x: Any, **given: Any) -> Any:
         """What is normalised, and added to."""
