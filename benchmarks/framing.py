@@ -45,7 +45,8 @@ Pixels = NDArray[np.uint8]
 
 def brought(pixels: Pixels, width: int = SIDE) -> Pixels:
     """In 8 rows, as the lab resizes images."""
-    return np.asarray(Image.fromarray(pixels).resize((width, SIDE), Image.Resampling.BILINEAR))
+    small = Image.fromarray(pixels).resize((width, SIDE), Image.Resampling.BILINEAR)
+    return np.asarray(small, dtype=np.uint8)
 
 
 def to_own_range(pixels: Pixels) -> Pixels:
@@ -98,7 +99,7 @@ def learned(name: str, activation: str, seed: int, split: Split) -> nn.Module:
     optimizer = torch.optim.Adam(limen.param_groups(network, RATE))
     torch.manual_seed(seed)
     for _ in range(EPOCHS):
-        for chosen in torch.randperm(len(labels)).split(BATCH):
+        for chosen in torch.split(torch.randperm(len(labels)), BATCH):
             optimizer.zero_grad()
             torch.autograd.backward(F.cross_entropy(network(images[chosen]), labels[chosen]))
             optimizer.step()

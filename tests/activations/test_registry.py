@@ -106,6 +106,10 @@ class TestSpecs:
             limen.create(spec)
         assert message in str(caught.value)
 
+    def test_a_form_may_be_called_none(self):
+        assert limen.create("gelu:approximate=none").approximate == "none"
+        assert limen.NormAct(torch.nn.LayerNorm(4), torch.nn.GELU())(torch.ones(2, 4)).tolist() == [[0.0] * 4] * 2
+
     def test_learned_none_learns_nothing(self):
         for spec in ("asau:learned=none", "asau:learned=None", "asau:learned=false"):
             assert list(limen.create(spec).parameters()) == []

@@ -28,3 +28,14 @@ def test_what_is_nan_wherever_x_is() -> None:
     assert all(keeps_nan(graph, index) for index in (x, graph.add("mul", a, x), graph.add("neg", x)))
     chosen = graph.add("select", positive, x, one)
     assert not any(keeps_nan(graph, index) for index in (a, one, graph.add("add", a, one), positive, chosen))
+
+
+def test_a_graph_of_what_another_gives() -> None:
+    inner, outer = Graph(), Graph()
+    z = inner.add("sub", inner.input("x"), inner.input("mean"))
+    x, a = outer.input("x"), outer.input("a")
+    product, both = outer.add("mul", x, a), outer.add("mul", x, x)
+    place, square = inner.graft(outer, [product, both], {"x": z})
+    assert inner.nodes[place].operands == tuple(sorted((z, inner.input("a"))))
+    assert inner.nodes[square].operands == (z, z)
+    assert inner.inputs([place, square]) == {"x", "mean", "a"}

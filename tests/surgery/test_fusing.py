@@ -187,7 +187,9 @@ def _hooked(module: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     ("norm", "act", "reason"),
     [
-        (nn.LayerNorm(24), nn.ReLU(), "LayerNorm is computed by itself"),
+        (nn.LayerNorm(63), nn.ReLU(), "LayerNorm of 63 values is as fast by itself; it takes 64"),
+        (nn.RMSNorm((3, 5)), nn.ReLU(), "RMSNorm of 15 values is as fast by itself; it takes 16"),
+        (nn.LayerNorm(64), limen.ASAU(num_parameters=4), "a weight for each place"),
         (nn.SyncBatchNorm(4), nn.ReLU(), "SyncBatchNorm is computed by itself"),
         (nn.InstanceNorm2d(4), nn.ReLU(), "InstanceNorm2d is computed by itself"),
         (OwnNorm(4), nn.ReLU(), "OwnNorm is a class of its own"),
@@ -206,6 +208,37 @@ def test_why_neighbours_are_left(norm, act, reason):
     assert report.pairs == []
     assert [reason in left.reason for left in report.left] == [True]
     assert type(model) is nn.Sequential
+
+
+ROWS = nn.LayerNorm(96), nn.LayerNorm((8, 96), bias=False), nn.RMSNorm(96)
+
+
+@pytest.mark.parametrize("norm", thoroughly(ROWS, usual=ROWS[:1]), ids=str)
+def test_norms_of_rows_are_one_step_with_what_follows(norm, monkeypatch):
+    """A GELU of torch's, whose choice of form is the word none, follows one of them."""
+    model = nn.Sequential(nn.Linear(96, 96), norm, nn.Identity(), limen.ASAU(), nn.RMSNorm(96), nn.GELU())
+    for weight in (*norm.parameters(), model[4].weight):
+        nn.init.uniform_(weight, 0.5, 2.0)
+    steps: list[nn.Module] = []
+    rows = normed.record_sampled
+    monkeypatch.setattr(normed, "record_sampled", lambda *given: steps.append(given[0]) or rows(*given))
+    report = assert_fused_is_the_same(model, torch.randn(5, 8, 96))
+    assert [pair.path for pair in report.pairs] == ["1, 3", "4, 5"]
+    assert len(steps) == 4  # two pairs, in training and in evaluation
+    assert report.left == []
+
+
+def test_a_sum_behind_a_norm_of_rows_is_left():
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.act = nn.LayerNorm(96), nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act(self.norm(x) + x)
+
+    report = limen.fuse_(Sums())
+    assert [left.reason for left in report.left] == ["LayerNorm and a sum are computed one after the other"]
 
 
 class Indexing(nn.Module):

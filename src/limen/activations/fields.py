@@ -147,9 +147,11 @@ class Choice(Field):
         return " or ".join(map(repr, self.options))
 
     def check(self, owner: str, name: str, value: Any) -> str:
-        """Accept one of the options."""
+        """Accept one of the options; a spec has None where it says none."""
         if value in self.options:
             return str(value)
+        if value is None and "none" in self.options:
+            return "none"
         raise SpecError(f"{owner}: {name}={value!r} is not a choice. {suggest(str(value), self.options)}")
 
 

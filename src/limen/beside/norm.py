@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from limen.beside.making import Called, made, one_pass_of
 from limen.errors import SpecError
 from limen.formula import Context, mean, sqrt, std
+from limen.formula.composed import ComposedFormula
 from limen.kernels import choice, dispatch, normed, plain
 from limen.kernels.bound import BoundFormula, keeping, shared
 from limen.kernels.c import normed as c_normed
@@ -39,56 +40,36 @@ LEAST_ROW = 16
 NORMS = (*BATCH, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.SyncBatchNorm)
 
 
-class NormedFormula:
+class NormedFormula(ComposedFormula):
     """f((x − μ)·s + b) for a formula f, as one formula with three more parameters."""
 
-    def __init__(self, activation: Callable[..., Any]) -> None:
-        self.activation = activation
-        self.__qualname__ = f"NormAct {getattr(activation, '__qualname__', type(activation).__name__)}"
+    given: ClassVar[tuple[str, ...]] = (MEAN, SCALE, SHIFT)
 
-    def __call__(self, x: Any, **arguments: Any) -> Any:
-        """The activation of what is normalised."""
-        mean, scale, shift = (arguments.pop(name) for name in (MEAN, SCALE, SHIFT))
-        return self.activation((x - mean) * scale + shift, **arguments)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, NormedFormula) and self.activation == other.activation
-
-    def __hash__(self) -> int:
-        return hash((NormedFormula, self.activation))
+    def inner(self, x: Any, **given: Any) -> Any:
+        """What is normalised by numbers that are given."""
+        return (x - given[MEAN]) * given[SCALE] + given[SHIFT]
 
 
 class SampledFormula(NormedFormula):
     """f((x − mean)/√(deviation² + ε)·s + b), whose statistics are taken of the input."""
 
-    def __call__(self, x: Any, **arguments: Any) -> Any:
-        """The activation of what is normalised by its own statistics."""
-        context, eps = arguments.pop(CONTEXT), arguments.pop(EPS)
-        scale, shift = arguments.pop(SCALE), arguments.pop(SHIFT)
-        z = (x - mean(x, context)) / sqrt(std(x, context) ** 2 + eps) * scale + shift
-        return self.activation(z, **arguments)
+    given: ClassVar[tuple[str, ...]] = (SCALE, SHIFT, CONTEXT, EPS)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SampledFormula) and self.activation == other.activation
-
-    def __hash__(self) -> int:
-        return hash((SampledFormula, self.activation))
+    def inner(self, x: Any, **given: Any) -> Any:
+        """What is normalised by its own statistics."""
+        context = given[CONTEXT]
+        return (x - mean(x, context)) / sqrt(std(x, context) ** 2 + given[EPS]) * given[SCALE] + given[SHIFT]
 
 
 class RootFormula(NormedFormula):
     """f(x/√(mean square + ε)·s), whose mean square is that of the input's mean and deviation."""
 
-    def __call__(self, x: Any, **arguments: Any) -> Any:
-        """The activation of what is divided by its root mean square."""
-        context, eps = arguments.pop(CONTEXT), arguments.pop(EPS)
-        square = mean(x, context) ** 2 + std(x, context) ** 2
-        return self.activation(x / sqrt(square + eps) * arguments.pop(SCALE), **arguments)
+    given: ClassVar[tuple[str, ...]] = (SCALE, CONTEXT, EPS)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RootFormula) and self.activation == other.activation
-
-    def __hash__(self) -> int:
-        return hash((RootFormula, self.activation))
+    def inner(self, x: Any, **given: Any) -> Any:
+        """What is divided by its root mean square."""
+        square = mean(x, given[CONTEXT]) ** 2 + std(x, given[CONTEXT]) ** 2
+        return x / sqrt(square + given[EPS]) * given[SCALE]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -67,6 +67,16 @@ class Graph:
         given = tuple(operands)
         return self.add(node.op, *given) if given else self._intern(node)
 
+    def graft(self, other: Graph, outputs: Iterable[int], inputs: dict[str, int]) -> list[int]:
+        """What another graph computes, of nodes of this one in the place of some of its inputs."""
+        outputs = list(outputs)
+        places: dict[int, int] = {}
+        for index in other.live(outputs):
+            node = other.nodes[index]
+            own = inputs.get(str(node.value)) if node.op == "input" else None
+            places[index] = self.carry(node, map(places.__getitem__, node.operands)) if own is None else own
+        return [places[output] for output in outputs]
+
     def _intern(self, node: Node) -> int:
         if node not in self._index:
             self._index[node] = len(self.nodes)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from limen.formula import Context
+from limen.formula.composed import ComposedFormula
 
 if TYPE_CHECKING:
     from limen.formula.graph import Graph  # SymPy is imported when a kernel is derived, not before
@@ -147,15 +148,10 @@ def derive(bound: BoundFormula, wanted: tuple[str, ...]) -> Derivation:
         raise symbolic.UntraceableError(bound.plain_only)
     if len(bound.contexts) > 1:
         raise symbolic.UntraceableError("it takes statistics over several contexts at once")
-    traced = symbolic.trace(bound.function, dict(bound.constants), (*bound.parameters, *bound.noise, *bound.beside))
-    x = symbolic.symbol("x")
-    statistics = {symbolic.mean(x): symbolic.symbol(MEAN), symbolic.std(x): symbolic.symbol(STD)}
-    if traced.has(symbolic.rms) and bound.contexts:
-        raise symbolic.StatisticError("it takes a root mean square, and kernels have mean and deviation alone")
-    used = traced.has(symbolic.mean, symbolic.std)
-    expression = traced.subs(statistics)
-    if expression.has(symbolic.mean, symbolic.std, symbolic.rms, symbolic.uniform):
-        raise symbolic.UntraceableError("it takes statistics of something other than its input, or draws noise itself")
+    if isinstance(bound.function, ComposedFormula):
+        return _derived_composed(bound, bound.function, wanted)
+    names = (*bound.parameters, *bound.noise, *bound.beside)
+    expression, used = _traced(bound.function, names, dict(bound.constants), of_a_context=bool(bound.contexts))
     if used != bool(bound.contexts):
         raise symbolic.UntraceableError(
             "it takes statistics without a context among its arguments, or a context in vain"
@@ -165,7 +161,61 @@ def derive(bound: BoundFormula, wanted: tuple[str, ...]) -> Derivation:
     forward, (value,) = lower([expression], bound.noise)
     by = ("x", *((MEAN, STD) if used else ()), *wanted)
     backward, nodes = lower([expression.diff(symbolic.symbol(name)) for name in by], bound.noise)
-    return Derivation(forward, value, bool(used), backward, tuple(zip(by, nodes, strict=True)))
+    return Derivation(forward, value, used, backward, tuple(zip(by, nodes, strict=True)))
+
+
+def _traced(
+    function: Callable[..., Any], names: Iterable[str], constants: dict[str, Any], *, of_a_context: bool = False
+) -> tuple[Any, bool]:
+    """The expression, in which statistics are symbols, and whether there are any."""
+    from limen.formula import symbolic
+
+    traced = symbolic.trace(function, constants, tuple(names))
+    x = symbolic.symbol("x")
+    statistics = {symbolic.mean(x): symbolic.symbol(MEAN), symbolic.std(x): symbolic.symbol(STD)}
+    if of_a_context and traced.has(symbolic.rms):
+        raise symbolic.StatisticError("it takes a root mean square, and kernels have mean and deviation alone")
+    expression = traced.subs(statistics)
+    if expression.has(symbolic.mean, symbolic.std, symbolic.rms, symbolic.uniform):
+        raise symbolic.UntraceableError("it takes statistics of something other than its input, or draws noise itself")
+    return expression, bool(traced.has(symbolic.mean, symbolic.std))
+
+
+def _derived_composed(bound: BoundFormula, function: ComposedFormula, wanted: tuple[str, ...]) -> Derivation:
+    """f(z): the derivative of f by z once, times those of z, in which what is the same for all elements is a factor.
+
+    So that sums over elements of what differs in such factors are one.
+    """
+    from limen.formula import symbolic
+    from limen.formula.stable import lower
+
+    constants = dict(bound.constants)
+    given = {name: constants.pop(name) for name in function.given if name in constants}
+    names = [name for name in function.given if name not in given]
+    z, used = _traced(function.inner, names, given)
+    own = [name for name in bound.parameters if name not in names]
+    f, _ = _traced(function.activation, (*own, *bound.noise), constants)
+    by = ("x", *((MEAN, STD) if used else ()), *wanted)
+    varying = [symbolic.symbol(name) for name in ("x", *bound.beside)]
+    parts = {
+        name: z.diff(symbolic.symbol(name)).as_independent(*varying, as_Add=False)
+        for name in (*by, *bound.beside)
+        if name not in own
+    }
+    of_own = [name for name in wanted if name in own]
+
+    forward, (value, *_) = lower([z])
+    outer, (result,) = lower([f], bound.noise)
+    (value,) = forward.graft(outer, [result], {"x": value})
+
+    backward, (point, *nodes) = lower([z, *(part for pair in parts.values() for part in pair)], bound.beside)
+    outer, found = lower([f.diff(symbolic.symbol(name)) for name in ("x", *of_own)], bound.noise)
+    slope, *rest = backward.graft(outer, found, {"x": point})
+    slopes = dict(zip(of_own, rest, strict=True))
+    for name, factor, other in zip(parts, nodes[::2], nodes[1::2], strict=True):
+        slopes[name] = backward.add("mul", factor, backward.add("mul", slope, other))
+    beside = tuple(slopes[name] for name in bound.beside)
+    return Derivation(forward, value, used, backward, tuple((name, slopes[name]) for name in by), beside)
 
 
 def _derived_beside(bound: BoundFormula, expression: Any, used: bool, wanted: tuple[str, ...]) -> Derivation:

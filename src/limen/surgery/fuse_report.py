@@ -31,8 +31,8 @@ class Pair:
 class Left:
     """One place where parts that stand beside each other are computed one after the other, and why.
 
-    >>> Left("1, 2", "LayerNorm and ReLU", "LayerNorm is computed by itself").reason
-    'LayerNorm is computed by itself'
+    >>> Left("1, 2", "InstanceNorm2d and ReLU", "InstanceNorm2d is computed by itself").reason
+    'InstanceNorm2d is computed by itself'
     """
 
     path: str
@@ -46,9 +46,9 @@ class FuseReport:
     """What :func:`fuse_` did: ``pairs`` fused, ``left`` with the reason.
 
     >>> import limen
-    >>> report = limen.fuse_(nn.Sequential(nn.BatchNorm1d(4), nn.ReLU(), nn.LayerNorm(4), nn.GELU()))
+    >>> report = limen.fuse_(nn.Sequential(nn.BatchNorm1d(4), nn.ReLU(), nn.LayerNorm(9), nn.GELU()))
     >>> [pair.path for pair in report.pairs], [left.reason for left in report.left]
-    (['0, 1'], ['LayerNorm is computed by itself'])
+    (['0, 1'], ['LayerNorm of 9 values is as fast by itself; it takes 64'])
     """
 
     pairs: list[Pair] = field(default_factory=list)

@@ -30,7 +30,7 @@ from limen.surgery.scope import Method, Scope
 from limen.surgery.source import Definition, Source
 from limen.surgery.twins import places_of
 from limen.surgery.weaving import Fusion
-from limen.surgery.why_apart import no_activation, no_norm
+from limen.surgery.why_apart import no_activation, not_together
 from limen.warmstart import Arguments
 
 
@@ -150,7 +150,7 @@ class _Operation:
             norm, activation = owner._modules[first], owner._modules[second]
             assert norm is not None
             what = f"{type(norm).__name__} and {type(activation).__name__}"
-            why = no_norm(norm) or no_activation(activation, True) or self._why_apart(owner, norm)
+            why = not_together(norm, activation) or no_activation(activation, True) or self._why_apart(owner, norm)
             place = f"{prefix}{first}, {prefix}{second}"
             if why:
                 self.report.left.append(Left(place, what, why))

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from limen.beside.norm import BATCH
 from limen.beside.pairs import FUNCTIONS
 from limen.surgery.callees import described_as, is_activation
 from limen.surgery.calls import Body, Call
@@ -20,7 +21,7 @@ from limen.surgery.flow import Flow, last_assigned
 from limen.surgery.known import ACTIVATIONS, GATES, UNKNOWN
 from limen.surgery.recognise import recognise_module
 from limen.surgery.weaving import Fusion, paths_of
-from limen.surgery.why_apart import no_activation, no_norm
+from limen.surgery.why_apart import no_activation, not_together
 
 _SIMPLE = (ast.Assign, ast.AnnAssign, ast.Return, ast.Expr)
 _BRANCHING = (ast.IfExp, ast.BoolOp, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Await)
@@ -131,7 +132,7 @@ class Finder:
             return None
         assert isinstance(call.node, ast.Call)
         assert isinstance(norm, nn.Module)
-        why = self._why_not(call, True) or no_norm(norm) or self._why_moved(source)
+        why = self._why_not(call, True) or not_together(norm, self.callee(call)) or self._why_moved(source)
         found = Found("norm", call.node, ast.unparse(call.node.func), ast.unparse(source.node.func), why, None, norm)
         if why:
             return found
@@ -176,11 +177,11 @@ class Finder:
     def _norm_and_sum(self, call: Call, source: _Source, norm: Any, rest: tuple[Any, ...]) -> Found:
         other, dropped, norm_first, in_place = rest
         assert isinstance(call.node, ast.Call)
-        why = self._why_not(call, True) or no_norm(norm) or self._why_moved(source)
+        why = self._why_not(call, True) or not_together(norm, self.callee(call)) or self._why_moved(source)
         if not why and not self._leaves_alone(other, source.node.args[0], source.node):
             why = "what is added may overwrite the norm's input"
-        if not why and type(norm) is nn.GroupNorm:
-            why = "a norm of groups and a sum are computed one after the other"
+        if not why and type(norm) not in BATCH:
+            why = f"{type(norm).__name__} and a sum are computed one after the other"
         text, name = ast.unparse(call.node.func), ast.unparse(source.node.func)
         if why:
             return Found("norm and sum", call.node, text, name, why, None, norm)
