@@ -46,7 +46,8 @@ Pixels = NDArray[np.uint8]
 def brought(pixels: Pixels, width: int = SIDE) -> Pixels:
     """In 8 rows, as the lab resizes images."""
     small = Image.fromarray(pixels).resize((width, SIDE), Image.Resampling.BILINEAR)
-    return np.asarray(small, dtype=np.uint8)
+    found: Pixels = np.asarray(small)
+    return found
 
 
 def to_own_range(pixels: Pixels) -> Pixels:
