@@ -46,14 +46,13 @@ Pixels = NDArray[np.uint8]
 def brought(pixels: Pixels, width: int = SIDE) -> Pixels:
     """In 8 rows, as the lab resizes images."""
     small = Image.fromarray(pixels).resize((width, SIDE), Image.Resampling.BILINEAR)
-    found: Pixels = np.asarray(small)
-    return found
+    return np.asarray(small)
 
 
 def to_own_range(pixels: Pixels) -> Pixels:
     """Small, then as bright as it can be."""
-    small = brought(pixels).astype(np.float64)
-    return (small * (255 / max(small.max(), 1))).astype(np.uint8)
+    small = brought(pixels)
+    return (small * (255 / max(float(small.max()), 1))).astype(np.uint8)
 
 
 def cut_out(pixels: Pixels) -> Pixels:

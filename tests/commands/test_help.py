@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import runpy
 import subprocess
 import sys
@@ -11,9 +12,7 @@ from helpers_lab import Command
 
 from limen import cli
 
-COMMANDS = tuple(
-    info.name or info.callback.__name__.rstrip("_") for info in cli.app.registered_commands if info.callback
-)
+COMMANDS = tuple(cli.COMMANDS)
 
 
 def test_the_commands_are_the_documented_ones() -> None:
@@ -45,6 +44,26 @@ def test_the_package_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert runpy.run_module("limen")["main"] is cli.main  # to be imported starts nothing
 
 
+def test_what_is_said_of_a_command_before_it_is_imported_is_how_its_docstring_begins() -> None:
+    for info in cli.application().registered_commands:
+        assert info.callback is not None
+        told = inspect.getdoc(info.callback) or ""
+        assert " ".join(told.split("\n\n")[0].split()) == cli.COMMANDS[info.name or ""].about
+
+
+def test_no_other_command_is_imported() -> None:
+    for called in ((), ("doctor",)):
+        registered = cli.application(called).registered_commands
+        assert [info.name for info in registered] == list(COMMANDS)
+        assert {info.name for info in registered if info.callback is not cli._not_imported} == set(called)
+
+
+def test_a_mistyped_command_is_suggested(run: Command) -> None:
+    outcome = run("lst")
+    assert outcome.code == 2
+    assert "No such command 'lst'. Did you mean 'list'?" in outcome.err
+
+
 IMPORTS = """
 import sys
 sys.argv = ["limen", *sys.argv[1:]]
@@ -58,13 +77,13 @@ sys.exit(f"imported {heavy}" if heavy else 0)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"]])
-def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["list"], ["list", "--json"]])
+def test_what_imports_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", IMPORTS, *arguments], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "Example:" in done.stdout
+    assert "Example:" in done.stdout or arguments[0] == "list"
 
 
 def test_without_the_commands_packages() -> None:

@@ -27,7 +27,7 @@ OWN = {"compare": {"plan", "difference", "sd", "suite"}, "select": set()}
 
 
 def parameters(name: str) -> dict[str, click.Parameter]:
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(cli.application())
     return {parameter.name: parameter for parameter in group.commands[name].params}
 
 

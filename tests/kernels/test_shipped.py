@@ -1,6 +1,7 @@
 """Kernels that come with the package: found before the cache, by their source, without a compiler."""
 
 import ctypes
+import itertools
 import warnings
 from types import SimpleNamespace
 
@@ -13,8 +14,8 @@ from limen import shipping
 from limen.activations.registry import create, names
 from limen.diagnosis import diagnose
 from limen.kernels.c import build, shipped, short_calls, threads
-from limen.shipping import build_library, calls_of_all, sources_of
-from limen.warming import CHANNELS, calls_of
+from limen.shipping import TYPES, build_library, calls_of_all, sources_of
+from limen.warming import CHANNELS, DTYPES, calls_of
 
 KIND = shipped.processor()
 pytestmark = [needs_gcc, pytest.mark.skipif(not KIND, reason="needs a processor that kernels are shipped for")]
@@ -117,28 +118,29 @@ def test_by_the_features_of_the_processor(monkeypatch, machine, features, kind):
 
 
 @pytest.mark.thorough
-def test_all_built_in_activations(installed, tmp_path, monkeypatch):
-    """In every layout, with one parameter and with one a channel, in training and in evaluation."""
+@pytest.mark.parametrize("chosen", [pytest.param(("asau", "ash"), id="two"), pytest.param(names(), id="all")])
+def test_all_built_in_activations(installed, tmp_path, monkeypatch, chosen):
+    """In every layout and type, with one parameter and with one a channel, in training and in evaluation."""
     monkeypatch.undo()
     target = tmp_path / "all" / f"{KIND}.so"
-    build_library(set(sources_of(calls_of_all(names()), ["float32"])), target, "gcc", KIND, 2)
+    build_library(set(sources_of(calls_of_all(chosen), TYPES)), target, "gcc", KIND, 2)
     for _ in own_folder(tmp_path, monkeypatch):
         monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
         monkeypatch.setattr(shipped, "FOLDER", target.parent)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            for name in names():
-                call_all(name)
+            for name, dtype in itertools.product(chosen, TYPES):
+                call_all(name, DTYPES[dtype])
         assert all(one.shipped for one in build.journal())
 
 
-def call_all(name):
+def call_all(name, dtype):
     own = create(name)
     forms = [own, create(name, num_parameters=CHANNELS)] if list(own.parameters()) else [own]
     for activation, like in (call for form in forms for call in calls_of(form)):
         for training in (False, True):
             activation.train(training)
-            x = torch.randn_like(like).requires_grad_()
+            x = torch.randn_like(like, dtype=dtype).requires_grad_()
             activation(x).sum().backward()
             with torch.no_grad():
                 activation(x)

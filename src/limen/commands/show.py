@@ -15,7 +15,7 @@ from limen.errors import SpecError
 from limen.naming import parse, split_list
 from limen.writing import write_atomically
 
-WITHOUT_CURVE = ("maxout", "top_percentile")
+WITHOUT_CURVE = ("maxout", "top_percentile", "poly_norm", "gated_poly_norm")
 """What is no function of one number, said before torch is imported; the class says why."""
 
 

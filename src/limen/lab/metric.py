@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from limen.errors import SpecError
-from limen.lab import statistics
 from limen.lab.numerals import between, fixed, with_span
-from limen.lab.statistics import UNBOUNDED, Bounds, Comparison, Interval
+
+if TYPE_CHECKING:
+    # Which needs NumPy, and what lists metrics does not.
+    from limen.lab.statistics import Bounds, Comparison, Interval
 
 PERCENT = "%"
 NONE = "none"
@@ -21,6 +24,7 @@ HALF_A_POINT = 0.5
 """The margin of what is in percent: about the spread between seeds of the studies stored here."""
 OF = "_of_"
 """In the name of a metric of one class, before the class."""
+ANY: Bounds = (-math.inf, math.inf)
 FRACTION: Bounds = (0.0, 1.0)
 NOT_NEGATIVE: Bounds = (0.0, math.inf)
 ROUNDING = 1e-5
@@ -40,7 +44,7 @@ class Metric:
     unit: str = ""
     """``%`` of what is stored as a fraction: it is shown times 100, and its differences in points."""
     higher_is_better: bool = True
-    bounds: Bounds = UNBOUNDED
+    bounds: Bounds = ANY
     """Between which every value lies."""
     decimals: int | None = None
     """How many are shown; None: two of a percentage, of others fewer the larger the value."""
@@ -151,14 +155,20 @@ class Metric:
 
     def interval(self, values: Sequence[float]) -> Interval:
         """The mean of some values with its interval."""
+        from limen.lab import statistics
+
         return statistics.interval(values, self.bounds)
 
     def difference_interval(self, differences: Sequence[float]) -> Interval:
         """The mean of some differences of two values with its interval."""
+        from limen.lab import statistics
+
         return statistics.interval(differences, statistics.of_differences(self.bounds))
 
     def compare(self, values: Mapping[int, float], baseline: Mapping[int, float]) -> Comparison:
         """Values against a baseline's, paired by seed, in the metric's own direction."""
+        from limen.lab import statistics
+
         return statistics.compare(values, baseline, bounds=self.bounds, higher_is_better=self.higher_is_better)
 
     def shown(self, value: float) -> float:
@@ -260,6 +270,7 @@ class Metric:
     def mean(self, found: Interval) -> str:
         """Write a mean with its interval.
 
+        >>> from limen.lab.statistics import Interval
         >>> ACCURACY.mean(Interval(0.975, 0.97, 0.98)), ACCURACY.mean(Interval(0.975, math.nan, math.nan))
         ('97.50 (97.00 to 98.00)', '97.50')
         """
@@ -268,6 +279,7 @@ class Metric:
     def mean_difference(self, found: Interval, beside: float = math.nan) -> str:
         """Write a mean difference with its interval.
 
+        >>> from limen.lab.statistics import Interval
         >>> ACCURACY.mean_difference(Interval(0.01, -0.01, 0.03))
         '+1.00 (−1.00 to +3.00)'
         """
