@@ -42,7 +42,7 @@ def commands():
 
 
 def test_the_commands_have_the_options_that_they_are_shown_with():
-    app = typer.main.get_command(cli.app)
+    app = typer.main.get_command(cli.application())
     shown = [*commands()]
     assert len(shown) > 50
     for name, *words in shown:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from limen.cli import app
+from limen.cli import application
 
 out = Path(tempfile.mkdtemp()) / "study"
 words = (
     "compare --data digits --network mlp --activations relu,gelu,asau --seeds 4 --epochs 3 --limit-train 400 --jobs 1"
 )
-app([*shlex.split(words), "--out", str(out)], standalone_mode=False)
+application()([*shlex.split(words), "--out", str(out)], standalone_mode=False)
 
 # %%
 # Its folder holds the report, a page that needs no network, the tables, and a record of each run. The tables are for

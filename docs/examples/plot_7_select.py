@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 import limen
-from limen.cli import app
+from limen.cli import application
 from limen.lab.networks.mlp import MLP
 
 out = Path(tempfile.mkdtemp()) / "selection"
@@ -21,7 +21,7 @@ words = (
     "select --data digits --network mlp --candidates relu,tanh,swish --seeds 2 --epochs 3 --limit-train 400 "
     "--activation-lr 0.1 --jobs 1"
 )
-app([*shlex.split(words), "--out", str(out)], standalone_mode=False)
+application()([*shlex.split(words), "--out", str(out)], standalone_mode=False)
 
 # %%
 # What each layer chose, how clearly, and what to beware of:
