@@ -107,6 +107,28 @@ def test_tables_filter(page: Any) -> None:
     assert page.locator("#runs tbody tr:visible").count() == 12
 
 
+def test_of_a_long_table_the_first_rows_are_shown(browser: Any, report: Path, tmp_path: Path) -> None:
+    whole = report.read_text(encoding="utf-8")
+    first, found, last = re.split(r"(?s)(<tbody>.*?</tbody>)", whole[whole.index('id="runs"') :], maxsplit=1)
+    rows = found.removeprefix("<tbody>").removesuffix("</tbody>")
+    long = tmp_path / "long.html"
+    long.write_text(whole[: whole.index('id="runs"')] + first + f"<tbody>{rows * 50}</tbody>" + last, encoding="utf-8")
+    page, heard = opened(browser, long)
+    shown, said = page.locator("#runs tbody tr:not([hidden])"), page.locator("#runs output")
+    assert (shown.count(), said.inner_text()) == (500, "the first 500 of 600 rows")
+    page.get_by_label("Filter rows: Every run").fill("adact")
+    assert (shown.count(), said.inner_text()) == (150, "150 of 600 rows")
+    page.get_by_label("Filter rows: Every run").fill("")
+    page.locator("#runs thead button").first.click()
+    assert {row.text_content() for row in shown.locator("th").all()} == {"adact", "asau", "ash", "relu"}
+    assert shown.locator("th").first.text_content() == "adact"
+    page.get_by_label("Show 500 more rows: Every run").click()
+    assert (shown.count(), said.inner_text()) == (600, "")
+    assert len([*csv.reader(io.StringIO(saved(page, page.get_by_label("Download as CSV: Every run"))))]) == 601
+    page.close()
+    assert heard == []
+
+
 def test_the_legend_switches_lines(page: Any) -> None:
     lines = page.locator('#curves svg [data-series="1"]')
     legend = page.locator("#curves .legend")

@@ -75,7 +75,7 @@ function sorted(rows, column, down) {
   return [...known, ...keyed.filter((one) => !one.known)].map(({ row }) => row);
 }
 
-function sortable(table) {
+function sortable(table, rearranged) {
   const body = table.tBodies[0];
   const first = [...body.rows];
   const headings = [...table.tHead.rows[0].cells];
@@ -85,6 +85,7 @@ function sortable(table) {
       headings.forEach((other) => other.setAttribute("aria-sort", "none"));
       heading.setAttribute("aria-sort", now);
       body.append(...(now === "none" ? first : sorted(first, column, now === "descending")));
+      rearranged();
     });
     label.append(...heading.childNodes);
     heading.append(label);
@@ -92,18 +93,31 @@ function sortable(table) {
   });
 }
 
+const MOST = 500; // rows shown at once: a browser takes a minute to lay 10,000 out
+
+// Of the rows that hold the words of a field the first, in the order in which they stand.
 function filter(table, name) {
-  const rows = [...table.tBodies[0].rows];
-  const texts = rows.map((row) => row.textContent.toLowerCase());
+  const texts = new Map([...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]));
   const said = made("output", { "aria-live": "polite" });
   const field = made("input", { type: "search", placeholder: "Filter rows", "aria-label": `Filter rows: ${name}` });
-  field.addEventListener("input", () => {
+  const more = button(`Show ${MOST} more`, () => show(most + MOST), { "aria-label": `Show ${MOST} more rows: ${name}` });
+  let most = MOST;
+  function show(count = most) {
+    most = count;
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
-    rows.forEach((row, place) => { row.hidden = !words.every((word) => texts[place].includes(word)); });
-    const shown = rows.filter((row) => !row.hidden).length;
-    said.textContent = words.length ? `${shown} of ${rows.length} rows` : "";
-  });
-  return [field, said];
+    let holding = 0;
+    for (const row of table.tBodies[0].rows) {
+      const holds = words.every((word) => texts.get(row).includes(word));
+      holding += holds;
+      row.hidden = !holds || holding > most;
+    }
+    more.hidden = holding <= most;
+    const found = words.length ? `${holding} of ${texts.size} rows` : "";
+    said.textContent = holding > most ? `the first ${most} of ${holding} rows` : found;
+  }
+  field.addEventListener("input", () => show());
+  show();
+  return { tools: [field, said, more], show };
 }
 
 function asCsv(table) {
@@ -161,13 +175,14 @@ function equipped(table) {
   const section = table.closest("section");
   const name = table.caption?.textContent ?? around.getAttribute("aria-label") ?? "table";
   const tools = made("div", { class: "tools" });
-  if (table.tBodies[0].rows.length >= 5) tools.append(...filter(table, name));
+  const filtered = table.tBodies[0].rows.length >= 5 ? filter(table, name) : null;
+  if (filtered) tools.append(...filtered.tools);
   tools.append(button("CSV", () => download(asCsv(table), "text/csv", `${slug(`${section.id} ${name}`)}.csv`), {
     "aria-label": `Download as CSV: ${name}` }));
   const links = around.previousElementSibling;
   if (links?.matches(".tools")) links.prepend(...tools.childNodes);
   else around.before(tools);
-  sortable(table);
+  sortable(table, () => filtered?.show());
 }
 
 // --- reading values off a drawing -----------------------------------------------------------------------------
