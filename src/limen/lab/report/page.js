@@ -84,7 +84,9 @@ function sortable(table, rearranged) {
       const now = { none: "ascending", ascending: "descending", descending: "none" }[heading.getAttribute("aria-sort")];
       headings.forEach((other) => other.setAttribute("aria-sort", "none"));
       heading.setAttribute("aria-sort", now);
-      body.append(...(now === "none" ? first : sorted(first, column, now === "descending")));
+      const rows = now === "none" ? first : sorted(first, column, now === "descending");
+      body.textContent = ""; // to move 10,000 rows within it took Chromium 12 s
+      body.append(...rows);
       rearranged();
     });
     label.append(...heading.childNodes);
@@ -97,7 +99,8 @@ const MOST = 500; // rows shown at once: a browser takes a minute to lay 10,000 
 
 // Of the rows that hold the words of a field the first, in the order in which they stand.
 function filter(table, name) {
-  const texts = new Map([...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]));
+  const body = table.tBodies[0];
+  const texts = new Map([...body.rows].map((row) => [row, row.textContent.toLowerCase()]));
   const said = made("output", { "aria-live": "polite" });
   const field = made("input", { type: "search", placeholder: "Filter rows", "aria-label": `Filter rows: ${name}` });
   const more = button(`Show ${MOST} more`, () => show(most + MOST), { "aria-label": `Show ${MOST} more rows: ${name}` });
@@ -106,7 +109,7 @@ function filter(table, name) {
     most = count;
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     let holding = 0;
-    for (const row of table.tBodies[0].rows) {
+    for (const row of [...body.rows]) {
       const holds = words.every((word) => texts.get(row).includes(word));
       holding += holds;
       row.hidden = !holds || holding > most;
