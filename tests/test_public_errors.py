@@ -275,6 +275,8 @@ PROVOKED: dict[tuple[str, str], Any] = {
     ("limen.use_backend", "SpecError"): lambda: in_block(limen.use_backend("cuda")),
     ("limen.adapters.layer", "SpecError"): lambda: limen.adapters.layer("maxout"),
     ("limen.formula.mean", "ShapeError"): lambda: limen.formula.mean(torch.tensor(1.0)),
+    ("limen.formula.over_rms", "ShapeError"): lambda: limen.formula.over_rms(torch.tensor(1.0)),
+    ("limen.formula.rms", "ShapeError"): lambda: limen.formula.rms(torch.tensor(1.0)),
     ("limen.formula.std", "ShapeError"): lambda: limen.formula.std(torch.tensor(1.0)),
     ("limen.inspect.Watch", "SampleError"): lambda: inspection.Watch(nn.Linear(2, 2)),
     ("limen.inspect.Watch", "SpecError"): lambda: inspection.Watch(network(), every=0),
