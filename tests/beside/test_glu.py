@@ -299,7 +299,8 @@ def test_one_operator_in_a_compiled_program(name, packed):
     torch.testing.assert_close(y, module(*leaves))
 
 
-@pytest.mark.parametrize(("name", "packed"), thoroughly(OPERATED, usual=[("asau", FIRST)]), ids=str)
+@pytest.mark.thorough
+@pytest.mark.parametrize(("name", "packed"), OPERATED, ids=str)
 def test_operators_give_what_they_promise(name, packed):
     gate = perturbed(name, num_parameters=3).train()
     bound = gated(gate._bound[True])

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from helpers import ALL, thoroughly
+from helpers import ALL
 
 import limen
 from limen.activations.registry import find
@@ -57,7 +57,8 @@ def test_a_formula_that_cannot_be_traced_says_so_once():
     assert "expression" in dispatch.why_no_kernel(module.bind(training=True))
 
 
-@pytest.mark.parametrize("compiler", thoroughly(["/bin/false", "/no/such/compiler"], usual=["/bin/false"]))
+@pytest.mark.thorough
+@pytest.mark.parametrize("compiler", ["/bin/false", "/no/such/compiler"])
 def test_without_a_compiler_one_warning_and_the_plain_path(compiler, tmp_path):
     code = (
         "import warnings, torch, limen\n"

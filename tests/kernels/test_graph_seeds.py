@@ -60,8 +60,8 @@ def test_recomputed_noise_is_the_same(backend: str, budget: float) -> None:
         assert error_of_gradient(step) < 1e-5
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", thoroughly(["rrelu", "adact"], usual=["rrelu"]))
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["rrelu", "adact"])
 @config.patch(activation_memory_budget=0.0)
 def test_recomputed_noise_of_the_plain_formula(name: str) -> None:
     module = only_rrelu() if name == "adact" else limen.RReLU().train()

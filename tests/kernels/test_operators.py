@@ -53,7 +53,7 @@ def test_opcheck_of_both(module):
 
 
 @pytest.mark.parametrize("options", [{}, {"num_parameters": 5}], ids=["shared", "by channel"])
-@pytest.mark.parametrize("name", thoroughly(COMPILED, usual=("relu", "prelu", "asau", "ash", "rrelu", "adact")))
+@pytest.mark.parametrize("name", thoroughly(COMPILED, usual=("relu", "prelu", "ash", "rrelu")))
 def test_operators_give_what_they_promise(name, options):
     """Sizes and strides of their fakes, each result in memory of its own, which compiled programs take for granted."""
     module = perturbed(name, **options)

@@ -145,7 +145,7 @@ def test_noting_the_test_accuracy_changes_no_run(tmp_path: Path):
         pytest.param({"sampling": "gumbel_straight_through", "temperature": (2.0, 0.5)}, marks=pytest.mark.thorough),
         pytest.param({"sampling": "straight_through"}, marks=pytest.mark.thorough),
         pytest.param({"weights_from": 0.3}, marks=pytest.mark.thorough),
-        {"drop_below": 0.3333},
+        pytest.param({"drop_below": 0.3333}, marks=pytest.mark.thorough),
         pytest.param({"rule": "grouped"}, marks=pytest.mark.thorough),
     ],
     ids=str,
@@ -262,7 +262,7 @@ def test_each_part_of_two_that_compete_learns_its_weights_from_its_own_loss(tmp_
         assert moved == {path for path in before if path.startswith(f"{name}.")}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_killed_selection_continues(tmp_path: Path):
     out = tmp_path / "killed"
     arguments = ("select", *TINY_OPTIONS, "--seeds", "2", "--epochs", "6", "--out", out)

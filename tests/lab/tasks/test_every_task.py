@@ -79,8 +79,11 @@ def test_a_trial_of_every_task_is_as_good_as_what_chooses_the_epoch_and_sees_no_
     assert goodness(trial, task.held_to) == max(task.held_to.goodness(getattr(row, score)) for row in trial.curves)
 
 
-# Those of classification, which several labels have too, are many and large; tests/lab/networks builds each of them.
-@pytest.mark.parametrize("name", thoroughly(tasks.names(), usual=set(tasks.names()) - {"classification", "multilabel"}))
+# Those of images are many and large; tests of their own build each of them.
+@pytest.mark.parametrize(
+    "name",
+    thoroughly(tasks.names(), usual=set(tasks.names()) - {"classification", "multilabel", "detection", "segmentation"}),
+)
 def test_networks_give_what_the_task_asks_for_and_depend_on_the_seed_alone(name: str, tmp_path: Path) -> None:
     task = tasks.find(name)
     data = data_of(settings(name, tmp_path))

@@ -94,7 +94,8 @@ STEERED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("how", thoroughly(STEERED, usual=("on held-out batches",)))
+@pytest.mark.thorough
+@pytest.mark.parametrize("how", STEERED)
 def test_a_search_goes_on_where_it_was(how: str, tmp_path: Path) -> None:
     chosen = SelectSettings(
         kind="select",

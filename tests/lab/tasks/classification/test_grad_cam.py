@@ -108,6 +108,7 @@ def test_some_test_images_of_several_classes(network: str) -> None:
             assert picture.size == (192, 96)
 
 
+@pytest.mark.thorough
 def test_in_the_report(tmp_path: Path) -> None:
     result = compare(tiny(network="resnet20", seeds=(0,), epochs=1), tmp_path, Recorder())
     assert all(isinstance(run.shown, Attention) for run in result.runs)

@@ -281,7 +281,7 @@ def test_without_monai_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tm
 def test_a_study_of_masks_from_files_to_report(run: Command, tmp_path: Path) -> None:
     folder(tmp_path / "data", 24, size=(16, 24))
     options = ("--task", "segmentation", "--data", tmp_path / "data", "--activations", "relu,asau", "--seeds", "1")
-    outcome = run("compare", *options, "--epochs", "20", "--batch-size", "4", "--lr", "0.01",
+    outcome = run("compare", *options, "--epochs", "10", "--batch-size", "2", "--lr", "0.01",
                   "--out", tmp_path / "out", "--json")  # fmt: skip
     assert outcome.code == 0, outcome.err
     for row in outcome.json["runs"]:

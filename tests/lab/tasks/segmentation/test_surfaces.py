@@ -147,6 +147,7 @@ def test_a_voxel_has_the_size_that_the_header_says_however_the_scan_lies(tmp_pat
     assert resized.places[1] == Place(1, 4, (5.0, 6.0, 4.0))
 
 
+@pytest.mark.thorough
 def test_a_study_of_two_organs_from_files_to_report(run: Command, tmp_path: Path) -> None:
     data = decathlon(tmp_path / "Task04", np.diag([1.0, 1.0, 2.0, 1.0]))
     outcome = run("compare", "--task", "segmentation", "--data", data, "--image-size", "16", "--activations", "relu",
