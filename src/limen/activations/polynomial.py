@@ -79,7 +79,7 @@ class PolyNorm(_OfRows):
 
 @register("gated_poly_norm")
 class GatedPolyNorm(_OfRows):
-    """|α₁|·x/rms(x) + |α₂|·x²/rms(x²), with rms(u) = √(mean of u² + ε) over the last axis: a gate in SiLU's place.
+    """abs(α₁)·x/rms(x) + abs(α₂)·x²/rms(x²), with rms(u) = √(mean of u² + ε) over the last axis: a gate for SiLU.
 
     Of the second order, and published as code alone. :class:`limen.GLU` makes the gated layer of it.
 
