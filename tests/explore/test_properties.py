@@ -41,8 +41,8 @@ def test_no_slope_is_steeper(name):
 
 def test_a_formula_is_written_as_mathematics():
     assert formula("asau") == (
-        r"a\,x + x\,\left(- a + b\right)\,"
-        r"\tanh\left(\alpha\,\mathrm{softplus}\left(\beta\,x\,\left(- a + b\right)\right)\right)"
+        r"a\,x + x\,\left(b - a\right)\,"
+        r"\tanh\left(\alpha\,\mathrm{softplus}\left(\beta\,x\,\left(b - a\right)\right)\right)"
     )
     assert formula("relu") == r"\begin{cases} 0 & \text{for } x \leq 0 \\ x & \text{otherwise} \end{cases}"
     assert formula("top_percentile") == ""

@@ -28,13 +28,24 @@ def formula(name: str) -> str:
 
 
 def tex(e: Any) -> str:
-    """An expression in the functions of :mod:`limen.formula.symbolic` as TeX."""
+    """An expression in the functions of :mod:`limen.formula.symbolic` as TeX.
+
+    >>> a, b = sympy.symbols("a b")
+    >>> print(tex(b - a))
+    b - a
+    """
     text: str = _Printer({"mul_symbol": r"\,"}).doprint(e)
     return text
 
 
 class _Printer(LatexPrinter):  # type: ignore[misc]  # SymPy ships no types
     """SymPy's printer, with the functions of formulas written as mathematics writes them."""
+
+    def _as_ordered_terms(self, e: Any, order: Any = None) -> list[Any]:
+        """b - a, not -a + b."""
+        terms = super()._as_ordered_terms(e, order)
+        first = next((term for term in terms if not term.as_coeff_Mul()[0].is_negative), terms[0])
+        return [first, *(term for term in terms if term is not first)]
 
     def _print_Float(self, e: Any) -> str:  # noqa: N802
         return f"{float(e):.{DIGITS}g}"
