@@ -72,7 +72,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 KERNELS_CC ?= cc
 PROCESSORS ?= x86-64-v3,x86-64-v4
 
-kernels: $(VENV)/installed ## The kernels of a wheel, in build/kernels: half a minute of two cores for each kind of processor
+kernels: $(VENV)/installed ## The kernels of a wheel, in build/kernels: a minute of two cores for each kind of processor
 	rm -rf build/kernels
 	$(BIN)/python -m limen.shipping build/kernels --cc "$(KERNELS_CC)" --processors "$(PROCESSORS)"
 
