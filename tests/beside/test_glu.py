@@ -6,7 +6,17 @@ import copy
 
 import pytest
 import torch
-from helpers import COMPILED, KEEPING_SHAPE, LAYOUTS, activation, dense, perturbed, sample_input, thoroughly
+from helpers import (
+    COMPILED,
+    KEEPING_SHAPE,
+    LAYOUTS,
+    activation,
+    assert_same_for_any_threads,
+    dense,
+    perturbed,
+    sample_input,
+    thoroughly,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -328,6 +338,17 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.first(x), self.second(x)
         return self.back(F.silu(gate) * up if self.gate is None else self.gate(gate, up))
+
+
+def test_gates_of_channels_that_lie_together_have_the_same_bits_for_any_number_of_threads():
+    module = limen.GLU("asau:num_parameters=4,channel_dim=-1")
+    gate, up, g = (torch.randn(50_000, 4) for _ in range(3))
+
+    def computed():
+        leaves = [gate.clone().requires_grad_(), up.clone().requires_grad_()]
+        return torch.autograd.grad(module(*leaves), [*leaves, *module.parameters()], g)
+
+    assert_same_for_any_threads(computed)
 
 
 @pytest.mark.parametrize("budget", thoroughly((1.0, 0.9, 0.5), usual=(0.9,)))

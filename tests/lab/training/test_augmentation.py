@@ -160,7 +160,8 @@ def test_what_a_tasks_truth_cannot_follow_is_refused(name: str) -> None:
         if "augment" in task.options and augment in task.augments:
             declared.check_options(task, settings)
             continue
-        said = "is not an option of" if "augment" not in task.options else "would not follow the images; give flip"
+        why = "images have no boxes" if augment == "mosaic" else "would not follow the images"
+        said = "is not an option of" if "augment" not in task.options else f"{why}; give flip"
         with pytest.raises(SpecError, match=said):
             declared.check_options(task, settings)
 

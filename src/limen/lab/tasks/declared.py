@@ -79,9 +79,10 @@ def check_options(task: Declaration, settings: StudySettings) -> None:
                 f"{', '.join(owners)}; leave it out, or name the task."
             )
     if settings.augment not in task.augments:
+        why = "images have no boxes" if settings.augment == "mosaic" else "masks or boxes would not follow the images"
         raise SpecError(
-            f"--augment {settings.augment} is not for --task {task.name}, whose masks or boxes would not follow the "
-            f"images; give {' or '.join(task.augments[1:])}."
+            f"--augment {settings.augment} is not for --task {task.name}, whose {why}; give "
+            f"{' or '.join(task.augments[1:])}."
         )
     if settings.test_data is not None and place_of(settings.test_data) == place_of(settings.data):
         raise SpecError(
