@@ -57,7 +57,7 @@ def _own_inductor_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_power_is_cut():
-    """Files are not flushed to the disk, which took as long as all else that studies of tests do beside training."""
+    """Files are not flushed to the disk: hundreds are written, and what they hold is read while the power is on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
