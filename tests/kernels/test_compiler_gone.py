@@ -173,5 +173,6 @@ def test_a_folder_that_keeps_nothing_is_an_error(folder):
 def test_json_of_the_record_tells_the_compiler(folder):
     assert works()
     content = next(folder.glob("*.probe")).read_bytes()
-    record = json.loads(content[: content.rindex(b"}") + 1])
+    # What follows is a digest, whose bytes may be any.
+    record = json.loads(content[: content.rindex(b"\nlimen entry")])
     assert record["path"] == build.find_compiler().path
