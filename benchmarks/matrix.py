@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 CELLS = (
     *(Cell("3.10", torch, "<2") for torch in ("2.7.1", "2.9.1")),
     *(Cell("3.11", torch, "<2") for torch in ("2.7.1", "2.13.0")),
-    *(Cell("3.11", torch, ">=2") for torch in ("2.8.0", "2.10.0", "2.12.1", "2.13.0")),
+    *(Cell("3.11", torch, ">=2") for torch in ("2.8.0", "2.10.0", "2.12.1", "2.13.0", "2.14.1")),
     *(Cell("3.12", torch, ">=2") for torch in ("2.7.1", "2.9.1", "2.15.0")),
     *(Cell("3.13", torch, ">=2") for torch in ("2.7.1", "2.11.0", "2.14.1", "2.15.0")),
     *(Cell("3.14", torch, ">=2") for torch in ("2.9.1", "2.15.0")),
