@@ -1,6 +1,4 @@
-"""When Python searches for objects that are kept by themselves alone."""
-
-from __future__ import annotations
+"""Python's search for what is kept by itself alone: left out while reading, seldom in a command."""
 
 import gc
 import subprocess
@@ -8,36 +6,39 @@ import sys
 
 import pytest
 
-from limen.collecting import SELDOM, without_collection
-
-SAYS = """
-import atexit, gc
-# Called after what the command line asks for: the last that is asked for is called first.
-atexit.register(lambda: print(gc.get_freeze_count() > 0, *gc.get_threshold()))
-before = gc.get_threshold()
-print(gc.get_freeze_count() > 0, *before)
-import sys
-from limen import cli
-sys.argv = ["limen", "--version-of-nothing"]
-cli.main()
-"""
+from limen.collecting import without_collection
 
 
-def test_a_command_searches_everything_seldom_and_nothing_when_it_ends() -> None:
-    done = subprocess.run([sys.executable, "-c", SAYS], capture_output=True, text=True, check=False)
-    before, after = (line.split() for line in done.stdout.splitlines())
-    assert before[0] == "False"
-    assert after == ["True", before[1], before[2], str(SELDOM)], done.stderr
+def test_there_is_none_inside_and_it_goes_on_afterwards():
+    assert gc.isenabled()
+    with without_collection():
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
-@pytest.mark.parametrize("collects", [True, False])
-def test_collection_is_as_it_was_after_an_error_too(collects: bool) -> None:
-    was = gc.isenabled()
-    (gc.enable if collects else gc.disable)()
+def test_it_goes_on_after_an_error():
+    with pytest.raises(ZeroDivisionError), without_collection():
+        raise ZeroDivisionError
+    assert gc.isenabled()
+
+
+def test_it_stays_off_where_it_was():
+    gc.disable()
     try:
-        with pytest.raises(ValueError), without_collection():
-            assert not gc.isenabled()
-            raise ValueError
-        assert gc.isenabled() == collects
+        with without_collection():
+            pass
+        assert not gc.isenabled()
     finally:
-        (gc.enable if was else gc.disable)()
+        gc.enable()
+
+
+def test_a_command_searches_everything_seldom_and_what_is_new_as_before():
+    code = "\n".join([
+        "import gc",
+        "before = gc.get_threshold()",
+        "from limen.collecting import SELDOM, seldom",
+        "seldom()",
+        "assert gc.isenabled()",
+        "assert gc.get_threshold() == (*before[:2], SELDOM), gc.get_threshold()",
+    ])  # fmt: skip
+    subprocess.run([sys.executable, "-c", code], check=True)
