@@ -22,6 +22,7 @@ FLOORS = (
     ("naming",),
     ("catalogue",),
     ("memory",),
+    ("collecting",),
     ("reading", "writing"),
     ("tracing",),
     ("stream",),

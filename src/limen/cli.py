@@ -13,6 +13,8 @@ except ModuleNotFoundError:
     print("limen: the commands need more packages; install them with: pip install 'limen[lab]'", file=sys.stderr)
     raise SystemExit(2) from None
 
+from limen import collecting
+
 
 class Command(NamedTuple):
     """What is said of a command before it is imported: as its docstring begins, and an example."""
@@ -80,6 +82,7 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command line. ``--debug`` anywhere shows the traceback of an error."""
+    collecting.seldom()
     words = [argument for argument in sys.argv[1:] if argument != "--debug"]
     application(COMMANDS.keys() & words)(args=words, prog_name="limen")
 

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from limen.errors import LimenError
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Around the reading of many records, none of which refers to itself: looking for those that do takes a tenth."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def read_whole(path: Path, largest: int, error: type[LimenError]) -> bytes:

@@ -15,6 +15,7 @@ from helpers_report import synthetic
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 
 import limen.lab.report.figures as figures_package
 from limen.lab.metric import ACCURACY
@@ -201,11 +202,18 @@ def test_losses_by_place_begin_at_the_first_and_end_at_the_last(count: int, draw
     assert {1, count} <= set(ticks)
 
 
-def test_the_histogram_of_a_shape_begins_at_nothing(drawn: list[Axes]) -> None:
-    made = synthetic(("asau",), (0, 1))
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_the_histogram_of_a_shape_begins_at_the_panel_s_edge(seeds: tuple[int, ...], drawn: list[Axes]) -> None:
+    made = synthetic(("asau",), seeds)
     assert shapes.shape(sites(made.runs)[0], "asau", next(iter(curves.looks(("asau",), "relu").values())), "s-")
-    assert len(drawn) == 2
-    assert drawn[1].get_ylim()[0] == 0
+    (axes,) = drawn
+    filled = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
+    assert len(filled) == len(seeds)
+    in_panel = axes.transAxes.inverted()
+    for histogram in filled:
+        heights = in_panel.transform(histogram.get_transform().transform(histogram.get_path().vertices))[:, 1]
+        assert heights.min() == pytest.approx(0)
+        assert 0 < heights.max() <= 0.8 + 1e-9
 
 
 @pytest.mark.parametrize("scores", [(0.0, 0.0), (1.0, 1.0), (0.97, math.nan)])

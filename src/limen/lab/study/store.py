@@ -26,12 +26,13 @@ from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import from_json
 from typing_extensions import Self
 
+from limen.collecting import without_collection
 from limen.errors import PlanError, StudyError
 from limen.lab.rates import in_place_of, values_of
 from limen.lab.records import Asked, CostRow, DataFacts, Origin, Record, RunRecord, SummaryRow, TrialRow
 from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
 from limen.lab.tasks import declared
-from limen.reading import read_whole, without_collection
+from limen.reading import read_whole
 from limen.selection import Plan
 from limen.writing import write_atomically
 

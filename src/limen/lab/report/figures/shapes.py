@@ -120,26 +120,25 @@ def _scale(axes: Axes) -> None:
 
 
 def _histogram(axes: Axes, x: np.ndarray, share: np.ndarray) -> None:
-    """The same for one, without axes of its own, which take as long as the rest of a panel."""
-    tallest = 1.25 * share.max()
-    height = share / tallest if tallest > 0 else share
-    grey: dict[str, Any] = {"color": BASELINE, "alpha": 0.3, "linewidth": 0, "zorder": 0}
-    axes.stairs(height, _edges(x), fill=True, transform=axes.get_xaxis_transform(), **grey)
+    """Fill the lower part of the panel with the share of inputs in each bin."""
+    _fill(axes, x, share, 1.25 * share.max(), alpha=0.3)
+
+
+def _histograms(axes: Axes, drawn: Sequence[Points]) -> None:
+    """The same for several seeds, a layer of grey each."""
+    tallest = 1.25 * max(float(points[:, 2].max()) for points in drawn)
+    for points in drawn:
+        _fill(axes, points[:, 0], points[:, 2], tallest, alpha=max(0.06, 0.3 / len(drawn)))
+
+
+def _fill(axes: Axes, x: np.ndarray, share: np.ndarray, top: float, alpha: float) -> None:
+    """From the panel's lower edge; ``top`` is at its upper one. Axes of its own took as long as the rest of a panel."""
+    height = share / top if top > 0 else share
+    grey: dict[str, Any] = {"color": BASELINE, "alpha": alpha, "linewidth": 0, "zorder": 0}
+    filled = axes.stairs(height, _edges(x), fill=True, transform=axes.get_xaxis_transform(), **grey)
+    filled.sticky_edges.y.clear()  # its lower edge is the panel's, not a value of the function
 
 
 def _edges(x: np.ndarray) -> np.ndarray:
     """Of bins about these places."""
     return np.concatenate([x[:1], (x[1:] + x[:-1]) / 2, x[-1:]])
-
-
-def _histograms(axes: Axes, drawn: Sequence[Points]) -> None:
-    """Fill the lower part of the panel with the share of inputs in each bin, one layer of grey a seed."""
-    behind = axes.twinx()
-    behind.set_axis_off()
-    for points in drawn:
-        grey: dict[str, Any] = {"color": BASELINE, "alpha": max(0.06, 0.3 / len(drawn)), "linewidth": 0}
-        behind.stairs(points[:, 2], _edges(points[:, 0]), fill=True, **grey)
-    tallest = max(float(points[:, 2].max()) for points in drawn)
-    behind.set_ylim(0, 1.25 * tallest if tallest > 0 else 1)
-    axes.set_zorder(behind.get_zorder() + 1)
-    axes.patch.set_visible(False)
