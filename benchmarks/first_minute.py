@@ -2,7 +2,8 @@
 
 Writes benchmarks/results/first_minute.json and prints it: the processor time of commands and of first calls, each
 a process of its own, the least of some rounds, since whatever else runs on a machine only ever adds time. With another
-checkout's sources both are asked in turns. Python's own files are compiled before.
+checkout's sources both are asked in turns. Python's own files are compiled before. With --wheel also what its
+installation takes (beside a torch that is there), and a first call by the kernels in it: nothing on the PATH, no cache.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 from datetime import date
 from pathlib import Path
 
@@ -37,6 +39,7 @@ CASES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--before", type=Path, help="another checkout's src")
+    parser.add_argument("--wheel", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
@@ -49,13 +52,26 @@ def main() -> None:
                 least[which] = min(least[which], processor_time(words, source))
         rows[name] = {which: round(seconds, 3) for which, seconds in least.items()}
         print(name, rows[name], flush=True)
+    if arguments.wheel:
+        rows |= of_wheel(arguments.wheel)
     found = {"date": date.today().isoformat(), "python": platform.python_version(), "seconds": rows}
     write_atomically(arguments.out, json.dumps(found, indent=1) + "\n")
 
 
-def processor_time(arguments: list[str], source: Path) -> float:
+def of_wheel(wheel: Path) -> dict[str, dict[str, float]]:
+    """From a wheel to its first results, once installed and then twice."""
+    with tempfile.TemporaryDirectory() as folder:
+        install = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, str(wheel)]
+        bare = {"PATH": "", "CC": "", "LIMEN_CC": "", "LIMEN_CACHE": f"{folder}/cache"}
+        steps = {"pip install of the wheel": install, "first call": ["-c", CALL], "second": ["-c", CALL]}
+        rows = {name: {"now": round(processor_time(words, Path(folder), bare), 3)} for name, words in steps.items()}
+    print(rows, flush=True)
+    return rows
+
+
+def processor_time(arguments: list[str], source: Path, others: dict[str, str] | None = None) -> float:
     """Seconds of processor time that a Python with these arguments takes."""
-    environment = {**os.environ, "PYTHONPATH": str(source)}
+    environment = {**os.environ, "PYTHONPATH": str(source), **(others or {})}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     began = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, check=True)

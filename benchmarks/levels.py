@@ -20,6 +20,7 @@ from cpu import keep_freed_memory
 
 import limen
 from limen.kernels.c import build, calls, shipped
+from limen.kernels.c.compiler import cpu_identity
 from limen.kernels.call import Call, prepare
 from limen.writing import write_atomically
 
@@ -53,7 +54,7 @@ def main() -> None:
         print(json.dumps(rows[-1]), flush=True)
     found = {
         "date": date.today().isoformat(),
-        "processor": next(iter(build.cpu_identity().partition("model name: ")[2].splitlines()), platform.processor()),
+        "processor": next(iter(cpu_identity().partition("model name: ")[2].splitlines()), platform.processor()),
         "threads": torch.get_num_threads(),
         "rows": rows,
     }

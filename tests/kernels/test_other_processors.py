@@ -71,7 +71,7 @@ def test_all_built_in_activations_on_aarch64(emulator):
 @needs_gcc
 @pytest.mark.skipif(shutil.which("objdump") is None, reason="needs objdump")
 def test_kernels_for_avx512_are_those_for_avx2_in_wider_vectors(tmp_path):
-    """No processor with AVX-512 was at hand: the functions are the same, and so are the names of what they call."""
+    """On any processor: the functions are the same, and so are the names of what they call."""
     sources = set(sources_of(calls_of_all(FEW), ["float32"]))
     seen = {}
     for kind in shipped.X86:
