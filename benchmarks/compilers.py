@@ -89,6 +89,11 @@ def cases() -> list[Case]:
 def choose(compiler: str) -> None:
     """Have the next kernels built by a compiler."""
     os.environ["LIMEN_CC"] = compiler
+    forget()
+
+
+def forget() -> None:
+    """Have kernels looked for anew, and their functions in them."""
     build.forget()
     calls.forward_function.cache_clear()
     calls.backward_function.cache_clear()

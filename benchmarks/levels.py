@@ -15,11 +15,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from compilers import Case, measured, run_by
+from compilers import Case, forget, measured, run_by
 from cpu import keep_freed_memory
 
 import limen
-from limen.kernels.c import build, calls, shipped
+from limen.kernels.c import build, shipped
 from limen.kernels.c.compiler import cpu_identity
 from limen.kernels.call import Call, prepare
 from limen.writing import write_atomically
@@ -44,9 +44,7 @@ def main() -> None:
         ways = {}
         for level in LEVELS:
             with patch.multiple(shipped, FOLDER=arguments.kernels, _features=lambda level=level: shipped.X86[level]):
-                build.forget()
-                calls.forward_function.cache_clear()
-                calls.backward_function.cache_clear()
+                forget()
                 ways[level] = run_by(case)
                 if not all(one.shipped for one in build.journal()):
                     parser.error(f"{arguments.kernels} does not have all kernels of {case.name}; make kernels")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from limen.collecting import freed_afterwards
 from limen.lab.executing.work import Job, Work
 from limen.lab.records import EpochRow, RunRecord, failed_run
 from limen.memory import is_out_of_memory
@@ -15,13 +16,14 @@ LONGEST_REASON = 200
 
 
 def attempt(work: Work, job: Job, listener: Callable[[EpochRow], None]) -> RunRecord:
-    """Train the run of a job."""
-    try:
-        return work.run(job, listener)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        reason = " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
+    """Train the run of a job, and keep nothing of it but its record."""
+    with freed_afterwards():
+        try:
+            return work.run(job, listener)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
     return failed_run(job.activation, job.seed, f"{NO_MEMORY} ({reason}).")
 
 
