@@ -39,7 +39,7 @@ CASES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--before", type=Path, help="another checkout's src")
-    parser.add_argument("--wheel", type=Path)
+    parser.add_argument("--wheel", type=Path, help="the file that make wheel wrote in dist/")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
