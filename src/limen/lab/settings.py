@@ -15,6 +15,8 @@ EXTENDABLE = frozenset(
     {"activations", "seeds", "device", "data_dir", "checkpoint_every", "log", "margin", "max_seeds", "own"}
 )
 """Settings that may differ when a study is resumed: they add runs, say where to run or judge runs, and change none."""
+OF_TUNING = frozenset({"tune", "trials"})
+"""Settings that a study may get later and then keeps: they add runs and change none, but say what was tried."""
 RATE_OF_SGD = 0.1
 """Where none is given: that of the papers' residual networks; 1e-3 is Adam's."""
 

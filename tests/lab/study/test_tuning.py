@@ -385,6 +385,19 @@ def test_a_tuned_study_goes_on_grows_and_is_one_command(world: World, tmp_path: 
             made(settings.model_copy(update=changed), tmp_path)
 
 
+def test_a_study_can_be_tuned_after_its_runs_and_is_as_if_it_had_been_at_once(world: World, tmp_path: Path) -> None:
+    settings, later = tuned(activations=("relu", "asau")), tmp_path / "later"
+    at_once = made(settings, tmp_path / "at once")
+    made(settings.model_copy(update={"tune": (), "trials": None}), later)
+    kept = {path.name: path.read_bytes() for path in (later / "runs").iterdir()}
+    found = made(settings, later)
+    assert (found.runs, found.trials, found.summary) == (at_once.runs, at_once.trials, at_once.summary)
+    assert found.study.settings == at_once.study.settings
+    assert {name: (later / "runs" / name).read_bytes() for name in kept} == kept
+    with pytest.raises(StudyError, match=r"tune \('lr',\) there, \(\) now"):
+        made(settings.model_copy(update={"tune": (), "trials": None}), later)
+
+
 def test_seeds_go_where_they_decide_and_what_is_built_upon_comes_along(world: World, tmp_path: Path) -> None:
     settings = tuned(9, activations=("relu", "asau"), seeds=tuple(range(14)), max_seeds=14, margin=0.5)
     found = made(settings, tmp_path)

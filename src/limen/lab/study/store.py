@@ -30,7 +30,7 @@ from limen.collecting import without_collection
 from limen.errors import PlanError, StudyError
 from limen.lab.rates import in_place_of, values_of
 from limen.lab.records import Asked, CostRow, DataFacts, Origin, Record, RunRecord, SummaryRow, TrialRow
-from limen.lab.settings import EXTENDABLE, SelectSettings, StudySettings
+from limen.lab.settings import EXTENDABLE, OF_TUNING, SelectSettings, StudySettings
 from limen.lab.tasks import declared
 from limen.reading import read_whole
 from limen.selection import Plan
@@ -111,7 +111,7 @@ class Study(BaseModel):
     @property
     def origin(self) -> Origin:
         """What its runs and costs are stored with."""
-        lasting = self.settings.model_dump(mode="json", exclude=set(EXTENDABLE))
+        lasting = self.settings.model_dump(mode="json", exclude=set(EXTENDABLE | OF_TUNING))
         return Origin(fingerprint=self.data.fingerprint, settings=lasting)
 
     def other_than(self, origin: Origin | None) -> str:
@@ -478,7 +478,9 @@ def _check_plan(path: Path, plan: Mapping[str, Any]) -> None:
 
 
 def _differs(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    return key not in EXTENDABLE and before.get(key) != now.get(key)
+    if key in EXTENDABLE or (key in OF_TUNING and not before.get("tune")):
+        return False
+    return bool(before.get(key) != now.get(key))
 
 
 def _parsed(path: Path, model: type[M]) -> M:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from limen.lab.settings import EXTENDABLE
+from limen.lab.settings import EXTENDABLE, OF_TUNING
 from limen.lab.training import processes
 from limen.lab.training.experiment import Experiment
 
@@ -28,7 +28,7 @@ class Checkpoints:
         settings = experiment.settings
         self.every = settings.checkpoint_every
         self.path = None if experiment.place is None else _path(experiment.place, activation, seed)
-        lasting = settings.model_dump(mode="json", exclude=set(EXTENDABLE))
+        lasting = settings.model_dump(mode="json", exclude=set(EXTENDABLE | OF_TUNING))
         self.of = repr((activation, seed, sorted(lasting.items()), len(experiment.data.train)))
 
     def due(self, epoch: int) -> bool:
