@@ -91,8 +91,9 @@ audit: ## Known vulnerabilities in what limen is tested with
 	$(PIP_INSTALL) pip-audit
 	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
+# CELLS="3.12/2.9.1/>=2 3.13/2.11.0/>=2" for some of them.
 matrix: wheel ## Every Python that is here with every torch that can be had; an hour, and not for CI
-	$(BIN)/python benchmarks/matrix.py
+	$(BIN)/python benchmarks/matrix.py $(if $(CELLS),--cells "$(CELLS)")
 
 clean: ## Remove the environment, caches and runs
 	rm -rf $(VENV) .cache runs build dist docs/_build docs/activations docs/api docs/gallery docs/engine.md docs/how-to.md

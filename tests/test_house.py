@@ -23,6 +23,7 @@ FLOORS = (
     ("catalogue",),
     ("memory",),
     ("collecting",),
+    ("installed",),
     ("reading", "writing"),
     ("tracing",),
     ("stream",),

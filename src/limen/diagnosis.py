@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 
 import torch
 
-import limen
+from limen.installed import versions
 from limen.kernels.c import build, shipped, short_calls
 from limen.kernels.c.threads import entry_points
 from limen.kernels.dispatch import why_no_triton
 from limen.kernels.triton.build import interpreted
-
-PACKAGES = ("torch", "sympy", "numpy", "lightning", "torchmetrics", "scipy", "matplotlib", "pydantic", "triton")
 
 
 def diagnose() -> dict[str, dict[str, str]]:
@@ -23,16 +20,11 @@ def diagnose() -> dict[str, dict[str, str]]:
     ['devices', 'kernels', 'path', 'versions']
     """
     return {
-        "versions": {"limen": limen.__version__, "python": platform.python_version(), **_versions()},
+        "versions": versions(),
         "devices": _devices(),
         "path": _paths(),
         "kernels": _kernels(),
     }
-
-
-def _versions() -> dict[str, str]:
-    installed = {distribution.name.lower(): distribution.version for distribution in metadata.distributions()}
-    return {package: installed.get(package, "not installed") for package in PACKAGES}
 
 
 def _devices() -> dict[str, str]:

@@ -17,6 +17,12 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Say which versions and devices are here, and by which path activations are computed and why."""
+    from limen.installed import versions
+
+    told = {"versions": versions()}
+    if not as_json:
+        # What follows imports torch, which takes most of the time, and where torch is broken does not come at all.
+        _print(told)
     from limen.diagnosis import diagnose
 
     if clear_cache:
@@ -27,7 +33,11 @@ def doctor(
     if as_json:
         print(json.dumps(found, indent=1))
         return
-    for section, entries in found.items():
+    _print({section: entries for section, entries in found.items() if section not in told})
+
+
+def _print(sections: dict[str, dict[str, str]]) -> None:
+    for section, entries in sections.items():
         print(section)
         for name, value in entries.items():
-            print(f"  {name:<14} {value}")
+            print(f"  {name:<14} {value}", flush=True)
