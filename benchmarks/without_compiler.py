@@ -34,13 +34,16 @@ def main() -> None:
     parser.add_argument("--elements", default="1000000")
     parser.add_argument("--rounds", default="15")
     parser.add_argument("--activations", default="", help="such as relu,asau; else all")
+    parser.add_argument(
+        "--cache", type=Path, help="where kernels compiled here are kept; a temporary folder if left out"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     limen = [str(arguments.python.absolute()), "-m", "limen"]
     options = ["--elements", arguments.elements, "--rounds", arguments.rounds, "--activations", arguments.activations]
     bench = [*limen, "bench", "--device", "cpu", "--no-compile", "--json", *options]
     with tempfile.TemporaryDirectory() as folder:
-        root, cache = Path(folder, "root"), Path(folder, "kernels")
+        root, cache = Path(folder, "root"), (arguments.cache or Path(folder, "kernels")).absolute()
         bare = in_bare_root(arguments.python, root)
         doctor = asked([*bare, shlex.join([*limen, "doctor", "--json"])], {"HOME": "/tmp", "PATH": USUAL_PATH})
         if not doctor["kernels"]["compiler"].startswith("none"):

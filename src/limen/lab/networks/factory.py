@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from limen.errors import SpecError
+from limen.errors import MissingExtraError, SpecError
 from limen.lab.networks import libraries
 from limen.lab.networks.catalogue import NETWORKS, check_name
 from limen.lab.networks.layers import ImageShape
@@ -37,6 +37,8 @@ def construct(
     arguments = _wanted(factory, offered)
     try:
         network = factory(**arguments)
+    except MissingExtraError:
+        raise  # it says what to install
     except Exception as error:  # anything may happen in code that is not ours
         raise SpecError(f"the network factory {name!r} failed ({_in_short(error)}); --debug shows where.") from error
     if not isinstance(network, nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import sys
 import zipfile
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 import limen
 from limen import memory
 from limen.activations import registry
-from limen.errors import DataError, LimenError, SpecError, StudyError
+from limen.errors import DataError, LimenError, MissingExtraError, SpecError, StudyError
 from limen.lab.data.tokens import Bytes, Characters, FromFile, Tokens
 from limen.lab.executing.work import Job
 from limen.lab.records import Written
@@ -196,6 +197,13 @@ def test_fewer_bits_and_less_perplexity_are_better() -> None:
 
 def test_what_is_padded_is_left_out_by_torchs_cross_entropy_as_it_is() -> None:
     assert float(F.cross_entropy(torch.zeros(2, 4), torch.tensor([PADDED, 1]))) == pytest.approx(math.log(4))
+
+
+def test_a_llama_without_its_library_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = loaded(written(tmp_path))
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(MissingExtraError, match=r"^the network 'llama-1x16' needs transformers.*limen\[transformers\]'"):
+        tasks.find("language").build("llama-1x16", data, 0)
 
 
 def test_a_llamas_gate_is_two_thirds_of_four_times_as_wide(monkeypatch: pytest.MonkeyPatch) -> None:
