@@ -35,7 +35,7 @@ from limen.lab.training import run as training
 from limen.lab.training.experiment import Experiment
 from limen.lab.training.shapes import layer_shapes
 
-EPOCHS, ROUNDS = 1, 7
+EPOCHS, ROUNDS = 1, 21
 COMMAND_EPOCHS, COMMAND_SEEDS, COMMAND_ROUNDS, ACTIVATIONS = 4, 3, 3, ("relu", "asau", "ash", "adact")
 
 
@@ -168,14 +168,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     out = parser.parse_args().out
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as bytecode:
-        processes = {"import_s": imports(bytecode), "command": command(bytecode)}
     found = {
         "torch": torch.__version__,
         "steps": [steps("mlp"), steps("convnet")],
         "beside_training_ms": {name: beside(name) for name in ("mlp", "convnet")},
-        **processes,
     }
+    with tempfile.TemporaryDirectory() as bytecode:
+        found |= {"command": command(bytecode), "import_s": imports(bytecode)}
     text = json.dumps(found, indent=1)
     print(text)
     if out:
