@@ -4,9 +4,9 @@
 
 runs each command in a fresh process and folder, the builds in turn, and writes benchmarks/results/many_runs.csv, a row
 a command: wall time, processor time of it and all processes it made, and the most memory that they held at once, where
-what several share counts once (proportional set size). Each build has run once before, so that it is compiled as an
-installed one is, whatever the environment says of bytecode. ``--before`` is a checkout of the earlier build, such as
-``git worktree add ../earlier COMMIT`` makes; it has no ``--jobs``.
+what several share counts once (proportional set size). Rows of studies that are left out stay. Each build has run once
+before, so that it is compiled as an installed one is, whatever the environment says of bytecode. ``--before`` is a
+checkout of the earlier build, such as ``git worktree add ../earlier COMMIT`` makes; it has no ``--jobs``.
 """
 
 from __future__ import annotations
@@ -87,6 +87,14 @@ def commands(before: Path | None, jobs: list[int]) -> dict[str, tuple[Path, list
     return ({"before": (before, [])} if before else {}) | found
 
 
+def stored(path: Path) -> list[dict[str, str]]:
+    """The rows that are there already."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [*csv.DictReader(file)]
+
+
 def measured(
     builds: dict[str, tuple[Path, list[str]]], studies: list[str], rounds: int, bytecode: str
 ) -> list[dict[str, object]]:
@@ -116,11 +124,11 @@ def main() -> None:
     builds = commands(given.before, given.jobs)
     with tempfile.TemporaryDirectory() as bytecode:
         rows = measured(builds, given.studies, given.rounds, bytecode)
-    given.out.parent.mkdir(exist_ok=True)
+    kept = [row for row in stored(given.out) if row["study"] not in given.studies]
     with given.out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [*rows[0], "machine"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({**row, "machine": platform.machine()} for row in rows)
+        writer.writerows([*kept, *({**row, "machine": platform.machine()} for row in rows)])
     for study in given.studies:
         for name in builds:
             times = [float(str(row["seconds"])) for row in rows if (row["study"], row["build"]) == (study, name)]
