@@ -5,6 +5,9 @@ made without training. Each step of each size is a process of its own, so that i
 ``--before PATH`` the same is done with the limen in another checkout, as far as that takes less than minutes: it trains
 the last runs only, of a study whose other runs lie there already.
 
+Every size is done in the driver itself, and as runs of two processes and on Ray, where that is installed: there what
+counts is what the driver does a run, and how long a run takes on the wall, in which nothing is computed.
+
 Times are the processor's, which others at work on the machine change little. Beside it stands the time on the wall of a
 run, in which the disk says that a record lies on it.
 
@@ -24,12 +27,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 ACTIVATIONS = ("relu", "asau", "ash", "apalu", "adact")
-SIZES = (200, 1_000, 4_000, 10_000)
+SIZES = (200, 1_000, 10_000)
+ENGINES = {"now": {"jobs": 1}, "--jobs 2": {"jobs": 2}, "--on ray": {"on": "ray"}}
+"""Where runs are computed: in the driver itself, in processes, as Ray's tasks."""
 LAST = 3
 """Runs that the other checkout trains, at the end of a study."""
 MOST_BEFORE = 1_000
@@ -109,13 +116,21 @@ def opened(home: Path, runs: int) -> tuple[Any, Any]:
 
 
 class Silent:
-    """Hears everything and says nothing."""
+    """Hears everything, says nothing, and notes when the first run began."""
+
+    def __init__(self) -> None:
+        self.first = self.first_wall = 0.0
+
+    def run_started(self, *told: Any) -> None:
+        """A run begins."""
+        if not self.first:
+            self.first, self.first_wall = clock(), time.perf_counter()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *told, **more: None
 
 
-def fill(home: Path, runs: int) -> dict[str, float]:
+def fill(home: Path, runs: int, engine: str) -> dict[str, float]:
     """Lay all records but the last ones into a folder, as runs would have left them."""
     folder, study = opened(home, runs)
     pairs = [(name, seed) for seed in study.settings.seeds for name in ACTIVATIONS]
@@ -129,14 +144,12 @@ class StandIns:
 
     def __init__(self) -> None:
         self.made: list[float] = []
-        self.first = 0.0
 
     def __call__(self, activation: str, seed: int, listener: Any) -> Any:
         """A record."""
         began = clock()
         record = stand_in(activation, seed)
         self.made.append(clock() - began)
-        self.first = self.first or began
         return record
 
     def run(self, job: Any, listener: Any) -> Any:
@@ -144,33 +157,34 @@ class StandIns:
         return self(job.activation, job.seed, listener)
 
 
-def train(home: Path, runs: int) -> dict[str, float]:
+def train(home: Path, runs: int, engine: str) -> dict[str, float]:
     """Every run that is missing; what it takes beside making the stand-ins."""
     from limen.lab.study.running import train_missing
     from limen.lab.tasks import registry
     from limen.lab.training.experiment import Experiment
 
-    stand_ins = StandIns()
+    stand_ins, silent = StandIns(), Silent()
     given: list[Any] = [stand_ins]
     if "execution" in signature(train_missing).parameters:
-        from limen.lab.executing.execution import ONE
+        from limen.lab.executing.execution import Execution
 
-        given.append(ONE)
-    began, wall = clock(), time.perf_counter()
+        given.append(Execution(**ENGINES[engine]))  # type: ignore[arg-type]
+    began = clock()
     folder, study = opened(home, runs)
+    done = sum(1 for _ in (home / "runs").glob("*.json"))
     experiment = Experiment(registry.find("classification"), None, study.settings)
-    train_missing(experiment, study, folder, Silent(), [], *given)
-    ended, waited = clock(), time.perf_counter() - wall
-    made, first = stand_ins.made, stand_ins.first
+    train_missing(experiment, study, folder, silent, [], *given)
+    ended, waited = clock(), time.perf_counter()
+    made, count = sum(stand_ins.made), runs - done
     return {
-        "runs": len(made),
-        "seconds_before_the_first": first - began,
-        "overhead_s_a_run": (ended - first - sum(made)) / len(made),
-        "wall_s_a_run": (waited - sum(made)) / len(made),
+        "runs": count,
+        "seconds_before_the_first": silent.first - began,
+        "overhead_s_a_run": (ended - silent.first - made) / count,
+        "wall_s_a_run": (waited - silent.first_wall - made) / count,
     }
 
 
-def report(home: Path, runs: int) -> dict[str, float]:
+def report(home: Path, runs: int, engine: str) -> dict[str, float]:
     """Tables and report from what is stored."""
     from limen.lab.study import result
 
@@ -187,15 +201,16 @@ def report(home: Path, runs: int) -> dict[str, float]:
 STEPS = {"fill": fill, "train": train, "report": report}
 
 
-def measured(source: Path, step: str, home: Path, runs: int) -> dict[str, float]:
+def measured(source: Path, step: str, home: Path, runs: int, engine: str = "now") -> dict[str, float]:
     """A step in a process of its own, with its time and its peak memory."""
-    environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--step", step, "--home", str(home), "--runs", str(runs)]
+    # Other processes import the stand-ins by this file's name.
+    environment = {**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{Path(__file__).parent}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, __file__, "--step", step, "--home", str(home), "--runs", str(runs), f"--engine={engine}"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(f"{source} {runs} {step}: {found}", file=sys.stderr, flush=True)
+    print(f"{source} {runs} {engine} {step}: {found}", file=sys.stderr, flush=True)
     return found
 
 
@@ -221,6 +236,22 @@ def rows(here: Path, before: Path | None, sizes: tuple[int, ...]) -> Iterator[di
                     row["report_peak_mb"] = told["peak_mb"]
                 row.pop("step_s")
                 yield row
+        yield from elsewhere(here, runs)
+
+
+def elsewhere(here: Path, runs: int) -> Iterator[dict[str, Any]]:
+    """The same runs in other processes, and on Ray where it is installed."""
+    for engine in list(ENGINES)[1:]:
+        if "ray" in engine and find_spec("ray") is None:
+            continue
+        with tempfile.TemporaryDirectory() as home:
+            found = measured(here, "train", Path(home) / "study", runs, engine)
+        yield {
+            "version": engine,
+            "study": runs,
+            "train_peak_mb": found["peak_mb"],
+            **{key: found[key] for key in ("overhead_s_a_run", "wall_s_a_run")},
+        }
 
 
 def page(found: dict[str, Any]) -> str:
@@ -262,7 +293,9 @@ for the second column: others were at work on the machine, and what the wall say
 there is mostly the disk's answer that a record lies on it. Peak memory holds torch, some 0.3 GB. The version
 before is the one whose tables were made anew from all runs after every run; it was measured at the last runs
 of a study that lay there already, and where it would have taken minutes not at all; of its three runs the
-first imports SciPy, some 2 s.
+first imports SciPy, some 2 s. With `--jobs 2` and on a Ray of two processors, started for the study, the overhead
+is the driver's alone, from the first run's beginning; a run that computes nothing comes back after the time on the
+wall.
 
 {table}
 
@@ -275,8 +308,9 @@ What was done:
   to do that took {resume} s, {each} ms each; {memory} kB of each stay in memory.
 - From 101 runs on the report groups: bands over seeds in the place of lines, the middle half of the seeds in
   the place of dots, the curves of up to 50 seeds an activation, two layers of each, and of more than 12
-  activations the baseline with the best. It says what it leaves out. Tables and `runs.csv` have every run. Since
-  these rows were measured the page has got a row for each run, 0.2 kB: 2.2 MB of 10,000, in 0.7 s more.
+  activations the baseline with the best. It says what it leaves out. Tables, `runs.csv` and the page have every
+  run; the page shows 500 rows of them at once, which sort and filter in about a second in Chromium (all 10,000
+  took it a minute to lay out).
 
 The next limit is reading: each record is a JSON file, checked whole. 100,000 runs would take some {ten_times} s
 to resume and a folder of 2 GB. More than 10,000 seeds of one activation are refused.
@@ -292,6 +326,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--step", choices=STEPS)
     parser.add_argument("--home", type=Path)
+    parser.add_argument("--engine", choices=ENGINES, default="now")
     parser.add_argument("--runs", type=int, default=0)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="Empty: the page is made of --out alone.")
     parser.add_argument("--before", type=Path)
@@ -300,7 +335,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.step:
         began = clock()
-        found = STEPS[given.step](given.home, given.runs)
+        found = import_module("scale").STEPS[given.step](given.home, given.runs, given.engine)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         print(json.dumps({**found, "step_s": clock() - began, "peak_mb": peak}))
         return

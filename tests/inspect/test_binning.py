@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from limen.inspect.binning import BINS, TAILS, binned
+from limen.inspect.binning import BINS, TAILS, _between_tails, binned
 
 
 def test_a_thousandth_of_the_inputs_is_left_out_at_each_end():
@@ -15,3 +15,11 @@ def test_a_thousandth_of_the_inputs_is_left_out_at_each_end():
     assert found.x[0].item() == pytest.approx(10_000 * TAILS + width / 2, abs=1)
     assert found.x[-1].item() == pytest.approx(10_000 * (1 - TAILS) - width / 2, abs=1)
     torch.testing.assert_close(found.y, 3 * found.x)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 500, 999, 1000, 1001, 1002, 2500, 18_433])
+def test_tails_end_where_torchs_quantiles_are_to_the_last_bit(count: int):
+    drawn = torch.randn(count, dtype=torch.float64, generator=torch.Generator().manual_seed(count))
+    for values in (drawn, drawn.relu(), drawn.exp()):
+        wanted = torch.quantile(values, values.new_tensor([TAILS, 1 - TAILS]))
+        assert list(_between_tails(values)) == wanted.tolist()

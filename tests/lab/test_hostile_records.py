@@ -18,7 +18,8 @@ import torch
 from limen.commands.inspecting import load_weights
 from limen.errors import DataError, LimenError
 from limen.lab.data import download, idx
-from limen.lab.data.download import RemoteFile, fetch
+from limen.lab.data.download import fetch
+from limen.lab.data.remote import RemoteFile
 from limen.lab.papers import recipe
 from limen.lab.study import rows
 from limen.lab.study.store import StudyFolder

@@ -29,7 +29,7 @@ def binned(x: Tensor, y: Tensor) -> Binned:
     tensor([0., 2.], dtype=torch.float64)
     """
     x, y = thinned(x), thinned(y)
-    low, high = torch.quantile(x, x.new_tensor([TAILS, 1 - TAILS])).tolist()  # sorted once
+    low, high = _between_tails(x)
     width = max(high - low, 1e-12) / BINS
     inside = (x >= low) & (x <= high)
     index = ((x - low) / width).long().clamp(0, BINS - 1)[inside]
@@ -38,6 +38,19 @@ def binned(x: Tensor, y: Tensor) -> Binned:
     x_mean = torch.bincount(index, x[inside], minlength=BINS)[filled] / count[filled]
     y_mean = torch.bincount(index, y[inside], minlength=BINS)[filled] / count[filled]
     return Binned(x_mean, y_mean, count[filled] / x.numel())
+
+
+def _between_tails(x: Tensor) -> tuple[float, float]:
+    """What ``torch.quantile`` says to the last bit, which sorts everything: seven times the time of 18,000 values."""
+    last = x.numel() - 1
+    ranks = x.new_tensor([TAILS, 1 - TAILS]) * last
+    below, above, parts = ranks.long(), ranks.ceil().long(), ranks.frac()
+    least = x.topk(int(above[0]) + 1, largest=False).values
+    most = x.topk(last - int(below[1]) + 1).values
+    ends = torch.stack([least[below[0]], most[last - below[1]]])
+    further = torch.stack([least[above[0]], most[last - above[1]]])
+    low, high = ends.lerp(further, parts).tolist()
+    return low, high
 
 
 def thinned(values: Tensor) -> Tensor:

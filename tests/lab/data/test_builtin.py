@@ -19,7 +19,8 @@ from helpers_files import png, write_folder, write_tar
 
 from limen.errors import DataError, SpecError
 from limen.lab.data import builtin, cifar, load, names
-from limen.lab.data.download import RemoteFile, fetch
+from limen.lab.data.download import fetch
+from limen.lab.data.remote import RemoteFile
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = builtin.IDX_FILES
 

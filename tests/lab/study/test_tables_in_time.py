@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers_lab import tiny
 
+from limen.lab.executing.work import Ended, Job
 from limen.lab.records import DataFacts, RunRecord
 from limen.lab.study import tables
+from limen.lab.study.agenda import InOrder
+from limen.lab.study.running import Runs
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.tables import SHARE, Tables
 from limen.lab.tasks import declared
@@ -78,6 +82,7 @@ def test_runs_that_take_long_are_in_the_tables_at_once(study: Any, clock: Clock,
         for seed in range(4):
             clock.now += 60
             kept.add(record("asau", seed))
+            kept.refresh()
             assert len(written) == seed + 1
             assert len(seeds_in(study[1])) == seed + 1
 
@@ -89,6 +94,7 @@ def test_tables_take_a_bounded_part_of_the_time(study: Any, clock: Clock, writte
             for activation in ("asau", "relu"):
                 clock.now += 0.5
                 kept.add(record(activation, seed))
+                kept.refresh()
         spent = clock.now - began - 0.5 * 2 * SEEDS
         assert spent < 2 * 0.5 * 2 * SEEDS / SHARE + 2
     assert len(written) < 10
@@ -109,3 +115,45 @@ def test_a_study_that_lacks_nothing_keeps_its_tables(study: Any, written: list[f
     with Tables(declared.find("classification"), *study, [record("relu", 0)]):
         pass
     assert written == []
+
+
+class Quiet:
+    """A listener."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *told: None
+
+
+class Told:
+    """An executor of one run at a time, and tables: both note what they are told."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+        self.job: Job | None = None
+
+    @property
+    def free(self) -> int:
+        return int(self.job is None)
+
+    def submit(self, job: Job) -> None:
+        self.noted.append(f"begun {job.seed}")
+        self.job = job
+
+    def wait(self, hear: Callable[[Any], None]) -> None:
+        assert self.job is not None
+        job, self.job = self.job, None
+        hear(Ended(job, record(job.activation, job.seed)))
+
+    def add(self, run: RunRecord) -> None:
+        self.noted.append(f"stored {run.seed}")
+
+    def refresh(self) -> None:
+        self.noted.append("tables")
+
+
+def test_tables_are_written_while_the_next_run_is_computed(study: Any) -> None:
+    told = Told()
+    agenda = InOrder([("relu", 0), ("relu", 1)])
+    Runs(*study, Quiet(), told, agenda, lambda pair: None, told).all()  # type: ignore[arg-type]
+    assert told.noted == ["begun 0", "tables", "stored 0", "begun 1", "tables", "stored 1"]
+    assert study[1].read_run("relu", 1) is not None

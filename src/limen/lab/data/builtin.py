@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 from numpy.typing import NDArray
 
 from limen.errors import DataError
 from limen.lab.data import cifar, svhn
-from limen.lab.data.download import RemoteFile, fetch
 from limen.lab.data.files import open_files
 from limen.lab.data.idx import read_idx_split, read_payload
 from limen.lab.data.images import ImageData, Split
 from limen.lab.data.members import path_kind
+from limen.lab.data.remote import RemoteFile
 
 _DIGITS = tuple("0123456789")
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -118,7 +117,7 @@ def load_idx_set(published: Published, root: Path) -> ImageData:
     paths = _find_idx(published, root)
     if paths is None:
         folder = root / published.folders[0]
-        paths = [fetch(file, published.base_url, folder) for file in published.files]
+        paths = [_fetched(file, published.base_url, folder) for file in published.files]
     train = read_idx_split(paths[0], paths[1], len(published.classes))
     test = read_idx_split(paths[2], paths[3], len(published.classes))
     if train.images.shape[1:] != test.images.shape[1:]:
@@ -133,7 +132,7 @@ def load_cifar10(published: Published, root: Path) -> ImageData:
     """Read the binary version of CIFAR-10 from below ``root``, or download it there."""
     path = _find_cifar(published, root)
     if path is None:
-        path = fetch(published.files[0], published.base_url, root / published.folders[0])
+        path = _fetched(published.files[0], published.base_url, root / published.folders[0])
     train, test = cifar.read_cifar(open_files(path), len(published.classes))
     return ImageData(published.name, published.classes, train, None, test)
 
@@ -143,7 +142,7 @@ def load_svhn(published: Published, root: Path) -> ImageData:
     places = (place for place in _places(published, root) if all(_is_there(place / f.name) for f in published.files))
     folder = next(places, root / published.folders[0])
     paths = [
-        folder / file.name if _is_there(folder / file.name) else fetch(file, published.base_url, folder)
+        folder / file.name if _is_there(folder / file.name) else _fetched(file, published.base_url, folder)
         for file in published.files
     ]
     train, test = (svhn.read_svhn(path, len(published.classes)) for path in paths)
@@ -175,7 +174,17 @@ def data_root(data_dir: Path | None) -> Path:
     """Return the folder for built-in data: the one given, else ``$LIMEN_DATA``, else the user's cache."""
     if data_dir is not None:
         return Path(os.path.expanduser(data_dir))
-    return Path(os.path.expanduser(os.environ.get("LIMEN_DATA") or pooch.os_cache("limen")))
+    if os.environ.get("LIMEN_DATA"):
+        return Path(os.path.expanduser(os.environ["LIMEN_DATA"]))
+    import pooch  # a tenth of a second with requests, which most commands do not need
+
+    return Path(pooch.os_cache("limen"))
+
+
+def _fetched(file: RemoteFile, base_url: str, folder: Path) -> Path:
+    from limen.lab.data.download import fetch  # the same
+
+    return fetch(file, base_url, folder)
 
 
 def _places(published: Published, root: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,10 @@ import requests  # what pooch downloads with
 
 from limen.errors import DataError
 from limen.lab.data.members import path_kind
+from limen.lab.data.remote import RemoteFile
 
 LARGEST_DOWNLOAD = 2**28
 """Bytes. The largest published file has 182 million."""
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A published file: its name below a base URL, and its hash as ``sha256:…`` or ``md5:…``."""
-
-    name: str
-    hash: str
 
 
 def fetch(file: RemoteFile, base_url: str, folder: Path) -> Path:

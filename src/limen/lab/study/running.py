@@ -41,6 +41,9 @@ class Kept(Protocol):
     def add(self, run: RunRecord) -> None:
         """A run has ended and is stored."""
 
+    def refresh(self) -> None:
+        """There is time to write them."""
+
 
 def train_missing(
     experiment: Experiment,
@@ -105,6 +108,7 @@ class Runs:
                 self.executor.submit(job)
             if not self.running:
                 return
+            self.tables.refresh()  # beside the runs that have just begun
             self.executor.wait(self._hear)
             self.listener.waiting()
 

@@ -42,7 +42,10 @@ class Tables:
         """A run has ended and is stored."""
         self._runs[run.activation, run.seed] = bare(run)
         self._stale = True
-        if time.monotonic() >= self._due:
+
+    def refresh(self) -> None:
+        """Write them where there is something new and it is time."""
+        if self._stale and time.monotonic() >= self._due:
             self.write()
 
     def write(self) -> None:

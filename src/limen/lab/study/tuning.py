@@ -121,6 +121,9 @@ class _Trials:
         self._ended[run.activation] = run
         self._folder.write_trials(rows(self.study, self._ended))
 
+    def refresh(self) -> None:
+        """Each has its row already."""
+
     def conclude(self) -> None:
         """Have Optuna's journal hold all of them."""
         for activation in self._tried:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
-import torch._dynamo  # 2 s, which the first optimiser of each process would take: forks have it from here
 from torch import Tensor, nn
 
 from limen.lab.data import Data

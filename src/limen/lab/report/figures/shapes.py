@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 from matplotlib.ticker import MaxNLocator
 
 from limen.lab.numerals import MISSING, between, significant
@@ -135,8 +136,8 @@ def _fill(axes: Axes, x: np.ndarray, share: np.ndarray, top: float, alpha: float
     """From the panel's lower edge; ``top`` is at its upper one. Axes of its own took as long as the rest of a panel."""
     height = share / top if top > 0 else share
     grey: dict[str, Any] = {"color": BASELINE, "alpha": alpha, "linewidth": 0, "zorder": 0}
-    filled = axes.stairs(height, _edges(x), fill=True, transform=axes.get_xaxis_transform(), **grey)
-    filled.sticky_edges.y.clear()  # its lower edge is the panel's, not a value of the function
+    # Added as ``axes.stairs`` does it each took 3 ms, for limits that the function's line has set.
+    axes.add_artist(StepPatch(height, _edges(x), fill=True, transform=axes.get_xaxis_transform(), **grey))
 
 
 def _edges(x: np.ndarray) -> np.ndarray:
