@@ -32,7 +32,7 @@ from limen.lab.study.compare import compare
 from limen.lab.study.planning import plan_seeds
 from limen.lab.study.suggesting import JOURNAL, Journal
 from limen.lab.study.summary import compared, summarise
-from limen.lab.study.trying import DECAYS, REACH, SEED, check_tuning, common, ranges
+from limen.lab.study.trying import DECAYS, REACH, SEED, beside_best, check_tuning, common, ranges
 from limen.lab.tasks import registry
 from limen.lab.training import cost
 from limen.lab.training import run as training
@@ -261,6 +261,22 @@ def test_optunas_journal_holds_every_trial_and_a_damaged_one_is_made_anew(world:
         assert (tmp_path / "trials.csv").read_bytes() == whole
         assert len((tmp_path / JOURNAL).read_bytes().splitlines()) == 18 + len(BEST)
     assert len(world.trials) == 18
+
+
+def tried(*pairs: tuple[float, float | None]) -> list[tuple[dict[str, float], float | None]]:
+    return [({"learning_rate": rate}, goodness) for rate, goodness in pairs]
+
+
+def test_the_wider_gap_beside_the_best_rate_is_halved_in_the_logarithm() -> None:
+    common = [(0.01, 0.8), (0.001, 0.7), (0.1, 0.2)]
+    assert beside_best(tried(*common)) == 0.00316  # equal gaps: towards the better neighbour
+    assert beside_best(tried(*common, (0.00316, 0.75))) == 0.0316  # now the other is the wider
+    assert beside_best(tried(*common, (0.00316, 0.9))) == 0.00562  # a new best, with two near neighbours
+    assert beside_best(tried((0.01, 0.1), (0.001, 0.2), (0.1, 0.9))) == 0.0316  # the best at an end
+    assert beside_best(tried((0.01, 0.8), (0.001, None), (0.1, 0.1))) == 0.0316  # a failed trial is the worse neighbour
+    assert beside_best(tried((0.01, None), (0.1, None))) is None
+    assert beside_best(tried((0.01, 0.5))) is None
+    assert beside_best(tried((0.01, 0.5), (0.01001, 0.4))) is None  # nothing lies between
 
 
 def test_suggestions_follow_from_an_activations_trials_alone(tmp_path: Path) -> None:

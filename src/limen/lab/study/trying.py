@@ -2,8 +2,8 @@
 
 The first trial is at the shared rates. So that curves can be laid over each other, most of the trials lie at learning
 rates common to all activations, evenly in the logarithm over three decades about the shared one, with all else as it is
-shared. The rest are each activation's own: Optuna's TPE suggests them from that activation's trials alone, which spends
-them where this activation does well; from the same trials it suggests the same, whatever ran before or beside.
+shared. The rest are each activation's own and follow from its trials alone, whatever ran before or beside: of the
+learning rate alone they halve the gaps beside the best, of several settings Optuna's TPE suggests them.
 """
 
 from __future__ import annotations
@@ -108,6 +108,35 @@ def _common_count(settings: StudySettings) -> int:
     trials = budget(settings)
     most = trials - trials // (4 if len(settings.tune) == 1 else 2)
     return most - (most + 1) % 2
+
+
+def beside_best(history: History) -> float | None:
+    """The learning rate that halves, in the logarithm, the wider gap beside the best; None where no trial has ended.
+
+    Of equal gaps that towards the better neighbour. A handful of trials is too few for TPE, whose suggestion is then
+    hardly more than chance: of seven activations whose best of five rates was 0.002 or 0.0112, and 0.0632 the worst, it
+    had five try 0.0576 (Optuna 5.0).
+
+    >>> beside_best([({"learning_rate": 0.01}, 0.8), ({"learning_rate": 0.1}, 0.5), ({"learning_rate": 0.001}, 0.7)])
+    0.00316
+    """
+    found = {values["learning_rate"]: goodness for values, goodness in history if goodness is not None}
+    if not found:
+        return None
+    best = max(found, key=lambda rate: found[rate])
+    tried = {values["learning_rate"]: goodness for values, goodness in history}
+    beside = [
+        max((rate for rate in tried if rate < best), default=None),
+        min((rate for rate in tried if rate > best), default=None),
+    ]
+
+    def worth(rate: float) -> tuple[float, float]:
+        goodness = tried[rate]
+        return round(abs(math.log10(rate / best)), 2), -math.inf if goodness is None else goodness
+
+    neighbours = sorted((rate for rate in beside if rate is not None), key=worth, reverse=True)
+    halves = (rounded(math.sqrt(best * rate)) for rate in neighbours)
+    return next((rate for rate in halves if rate not in tried), None)
 
 
 def rounded(value: float) -> float:

@@ -19,7 +19,7 @@ from limen.lab.study.listener import Listener
 from limen.lab.study.running import Runs
 from limen.lab.study.store import Study, StudyFolder
 from limen.lab.study.trials import best, goodness, rows
-from limen.lab.study.trying import SEED, History, budget, common, ranges, rounded
+from limen.lab.study.trying import SEED, History, Values, beside_best, budget, common, ranges, rounded
 
 if TYPE_CHECKING:
     from limen.lab.study.suggesting import Journal
@@ -133,9 +133,16 @@ class _Trials:
         """What is tried next of an activation of which all trials have ended, as far as that is new."""
         names = self._tried[activation]
         while len(names) < self._budget and all(name in self._ended for name in names):
-            values = self._journal.suggest(activation, self._history(activation), len(names))
-            names.append(name_of(activation, {setting: rounded(value) for setting, value in values.items()}))
+            names.append(name_of(activation, self._next_of(activation, self._history(activation))))
             self._note()
+
+    def _next_of(self, activation: str, history: History) -> Values:
+        """What is tried next after these trials of an activation."""
+        rate = beside_best(history) if self.study.settings.tune == ("lr",) else None
+        if rate is not None:
+            return {"learning_rate": rate}
+        values = self._journal.suggest(activation, history, len(history))
+        return {setting: rounded(value) for setting, value in values.items()}
 
     def _note(self) -> None:
         """Keep what is tried before it is."""
