@@ -123,7 +123,7 @@ def _means(
 ) -> Tensor:
     """Of pixels (P, C) what lies in each part of each region (K) that begins with one of them: (K, rows, columns, C).
 
-    Interpolation is linear along each side, so a sample's weights are products, and a part is one weighted sum of pixels.
+    Interpolation is linear along each side: a sample's weights are products, and a part is one weighted sum of pixels.
     """
     places = (first[:, None, None] + rows[0] * wide)[:, :, None, :, None] + columns[0][:, None, :, None, :]
     weights = rows[1][:, :, None, :, None] * columns[1][:, None, :, None, :]
