@@ -4,10 +4,11 @@ CamVid and the like say of each pixel what it shows, not which object it belongs
 hangs together, by sides or corners, and covers enough pixels is one. Two cars that overlap are one object then, and a
 car behind a pole is two.
 
-    python benchmarks/instances.py data/camvid --classes car=8,pedestrian=9 --least 60 --out data/camvid-instances
+    python benchmarks/instances.py data/chaos_liver_ct/chaos_ct_set3.zip --classes liver=255 --out data/liver-instances
+    python benchmarks/instances.py data/camvid --classes car=8,pedestrian=9 --least 100 --out data/camvid-instances
 
-reads images/ and masks/ of the archives train.zip, val.zip and test.zip and writes, for each of them, SPLIT/ with its
-images and instances_SPLIT.json; images without such a part are left out.
+reads images/ and masks/ of an archive, or of the archives train.zip, val.zip and test.zip of a folder, and writes the
+images with instances.json, or SPLIT/ with images and instances_SPLIT.json; images without such a part are left out.
 """
 
 from __future__ import annotations
@@ -54,15 +55,14 @@ def parts(labels: NDArray[np.uint8], classes: dict[str, int], least: int) -> lis
     return found
 
 
-def convert(archive: Path, split: str, out: Path, classes: dict[str, int], least: int) -> None:
-    """One split."""
-    folder = out / split
+def convert(archive: Path, folder: Path, name: str, classes: dict[str, int], least: int) -> None:
+    """One archive."""
     folder.mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    identity = {name: number for number, name in enumerate(classes, 1)}
+    identity = {label: number for number, label in enumerate(classes, 1)}
     with zipfile.ZipFile(archive) as stored:
-        for member in sorted(name for name in stored.namelist() if name.startswith("images/")):
+        for member in sorted(path for path in stored.namelist() if path.startswith("images/")):
             file = Path(member).name
             mask = stored.read(f"masks/{Path(file).with_suffix('.png')}")
             labels = np.asarray(Image.open(io.BytesIO(mask)))
@@ -72,16 +72,16 @@ def convert(archive: Path, split: str, out: Path, classes: dict[str, int], least
             (folder / file).write_bytes(stored.read(member))
             height, width = labels.shape
             images.append({"id": len(images), "file_name": file, "height": height, "width": width})
-            for name, part in there:
+            for label, part in there:
                 annotations.append({
-                    "id": len(annotations), "image_id": images[-1]["id"], "category_id": identity[name],
+                    "id": len(annotations), "image_id": images[-1]["id"], "category_id": identity[label],
                     "bbox": box(part), "area": int(part.sum()), "iscrowd": 0,
                     "segmentation": {"size": [height, width], "counts": runs(part)},
                 })  # fmt: skip
-    categories = [{"id": number, "name": name} for name, number in identity.items()]
+    categories = [{"id": number, "name": label} for label, number in identity.items()]
     found = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / f"instances_{split}.json").write_text(json.dumps(found))
-    print(f"{split}: {len(images)} images, {len(annotations)} objects")
+    (folder / f"{name}.json").write_text(json.dumps(found))
+    print(f"{archive.name}: {len(images)} images, {len(annotations)} objects")
 
 
 def main() -> None:
@@ -93,8 +93,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     classes = {name: int(value) for name, _, value in (entry.partition("=") for entry in given.classes.split(","))}
-    for split in SPLITS:
-        convert(given.source / f"{split}.zip", split, given.out, classes, given.least)
+    if given.source.is_file():
+        convert(given.source, given.out, "instances", classes, given.least)
+    else:
+        for split in SPLITS:
+            convert(given.source / f"{split}.zip", given.out / split, f"instances_{split}", classes, given.least)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def test_classes_are_matched_by_name_and_images_by_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda root: images(root / "x", range(9, 12)), r"x has the class '10', '11', which digits has not: it"),
+        (lambda root: images(root / "x", range(9, 12)), r"x has the classes '10', '11', which the data .*, digits, have not: "),
         (lambda root: images(root / "x", range(10), colour=True), "images of 3 channels, and digits of 1 channel;"),
         (lambda root: (root / "x.csv").write_text("a,b\n1,2\n") and root / "x.csv", "neither a folder nor an archive"),
     ],
