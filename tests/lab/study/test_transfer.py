@@ -231,6 +231,8 @@ def test_other_texts_have_the_classes_and_words_of_those_learned_from(tmp_path: 
     assert data.transfer.inputs.shape == (2, 6)
     assert data.transfer.labels.tolist() == [1, 0]
     assert any("1 texts are longer than 6 words" in note for note in data.notes)
+    there.write_text("text,kind\na b,y\n")  # its only class is the second of those learned from
+    assert prepared(given).transfer.labels.tolist() == [1]
     for content, said in (("text,kind\na,z\n", "the class 'z', which"), ("text,sort\na,x\n", "no column 'kind'")):
         there.write_text(content)
         with pytest.raises((DataError, SpecError), match=f"--test-data .*: .*{said}"):
