@@ -25,6 +25,7 @@ from limen.lab.study.preparing import prepare
 from limen.lab.tasks import registry as tasks
 from limen.lab.tasks.detection.boxes import BoxSplit
 from limen.lab.tasks.detection.kinds import NOTHING, ignored
+from limen.lab.tasks.language.windows import PADDED
 from limen.lab.tasks.segmentation.masks import IGNORED, MaskSplit
 from limen.lab.training import run as train
 
@@ -74,7 +75,7 @@ def test_every_task_that_can_tests_all_of_the_other_data_and_learns_nothing_from
     data = prepared(given)
     without = prepared(given.model_copy(update={"test_data": None}))
     assert data.transfer is not None
-    if given.data != "digits":
+    if given.data != "digits" and name != "language":  # a whole text's windows are not those of its parts
         own = sum(len(part) for part in (data.train, data.validation, data.tested))
         assert len(data.transfer) == own
         # The same examples, as the same network takes them.
@@ -118,7 +119,7 @@ def test_classes_are_matched_by_name_and_images_by_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda root: images(root / "x", range(9, 12)), r"x has the class '10', '11', which digits has not: it"),
+        (lambda root: images(root / "x", range(9, 12)), r"x has the classes '10', '11', which .*, digits, have not: "),
         (lambda root: images(root / "x", range(10), colour=True), "images of 3 channels, and digits of 1 channel;"),
         (lambda root: (root / "x.csv").write_text("a,b\n1,2\n") and root / "x.csv", "neither a folder nor an archive"),
     ],
@@ -203,3 +204,36 @@ def test_a_study_with_other_data_from_files_to_report(run: Command, tmp_path: Pa
     assert str(tmp_path) not in study
     assert '"data/there"' in study
     assert metric.ACCURACY.on_transfer in (tmp_path / "rows" / "out" / "runs.csv").read_text()
+
+
+def test_another_text_is_read_in_the_training_texts_tokens(tmp_path: Path) -> None:
+    given = pairs("language", tmp_path)
+    there = Path(str(given.test_data))
+    there.write_text("abcé" * 25)
+    data = prepared(given)
+    inputs, targets = data.transfer.inputs, data.transfer.targets[..., 0]
+    assert inputs.shape == (7, 16)  # 99 tokens are predicted, the first of them from the one before it
+    whole = data.vocabulary.encode(there.read_text()).tokens.tolist()
+    assert [int(inputs[0, 0]), *targets[targets != PADDED].tolist()] == whole
+    assert any("25 characters that the training text lacks ('é')" in note for note in data.notes)
+    metrics = train.run(experiment_of(given, data), "relu", 0).metrics
+    assert metrics["transfer_bits_per_byte"] > metrics["test_bits_per_byte"] + 3  # 20.1 bits for each é, of 5 bytes
+    there.write_text("abc")
+    with pytest.raises(DataError, match=r"--test-data .*: the test text of text.txt has 3 characters, and 17 or more"):
+        prepared(given)
+
+
+def test_other_texts_have_the_classes_and_words_of_those_learned_from(tmp_path: Path) -> None:
+    given = pairs("text", tmp_path)
+    there = Path(str(given.test_data))
+    there.write_text("kind,text\ny,a b\nx,a b c d e f g h\ny,\n")
+    data = prepared(given)
+    assert data.transfer.inputs.shape == (2, 6)
+    assert data.transfer.labels.tolist() == [1, 0]
+    assert any("1 texts are longer than 6 words" in note for note in data.notes)
+    there.write_text("text,kind\na b,y\n")  # its only class is the second of those learned from
+    assert prepared(given).transfer.labels.tolist() == [1]
+    for content, said in (("text,kind\na,z\n", "the class 'z', which"), ("text,sort\na,x\n", "no column 'kind'")):
+        there.write_text(content)
+        with pytest.raises((DataError, SpecError), match=f"--test-data .*: .*{said}"):
+            prepared(given)

@@ -82,49 +82,55 @@ def roi_align(
         (K, C, height, width).
     """
     kind = torch.promote_types(images.dtype, torch.float32)
-    wide, regions = images.to(kind), regions.detach().to(kind)
+    channels, tall, wide = images.shape[1:]
+    pixels = images.to(kind).permute(0, 2, 3, 1).reshape(-1, channels)
+    regions = regions.detach().to(kind)
+    first = regions[:, 0].long() * (tall * wide)
     corners = regions[:, 1:] * scale - (0.5 if aligned else 0.0)
     sizes = corners[:, 2:] - corners[:, :2]
     sizes = sizes if aligned else sizes.clamp(min=1)
     parts = sizes / sizes.new_tensor([width, height])
-    counts = torch.full_like(parts, ratio) if ratio > 0 else parts.ceil().clamp(min=0)
-    kinds = torch.cat([regions[:, :1], counts], 1).long()
-    found = wide.new_zeros(len(regions), images.shape[1], height, width)
-    for image, across, down in sorted(set(map(tuple, kinds.tolist()))):
-        mine = (kinds == kinds.new_tensor([image, across, down])).all(1).nonzero()[:, 0]
+    counts = (torch.full_like(parts, ratio) if ratio > 0 else parts.ceil().clamp(min=0)).long()
+    found = pixels.new_zeros(len(regions), height, width, channels)
+    kinds = [(ratio, ratio)] if ratio > 0 else sorted(set(map(tuple, counts.tolist())))
+    for across, down in kinds:
         if across * down:
-            places = [
-                _places(corners[mine, side], parts[mine, side], count, samples_of_each)
-                for side, count, samples_of_each in ((1, height, down), (0, width, across))
-            ]
-            samples = _sampled(wide[image], *places)
-            apart = samples.reshape(*samples.shape[:2], height, down, width, across)
-            found = found.index_put((mine,), apart.mean((3, 5)))
-    return found.to(images.dtype)
+            mine = (counts == counts.new_tensor([across, down])).all(1).nonzero()[:, 0]
+            rows = _corners(corners[mine, 1], parts[mine, 1], height, down, tall)
+            columns = _corners(corners[mine, 0], parts[mine, 0], width, across, wide)
+            means = _means(pixels, first[mine], rows, columns, wide)
+            found = means if len(mine) == len(regions) else found.index_put((mine,), means)
+    return found.permute(0, 3, 1, 2).to(images.dtype, memory_format=torch.contiguous_format)
 
 
-def _places(start: Tensor, part: Tensor, parts: int, samples: int) -> Tensor:
-    """Along one side of each region (K): where the samples of all parts lie, (K, parts · samples)."""
+def _corners(start: Tensor, part: Tensor, parts: int, samples: int, size: int) -> tuple[Tensor, Tensor]:
+    """Along one side of each region (K): between which pixels samples lie, (K, parts, 2 · samples), with weights.
+
+    A part's samples weigh 1 together. One more than a pixel outside weighs nothing, others there count at the edge.
+    """
     steps = (torch.arange(parts * samples, device=start.device, dtype=start.dtype) + 0.5) / samples
-    return start[:, None] + part[:, None] * steps
+    places = (start[:, None] + part[:, None] * steps).view(len(start), parts, samples)
+    inside = ((places >= -1) & (places <= size)) / samples
+    places = places.clamp(0, size - 1)
+    before = places.floor()
+    beyond = places - before
+    pixels = torch.cat([before, (before + 1).clamp(max=size - 1)], -1).long()
+    return pixels, torch.cat([(1 - beyond) * inside, beyond * inside], -1)
 
 
-def _sampled(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """An image (C, H, W) at rows (K, R) and columns (K, S) of pixels: (K, C, R, S); 0 beyond one pixel outside."""
-    (down, inside_rows), (across, inside_columns) = (
-        _as_grid(places, size) for places, size in ((rows, image.shape[1]), (columns, image.shape[2]))
+def _means(
+    pixels: Tensor, first: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor], wide: int
+) -> Tensor:
+    """Of pixels (P, C) what lies in each part of each region (K) that begins with one of them: (K, rows, columns, C).
+
+    Interpolation is linear along each side: a sample's weights are products, and a part is one weighted sum of pixels.
+    """
+    places = (first[:, None, None] + rows[0] * wide)[:, :, None, :, None] + columns[0][:, None, :, None, :]
+    weights = rows[1][:, :, None, :, None] * columns[1][:, None, :, None, :]
+    summed = F.embedding_bag(
+        places.flatten(0, 2).flatten(1), pixels, mode="sum", per_sample_weights=weights.flatten(0, 2).flatten(1)
     )
-    shape = (*rows.shape, columns.shape[1])
-    grid = torch.stack([across[:, None, :].expand(shape), down[:, :, None].expand(shape)], -1)
-    found = F.grid_sample(image[None], grid.flatten(0, 1)[None], padding_mode="border", align_corners=True)
-    inside = inside_rows[:, :, None] & inside_columns[:, None, :]
-    return found[0].view(len(image), *shape).movedim(1, 0) * inside[:, None]
-
-
-def _as_grid(places: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Places in pixels from −1 to 1, as grid_sample counts them, and which are not outside."""
-    inside = (places >= -1) & (places <= size)
-    return places.clamp(0, size - 1) * (2 / max(size - 1, 1)) - 1, inside
+    return summed.view(*places.shape[:3], pixels.shape[1])
 
 
 def provide() -> None:

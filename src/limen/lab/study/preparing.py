@@ -8,7 +8,7 @@ from importlib import metadata
 import torch
 
 import limen
-from limen.errors import DataError, StudyError
+from limen.errors import DataError, SpecError, StudyError
 from limen.lab.settings import StudySettings
 from limen.lab.training import transfer
 from limen.lab.training.batches import Batches
@@ -22,8 +22,8 @@ def prepare(task: Task, settings: StudySettings) -> Experiment:
     if settings.test_data is not None:
         try:
             data = transfer.added(data, task.other(data, settings), settings)
-        except DataError as error:
-            raise DataError(f"--test-data {settings.test_data}: {error}") from error
+        except (DataError, SpecError) as error:
+            raise type(error)(f"--test-data {settings.test_data}: {error}") from error
     return Experiment(task, data, settings)
 
 

@@ -87,8 +87,9 @@ def _places(other: Data[Any], data: Data[Any]) -> torch.Tensor:
     unknown = [name for name in other.classes if name not in data.classes]
     if unknown:
         raise DataError(
-            f"{other.name} has the class {_listed(unknown)}, which {data.name} has not: it has "
-            f"{_listed(data.classes)}. Classes are matched by name; rename them, or leave them out."
+            f"{other.name} has the class{'es' * (len(unknown) > 1)} {_listed(unknown)}, which the data learned from, "
+            f"{data.name}, have not: theirs are {_listed(data.classes)}. Classes are matched by name; rename them, or "
+            "leave them out."
         )
     return torch.tensor([data.classes.index(name) for name in other.classes], dtype=torch.int64)
 

@@ -44,14 +44,21 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def two_stage(monkeypatch: pytest.MonkeyPatch) -> libraries.FasterRCNN:
-    made = SimpleNamespace(fasterrcnn_resnet50_fpn=Answering)
+    made = SimpleNamespace(
+        fasterrcnn_resnet50_fpn=Answering,
+        anchor_utils=SimpleNamespace(AnchorGenerator=lambda sizes, aspects: sizes),
+        faster_rcnn=SimpleNamespace(MultiScaleRoIAlign=lambda levels, side, samples, canonical_scale: canonical_scale),
+    )
     monkeypatch.setattr(libraries, "detectors", lambda name: made)
     return libraries.FasterRCNN((32, 64), 2)
 
 
 def test_boxes_that_a_second_stage_found_are_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     network = two_stage(monkeypatch).eval()
-    assert (network.model.given["num_classes"], network.model.given["min_size"]) == (3, 32)
+    given = network.model.given
+    assert (given["num_classes"], given["min_size"]) == (3, 32)
+    assert given["rpn_anchor_generator"] == ((1.28,), (2.56,), (5.12,), (10.24,), (20.48,))  # 32 to 512 of 800 pixels
+    assert given["box_roi_pool"] == 9
     outputs = network(torch.zeros(2, 1, 32, 64))
     assert outputs.shape == (2, 100, 11)
     answer = default_boxes.detections(outputs)

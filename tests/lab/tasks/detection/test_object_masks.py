@@ -7,7 +7,7 @@ import importlib
 import io
 import json
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from helpers_lab import data_of, experiment_of
 from PIL import Image
 from torch import Tensor, nn
 
-from limen.errors import DataError, MissingExtraError
+from limen.errors import DataError, MissingExtraError, SpecError
 from limen.lab.settings import StudySettings
 from limen.lab.tasks import registry as tasks
 from limen.lab.tasks.detection import default_boxes, libraries
@@ -159,9 +159,9 @@ def test_an_object_without_a_mask_or_with_a_broken_one_is_named(tmp_path: Path) 
 class Answering(nn.Module):
     """Answers and losses in the form of torchvision's Mask R-CNN."""
 
-    def __init__(self, body: object, classes: int, **options: object) -> None:
+    def __init__(self, body: object, **options: object) -> None:
         super().__init__()
-        self.given, self.seen = (classes, options), []
+        self.given, self.seen = options, []
 
     def forward(self, images: list[Tensor], truth: list[dict[str, Tensor]] | None = None) -> object:
         if self.training:
@@ -170,15 +170,48 @@ class Answering(nn.Module):
         masks = torch.zeros(1, 1, *images[0].shape[1:])
         masks[0, 0, 2:5, 3:9] = 0.9
         boxes = torch.tensor([[3.0, 2, 9, 5]])
-        return [{"boxes": boxes, "labels": torch.tensor([2]), "scores": torch.tensor([0.8]), "masks": masks}]
+        found = {"boxes": boxes, "labels": torch.tensor([2]), "scores": torch.tensor([0.8]), "masks": masks}
+        return [found if image.sum() == 0 else {name: part[:0] for name, part in found.items()} for image in images]
 
 
-def test_mask_rcnn_takes_masks_and_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = SimpleNamespace(
-        backbone_utils=SimpleNamespace(resnet_fpn_backbone=lambda **given: given["backbone_name"]),
-        mask_rcnn=SimpleNamespace(MaskRCNN=Answering),
-    )
+@pytest.fixture
+def torchvision(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The parts of torchvision that Mask R-CNN is made of, each of which says what it was given."""
+    names = {
+        "anchor_utils": ("AnchorGenerator",),
+        "backbone_utils": ("BackboneWithFPN",),
+        "faster_rcnn": ("MultiScaleRoIAlign", "TwoMLPHead", "FastRCNNPredictor"),
+        "mask_rcnn": ("MaskRCNNHeads", "MaskRCNNPredictor"),
+    }
+    parts = {
+        part: SimpleNamespace(**{name: lambda *given, **named: (*given, *named.values()) for name in inside})
+        for part, inside in names.items()
+    }
+    parts["backbone_utils"].resnet = SimpleNamespace(resnet18=lambda weights: SimpleNamespace(inplanes=512))
+    parts["mask_rcnn"].MaskRCNN = Answering
+    module = SimpleNamespace(**parts)
     monkeypatch.setattr(libraries, "detectors", lambda name: module)
+    return module
+
+
+def test_widths_and_regions_of_mask_rcnn_are_in_its_name(torchvision: SimpleNamespace) -> None:
+    networks = tasks.find("detection").networks
+    given = networks["maskrcnn-resnet18-w64-r128"](image_size=(200, 400), num_classes=2).model.given
+    assert given["box_head"] == (64 * 49, 256)
+    assert given["mask_head"] == (64, (64, 64, 64, 64), 1)
+    assert given["mask_roi_pool"] == (["0", "1", "2", "3"], 14, 2, 56)  # 224 of 800 pixels
+    assert given["rpn_anchor_generator"][0] == ((8,), (16,), (32,), (64,), (128,))
+    counts = [given[f"rpn_{when}_nms_top_n_{mode}"] for when in ("pre", "post") for mode in ("train", "test")]
+    assert (given["box_batch_size_per_image"], counts) == (128, [500, 250, 500, 250])
+    given = networks["maskrcnn-resnet18"](image_size=(200, 400), num_classes=2).model.given
+    counts = [given[f"rpn_{when}_nms_top_n_{mode}"] for when in ("pre", "post") for mode in ("train", "test")]
+    assert (given["box_batch_size_per_image"], counts) == (512, [2000, 1000, 2000, 1000])
+    assert given["box_head"] == (256 * 49, 1024)
+    with pytest.raises(SpecError, match="'maskrcnn-r0' has the regions 0; give more"):
+        networks["maskrcnn-r0"]
+
+
+def test_mask_rcnn_takes_masks_and_gives_them(torchvision: SimpleNamespace) -> None:
     network = tasks.find("detection").networks["maskrcnn-resnet18"](image_size=(8, 16), num_classes=2)
     masks = torch.rand(1, 2, 8, 16) > 0.5
     objects = torch.tensor([[[1.0, 0.25, 0.5, 0.5, 1.0], [NOTHING, 0, 0, 0, 0]]])
@@ -197,6 +230,9 @@ def test_mask_rcnn_takes_masks_and_gives_them(monkeypatch: pytest.MonkeyPatch) -
     exact = torch.cat([objects[:, :1, :5], packed(found[None, :1])], -1)
     meter.update(outputs, exact)
     assert meter.compute() == 1
+    nothing = network(torch.ones(1, 1, 8, 16))  # an image in which no region is an object
+    assert nothing.shape == outputs.shape
+    assert default_boxes.detections(nothing[..., :11])[0, :, 0].max() == 0
 
 
 WARNS = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -275,14 +311,37 @@ def test_mask_precision_is_that_of_pycocotools() -> None:
     assert judged.stats[0] > 0.02
 
 
-@pytest.mark.slow
-def test_mask_rcnn_of_torchvision_runs_as_a_study(tmp_path: Path) -> None:
+@pytest.fixture
+def real() -> ModuleType:
+    """torchvision's detectors, where they can be imported."""
     try:
-        libraries.detectors("maskrcnn")
+        return libraries.detectors("maskrcnn")
     except MissingExtraError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.slow
+def test_mask_rcnn_has_the_weights_of_the_published_one(real: ModuleType) -> None:
+    published = real.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91).state_dict()
+    ours = tasks.find("detection").networks["maskrcnn"](image_size=(800, 1066), num_classes=90).model
+    assert {name: part.shape for name, part in ours.state_dict().items()} == {
+        name: part.shape for name, part in published.items()
+    }
+    sizes = tuple((side,) for side in (32, 64, 128, 256, 512))
+    assert ours.rpn.anchor_generator.sizes == sizes
+    assert ours.roi_heads.mask_roi_pool.canonical_scale == 224
+
+
+@pytest.mark.slow
+def test_mask_rcnn_of_torchvision_runs_as_a_study(tmp_path: Path, real: ModuleType) -> None:
     task = tasks.find("detection")
-    values = {**task.defaults, "network": "maskrcnn-resnet18", "image_size": (32, 48), "epochs": 1, "batch_size": 4}
+    values = {
+        **task.defaults,
+        "network": "maskrcnn-resnet18-w16-r16",
+        "image_size": (32, 48),
+        "epochs": 1,
+        "batch_size": 4,
+    }
     chosen = StudySettings(
         task="detection", data=str(coco(tmp_path)), activations=("relu",), baseline="relu", seeds=(0,), **values
     )

@@ -100,6 +100,19 @@ def test_columns_are_left_out(tmp_path: Path) -> None:
         load_tabular(path, "price", SPLITS, drop=("rooms", "garden", "side", "owner"))
 
 
+@pytest.mark.parametrize("texts", [1, 2, 3])
+def test_a_text_among_numbers_is_a_slip_and_many_are_names(texts: int, tmp_path: Path) -> None:
+    cells = [f"word{row}" if row < texts else str(row) for row in range(20)]
+    path = tmp_path / "table.csv"
+    path.write_text("a,y\n" + "".join(f"{cell},{row}\n" for row, cell in enumerate(cells)) + ",20\n")
+    if texts > 2:  # more than a tenth of the cells that are not blank
+        assert any(name.startswith("a=") for name in load_tabular(str(path), "y", SPLITS).columns)
+        return
+    said = rf"line 2: a is 'word0', but {20 - texts} of the 20 cells of that column are numbers; .*--drop a\.$"
+    with pytest.raises(DataError, match=said):
+        load_tabular(str(path), "y", SPLITS)
+
+
 def test_columns_to_leave_out_must_be_there(tmp_path: Path, run: Command) -> None:
     path = houses(tmp_path)
     given = ("compare", "--task", "regression", "--data", path, "--target", "price", "--out", tmp_path / "out")

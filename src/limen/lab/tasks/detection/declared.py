@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from limen.lab.settings import StudySettings
 
 HERE = "limen.lab.tasks.detection"
-MASK_RCNN = r"(?:torchvision:)?maskrcnn(?:-resnet(?P<layers>18|34|50|101))?"
+MASK_RCNN = r"(?:torchvision:)?maskrcnn(?:-resnet(?P<layers>18|34|50|101))?(?:-w(?P<width>\d+))?(?:-r(?P<regions>\d+))?"
 YOLOS = {
     "nano": {"width": 16, "blocks": 1},
     "small": {"width": 32, "blocks": 1},
@@ -57,7 +57,7 @@ class Detection(Declaration):
                 MASK_RCNN,
                 f"{HERE}.libraries:MaskRCNN",
                 {},
-                ("torchvision:maskrcnn", "torchvision:maskrcnn-resnet18"),
+                ("torchvision:maskrcnn", "torchvision:maskrcnn-resnet18-w64-r64"),
             ),
         ),
     )

@@ -157,7 +157,9 @@ def packed(masks: Tensor) -> Tensor:
     """
     flat = masks.flatten(-2)
     padded = torch.nn.functional.pad(flat.float(), (0, -flat.shape[-1] % BITS))
-    return padded.view(*flat.shape[:-1], -1, BITS) @ (2.0 ** torch.arange(BITS, device=masks.device))
+    return padded.view(*flat.shape[:-1], padded.shape[-1] // BITS, BITS) @ (
+        2.0 ** torch.arange(BITS, device=masks.device)
+    )
 
 
 def unpacked(rows: Tensor, size: tuple[int, int]) -> Tensor:

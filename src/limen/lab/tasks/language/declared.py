@@ -44,7 +44,7 @@ class Language(Declaration):
         "eval_batch_size": 64,
         "window": 128,
     }
-    options = frozenset({"tokens", "window", "stride", "text"})
+    options = frozenset({"test_data", "tokens", "window", "stride", "text"})
     observed = 16
 
     def look(self, settings: StudySettings) -> None:

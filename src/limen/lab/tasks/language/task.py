@@ -15,7 +15,7 @@ from limen.lab.data import Division
 from limen.lab.records import Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.language import causality, declared, measures
-from limen.lab.tasks.language.windows import NEXT, PADDED, SIZE, LanguageData, load_language
+from limen.lab.tasks.language.windows import NEXT, PADDED, SIZE, LanguageData, load_language, load_other
 from limen.lab.tasks.language.writing import written
 from limen.lab.training.meter import Meter
 from limen.lab.training.task import Task
@@ -34,6 +34,11 @@ class Language(declared.Language, Task[LanguageData]):
             stride=settings.stride,
             key=settings.text,
         )
+
+    def other(self, data: LanguageData, settings: StudySettings) -> LanguageData:
+        """All of another text, in the tokens of the training text."""
+        assert settings.test_data is not None
+        return load_other(settings.test_data, data, settings.text)
 
     def offered(self, data: LanguageData) -> Mapping[str, Any]:
         """How many tokens there are, and of how many a window is, by the names that such networks have for them."""

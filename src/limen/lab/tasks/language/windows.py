@@ -7,7 +7,7 @@ token of it is predicted once: its first from the last token before it, its last
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +20,7 @@ from limen.lab.data.base import Data, Samples
 from limen.lab.data.division import Division, divide
 from limen.lab.data.strategies import InTime
 from limen.lab.data.tokens import Encoded, Numbers, Tokens, tokens_of
-from limen.lab.tasks.language.texts import WHOLE, Texts, read_texts
+from limen.lab.tasks.language.texts import BETWEEN, WHOLE, Texts, read_texts
 from limen.memory import require_memory
 
 PADDED = -100
@@ -88,6 +88,20 @@ def load_language(
         tokens=known,
     )
     return divide(data, division, InTime())
+
+
+def load_other(source: str, data: LanguageData, key: str | None) -> LanguageData:
+    """All of another text in the tokens and the windows of the data's; of its first token nothing is asked."""
+    texts = read_texts(source, key)
+    text = BETWEEN.join(texts.parts.values())
+    known, (window,) = data.vocabulary, data.input_shape
+    encoded = known.encode(text)
+    _check_lengths(texts.name, {"test": encoded}, window, known.noun)
+    require_memory(24 * len(encoded), f"{len(encoded):,} tokens in windows", "give less text")
+    windows = _cut_out(encoded.tokens, encoded.sizes, np.arange(1, len(encoded), window), window, len(encoded))
+    said = known.said_of(text, encoded)
+    notes = (*texts.notes, *((f"the text of {texts.name} {said}",) if said else ()))
+    return replace(data, name=texts.name, train=windows, validation=None, test=None, notes=notes)
 
 
 def _divided(texts: Texts, division: Division) -> dict[str, str]:

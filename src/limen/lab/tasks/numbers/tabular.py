@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limen.errors import DataError
 from limen.lab.data.base import Data, Samples
-from limen.lab.data.csv_file import Table, dropped, read_table
+from limen.lab.data.csv_file import Table, dropped, number, read_table, shortened
 from limen.lab.data.division import Division, divide
 from limen.lab.data.strategies import Shuffled
 from limen.lab.tasks.numbers.data import NumberData, NumberSplit
@@ -23,6 +23,8 @@ from limen.memory import require_memory
 MOST_CATEGORIES = 50
 """A text column with more values than this names its rows rather than describing them, and is left out."""
 FEWEST_ROWS = 10
+NUMERIC = 0.9
+"""Part of a column's cells from which it is one of numbers, and a text in it a mistake; below, its values are names."""
 Rows = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
@@ -99,6 +101,20 @@ def _check(table: Table, target: str, truth: Numbers) -> None:
         raise DataError(f"{table.path}: {target} is {truth[0]:g} in every training row; there is nothing to predict.")
 
 
+def _check_texts(table: Table, name: str) -> None:
+    """A column of names is not one of numbers with a slip in it."""
+    given = [(line, cell) for line, cell in zip(table.lines, table.columns[name], strict=True) if cell]
+    texts = [(line, cell) for line, cell in given if number(cell) is None]
+    numbers = len(given) - len(texts)
+    if texts and numbers >= NUMERIC * len(given):
+        line, cell = texts[0]
+        raise DataError(
+            f"{table.path}, line {line}: {name} is {shortened(cell)}, but {numbers:,} of the "
+            f"{len(given):,} cells of that column are numbers; mend or empty the cell, or leave the column out with "
+            f"--drop {name}."
+        )
+
+
 @dataclass
 class _Encoder:
     """Columns to numbers. Numeric: blanks get the median, then mean 0 and deviation 1. Text: one column a value."""
@@ -128,6 +144,7 @@ class _Encoder:
             if table.is_numeric(name):
                 encoder._fit_numbers(name, table, rows)
             else:
+                _check_texts(table, name)
                 encoder._fit_text(name, table, rows)
         if not encoder.names:
             raise DataError(f"{table.path} has no column to predict {target} from.")

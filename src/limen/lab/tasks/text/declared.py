@@ -31,7 +31,7 @@ class Text(Declaration):
         "eval_batch_size": 256,
         "window": 128,
     }
-    options = frozenset({"text", "target", "window", "label_smoothing"})
+    options = frozenset({"test_data", "text", "target", "window", "label_smoothing"})
 
     def check(self, settings: StudySettings) -> None:
         """A target is needed."""

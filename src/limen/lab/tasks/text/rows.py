@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,6 +44,10 @@ class TextRows(Samples):
         """As embeddings take them."""
         return inputs.long(), targets
 
+    def relabelled(self, places: Tensor, classes: int) -> TextRows:
+        """Each label by its place."""
+        return replace(self, labels=places[self.labels])
+
     def per_class(self, classes: int) -> tuple[int, ...]:
         """Texts of each class."""
         return tuple(torch.bincount(self.labels, minlength=classes).tolist())
@@ -62,23 +66,39 @@ class TextData(Data[TextRows]):
 
 def load_rows(source: str, division: Division, *, text: str | None, target: str, window: int) -> TextData:
     """Read a CSV file, leave out what has no text or no class, and divide the rest by class."""
+    kept, notes = _rows_of(source, text, target)
+    _check_classes(kept.path.name, target, kept.columns[target])
+    return divide(_encoded(kept, notes, text, target, window), division, ByClass())
+
+
+def load_other(source: str, *, text: str | None, target: str, window: int) -> TextData:
+    """All rows of another file that have a text and a class, each of so many words, undivided."""
+    kept, notes = _rows_of(source, text, target)
+    return _encoded(kept, notes, text, target, window, shortest=window)
+
+
+def _rows_of(source: str, text: str | None, target: str) -> tuple[Table, list[str]]:
+    """The rows that can be read, and what was left out."""
     table = read_table(source)
     column = text or TEXT
     table.need(column, "--text")
     table.need(target, "--target")
     if column == target:
         raise DataError(f"--text and --target both name {column!r}; the class cannot be the text itself.")
-    kept, notes = _without_blanks(table, column, target)
-    classes = _classes(table.path.name, target, kept.columns[target])
-    words = [numbers(one) for one in kept.columns[column]]
+    return _without_blanks(table, column, target)
+
+
+def _encoded(kept: Table, notes: list[str], text: str | None, target: str, window: int, shortest: int = 1) -> TextData:
+    """Words as numbers and classes as places, with ``shortest`` or more words a text."""
+    classes = tuple(class_order(list(set(kept.columns[target]))))
+    words = [numbers(one) for one in kept.columns[text or TEXT]]
     longer = sum(len(one) > window for one in words)
     if longer:
         notes.append(f"{longer:,} texts are longer than {window:,} words, of which only the first are read (--window).")
-    inputs = _filled_up(words, min(window, max(map(len, words))))
+    inputs = _filled_up(words, max(shortest, min(window, max(map(len, words)))))
     places = {name: place for place, name in enumerate(classes)}
     labels = torch.tensor([places[name] for name in kept.columns[target]])
-    undivided = TextData(table.path.stem, classes, TextRows(inputs, labels), None, None, tuple(notes))
-    return divide(undivided, division, ByClass())
+    return TextData(kept.path.stem, classes, TextRows(inputs, labels), None, None, tuple(notes))
 
 
 def numbers(text: str) -> list[int]:
@@ -103,7 +123,8 @@ def _without_blanks(table: Table, column: str, target: str) -> tuple[Table, list
     return table.take(rows), notes
 
 
-def _classes(name: str, target: str, cells: list[str]) -> tuple[str, ...]:
+def _check_classes(name: str, target: str, cells: list[str]) -> None:
+    """There are several, and of each there is one to train, to validate and to test."""
     counts = Counter(cells)
     if not 2 <= len(counts) <= MOST_CLASSES:
         raise DataError(
@@ -116,7 +137,6 @@ def _classes(name: str, target: str, cells: list[str]) -> tuple[str, ...]:
             f"{name} has {counts[rarest]} rows whose {target} is {shortened(rarest)}; every class needs "
             f"{FEWEST_ROWS}, to be trained, validated and tested: give more, or leave it out."
         )
-    return tuple(class_order(list(counts)))
 
 
 def _filled_up(words: list[list[int]], longest: int) -> Tensor:

@@ -13,8 +13,8 @@ from limen.lab.data import Division
 from limen.lab.records import Confusion, Shown
 from limen.lab.settings import StudySettings
 from limen.lab.tasks.text import declared
-from limen.lab.tasks.text.rows import BUCKETS, TextData, load_rows
-from limen.lab.training import confusion
+from limen.lab.tasks.text.rows import BUCKETS, TextData, load_other, load_rows
+from limen.lab.training import confusion, transfer
 from limen.lab.training.batches import Batches
 from limen.lab.training.guesses import GuessAccuracy
 from limen.lab.training.meter import Meter
@@ -34,6 +34,14 @@ class Text(declared.Text, Task[TextData]):
             target=settings.target,
             window=settings.window,
         )
+
+    def other(self, data: TextData, settings: StudySettings) -> TextData:
+        """Every row of the other file that has a text and a class, as many words of each as are learned from."""
+        assert settings.test_data is not None
+        assert settings.target is not None
+        (window,) = data.input_shape
+        other = load_other(settings.test_data, text=settings.text, target=settings.target, window=window)
+        return transfer.matched(other, data)
 
     def offered(self, data: TextData) -> Mapping[str, Any]:
         """Numbers that words have, words of a text, number of classes."""
