@@ -66,9 +66,9 @@ class Body:
         """Whether the chain of one vector is so long that a processor does not look ahead to the next one's.
 
         Of each operation all copies are written before the next operation, but a function's own operations are one
-        copy's. GCC's scheduler puts them in turns. With AVX2 (GCC 12) a forward pass of GELU takes 0.83 of the time so, of
-        ASAU 0.87, of what has no such function 0.96 to 1.45 (ELU); a backward pass of GELU 0.73, of AdAct 0.78, of Swish
-        0.90, of ELU, the shortest, 1.14.
+        copy's. GCC's scheduler puts them in turns. With AVX2 (GCC 12) a forward pass of GELU takes 0.83 of the time so,
+        of ASAU 0.87, of what has no such function 0.96 to 1.45 (ELU); a backward pass of GELU 0.73, of AdAct 0.78, of
+        Swish 0.90, of ELU, the shortest, 1.14.
         """
         operations = [self.graph.nodes[index].op for index in self.graph.live([*self.outputs, *self.sums.coefficients])]
         if "g" in self.tensors:
