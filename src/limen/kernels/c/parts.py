@@ -56,7 +56,7 @@ static inline int64_t blocks_of(int64_t n, int64_t size) {{ return (n + size - 1
 """
 
 
-_SCHEDULED = """/* The chains of several vectors beside one another, before registers are given out. With AVX-512 nothing is faster;
+_SCHEDULED = """/* The chains of several vectors beside one another, before registers are given out. Nothing gains with AVX-512;
    for other processors GCC does it anyway, and Clang always. */
 #if defined(__x86_64__) && !defined(__AVX512F__) && !defined(__clang__)
 #pragma GCC optimize("schedule-insns", "sched-pressure")
