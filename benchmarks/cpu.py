@@ -2,7 +2,7 @@
 
 Writes benchmarks/results/cpu.json and prints the tables: forward, backward and both for 4 million elements in
 float32 and bfloat16 against F.silu, F.mish, eager torch and torch.compile; the overhead of a call on 64 elements; ASH
-on many small samples; and a training step of ResNet-20 (batch 64, 3x32x32, channels-last) with each activation against
+on many small samples (--samples: these alone); and a training step of ResNet-20 (batch 64, 3x32x32, channels-last) with each activation against
 torch.nn.ReLU. --quick leaves torch.compile out, which takes most of the time.
 
 Freed memory is kept by the allocator (glibc's), as it is in a process that has run for a while. Otherwise every large
@@ -55,9 +55,8 @@ def main() -> None:
         found = {"environment": bench.environment(), "threads": torch.get_num_threads()}
         found["small samples"] = small_samples(arguments.elements, arguments.rounds)
         print(json.dumps(found, indent=1))
-        write_atomically(
-            SAMPLES_ALONE if arguments.out == RESULTS else arguments.out, json.dumps(found, indent=1) + "\n"
-        )
+        target = SAMPLES_ALONE if arguments.out == RESULTS else arguments.out
+        write_atomically(target, json.dumps(found, indent=1) + "\n")
         return
     paths = [path for path in bench.PATHS if path != "compile" or not arguments.quick]
     found = {"environment": bench.environment(), "threads": torch.get_num_threads()}
