@@ -3,9 +3,10 @@
 Writes benchmarks/results/beside.json and prints the tables of ``limen bench --beside glu``, ``norm``, ``mlp``: a gate
 of 1 million float32 against ``torch.compile(F.silu(gate) * up)``, a batch norm with its activation, 64x64x32x32 in both
 layouts, against nn.BatchNorm2d and nn.ReLU, and two layers with an activation between them. Then whole training steps:
-ResNet-20 on 32x32 images, fused by limen.fuse_ and not, against the same with nn.ReLU; and a block of a language model
-(width 512, gate of 4/3 of it, 2x256 tokens) with GLU against F.silu(gate) * up. --quick takes few rounds; --steps only
-these, --batch so many images, --only some activations. The allocator keeps freed memory, as in cpu.py.
+ResNet-20 on 32x32 images, fused by limen.fuse_ and not, against the same with nn.ReLU, and without activations and
+norms, which no fusing can beat; and a block of a language model (width 512, gate of 4/3 of it, 2x256 tokens) with GLU
+against F.silu(gate) * up. --quick takes few rounds; --steps only these, --batch so many images, --only some
+activations. The allocator keeps freed memory, as in cpu.py.
 """
 
 from __future__ import annotations
@@ -90,11 +91,22 @@ def training_step(model: nn.Module, x: Tensor, target: Tensor | None) -> Callabl
     return step
 
 
+def without(model: nn.Module, *kinds: type[nn.Module]) -> nn.Module:
+    """The model with nothing in their place: what they would leave of a step if they cost nothing."""
+    for module in [*model.modules()]:
+        for name, part in module.named_children():
+            if isinstance(part, kinds):
+                setattr(module, name, nn.Identity())
+    return model
+
+
 def residual_networks(activations: list[str], batch: int, rounds: int) -> list[dict[str, float | str]]:
     """ResNet-20."""
     x, target = torch.randn(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
     plain = CifarResNet((3, 32, 32), 10)
     models: dict[str, nn.Module] = {"nn.ReLU": plain, "nn.ReLU fused": copy.deepcopy(plain)}
+    models["no activations"] = without(copy.deepcopy(plain), nn.ReLU)
+    models["no norms, no activations"] = without(copy.deepcopy(plain), nn.ReLU, nn.BatchNorm2d)
     for spec in activations:
         for fuse in (False, True):
             models[f"{spec}{' fused' if fuse else ''}"] = swapped = copy.deepcopy(plain)

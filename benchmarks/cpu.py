@@ -1,9 +1,9 @@
 """Are the adaptive activations as fast as torch's built-in ones on this CPU?  python benchmarks/cpu.py
 
-Writes benchmarks/results/cpu.json and prints the tables: forward, backward and both for 4 million elements in
-float32 and bfloat16 against F.silu, F.mish, eager torch and torch.compile; the overhead of a call on 64 elements; ASH
-on many small samples; and a training step of ResNet-20 (batch 64, 3x32x32, channels-last) with each activation against
-torch.nn.ReLU. --quick leaves torch.compile out, which takes most of the time.
+Writes benchmarks/results/cpu.json and prints the tables: forward, backward and both for 4 million elements in float32
+and bfloat16 against F.silu, F.mish, eager torch and torch.compile; the overhead of a call on 64 elements; ASH on many
+small samples (--samples: these alone); and a training step of ResNet-20 (batch 64, 3x32x32, channels-last) with each
+activation against torch.nn.ReLU. --quick leaves torch.compile out, which takes most of the time.
 
 Freed memory is kept by the allocator (glibc's), as it is in a process that has run for a while. Otherwise every large
 result may or may not be made of fresh pages, whose price, twice that of F.silu itself, hides what is compared.
@@ -33,11 +33,13 @@ from limen.writing import write_atomically
 
 ACTIVATIONS = ("swish", "mish", "apalu", "ash", "adact", "asau")
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
+SAMPLES_ALONE = RESULTS.with_name("small_samples.json")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="without torch.compile")
+    parser.add_argument("--samples", action="store_true", help="small samples only, into small_samples.json")
     parser.add_argument("--markdown", action="store_true", help="measure nothing: print the README's table of --out")
     parser.add_argument("--elements", type=int, default=4_000_000)
     parser.add_argument("--rounds", type=int, default=25)
@@ -48,8 +50,16 @@ def main() -> None:
         return
     keep_freed_memory()
     torch.manual_seed(0)
+    found: dict[str, object]
+    if arguments.samples:
+        found = {"environment": bench.environment(), "threads": torch.get_num_threads()}
+        found["small samples"] = small_samples(arguments.elements, arguments.rounds)
+        print(json.dumps(found, indent=1))
+        target = SAMPLES_ALONE if arguments.out == RESULTS else arguments.out
+        write_atomically(target, json.dumps(found, indent=1) + "\n")
+        return
     paths = [path for path in bench.PATHS if path != "compile" or not arguments.quick]
-    found: dict[str, object] = {"environment": bench.environment(), "threads": torch.get_num_threads()}
+    found = {"environment": bench.environment(), "threads": torch.get_num_threads()}
     for dtype, those in ((torch.float32, paths), (torch.bfloat16, ["limen", "builtin"])):
         rows, bandwidth = bench.measure(
             ACTIVATIONS, elements=arguments.elements, dtype=dtype, rounds=arguments.rounds, paths=those

@@ -42,6 +42,8 @@ PLACES = {
     "one value": ((1037, 1), {}),
     "one value a channel": ((35, 5, 1), {"context": "channel", "num_parameters": 5}),
     "a vector": ((33, 16), {}),
+    "whole tiles": ((64, 48), {}),
+    "whole tiles of odd rows": ((64, 20), {}),
     "the largest": ((17, FEW), {}),
     "one more": ((17, FEW + 1), {}),
     "an odd number": ((50, 33), {}),

@@ -2,7 +2,6 @@
    sample is the same whichever others stand beside it. The element type T and everything else that is not defined here is
    of the source that includes this. */
 
-#define WIDE 16 /* samples in a tile */
 #define LEAST 1e-30f /* a mean square below which squares may vanish */
 #define ROOM ((FEW + SIDE) * WIDE)
 
@@ -13,6 +12,13 @@
 #define SIDE 8
 #else
 #define SIDE 4
+#endif
+
+/* Samples in a tile: two of those vectors, so that sums over a sample's elements are two chains. */
+#if SIDE == 16
+#define WIDE 32
+#else
+#define WIDE 16
 #endif
 
 typedef float side __attribute__((vector_size(SIDE * sizeof(float)), aligned(sizeof(float)), may_alias));
@@ -66,25 +72,40 @@ static inline __attribute__((always_inline)) void turn_square(
 #endif
 }
 
-/* Samples as a tile, by way of room, where they lie as they did; lanes without a sample are 0. Room and tile have space for
-   SIDE rows more. */
-static inline void take(const T *restrict from, int64_t samples, int64_t n, float *restrict room, float *restrict tile) {
-  float *to = n == 1 ? tile : room;
-  for (int64_t i = 0; i < samples * n; i++) to[i] = LOAD(from[i]);
-  for (int64_t i = samples * n; i < WIDE * n; i++) to[i] = 0;
-  if (n == 1) return;
+/* Ask for so much of the next tile's memory as one row of this one is: all of it at once is more than a processor fetches
+   at a time, and its own prefetching ends where a tile does. */
+#define NEXT(place, row, write) \
+  for (uintptr_t at_ = 0; at_ < WIDE * sizeof *(place); at_ += 64) \
+    __builtin_prefetch((const void *)((uintptr_t)((place) + (row) * WIDE) + at_), write)
+
+/* Samples as a tile; lanes without a sample are 0. Where squares would read past the last of all, and where the type is
+   another, by way of room, where they lie as they did. Room and tile have space for SIDE rows more. */
+static inline void take(
+    const T *restrict from, int64_t samples, int64_t n, int is_last, float *restrict room, float *restrict tile) {
+  const float *rows = (const float *)from;
+  if (sizeof(T) != sizeof(float) || n == 1 || samples < WIDE || (is_last && n % SIDE)) {
+    float *to = n == 1 ? tile : room;
+    for (int64_t i = 0; i < samples * n; i++) to[i] = LOAD(from[i]);
+    for (int64_t i = samples * n; i < WIDE * n; i++) to[i] = 0;
+    if (n == 1) return;
+    rows = room;
+  }
   for (int64_t e = 0; e < n; e += SIDE)
-    for (int j = 0; j < WIDE; j += SIDE) turn_square(room + j * n + e, n, tile + e * WIDE + j, WIDE);
+    for (int j = 0; j < WIDE; j += SIDE) turn_square(rows + j * n + e, n, tile + e * WIDE + j, WIDE);
 }
 
-/* The samples of a tile as they lie in memory. What a square writes past its samples' ends others overwrite. */
+/* The samples of a tile as they lie in memory. What a square writes past its samples' ends others overwrite, so that such
+   squares need the room. */
 static inline void give(const float *restrict tile, int64_t samples, int64_t n, float *restrict room, T *restrict to) {
+  const int at_once = sizeof(T) == sizeof(float) && samples == WIDE && n % SIDE == 0;
   const float *from = n == 1 ? tile : room;
+  float *rows = at_once ? (float *)to : room;
   if (n > 1)
     for (int j = 0; j < WIDE; j += SIDE)
       for (int64_t e = (n - 1) / SIDE * SIDE; e >= 0; e -= SIDE)
-        turn_square(tile + e * WIDE + j, WIDE, room + j * n + e, n);
-  for (int64_t i = 0; i < samples * n; i++) to[i] = STORE(from[i]);
+        turn_square(tile + e * WIDE + j, WIDE, rows + j * n + e, n);
+  if (!at_once)
+    for (int64_t i = 0; i < samples * n; i++) to[i] = STORE(from[i]);
 }
 
 /* A sample of a tile whose squares do not fit float32, in doubles. */

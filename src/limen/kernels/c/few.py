@@ -14,9 +14,9 @@ from limen.kernels.c.arithmetic import arithmetic
 from limen.kernels.c.body import Body
 from limen.kernels.c.parts import BLOCK, Task, header, join, partial_sums
 
-FEW = 128
-"""Elements of a sample up to which it is one of a tile: one of 65 takes 0.7 of the time so, from 200 on one by one is
-faster. Samples of three and more whole vectors in neighbouring rows are read from memory faster one by one."""
+FEW = 127
+"""Elements of a sample up to which it is one of a tile: one of 64 takes 0.6 to 0.9 of the time so, one of 128 backward
+1.1 to 1.3 (AVX2 and AVX-512, from memory)."""
 
 _SIZES = (
     "float *statistics, int64_t outer, int64_t channels, int64_t inner, int64_t rows, int64_t every, int threads, "
@@ -37,8 +37,7 @@ def call_few(body: Body, tensors: str) -> str:
     if not suits(body):
         return ""
     which = "backward" if "g" in body.tensors else "forward"
-    return f"""const int64_t whole = rows * inner >= 48 && rows * inner % 16 == 0 && inner >= 16;
-  if (rows * inner <= FEW && !whole && (rows == 1 || every == 1)) return {which}_few({tensors}, {_PASSED});"""
+    return f"if (rows * inner <= FEW && (rows == 1 || every == 1)) return {which}_few({tensors}, {_PASSED});"
 
 
 def forward_few(body: Body) -> str:
@@ -46,12 +45,13 @@ def forward_few(body: Body) -> str:
     if not suits(body):
         return ""
     body = _of_layout(body, "tile")
+    body.next = ("x",), ("y",)
     body.finish = lambda results, at, lane: [f"y[{at}] = {results[0]};"]
     task = Task("forward_tiles", f"const T *x, T *y, {_SIZES}, int64_t size, int64_t each", _forward_tiles(body))
     return f"""{_beginning()}
 static inline void span_of_tile(
-    const float *restrict x, float *restrict y, int64_t rows, const float *restrict mean,
-    const float *restrict std{body.pointers}) {{
+    const float *x, float *y, int64_t rows, const float *restrict mean,
+    const float *restrict std{body.pointers}, const T *next_x, const T *next_y) {{
   {body.loops()}
 }}
 {_forward_single(body)}
@@ -71,9 +71,9 @@ def _forward_tiles(body: Body) -> str:
     {_lanes(body)}
     for (int64_t s = b * each; s < smaller(outer, (b + 1) * each); s += WIDE) {{
       const int64_t samples = smaller(WIDE, outer - s);
-      float room[ROOM], in[ROOM], out[ROOM], mean[WIDE], std[WIDE];
+      float room[ROOM], in[ROOM], mean[WIDE], std[WIDE];
       {_channels(body)}
-      take(x + s * size, samples, size, room, in);
+      take(x + s * size, samples, size, s + WIDE >= outer, room, in);
       moments_of_tile(in, size, mean, std);
       for (int64_t j = 0; statistics && j < samples; j++) {{
         statistics[2 * (s + j)] = mean[j];
@@ -81,9 +81,10 @@ def _forward_tiles(body: Body) -> str:
       }}
       for (int64_t row = 0; row < rows; row++) {{
         {_next_row(body)}
-        span_of_tile(in + row * inner * WIDE, out + row * inner * WIDE, inner, mean, std{body.passed});
+        const int64_t at = (s + WIDE) * size + row * inner * WIDE;
+        span_of_tile(in + row * inner * WIDE, in + row * inner * WIDE, inner, mean, std{body.passed}, x + at, y + at);
       }}
-      give(out, samples, size, room, y + s * size);
+      give(in, samples, size, room, y + s * size);
     }}
   }}"""
 
@@ -93,6 +94,7 @@ def backward_few(body: Body) -> str:
     if not suits(body):
         return ""
     body = _of_layout(body, "tile")
+    body.next = ("g", "x"), ("gx",)
     sums = body.count - 2
     given = f"const T *g, const T *x, T *gx, {_SIZES}, int64_t size, int64_t each, int64_t sums, double *partial"
     task = Task("backward_tiles", given, _backward_tiles(body))
@@ -121,8 +123,8 @@ def _backward_tiles(body: Body) -> str:
       float room[ROOM], in[ROOM], up[ROOM], mean[WIDE] = {{0}}, std[WIDE] = {{0}};
       double handed[2 * WIDE] = {{0}};
       {_channels(body)}
-      take(x + s * size, samples, size, room, in);
-      take(g + s * size, samples, size, room, up);
+      take(x + s * size, samples, size, s + WIDE >= outer, room, in);
+      take(g + s * size, samples, size, s + WIDE >= outer, room, up);
       for (int64_t j = 0; j < samples; j++) {{
         mean[j] = statistics[2 * (s + j)];
         std[j] = statistics[2 * (s + j) + 1];
@@ -130,7 +132,9 @@ def _backward_tiles(body: Body) -> str:
       for (int64_t row = 0; row < rows; row++) {{
         double found[{body.count} * WIDE];
         {_next_row(body)}
-        span_of_tile(up + row * inner * WIDE, in + row * inner * WIDE, found, inner, mean, std{body.passed});
+        const int64_t at = (s + WIDE) * size + row * inner * WIDE;
+        span_of_tile(up + row * inner * WIDE, in + row * inner * WIDE, found, inner, mean, std{body.passed},
+                     g + at, x + at, gx + at);
         for (int j = 0; j < 2 * WIDE; j++) handed[j] += found[j];
         {_kept(sums)}
       }}
@@ -292,7 +296,7 @@ def _backward_span(body: Body) -> str:
     return f"""
 static inline void span_of_tile(
     float *g, const float *restrict x, double *restrict sums, int64_t rows, const float *restrict mean,
-    const float *restrict std{body.pointers}) {{
+    const float *restrict std{body.pointers}, const T *next_g, const T *next_x, const T *next_gx) {{
   float *slope_ = g;
   float {", ".join(f"{a}[WIDE] = {{0}}" for a in accumulators)};
   {body.loops()}

@@ -26,9 +26,9 @@ def header(name: str) -> str:
     return resources.files("limen.kernels.c").joinpath(name).read_text(encoding="utf-8")
 
 
-def preamble(dtype: str) -> str:
-    """What precedes the functions of a source for one element type."""
-    return f"""{header("vector_math.h")}
+def preamble(dtype: str, body: Body | None = None) -> str:
+    """What precedes the functions of a source for one element type, whose loops are those of a body."""
+    return f"""{_SCHEDULED if body is not None and body.is_long else ""}{header("vector_math.h")}
 #include <stdlib.h>
 #include <string.h>
 typedef {ELEMENT_TYPES[dtype]} T;
@@ -53,6 +53,14 @@ static inline int64_t smaller(int64_t a, int64_t b) {{ return a < b ? a : b; }}
 static inline int64_t larger(int64_t a, int64_t b) {{ return a > b ? a : b; }}
 static inline int64_t blocks_of(int64_t n, int64_t size) {{ return (n + size - 1) / size; }}
 {header("threads.h")}
+"""
+
+
+_SCHEDULED = """/* The chains of several vectors beside one another, before registers are given out. With AVX-512
+   nothing gains; for other processors GCC does it anyway, and Clang always. */
+#if defined(__x86_64__) && !defined(__AVX512F__) && !defined(__clang__)
+#pragma GCC optimize("schedule-insns", "sched-pressure")
+#endif
 """
 
 

@@ -34,7 +34,7 @@ def forward_source(bound: BoundFormula, derivation: Derivation, dtype: str, layo
     body = Body(bound, dtype, layout, derivation.forward, [derivation.value], ("x",))
     body.targets = ("y",)
     body.finish = lambda results, at, lane: [f"y[{at}] = STORE({results[0]});"]
-    return "\n".join([preamble(dtype), _forward_span(body), _FORWARD[layout](body)])
+    return "\n".join([preamble(dtype, body), _forward_span(body), _FORWARD[layout](body)])
 
 
 def backward_source(bound: BoundFormula, derivation: Derivation, dtype: str, layout: str) -> str:
@@ -58,7 +58,7 @@ def backward_source(bound: BoundFormula, derivation: Derivation, dtype: str, lay
         ]
 
     body.finish = finish
-    return "\n".join([preamble(dtype), _backward_span(body), _BACKWARD[layout](body)])
+    return "\n".join([preamble(dtype, body), _backward_span(body), _BACKWARD[layout](body)])
 
 
 _STATISTICS = ", const float mean_, const float std_"
