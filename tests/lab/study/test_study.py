@@ -188,11 +188,15 @@ def test_tables_are_whole_while_a_study_is_extended(done: tuple[Result, Recorder
     seen = []
 
     class Looking(Recorder):
-        def run_ended(self, run: RunRecord) -> None:
-            seen.append((len(rows(out / "runs.csv")), [row["runs"] for row in rows(out / "summary.csv")]))
+        def run_started(self, activation: str, seed: int, where: str = "") -> None:
+            look()
+
+    def look() -> None:
+        seen.append((len(rows(out / "runs.csv")), [row["runs"] for row in rows(out / "summary.csv")]))
 
     compare(tiny(activations=("relu", "silu")), out, Looking())
-    assert seen == [(5, ["2", "2", "1"]), (6, ["2", "2", "2"])]
+    look()
+    assert seen == [(4, ["2", "2"]), (5, ["2", "2", "1"]), (6, ["2", "2", "2"])]
 
 
 # --- failing runs ---
