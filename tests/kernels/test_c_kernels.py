@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 import limen
 from limen.activations.registry import find
-from limen.kernels.c import run
+from limen.kernels.c import calls, run
 
 LINEAR = ("relu", "leaky_relu", "rrelu", "hard_ash", "relu6")
 """Piecewise linear without parameters: their second derivatives are 0, and autograd records none."""
@@ -181,3 +181,17 @@ def test_shared_and_channel_parameters_together():
     for ours, theirs in zip(*found, strict=True):
         assert ours.shape == theirs.shape
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "forward", "backward"),
+    [("gelu", True, True), ("asau", True, True), ("swish", False, True), ("adact", False, True), ("elu", False, False)],
+)
+def test_loops_of_long_chains_are_scheduled(name, forward, backward):
+    """Which of them GCC is asked to schedule, as measured with AVX2."""
+    bound = activation(name).bind(training=False)
+    found = [
+        calls.forward_source(bound, "float32", "shared"),
+        calls.backward_source(bound, "float32", "shared", ()),
+    ]
+    assert ["sched-pressure" in source for source in found] == [forward, backward]
