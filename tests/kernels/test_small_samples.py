@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -141,3 +143,28 @@ def test_second_derivatives():
     module, x = made("centred"), torch.randn(9, 5)
     for mine, true in zip(second(module, x), second(copy.deepcopy(module).double(), x.double()), strict=True):
         torch.testing.assert_close(mine.double(), true, rtol=1e-4, atol=1e-5)
+
+
+AT_THE_END = """
+import ctypes, mmap
+import torch, limen
+
+page = mmap.PAGESIZE
+room = mmap.mmap(-1, 9 * page)
+address = ctypes.addressof(ctypes.c_char.from_buffer(room))
+assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address + 8 * page), page, 0) == 0
+for shape in [(32, 20), (64, 20), (33, 16), (16, 3), (5, 127), (40, 1)]:
+    count = shape[0] * shape[1]
+    x = torch.frombuffer(room, dtype=torch.float32, count=count, offset=8 * page - 4 * count).view(shape)
+    x.copy_(torch.randn(shape))
+    x.requires_grad_()
+    with limen.use_backend("c"):
+        limen.ASH()(x).sum().backward()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is protected by Linux's calls")
+def test_nothing_is_read_past_the_last_sample():
+    """What lies there cannot be read: the memory's end."""
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
