@@ -59,6 +59,44 @@ class LanguageBlock(nn.Module):
         return x + gated
 
 
+class PlainASAU(nn.Module):
+    """ASAU on torch's operators, for torch.compile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alpha, self.beta = nn.Parameter(torch.ones(())), nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """a x + (b - a) x tanh(alpha softplus(beta (b - a) x)) with a = 0.01 and b = 1."""
+        return 0.01 * x + 0.99 * x * torch.tanh(self.alpha * F.softplus(self.beta * 0.99 * x))
+
+
+def compiled_norms(rounds: int) -> dict[str, list[dict[str, float | str]]]:
+    """BatchNorm2d and ASAU of 64x64x32x32 as torch.compile makes them of the plain formula, and as NormAct."""
+    found = {}
+    for layout, order in (("channels last", torch.channels_last), ("NCHW", torch.contiguous_format)):
+        x = torch.randn(64, 64, 32, 32).contiguous(memory_format=order).requires_grad_()
+        g = torch.randn_like(x)
+        plain = nn.Sequential(nn.BatchNorm2d(64), PlainASAU())
+        ways = {
+            "torch.compile(BatchNorm2d, the formula)": torch.compile(plain),
+            "NormAct(asau)": limen.NormAct(nn.BatchNorm2d(64), "asau"),
+            "BatchNorm2d, ReLU": nn.Sequential(nn.BatchNorm2d(64), nn.ReLU()),
+        }
+        steps = {name: both_ways(way, x, g) for name, way in ways.items()}
+        found[f"norm over torch.compile, {layout}"] = measured(steps, rounds)
+    return found
+
+
+def both_ways(module: Any, x: Tensor, g: Tensor) -> Callable[[], None]:
+    """Forward and backward, of the input and the parameters."""
+
+    def step() -> None:
+        torch.autograd.grad(module(x), [x, *module.parameters()], g)
+
+    return step
+
+
 def measured(steps: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str, float | str]]:
     """Milliseconds of each, and relative to the first in the same round: medians and quartiles."""
     times: dict[str, list[float]] = {name: [] for name in steps}
@@ -145,6 +183,7 @@ def main() -> None:
         print(bench.table_beside(rows, bandwidth), "\n")
         found[kind] = [row.as_dict() for row in rows]
         found[f"copy GB/s {kind}"] = bandwidth.gigabytes_per_second
+    found |= {} if arguments.steps else compiled_norms(rounds)
     found["step, ResNet-20"] = residual_networks(arguments.only.split(","), arguments.batch, rounds)
     found["step, language block"] = language_blocks(rounds)
     found["images of a step"] = arguments.batch
