@@ -356,7 +356,7 @@ class TrialRow(Record):
     trial: Annotated[int, Ge(1)]
     """Of this activation's, in the order in which they were suggested."""
     common: bool
-    """Whether every activation has this one; else Optuna suggested it from the activation's own trials."""
+    """Whether every activation has this one; else it follows from the activation's own trials."""
     learning_rate: float
     weight_decay: float
     activation_lr: float

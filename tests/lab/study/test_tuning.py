@@ -11,6 +11,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,9 @@ def test_every_activation_has_the_same_budget_and_its_best_trial_is_its_own(worl
     assert {name: len(of) for name, of in by.items()} == dict.fromkeys(BEST, 9)
     assert len({tuple(row.learning_rate for row in of if row.common) for of in by.values()}) == 1
     assert {sum(row.common for row in of) for of in by.values()} == {7}
+    assert "The first 7 are common to all, the rest follow from the activation’s own." in unescape(
+        (tmp_path / "report.html").read_text()
+    )
     assert {row.seed for row in found.trials} == {SEED}
     assert SEED not in {seed for _, seed in world.runs}
     for name, of in by.items():

@@ -79,7 +79,7 @@ def budget(settings: StudySettings, trials: Sequence[TrialRow], metric: Metric) 
         f"Every activation was tuned with the same budget: {counted(settings.trials or 0, 'trial')} of "
         f"{counted(settings.epochs, 'epoch')} with seed {trials[0].seed}, which no run has, at learning rates from "
         f"{min(rates):g} to {max(rates):g}, for the best validation {metric.title}; no test example had a part in it. "
-        f"The first {common} are common to all, the rest suggested by Optuna’s TPE from the activation’s own. "
+        f"The first {common} are common to all, the rest follow from the activation’s own. "
         f"They took {took}."
     )
 
