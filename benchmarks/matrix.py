@@ -166,7 +166,8 @@ lab. *shipped*: all built-in activations, forward and backward in every layout, 
 nothing on the `PATH`, against the plain formula, gradients of parameters as well. *compiled*: ASAU and ASH by kernels
 compiled there, in float32 and bfloat16. *transformer*: a swap in two layers, trained and evaluated. *study*: `limen
 compare`, two activations for an epoch. torch is the build that the index has; "without CUDA's libraries": by hand,
-with empty ones in their place, which a CPU never calls. What `CELLS` names there and has no row here was not tried yet."""
+with empty ones in their place, which a CPU never calls. What `CELLS` names there and has no row here was not tried
+yet."""
 
 
 def _in_order(name: str) -> tuple[tuple[int, ...], ...]:
