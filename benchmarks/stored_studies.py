@@ -9,6 +9,7 @@ from limen.lab.metric import Metric
 from limen.lab.records import SummaryRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.markdown import table
+from limen.lab.report.tried import tried
 from limen.lab.report.tuning import tuning
 from limen.lab.study import rows as stored_rows
 from limen.lab.study.summary import summarise
@@ -123,8 +124,8 @@ def plot_tuned() -> None:
     contents = tuned_study()
     figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
     for name in contents.settings.activations:
-        known = sorted((row.learning_rate, 100 * row.score, row.chosen) for row in contents.trials
-                       if row.activation == name and row.status == "finished")  # fmt: skip
+        known = sorted((trial.learning_rate, 100 * trial.score, trial.chosen) for trial in tried(contents.trials)
+                       if trial.activation == name and not trial.failed)  # fmt: skip
         (line,) = axes.plot([x for x, *_ in known], [y for _, y, _ in known], marker="o", markersize=3, label=name)
         best = [(x, y) for x, y, chosen in known if chosen]
         axes.plot([x for x, _ in best], [y for _, y in best], "o", markersize=8, color=line.get_color())

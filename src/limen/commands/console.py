@@ -20,6 +20,7 @@ from limen.lab.report.growth import growth
 from limen.lab.report.looking import looked_at
 from limen.lab.report.tables import pace
 from limen.lab.report.training import sentence
+from limen.lab.report.tried import tried
 from limen.lab.report.tuning import budget, warnings
 from limen.lab.report.wording import counted
 from limen.lab.statistics import Interval, word_of
@@ -95,7 +96,7 @@ def _print_tuning(result: Result, console: Console) -> None:
     """The budget, and each activation's own rates."""
     settings, trials = result.study.settings, result.trials
     console.print(escape(budget(settings, trials, result.task.held_to)), highlight=False)
-    own = [f"{row.activation} {row.learning_rate:g}" for row in trials if row.chosen]
+    own = [f"{trial.activation} {trial.learning_rate:g}" for trial in tried(trials) if trial.chosen]
     console.print(
         f"Own learning rates (shared: {settings.learning_rate:g}): {escape(', '.join(own))}.", highlight=False
     )

@@ -153,9 +153,10 @@ class ProgressListener:
     def run_ended(self, run: RunRecord) -> None:
         """Print what the run came to."""
         self.done += 1
+        self.total = max(self.total, self.done)  # how many trials are made again is known when they are
         self._remove(run.activation, run.seed)
         self.otherwise = "measuring the cost"
-        self.progress.update(self.runs, completed=self.done)
+        self.progress.update(self.runs, total=self.total, completed=self.done)
         if run.status == "failed":
             outcome = f"[red]failed: {escape(run.failure)}[/]"
         else:

@@ -236,6 +236,15 @@ class StudyFields(Declarations):
     trials: Annotated[
         Annotated[int, Ge(1), Le(1000)] | None, Option("Runs that --tune tries of each activation. Default: 9.")
     ] = None
+    trial_seeds: Annotated[
+        int,
+        Ge(1),
+        Le(100),
+        Option(
+            "Seeds of the trials that --tune chooses from: the best so far is made again with the next one, until the "
+            "best has all. Default: 1."
+        ),
+    ] = 1
     own: Annotated[tuple[str, ...], NOT_AN_OPTION] = ()
     """Of each activation that was tuned what its runs at its own rates are called (:mod:`.rates`)."""
     image_size: Annotated[
@@ -319,6 +328,7 @@ class SelectFields(StudyFields):
         Option("Of limen compare alone.", given=str, read=as_tuned, write=of_specs, default="", hidden=True),
     ] = ()
     trials: Annotated[int | None, Option("Of limen compare alone.", hidden=True)] = None
+    trial_seeds: Annotated[int, Option("Of limen compare alone.", hidden=True)] = 1
     seeds: Annotated[
         tuple[int, ...],
         MinLen(1),

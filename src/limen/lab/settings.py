@@ -12,8 +12,11 @@ from limen.lab.fields import Ends, SelectFields, StudyFields
 from limen.lab.rates import activation_of, values_of
 
 EXTENDABLE = frozenset(
-    {"activations", "seeds", "device", "data_dir", "checkpoint_every", "log", "margin", "max_seeds", "own"}
-)
+    {
+        "activations", "seeds", "device", "data_dir", "checkpoint_every", "log", "margin", "max_seeds", "own",
+        "trial_seeds",
+    }
+)  # fmt: skip
 """Settings that may differ when a study is resumed: they add runs, say where to run or judge runs, and change none."""
 OF_TUNING = frozenset({"tune", "trials"})
 """Settings that a study may get later and then keeps: they add runs and change none, but say what was tried."""

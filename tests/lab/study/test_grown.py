@@ -109,7 +109,7 @@ EXAMPLES: dict[str, Any] = {
     "checkpoint_every": 5, "log": ("tensorboard", "wandb"),
     "optimizer": "sgd", "momentum": 0.9, "nesterov": True, "schedule": "step", "warmup": 0.5, "milestones": (1, 2),
     "factor": 0.2, "augment": "crop+flip", "label_smoothing": 0.1, "clip": 0.5, "ema": 0.99,
-    "tune": ("lr", "activation-lr"), "trials": 12,
+    "tune": ("lr", "activation-lr"), "trials": 12, "trial_seeds": 3,
 }  # fmt: skip
 
 

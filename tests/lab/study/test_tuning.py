@@ -330,17 +330,17 @@ def test_equal_scores_go_to_the_lower_loss_and_then_to_the_earlier() -> None:
     names = [name_of("relu", {"learning_rate": rate}) for rate in (0.1, 0.2, 0.3, 0.4)]
     scores = [(0.5, 0.1), (0.7, 0.9), (0.7, 0.4), (0.7, 0.4)]
     known = {
-        name: ended(name, SEED, val_accuracy=score, val_loss=loss)
+        (name, SEED): ended(name, SEED, val_accuracy=score, val_loss=loss)
         for name, (score, loss) in zip(names, scores, strict=True)
     }
-    assert trials.best(names, known, TASK.held_to) == names[2]
+    assert trials.best(names, known, [SEED], TASK.held_to) == names[2]
     lower = registry.find("regression").held_to
     assert not lower.higher_is_better
     errors = {
-        name: ended(name, SEED, **{lower.on_heldout: score, "val_loss": loss})
+        (name, SEED): ended(name, SEED, **{lower.on_heldout: score, "val_loss": loss})
         for name, (score, loss) in zip(names, scores, strict=True)
     }
-    assert trials.best(names, errors, lower) == names[0]
+    assert trials.best(names, errors, [SEED], lower) == names[0]
 
 
 def test_several_settings_are_tuned_and_trained_with_what_was_found(

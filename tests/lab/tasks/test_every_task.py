@@ -76,7 +76,7 @@ def test_a_trial_of_every_task_is_as_good_as_what_chooses_the_epoch_and_sees_no_
     trial, other = (train.attempt(experiment_of(chosen, one), "asau @ lr=0.01", 10_000) for one in (data, blanked))
     assert str(trial.curves) == str(other.curves)  # NaN is NaN
     score = "heldout_loss" if task.held_to.name == "loss" else "heldout_score"
-    assert goodness(trial, task.held_to) == max(task.held_to.goodness(getattr(row, score)) for row in trial.curves)
+    assert goodness([trial], task.held_to) == max(task.held_to.goodness(getattr(row, score)) for row in trial.curves)
 
 
 # Those of images are many and large; tests of their own build each of them.

@@ -13,6 +13,7 @@ from limen.lab.records import RunRecord, SummaryRow, TrialRow
 from limen.lab.report.contents import Contents
 from limen.lab.report.figures.sensitivity import sensitivity
 from limen.lab.report.figures.svg import Picture
+from limen.lab.report.tried import Tried, tried
 from limen.lab.report.wording import counted, listed
 from limen.lab.settings import StudySettings
 from limen.lab.statistics import Interval
@@ -35,7 +36,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class TrialTable:
-    """Scores of the trials that all activations have, a column a learning rate; then the others."""
+    """Scores of the trials that all activations have, a column a learning rate; then the others.
+
+    A trial with several seeds has their mean and number.
+    """
 
     rates: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...], str], ...]
@@ -70,35 +74,48 @@ def tuning(study: Contents) -> Tuning | None:
 def budget(settings: StudySettings, trials: Sequence[TrialRow], metric: Metric) -> str:
     """What each activation was given, and what it took."""
     of = {name: [row for row in trials if row.activation == name] for name in {row.activation: 0 for row in trials}}
-    common = max(sum(row.common for row in rows) for rows in of.values())
+    common = max(row.trial for row in trials if row.common)
+    number = settings.trials or max(row.trial for row in trials)
     seconds = sorted((sum(row.seconds for row in rows), name) for name, rows in of.items())
     rates = [row.learning_rate for row in trials]
     (least, first), (most, last) = seconds[0], seconds[-1]
     took = f"{least:.0f} s ({first})" + (f" to {most:.0f} s ({last})" if len(of) > 1 else "")
     return (
-        f"Every activation was tuned with the same budget: {counted(settings.trials or 0, 'trial')} of "
+        f"Every activation was tuned with the same budget: {counted(number, 'trial')} of "
         f"{counted(settings.epochs, 'epoch')} with seed {trials[0].seed}, which no run has, at learning rates from "
         f"{min(rates):g} to {max(rates):g}, for the best validation {metric.title}; no test example had a part in it. "
         f"The first {common} are common to all, the rest follow from the activation’s own. "
-        f"They took {took}."
+        f"{_seeds(settings.trial_seeds, trials)} They took {took}."
+    )
+
+
+def _seeds(number: int, trials: Sequence[TrialRow]) -> str:
+    """How far chance was kept from choosing."""
+    if number == 1:
+        return "A trial is one seed, so chance had a part in what was chosen; --trial-seeds 3 tries the best again."
+    again = sum(row.seed != trials[0].seed for row in trials)
+    return (
+        f"The best by the mean of its seeds was made again with the next one, until the best had all {number}: "
+        f"{counted(again, 'run')} more."
     )
 
 
 def warnings(settings: StudySettings, trials: Sequence[TrialRow]) -> Iterator[str]:
     """What must be known before the own rates are believed."""
-    failed = [row for row in trials if row.status == "failed"]
+    every = tried(trials)
+    failed = [trial for trial in every if trial.failed]
     if failed:
-        each = [f"{row.activation} at {row.learning_rate:g}" for row in failed]
+        each = [f"{trial.activation} at {trial.learning_rate:g}" for trial in failed]
         yield (
             f"{counted(len(failed), 'trial')} failed and counted as worse than any other: {listed(each)}; the first: "
             f"{failed[0].failure}"
         )
-    of_all = [row.learning_rate for row in trials if row.common]
-    for row in trials:
-        if row.chosen and len(of_all) > 1 and row.learning_rate in (min(of_all), max(of_all)):
-            end = "lowest" if row.learning_rate == min(of_all) else "highest"
+    of_all = [trial.learning_rate for trial in every if trial.common]
+    for trial in every:
+        if trial.chosen and len(of_all) > 1 and trial.learning_rate in (min(of_all), max(of_all)):
+            end = "lowest" if trial.learning_rate == min(of_all) else "highest"
             yield (
-                f"The own rate of {row.activation} is the {end} that was tried, so a better one may lie beyond; give "
+                f"The own rate of {trial.activation} is the {end} that was tried, so a better one may lie beyond; give "
                 f"another --lr than {settings.learning_rate:g} to look there."
             )
     if missing := [name for name in settings.activations if name not in map(activation_of, settings.own)]:
@@ -108,12 +125,12 @@ def warnings(settings: StudySettings, trials: Sequence[TrialRow]) -> Iterator[st
 def answers(study: Contents) -> list[Answer]:
     """Both answers about every activation that has its own rates."""
     rows = {row.activation: row for row in study.summary}
-    found = []
+    trials, found = tried(study.trials), []
     for own in study.settings.own:
         activation = activation_of(own)
         if own not in rows or activation not in rows:
             continue
-        mine = [row for row in study.trials if row.activation == activation]
+        mine = [trial for trial in trials if trial.activation == activation]
         metric = study.task.held_to
         found.append(
             Answer(
@@ -121,7 +138,7 @@ def answers(study: Contents) -> list[Answer]:
                 rates=_rates(own),
                 validation=(
                     metric.value(mine[0].score),
-                    metric.value(next((row.score for row in mine if row.chosen), math.nan)),
+                    metric.value(next((trial.score for trial in mine if trial.chosen), math.nan)),
                 ),
                 shared=rows[activation],
                 own=rows[own],
@@ -160,16 +177,18 @@ def _cells(answer: Answer, metric: Metric) -> tuple[str, ...]:
 
 
 def _table(study: Contents, metric: Metric) -> TrialTable:
-    rates = sorted({row.learning_rate for row in study.trials if row.common})
-    rows = []
+    trials, rows = tried(study.trials), []
+    rates = sorted({trial.learning_rate for trial in trials if trial.common})
     for name in study.settings.activations:
-        mine = [row for row in study.trials if row.activation == name]
-        common = {row.learning_rate: _score(row, metric) for row in mine if row.common}
-        others = ", ".join(f"{row.learning_rate:g}: {_score(row, metric)}" for row in mine if not row.common)
+        mine = [trial for trial in trials if trial.activation == name]
+        common = {trial.learning_rate: _score(trial, metric) for trial in mine if trial.common}
+        others = ", ".join(f"{trial.learning_rate:g}: {_score(trial, metric)}" for trial in mine if not trial.common)
         if mine:
             rows.append((name, tuple(common.get(rate, MISSING) for rate in rates), others or MISSING))
     return TrialTable(tuple(f"{rate:g}" for rate in rates), tuple(rows))
 
 
-def _score(row: TrialRow, metric: Metric) -> str:
-    return metric.value(row.score) if row.status == "finished" and math.isfinite(row.score) else "failed"
+def _score(trial: Tried, metric: Metric) -> str:
+    seeds = len(trial.scores)
+    value = "failed" if trial.failed else metric.value(trial.score)
+    return f"{value} ({counted(seeds, 'seed')})" if seeds > 1 else value

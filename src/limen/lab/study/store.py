@@ -443,6 +443,7 @@ def _grown(known: Study, study: Study) -> Study:
         # What may be looked at after every seed stays so.
         "margin": before.margin if now.margin is None else now.margin,
         "own": in_place_of(before.own, now.own),
+        "trial_seeds": max(before.trial_seeds, now.trial_seeds),
         "max_seeds": max((most for most in (before.max_seeds, now.max_seeds) if most is not None), default=None),
     }
     activations = [name for name in now.activations if name not in before.activations]

@@ -44,9 +44,14 @@ class Journal:
 
     def keep(self, activation: str, history: History) -> None:
         """Have the journal hold these trials."""
-        study = self._study(activation)
-        for values, goodness in history[len(study.get_trials(deepcopy=False)) :]:
-            study.add_trial(self._trial(values, goodness))
+        known = self._study(activation).get_trials(deepcopy=False)
+        if any(trial.value != goodness for trial, (_, goodness) in zip(known, history, strict=False)):
+            # Another seed has changed a trial's mean, and a journal can only be added to.
+            optuna.delete_study(study_name=activation, storage=self._storage)
+            del self._studies[activation]
+            known = []
+        for values, goodness in history[len(known) :]:
+            self._study(activation).add_trial(self._trial(values, goodness))
 
     def _trial(self, values: Values, goodness: float | None) -> FrozenTrial:
         """A failed one has no value, which makes it worse than any that has."""

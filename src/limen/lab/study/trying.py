@@ -4,6 +4,10 @@ The first trial is at the shared rates. So that curves can be laid over each oth
 rates common to all activations, evenly in the logarithm over three decades about the shared one, with all else as it is
 shared. The rest are each activation's own and follow from its trials alone, whatever ran before or beside: of the
 learning rate alone they halve the gaps beside the best, of several settings Optuna's TPE suggests them.
+
+One seed can be a lucky one. Where trials have several, every trial is made with the first, and then, each time, the
+best by its mean so far with its next seed, until the best has all: a rate that only the first seed survived is found
+out for a run or two, and no seed is spent on rates that were never near.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from limen.lab.settings import SelectSettings, StudySettings
 BY_DEFAULT = 9
 """Trials: seven common ones, half a decade apart, and two more."""
 SEED = MOST_SEEDS
-"""Of every trial; the seeds of runs end below it."""
+"""The first of every trial; the seeds of runs end below it."""
 REACH = 10**1.5
 """Rates are tried from the shared one over this to the shared one times this."""
 DECAYS = (1e-5, 1.0)
@@ -37,6 +41,8 @@ def check_tuning(settings: StudySettings) -> None:
     if not settings.tune:
         if settings.trials is not None:
             raise SpecError(f"--trials {settings.trials} belongs to --tune; add --tune lr, or leave it out.")
+        if settings.trial_seeds > 1:
+            raise SpecError(f"--trial-seeds {settings.trial_seeds} belongs to --tune; add --tune lr, or leave it out.")
         return
     if isinstance(settings, SelectSettings):
         raise SpecError(
@@ -65,6 +71,18 @@ def check_tuning(settings: StudySettings) -> None:
 def budget(settings: StudySettings) -> int:
     """The trials of each activation."""
     return settings.trials or BY_DEFAULT
+
+
+def seeds_of(settings: StudySettings) -> range:
+    """The seeds that a trial may be made with, in their order.
+
+    >>> tuned = StudySettings(
+    ...     activations=("relu",), baseline="relu", seeds=(0,), data="digits", tune=("lr",), trial_seeds=3
+    ... )
+    >>> [*seeds_of(tuned)]
+    [10000, 10001, 10002]
+    """
+    return range(SEED, SEED + settings.trial_seeds)
 
 
 def ranges(settings: StudySettings) -> dict[str, tuple[float, float]]:

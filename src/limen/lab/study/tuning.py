@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -18,8 +18,8 @@ from limen.lab.study.agenda import Pair
 from limen.lab.study.listener import Listener
 from limen.lab.study.running import Runs
 from limen.lab.study.store import Study, StudyFolder
-from limen.lab.study.trials import best, goodness, rows
-from limen.lab.study.trying import SEED, History, Values, beside_best, budget, common, ranges, rounded
+from limen.lab.study.trials import best, goodness, of_trial, rows, stored
+from limen.lab.study.trying import SEED, History, Values, beside_best, budget, common, ranges, rounded, seeds_of
 
 if TYPE_CHECKING:
     from limen.lab.study.suggesting import Journal
@@ -50,9 +50,10 @@ def tuned(
 def told_before(settings: StudySettings) -> str:
     """What is tuned, how often, and where between."""
     spans = (f"{name.replace('_', ' ')} {low:g} to {high:g}" for name, (low, high) in ranges(settings).items())
+    again = f", the best made again until it has {settings.trial_seeds} seeds" if settings.trial_seeds > 1 else ""
     return (
-        f"tuning on validation data, {budget(settings)} trials of each activation: {', '.join(spans)}; the shared "
-        f"learning rate is {settings.learning_rate:g}"
+        f"tuning on validation data, {budget(settings)} trials of each activation{again}: {', '.join(spans)}; the "
+        f"shared learning rate is {settings.learning_rate:g}"
     )
 
 
@@ -71,54 +72,60 @@ class Trying:
 
 
 class _Trials:
-    """Which trial is next: those common to all, then each activation's own, one after the other of each."""
+    """Which trial is next: those common to all, then each activation's own, one after the other of each.
+
+    Before anything is suggested the best trial so far must have all of its seeds, so that suggestions follow a rate
+    that more than one seed found good.
+    """
 
     def __init__(
         self, task: Declaration, settings: StudySettings, study: Study, folder: StudyFolder, journal: Journal
     ) -> None:
         self.study, self._folder, self._journal = study, folder, journal
         self._criterion, self._budget, self._common = task.held_to, budget(settings), common(settings)
+        self._seeds = seeds_of(settings)
         self._tried = {
             activation: [*(study.tried.get(activation) or (name_of(activation, values) for values in self._common))]
             for activation in settings.activations
         }
         self._note()
-        known = (folder.trials.read_run(name, SEED) for names in self._tried.values() for name in names)
-        self._ended = {run.activation: run for run in known if run is not None}
-        self._given: set[str] = set()
+        self._ended = stored(folder, self.study)
+        self._given: set[Pair] = set()
 
     @property
     def total(self) -> int:
-        """Trials of all activations."""
-        return self._budget * len(self._tried)
+        """Runs of all trials, if the best of each activation stays so when it gets its other seeds."""
+        return len(self._ended) + self.missing
 
     @property
     def missing(self) -> int:
         """Those that are still to be made."""
-        return self.total - sum(name in self._ended for names in self._tried.values() for name in names)
+        begun = sum((name, SEED) in self._ended for names in self._tried.values() for name in names)
+        again = sum(len(self._seeds) - max(1, len(of)) for of in map(self._of, self.own) if not self._failed(of))
+        return self._budget * len(self._tried) - begun + again
 
     @property
     def own(self) -> list[str]:
         """Of each activation the name of its best trial."""
-        return [best(names, self._ended, self._criterion) for names in self._tried.values()]
+        return [self._best(activation) for activation in self._tried]
 
     def next(self) -> Pair | None:
         """A trial that can be made now."""
         for activation in self._tried:
             self._suggest(activation)
-        in_turn = (name for names in zip_longest(*self._tried.values()) for name in names if name is not None)
-        name = next((name for name in in_turn if name not in self._ended and name not in self._given), None)
-        if name is None:
-            return None
-        self._given.add(name)
-        return name, SEED
+        in_turn = ((name, SEED) for names in zip_longest(*self._tried.values()) for name in names if name is not None)
+        pairs = (*in_turn, *filter(None, map(self._again, self._tried)))
+        pair = next((pair for pair in pairs if pair not in self._ended and pair not in self._given), None)
+        if pair is not None:
+            self._given.add(pair)
+        return pair
 
     def ended(self, run: RunRecord) -> None:
         """A trial is stored."""
 
     def add(self, run: RunRecord) -> None:
         """A trial is stored: it has its row, and the next of its activation can be suggested."""
-        self._ended[run.activation] = run
+        self._ended[run.activation, run.seed] = run
         self._folder.write_trials(rows(self.study, self._ended))
 
     def refresh(self) -> None:
@@ -129,10 +136,32 @@ class _Trials:
         for activation in self._tried:
             self._journal.keep(activation, self._history(activation))
 
+    def _again(self, activation: str) -> Pair | None:
+        """The best trial with its next seed; None where it has all, it failed, or one is still to be made at all."""
+        if not self._are_made(self._tried[activation]):
+            return None
+        name = self._best(activation)
+        runs = self._of(name)
+        if self._failed(runs) or len(runs) == len(self._seeds):
+            return None
+        return name, self._seeds[len(runs)]
+
+    def _are_made(self, names: Sequence[str]) -> bool:
+        return all((name, SEED) in self._ended for name in names)
+
+    def _best(self, activation: str) -> str:
+        return best(self._tried[activation], self._ended, self._seeds, self._criterion)
+
+    def _failed(self, runs: Sequence[RunRecord]) -> bool:
+        return bool(runs) and goodness(runs, self._criterion) is None
+
+    def _of(self, name: str) -> list[RunRecord]:
+        return of_trial(name, self._ended, self._seeds)
+
     def _suggest(self, activation: str) -> None:
         """What is tried next of an activation of which all trials have ended, as far as that is new."""
         names = self._tried[activation]
-        while len(names) < self._budget and all(name in self._ended for name in names):
+        while len(names) < self._budget and self._are_made(names) and self._again(activation) is None:
             names.append(name_of(activation, self._next_of(activation, self._history(activation))))
             self._note()
 
@@ -151,5 +180,4 @@ class _Trials:
         self._folder.write_study(self.study)
 
     def _history(self, activation: str) -> History:
-        runs = [self._ended[name] for name in self._tried[activation]]
-        return [(values_of(run.activation), goodness(run, self._criterion)) for run in runs]
+        return [(values_of(name), goodness(self._of(name), self._criterion)) for name in self._tried[activation]]
