@@ -57,6 +57,8 @@ BAD = {
     "--tune lr --trials 0": "--trials 0 is not possible: input should be greater than or equal to 1.",
     "--tune lr --trials 1001": "--trials 1001 is not possible",
     "--trials 5": "--trials 5 belongs to --tune; add --tune lr, or leave it out.",
+    "--trial-seeds 3": "--trial-seeds 3 belongs to --tune; add --tune lr, or leave it out.",
+    "--tune lr --trial-seeds 0": "--trial-seeds 0 is not possible: input should be greater than or equal to 1.",
     "--tune lr --protocol paper": "--tune lr needs validation data, and --protocol paper holds none out",
     "--tune lr --lr 1e-323": "there is no room about 9.88131e-324; give another --lr.",
     "--tune lr --lr 1e308": "there is no room about 1e+308; give another --lr.",

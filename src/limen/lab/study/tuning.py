@@ -32,7 +32,8 @@ def tuned(
     """Make the trials that are missing; experiment and study with each activation's own rates."""
     from limen.lab.study.suggesting import JOURNAL, Journal  # with Optuna, of which nothing else has need
 
-    settings = experiment.settings
+    # Of the activations that were asked for now, with all seeds that were ever.
+    settings = experiment.settings.model_copy(update={"trial_seeds": study.settings.trial_seeds})
     honest = replace(experiment, settings=settings.model_copy(update={"protocol": "honest", "observe": ()}))
     agenda = _Trials(experiment.task, settings, study, folder, Journal(folder.path / JOURNAL, ranges(settings)))
     listener.found(study)
