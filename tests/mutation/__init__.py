@@ -1,0 +1,1 @@
+"""Whether the tests can fail: see ``tests/mutants.py``."""
