@@ -15,6 +15,7 @@ from rich.table import Table
 from limen.lab.metric import Metric
 from limen.lab.numerals import NARROW, fixed, plain
 from limen.lab.records import TORCHS_RELU, CostRow, SummaryRow
+from limen.lab.report.apart import apart
 from limen.lab.report.baking import change_by_baking
 from limen.lab.report.growth import growth
 from limen.lab.report.looking import looked_at
@@ -66,8 +67,9 @@ def print_result(result: Result, console: Console) -> None:
         console.print(escape(note), highlight=False)
     if grown := growth(result.study.asked, any_time=settings.max_seeds is not None):
         console.print(escape(grown), highlight=False)
-    for notice in looked_at(result.study.asked, settings, result.task.measure, result.runs):
-        console.print(escape(notice), highlight=False)
+    measure = result.task.measure
+    for notice in (*looked_at(result.study.asked, settings, measure, result.runs), *apart(result.runs, measure)):
+        console.print(escape(plain(notice)), highlight=False)
     if settings.test_chooses:
         console.print("The paper's protocol chooses the epoch on the test set: these numbers are optimistic.")
     _print_failures(result, console)

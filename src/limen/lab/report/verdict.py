@@ -10,6 +10,7 @@ from markupsafe import Markup
 from limen.lab.metric import NONE, Metric
 from limen.lab.numerals import MISSING, fixed, probability, whole
 from limen.lab.records import TORCHS_RELU, SummaryRow
+from limen.lab.report.apart import apart
 from limen.lab.report.contents import Contents
 from limen.lab.report.growth import growth
 from limen.lab.report.looking import looked_at
@@ -44,6 +45,7 @@ def notices(study: Contents) -> list[str]:
     if grown := growth(study.asked, any_time=settings.max_seeds is not None):
         found.append(grown)
     found += looked_at(study.asked, settings, study.metric, study.runs)
+    found += apart(study.runs, study.metric)
     if settings.test_chooses:
         found.append(
             "The test set chose the epoch. Under the paper’s protocol every run reports its best epoch as judged "

@@ -2,6 +2,7 @@
 
 from limen.lab.statistics.correction import holm, one_of_two
 from limen.lab.statistics.equivalence import equivalence_power, tost
+from limen.lab.statistics.groups import two_groups
 from limen.lab.statistics.intervals import LEVEL, UNBOUNDED, Bounds, Interval, interval, of_differences
 from limen.lab.statistics.paired import ROUNDING, Comparison, compare
 from limen.lab.statistics.planning import further_seeds, seeds_for
@@ -54,5 +55,6 @@ __all__ = [
     "superiority",
     "tost",
     "training",
+    "two_groups",
     "word_of",
 ]
