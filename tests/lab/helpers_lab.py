@@ -27,7 +27,7 @@ from limen.lab.report.figures import cost as cost_bars
 from limen.lab.report.figures.examples import section
 from limen.lab.settings import StudySettings
 from limen.lab.study.preparing import prepare
-from limen.lab.study.store import Study
+from limen.lab.study.study import Study
 from limen.lab.tasks import registry
 from limen.lab.training.experiment import Experiment
 

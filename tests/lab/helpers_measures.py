@@ -12,7 +12,8 @@ from limen.lab.papers import ledger as ledgers
 from limen.lab.papers import recipe as recipes
 from limen.lab.records import DataFacts, RunRecord
 from limen.lab.settings import StudySettings
-from limen.lab.study.store import Study, StudyFolder
+from limen.lab.study.store import StudyFolder
+from limen.lab.study.study import Study
 from limen.lab.tasks import registry
 from limen.writing import write_atomically
 

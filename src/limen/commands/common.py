@@ -109,7 +109,7 @@ def command_line() -> str:
 def show(result: Any, as_json: bool) -> None:
     """Print what a study came to."""
     if as_json:
-        from limen.lab.study.store import run_row
+        from limen.lab.study.forms import run_row
 
         found = {
             "summary": [row.model_dump() for row in result.summary],

@@ -25,7 +25,7 @@ from limen.lab.declaration import Declaration
 from limen.lab.records import DataFacts, EpochRow, RunRecord
 from limen.lab.report.wording import counted, listed
 from limen.lab.settings import StudySettings
-from limen.lab.study.store import Study
+from limen.lab.study.study import Study
 
 QUIET = 25.0
 """Seconds without a line after which one says what is being done, where no bar moves; 30 are promised."""

@@ -22,7 +22,7 @@ from limen.lab.records import DataFacts, EpochRow, RunRecord
 from limen.lab.settings import StudySettings
 from limen.lab.study import rows as stored
 from limen.lab.study.rows import Rows
-from limen.lab.study.store import Study
+from limen.lab.study.study import Study
 from limen.selection import Choice, Observation, Plan
 
 ROOT = Path(__file__).parents[3]

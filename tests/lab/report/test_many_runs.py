@@ -15,7 +15,7 @@ from limen.lab.report.contents import MANY, MOST_DRAWN, Contents
 from limen.lab.report.figures.curves import curves
 from limen.lab.report.page import MOST_FAILURES, render
 from limen.lab.report.sites import Site, winners
-from limen.lab.study.store import run_row
+from limen.lab.study.forms import run_row
 from limen.lab.study.summary import summarise
 
 ACTIVATIONS = ("relu", "asau", "ash", "adact")

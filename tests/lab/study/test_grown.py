@@ -18,7 +18,8 @@ from limen.lab.option import hints, options
 from limen.lab.records import Asked, DataFacts
 from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.study.command import whole_command
-from limen.lab.study.store import Study, StudyFolder
+from limen.lab.study.store import StudyFolder
+from limen.lab.study.study import Study
 from limen.lab.tasks import registry
 
 FIXTURES = Path(__file__).parents[2] / "fixtures/studies"

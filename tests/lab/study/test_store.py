@@ -15,7 +15,8 @@ from helpers_lab import TINY, tiny
 from limen.errors import StudyError
 from limen.lab.records import CostRow, DataFacts, EpochRow, RunRecord
 from limen.lab.settings import EXTENDABLE, OF_TUNING, StudySettings
-from limen.lab.study.store import StudyFolder, as_csv, run_row
+from limen.lab.study.forms import as_csv, run_row
+from limen.lab.study.store import StudyFolder
 from limen.writing import write_atomically
 
 FACTS = DataFacts(

@@ -25,7 +25,8 @@ import pytest
 from helpers_lab import Command, command
 
 from limen.lab.study import rows
-from limen.lab.study.store import VERSION, StudyFolder, as_csv
+from limen.lab.study.forms import VERSION, as_csv
+from limen.lab.study.store import StudyFolder
 
 FIXTURES = Path(__file__).parents[2] / "fixtures/studies"
 STUDIES = ("digits", "regression", "select")

@@ -15,7 +15,8 @@ from limen.lab.records import DataFacts, RunRecord
 from limen.lab.study import tables
 from limen.lab.study.agenda import InOrder
 from limen.lab.study.running import Runs
-from limen.lab.study.store import Study, StudyFolder
+from limen.lab.study.store import StudyFolder
+from limen.lab.study.study import Study
 from limen.lab.study.tables import SHARE, Tables
 from limen.lab.tasks import declared
 

@@ -20,11 +20,13 @@ from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.statistics import Interval
 from limen.lab.study import rows as stored
 from limen.lab.study.compare import compare
+from limen.lab.study.forms import as_csv
 from limen.lab.study.listener import Listener
 from limen.lab.study.result import Result
 from limen.lab.study.rows import Rows
 from limen.lab.study.select import select
-from limen.lab.study.store import Study, StudyFolder, as_csv
+from limen.lab.study.store import StudyFolder
+from limen.lab.study.study import Study
 from limen.lab.study.summary import REFERENCE, summarise
 from limen.writing import write_atomically
 

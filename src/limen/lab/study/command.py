@@ -9,7 +9,7 @@ from typing import Any
 from limen.lab.fields import SelectFields, StudyFields
 from limen.lab.option import AUTO, Option, of_seeds, options
 from limen.lab.settings import RATE_OF_SGD, SelectSettings, StudySettings
-from limen.lab.study.store import Study
+from limen.lab.study.study import Study
 from limen.lab.tasks import declared
 
 ALWAYS = ("data", "network", "activations", "candidates", "baseline", "seeds", "epochs", "device")

@@ -16,7 +16,8 @@ from limen.lab.settings import StudySettings
 from limen.lab.study.listener import Listener
 from limen.lab.study.preparing import environment, prepare, probe
 from limen.lab.study.result import Result, conclude, formulas
-from limen.lab.study.store import Study, StudyFolder
+from limen.lab.study.store import StudyFolder
+from limen.lab.study.study import Study
 from limen.lab.tasks import registry
 from limen.lab.training import together
 from limen.lab.training.experiment import Experiment

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from limen.lab.records import EpochRow, RunRecord
-from limen.lab.study.store import Study
+from limen.lab.study.study import Study
 
 
 class Listener(Protocol):

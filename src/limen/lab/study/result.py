@@ -16,7 +16,8 @@ from limen.lab.report.condensing import Condensed
 from limen.lab.report.contents import Contents
 from limen.lab.settings import OPTIMIZED, SEARCHED, SelectSettings, StudySettings
 from limen.lab.study.command import whole_command
-from limen.lab.study.store import Study, StudyFolder
+from limen.lab.study.store import StudyFolder
+from limen.lab.study.study import Study
 from limen.lab.study.summary import summarise
 from limen.lab.study.trials import read as read_trials
 from limen.lab.tasks import declared

@@ -23,17 +23,10 @@ from limen.lab.declaration import Declaration
 from limen.lab.numerals import stored_fields
 from limen.lab.records import CostRow, EpochRow, GradientRow, RunRecord, SiteRow, TrialRow
 from limen.lab.study import trials
+from limen.lab.study.forms import LARGEST_RECORD, NO_COLUMNS, as_csv, as_json, run_row
 from limen.lab.study.result import searched_plan
-from limen.lab.study.store import (
-    LARGEST_RECORD,
-    NO_COLUMNS,
-    Study,
-    StudyFolder,
-    as_csv,
-    as_json,
-    check_metrics,
-    run_row,
-)
+from limen.lab.study.store import StudyFolder, check_metrics
+from limen.lab.study.study import Study
 from limen.lab.tasks import declared
 from limen.reading import read_whole
 from limen.selection import Plan

@@ -17,7 +17,8 @@ from limen.lab.study.agenda import Agenda, InOrder, Pair
 from limen.lab.study.deciding import Deciding, wanted
 from limen.lab.study.listener import Listener
 from limen.lab.study.logs import note
-from limen.lab.study.store import Study, StudyFolder
+from limen.lab.study.store import StudyFolder
+from limen.lab.study.study import Study
 from limen.lab.study.tables import Tables
 from limen.lab.training.experiment import Experiment
 from limen.memory import is_out_of_memory

@@ -21,7 +21,8 @@ from limen.lab.study.conducting import conduct
 from limen.lab.study.listener import Listener
 from limen.lab.study.result import Result
 from limen.lab.study.running import train_missing
-from limen.lab.study.store import Study, StudyFolder
+from limen.lab.study.store import StudyFolder
+from limen.lab.study.study import Study
 from limen.lab.training.experiment import Experiment
 from limen.lab.training.task import Task
 from limen.naming import parse

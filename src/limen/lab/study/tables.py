@@ -14,7 +14,8 @@ from types import TracebackType
 from limen.lab.declaration import Declaration
 from limen.lab.records import RunRecord
 from limen.lab.report.condensing import bare
-from limen.lab.study.store import Study, StudyFolder
+from limen.lab.study.store import StudyFolder
+from limen.lab.study.study import Study
 from limen.lab.study.summary import summarise
 
 SHARE = 20

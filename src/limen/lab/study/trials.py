@@ -9,7 +9,8 @@ from statistics import fmean
 from limen.lab.metric import LOSS, Metric
 from limen.lab.records import RunRecord, TrialRow
 from limen.lab.study.agenda import Pair
-from limen.lab.study.store import Study, StudyFolder
+from limen.lab.study.store import StudyFolder
+from limen.lab.study.study import Study
 from limen.lab.study.trying import common, seeds_of
 from limen.lab.tasks import declared
 

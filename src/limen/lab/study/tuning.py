@@ -17,7 +17,8 @@ from limen.lab.settings import StudySettings
 from limen.lab.study.agenda import Pair
 from limen.lab.study.listener import Listener
 from limen.lab.study.running import Runs
-from limen.lab.study.store import Study, StudyFolder
+from limen.lab.study.store import StudyFolder
+from limen.lab.study.study import Study
 from limen.lab.study.trials import best, goodness, of_trial, rows, stored
 from limen.lab.study.trying import SEED, History, Values, beside_best, budget, common, ranges, rounded, seeds_of
 

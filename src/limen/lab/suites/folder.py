@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from limen.errors import StudyError
 from limen.lab.numerals import finite
-from limen.lab.study.store import LARGEST_RECORD, as_csv
+from limen.lab.study.forms import LARGEST_RECORD, as_csv
 from limen.reading import read_whole
 from limen.writing import write_atomically
 
