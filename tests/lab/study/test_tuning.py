@@ -503,7 +503,9 @@ def test_a_tuned_study_goes_on_grows_and_is_one_command(world: World, tmp_path: 
     made(settings, tmp_path)
     before = (tmp_path / "trials.csv").read_bytes()
     assert told_of(settings, tmp_path)[0][:2] == (12, 12)
-    grown = made(settings.model_copy(update={"activations": ("relu", "ash"), "seeds": (0, 1, 2)}), tmp_path)
+    more = settings.model_copy(update={"activations": ("relu", "ash"), "seeds": (0, 1, 2)})
+    assert told_of(more, tmp_path)[0][:2] == (12, 6)  # of those that are asked for now
+    grown = made(more, tmp_path)
     assert len(world.trials) == 18
     assert [activation_of(name) for name in grown.study.settings.own] == ["relu", "asau", "ash"]
     assert (tmp_path / "trials.csv").read_bytes().startswith(before)

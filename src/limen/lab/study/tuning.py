@@ -97,7 +97,8 @@ class _Trials:
     @property
     def total(self) -> int:
         """Runs of all trials, if the best of each activation stays so when it gets its other seeds."""
-        return len(self._ended) + self.missing
+        names = {name for names in self._tried.values() for name in names}
+        return sum(len(self._of(name)) for name in names) + self.missing
 
     @property
     def missing(self) -> int:
