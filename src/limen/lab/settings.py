@@ -14,12 +14,12 @@ from limen.lab.rates import activation_of, values_of
 EXTENDABLE = frozenset(
     {
         "activations", "seeds", "device", "data_dir", "checkpoint_every", "log", "margin", "max_seeds", "own",
-        "trial_seeds",
+        "trials", "trial_seeds",
     }
 )  # fmt: skip
 """Settings that may differ when a study is resumed: they add runs, say where to run or judge runs, and change none."""
-OF_TUNING = frozenset({"tune", "trials"})
-"""Settings that a study may get later and then keeps: they add runs and change none, but say what was tried."""
+OF_TUNING = frozenset({"tune"})
+"""What a study may get later and then keeps: it adds runs and changes none, but says what was tried."""
 RATE_OF_SGD = 0.1
 """Where none is given: that of the papers' residual networks; 1e-3 is Adam's."""
 

@@ -396,6 +396,38 @@ def test_trials_may_get_more_seeds_later_and_another_rate_with_them(world: World
     ]
 
 
+def test_trials_may_become_more_and_what_was_tried_stays(world: World, tmp_path: Path) -> None:
+    settings = tuned(4, activations=("relu", "asau"))
+    few = made(settings, tmp_path)
+    assert {sum(row.common for row in few.trials if row.activation == name) for name in ("relu", "asau")} == {3}
+    before = [*world.trials]
+    more = made(settings.model_copy(update={"trials": 9, "activations": ("relu", "asau", "ash")}), tmp_path)
+    assert world.trials[: len(before)] == before
+    assert len(world.trials) == len(set(world.trials)) == 27
+    for name in ("relu", "asau"):
+        assert more.study.tried[name][:4] == few.study.tried[name]
+    # Those common to all are what both had tried alike, of the activation that was added as well.
+    rates = {name: [row.learning_rate for row in more.trials if row.activation == name and row.common] for name in BEST}
+    assert [*rates.values()] == [[0.001, 3.16e-05, 0.0316, 0.00562]] * 3
+    assert [values_of(few.study.tried[name][3])["learning_rate"] for name in ("relu", "asau")] == [0.00562] * 2
+    assert values_of(more.study.settings.own[1])["learning_rate"] == pytest.approx(BEST["asau"], rel=0.3)
+    # Fewer are as if none more had been asked for.
+    again = made(settings, tmp_path)
+    assert (again.study.settings, again.trials) == (more.study.settings, more.trials)
+    assert len(world.trials) == 27
+
+
+@pytest.mark.parametrize(("before", "now", "number"), [(None, None, 9), (None, 6, 9), (6, None, 9), (12, None, 12)])
+def test_as_many_trials_stay_as_were_ever_asked_for(
+    before: int | None, now: int | None, number: int, world: World, tmp_path: Path
+) -> None:
+    settings = tuned(activations=("relu",), seeds=(0,), trials=before)
+    made(settings, tmp_path)
+    found = made(settings.model_copy(update={"trials": now}), tmp_path)
+    assert len(found.study.tried["relu"]) == number
+    assert f"the same budget: {number} trials" in (tmp_path / "report.html").read_text()
+
+
 def test_a_trial_of_which_a_later_seed_fails_is_worse_than_any_other(world: World, tmp_path: Path) -> None:
     world.fails_later = lambda name: name.startswith("asau") and values_of(name)["learning_rate"] > 2e-3
     found = made(tuned(6, activations=("relu", "asau"), trial_seeds=2), tmp_path)
@@ -519,7 +551,7 @@ def test_a_tuned_study_goes_on_grows_and_is_one_command(world: World, tmp_path: 
     page = (tmp_path / "report.html").read_text()
     assert run("report", tmp_path).code == 0
     assert (tmp_path / "report.html").read_text() == page
-    for changed in ({"trials": 7}, {"tune": ("lr", "weight-decay")}, {"tune": (), "trials": None}):
+    for changed in ({"tune": ("lr", "weight-decay")}, {"tune": (), "trials": None}):
         with pytest.raises(StudyError, match="holds another study"):
             made(settings.model_copy(update=changed), tmp_path)
 

@@ -14,6 +14,7 @@ from limen.errors import StudyError
 from limen.lab.rates import in_place_of, values_of
 from limen.lab.records import Asked, DataFacts, Origin
 from limen.lab.settings import EXTENDABLE, OF_TUNING, SelectSettings, StudySettings
+from limen.lab.study.trying import budget
 
 
 class Study(BaseModel):
@@ -119,6 +120,7 @@ def grown(known: Study, study: Study) -> Study:
         # What may be looked at after every seed stays so.
         "margin": before.margin if now.margin is None else now.margin,
         "own": in_place_of(before.own, now.own),
+        "trials": _most_trials(before, now),
         "trial_seeds": max(before.trial_seeds, now.trial_seeds),
         "max_seeds": max((most for most in (before.max_seeds, now.max_seeds) if most is not None), default=None),
     }
@@ -135,3 +137,9 @@ def grown(known: Study, study: Study) -> Study:
         "tried": known.tried,
     }
     return study.model_copy(update=grown)
+
+
+def _most_trials(before: StudySettings, now: StudySettings) -> int | None:
+    """As many as ever were asked for; None for as many as there are by default."""
+    tuned = [one for one in (before, now) if one.tune]
+    return None if all(one.trials is None for one in tuned) else max(map(budget, tuned))

@@ -12,6 +12,7 @@ out for a run or two, and no seed is spent on rates that were never near.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -114,6 +115,23 @@ def common(settings: StudySettings) -> list[dict[str, float]]:
     if "activation-lr" in settings.tune and settings.activation_lr is not None:
         shared["activation_lr"] = settings.activation_lr
     return [{"learning_rate": value, **shared} for value in (rate, *beside)]
+
+
+def common_of(tried: Mapping[str, Sequence[Values]], settings: StudySettings) -> list[Values]:
+    """The common trials of a tuning that has begun, maybe with a smaller budget, which had others.
+
+    >>> tuned = StudySettings(activations=("a", "b"), baseline="a", seeds=(0,), data="digits", tune=("lr",), trials=9)
+    >>> one, two, three = ({"learning_rate": rate} for rate in (0.001, 0.01, 0.1))
+    >>> common_of({"a": [one, two, three], "b": [one, two, two]}, tuned)
+    [{'learning_rate': 0.001}, {'learning_rate': 0.01}]
+    >>> len(common_of({}, tuned))
+    7
+    """
+    by = common(settings)
+    if not tried:
+        return [*by]
+    same = itertools.takewhile(lambda at: all(one == at[0] for one in at), zip(*tried.values(), strict=False))
+    return [at[0] for at in itertools.islice(same, len(by))]
 
 
 def _common_count(settings: StudySettings) -> int:

@@ -20,7 +20,7 @@ from limen.lab.study.running import Runs
 from limen.lab.study.store import StudyFolder
 from limen.lab.study.study import Study
 from limen.lab.study.trials import best, goodness, of_trial, rows, stored
-from limen.lab.study.trying import SEED, History, Values, beside_best, budget, common, ranges, rounded, seeds_of
+from limen.lab.study.trying import SEED, History, Values, beside_best, budget, common_of, ranges, rounded, seeds_of
 
 if TYPE_CHECKING:
     from limen.lab.study.suggesting import Journal
@@ -33,8 +33,9 @@ def tuned(
     """Make the trials that are missing; experiment and study with each activation's own rates."""
     from limen.lab.study.suggesting import JOURNAL, Journal  # with Optuna, of which nothing else has need
 
-    # Of the activations that were asked for now, with all seeds that were ever.
-    settings = experiment.settings.model_copy(update={"trial_seeds": study.settings.trial_seeds})
+    # Of the activations that were asked for now, with as many trials and seeds as ever were.
+    most = {name: getattr(study.settings, name) for name in ("trials", "trial_seeds")}
+    settings = experiment.settings.model_copy(update=most)
     honest = replace(experiment, settings=settings.model_copy(update={"protocol": "honest", "observe": ()}))
     agenda = _Trials(experiment.task, settings, study, folder, Journal(folder.path / JOURNAL, ranges(settings)))
     listener.found(study)
@@ -84,10 +85,11 @@ class _Trials:
         self, task: Declaration, settings: StudySettings, study: Study, folder: StudyFolder, journal: Journal
     ) -> None:
         self.study, self._folder, self._journal = study, folder, journal
-        self._criterion, self._budget, self._common = task.held_to, budget(settings), common(settings)
-        self._seeds = seeds_of(settings)
+        self._criterion, self._budget, self._seeds = task.held_to, budget(settings), seeds_of(settings)
+        known = {activation: [*map(values_of, names)] for activation, names in study.tried.items()}
+        first = common_of(known, settings)
         self._tried = {
-            activation: [*(study.tried.get(activation) or (name_of(activation, values) for values in self._common))]
+            activation: [*(study.tried.get(activation) or (name_of(activation, values) for values in first))]
             for activation in settings.activations
         }
         self._note()
