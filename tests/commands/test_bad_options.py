@@ -118,6 +118,9 @@ def test_bad_options_end_in_one_sentence(options: str, run: Command, tmp_path: P
 def test_a_selection_is_not_tuned(run: Command) -> None:
     sentence = refused(run, "select", "--tune", "lr", "--out", "out")
     assert sentence.startswith("limen: --tune lr is not for limen select, ")
+    sentence = refused(run, "select", "--trial-seeds", "3", "--out", "out")
+    assert sentence.startswith("limen: --trial-seeds 3 is not for limen select, ")
+    assert "--trial-seeds 0 is not possible" in refused(run, "select", "--trial-seeds", "0", "--out", "out")
     assert "--tune" not in run("select", "--help").out
 
 

@@ -6,10 +6,12 @@ import math
 import random
 
 import pytest
+from helpers_lab import tiny
 
 from limen.lab.metric import ACCURACY, LOSS
 from limen.lab.records import RunRecord
 from limen.lab.report.apart import apart
+from limen.lab.settings import SelectSettings
 from limen.lab.statistics import two_groups
 from limen.lab.statistics.groups import FEWEST, SMALLEST, TIMES
 
@@ -59,6 +61,13 @@ def test_a_gap_is_wide_beside_the_scores() -> None:
         assert not two_groups({"one": [1.02 * size, 1.02 * size, 1.02 * size, 1.02 * size + 1]})
 
 
+def test_a_test_example_of_a_hundred_makes_no_group_however_low_the_scores() -> None:
+    low = {"one": [0.10, 0.10, 0.10, 0.11], "two": [0.10] * 4}
+    assert two_groups(low)
+    assert not two_groups(low, ACCURACY.bounds)
+    assert two_groups({"one": [0.10, 0.10, 0.10, 0.16]}, ACCURACY.bounds)
+
+
 def test_normal_scores_of_five_seeds_have_no_groups() -> None:
     draw = random.Random(0)
     studies = [{str(name): [draw.gauss(0, 1) for _ in range(5)] for name in range(6)} for _ in range(300)]
@@ -76,11 +85,33 @@ def ended(name: str, seed: int, score: float, metric: str) -> RunRecord:
 def test_the_sentence_says_how_many_runs_ended_where_the_worse_first() -> None:
     scores = {**STEADY, "silu": [2.80, 3.61, 2.82, 3.62]}
     runs = [ended(name, seed, x, LOSS.on_test) for name, of in scores.items() for seed, x in enumerate(of)]
-    (found,) = apart(runs, LOSS)
+    (found,) = apart(runs, LOSS, tiny())
     assert "silu: 2 of 4 runs at 3.610 to 3.620, the others at 2.800 to 2.820. Its mean and interval hold both" in found
     assert "relu" not in found
     high = [ended("relu", seed, x, ACCURACY.on_test) for seed, x in enumerate([0.1, 0.9, 0.9, 0.91, 0.92])]
-    (found,) = apart(high, ACCURACY)
+    (found,) = apart(high, ACCURACY, tiny())
     assert "relu: 1 of 5 runs at 10.00 %, the others at 90.00 to 92.00 %." in found
-    assert apart(runs[:8], LOSS) == []
-    assert apart([run.model_copy(update={"status": "failed"}) for run in runs], LOSS) == []
+    assert apart(runs[:8], LOSS, tiny()) == []
+    assert apart([run.model_copy(update={"status": "failed"}) for run in runs], LOSS, tiny()) == []
+
+
+def test_numbers_that_a_table_would_round_away_are_written_out() -> None:
+    runs = [ended("relu", seed, x, LOSS.on_test) for seed, x in enumerate([1e-5, 1.1e-5, 1e-5, 4e-5])]
+    (found,) = apart(runs, LOSS, tiny())
+    assert "relu: 1 of 4 runs at 4e-05 to 4e-05, the others at 1e-05 to 1.1e-05." in found
+
+
+def test_advice_is_what_the_study_can_be_given_and_was_not() -> None:
+    runs = [ended("relu", seed, x, LOSS.on_test) for seed, x in enumerate([1.0, 1.1, 1.0, 4.0])]
+    advised = "--tune lr --trial-seeds 3"
+    assert advised in apart(runs, LOSS, tiny())[0]
+    assert advised in apart(runs, LOSS, tiny(tune=("lr",)))[0]
+    select = {"kind": "select", "candidates": ("relu", "silu"), "activations": ("relu", "adact", "optimized")}
+    for settings in (
+        tiny(tune=("lr",), trial_seeds=3),
+        tiny(protocol="paper"),
+        SelectSettings(**{**tiny().model_dump(), **select, "baseline": "relu"}),
+    ):
+        (found,) = apart(runs, LOSS, settings)
+        assert advised not in found
+        assert found.endswith("a lower rate or --warmup may help.")

@@ -66,6 +66,7 @@ MODULES = {
             "lab/test_evidence.py",
             "lab/test_training_to_a_score.py",
             "lab/test_statistics_across_problems.py",
+            "lab/test_groups_of_runs.py",
         ),
         40,
     ),
@@ -88,7 +89,7 @@ MODULES = {
     "studies": Module(
         (
             *("lab/suites/*.py", "lab/study/conducting.py", "lab/study/deciding.py", "lab/study/planning.py"),
-            *("lab/study/tuning.py", "lab/study/searching.py", "lab/study/suggesting.py", "lab/study/tr*ing.py"),
+            *("lab/study/tuning.py", "lab/study/searching.py", "lab/study/suggesting.py", "lab/study/tr*.py"),
             *("lab/executing/capacity.py", "lab/executing/sharing.py", "lab/executing/local.py"),
         ),
         (

@@ -68,7 +68,8 @@ def print_result(result: Result, console: Console) -> None:
     if grown := growth(result.study.asked, any_time=settings.max_seeds is not None):
         console.print(escape(grown), highlight=False)
     measure = result.task.measure
-    for notice in (*looked_at(result.study.asked, settings, measure, result.runs), *apart(result.runs, measure)):
+    looked = looked_at(result.study.asked, settings, measure, result.runs)
+    for notice in (*looked, *apart(result.runs, measure, settings)):
         console.print(escape(plain(notice)), highlight=False)
     if settings.test_chooses:
         console.print("The paper's protocol chooses the epoch on the test set: these numbers are optimistic.")

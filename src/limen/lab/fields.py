@@ -328,7 +328,7 @@ class SelectFields(StudyFields):
         Option("Of limen compare alone.", given=str, read=as_tuned, write=of_specs, default="", hidden=True),
     ] = ()
     trials: Annotated[int | None, Option("Of limen compare alone.", hidden=True)] = None
-    trial_seeds: Annotated[int, Option("Of limen compare alone.", hidden=True)] = 1
+    trial_seeds: Annotated[int, Ge(1), Le(100), Option("Of limen compare alone.", hidden=True)] = 1
     seeds: Annotated[
         tuple[int, ...],
         MinLen(1),

@@ -31,6 +31,7 @@ from limen.lab.study import result, rows, trials
 from limen.lab.study.command import whole_command
 from limen.lab.study.compare import compare
 from limen.lab.study.planning import plan_seeds
+from limen.lab.study.store import StudyFolder
 from limen.lab.study.suggesting import JOURNAL, Journal
 from limen.lab.study.summary import compared, summarise
 from limen.lab.study.trying import DECAYS, REACH, SEED, beside_best, check_tuning, common, ranges
@@ -336,7 +337,7 @@ def test_the_best_trial_is_made_again_until_the_best_of_the_means_has_all_seeds(
     assert not {SEED, SEED + 1, SEED + 2} & {seed for _, seed in world.runs}
     page = unescape((tmp_path / "report.html").read_text())
     again = sum(seed != SEED for _, seed in world.seeds)
-    assert f"made again with the next one, until the best had all 3: {again} runs more." in page
+    assert f"made again with the next one, until the best has all 3: {again} runs more." in page
     mean = sum(world.score(lucky, seed) for seed in of[lucky]) / 3
     assert f"{100 * mean:.2f} (3 seeds)" in page
     assert told_of(found.study.settings, tmp_path)[0][:2] == (len(world.seeds), len(world.seeds))
@@ -406,15 +407,78 @@ def test_trials_may_become_more_and_what_was_tried_stays(world: World, tmp_path:
     assert len(world.trials) == len(set(world.trials)) == 27
     for name in ("relu", "asau"):
         assert more.study.tried[name][:4] == few.study.tried[name]
-    # Those common to all are what both had tried alike, of the activation that was added as well.
+    # Those common to all are what the tuning began with, of the activation that was added as well.
     rates = {name: [row.learning_rate for row in more.trials if row.activation == name and row.common] for name in BEST}
-    assert [*rates.values()] == [[0.001, 3.16e-05, 0.0316, 0.00562]] * 3
-    assert [values_of(few.study.tried[name][3])["learning_rate"] for name in ("relu", "asau")] == [0.00562] * 2
+    assert [*rates.values()] == [[0.001, 3.16e-05, 0.0316]] * 3
+    assert "The first 3 are common to all" in (tmp_path / "report.html").read_text()
     assert values_of(more.study.settings.own[1])["learning_rate"] == pytest.approx(BEST["asau"], rel=0.3)
     # Fewer are as if none more had been asked for.
     again = made(settings, tmp_path)
     assert (again.study.settings, again.trials) == (more.study.settings, more.trials)
     assert len(world.trials) == 27
+
+
+def test_more_trials_are_for_all_activations(world: World, tmp_path: Path) -> None:
+    settings = tuned(4, activations=("relu", "asau"), trial_seeds=2)
+    made(settings, tmp_path)
+    before = (tmp_path / "study.json").read_bytes()
+    for changed in ({"trials": 6}, {"trial_seeds": 3}, {"trials": None}):
+        with pytest.raises(StudyError, match=r"add asau to --activations, or leave .* as they were \(4 and 2\)"):
+            made(settings.model_copy(update={"activations": ("relu", "ash"), **changed}), tmp_path)
+    assert (tmp_path / "study.json").read_bytes() == before
+    made(settings.model_copy(update={"activations": ("relu", "ash"), "trials": 3, "trial_seeds": 1}), tmp_path)
+
+
+def test_a_tuning_that_grew_and_has_not_ended_is_said(world: World, tmp_path: Path) -> None:
+    settings = tuned(4, activations=("relu", "asau"), seeds=(0,))
+    made(settings, tmp_path)
+    assert "has not ended" not in (tmp_path / "report.html").read_text()
+    for changed in ({"trials": 7}, {"trial_seeds": 3}):
+        ends, world.trials[:] = 1, []
+
+        def interrupt(name: str) -> None:
+            if len(world.trials) == ends:  # noqa: B023  # it is called in this round alone
+                raise KeyboardInterrupt
+
+        world.before = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            made(settings.model_copy(update=changed), tmp_path)
+        result.report(tmp_path)
+        page = (tmp_path / "report.html").read_text()
+        assert "got more trials or seeds and has not ended, so own rates may change" in page
+        world.before = lambda name: None
+        made(settings.model_copy(update=changed), tmp_path)
+        assert "has not ended" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_seed_of_a_trial_that_was_deleted_is_made_anew(world: World, tmp_path: Path) -> None:
+    settings = tuned(4, activations=("relu", "asau"), seeds=(0,), trial_seeds=3)
+    first = made(settings, tmp_path)
+    folder = StudyFolder(tmp_path).trials
+    chosen = [folder.run_path(name, SEED + 1) for name in first.study.settings.own]
+    for path in chosen:
+        path.unlink()
+    more = made(settings.model_copy(update={"trials": 6}), tmp_path)
+    assert all(path.exists() for path in chosen)
+    assert {len(names) for names in more.study.tried.values()} == {6}
+    assert {sum(row.chosen for row in more.trials if row.activation == name) for name in ("relu", "asau")} == {3}
+
+
+def test_activations_take_turns_though_one_has_more_to_make_again(world: World, tmp_path: Path) -> None:
+    made(tuned(6, activations=("relu", "asau"), seeds=(0,), trial_seeds=3), tmp_path)
+    ahead = [Counter(map(activation_of, world.trials[:place])) for place in range(1, 12)]
+    assert all(abs(one["relu"] - one["asau"]) <= 1 for one in ahead)
+
+
+def test_trials_in_another_order_than_they_were_suggested_in_are_shown_all_the_same(
+    world: World, tmp_path: Path
+) -> None:
+    made(tuned(4, activations=("relu", "asau"), seeds=(0,)), tmp_path)
+    stored = json.loads((tmp_path / "study.json").read_text())
+    stored["tried"]["asau"].reverse()
+    stored["tried"]["gelu"] = []
+    (tmp_path / "study.json").write_text(json.dumps(stored))
+    result.report(tmp_path)
 
 
 @pytest.mark.parametrize(("before", "now", "number"), [(None, None, 9), (None, 6, 9), (6, None, 9), (12, None, 12)])

@@ -7,34 +7,45 @@ from collections.abc import Sequence
 from limen.lab.metric import Metric
 from limen.lab.records import RunRecord
 from limen.lab.report.wording import counted
+from limen.lab.settings import SelectSettings, StudySettings
 from limen.lab.statistics import two_groups
 
+SEEDS = 3
+"""Of a trial, that are advised."""
 
-def apart(runs: Sequence[RunRecord], metric: Metric) -> list[str]:
+
+def apart(runs: Sequence[RunRecord], metric: Metric, settings: StudySettings) -> list[str]:
     """Which activations have runs in two groups: a notice of a few sentences, or none."""
     scores: dict[str, list[float]] = {}
     for run in runs:
         if run.status == "finished" and metric.on_test in run.metrics:
             scores.setdefault(run.activation, []).append(run.metrics[metric.on_test])
-    found = two_groups(scores)
+    found = two_groups(scores, metric.bounds)
     if not found:
         return []
     each = " ".join(_said(name, *groups, metric) for name, groups in found.items())
     hold = "Its mean and interval hold" if len(found) == 1 else "Their means and intervals hold"
     return [
         f"Runs ended in two groups. {each} {hold} both groups, and so do differences from there: they tell how often "
-        "such runs come more than how good the others are. Where training breaks down, a lower rate or --warmup may "
-        "help, and --tune lr --trial-seeds 3 finds rates that more than one seed survives."
+        f"such runs come more than how good the others are. {_advice(settings)}"
     ]
+
+
+def _advice(settings: StudySettings) -> str:
+    """What may help, that this study can be given and was not."""
+    helps = "Where training breaks down, a lower rate or --warmup may help"
+    if isinstance(settings, SelectSettings) or settings.test_chooses or settings.trial_seeds >= SEEDS:
+        return f"{helps}."
+    return f"{helps}, and --tune lr --trial-seeds {SEEDS} finds some of the rates that not every seed survives."
 
 
 def _said(name: str, lower: Sequence[float], higher: Sequence[float], metric: Metric) -> str:
     worse, better = (lower, higher) if metric.higher_is_better else (higher, lower)
-    number = len(worse) + len(better)
-    return (
-        f"{name}: {len(worse)} of {counted(number, 'run')} at {_span(worse, metric)}, the other"
-        f"{'s' if len(better) > 1 else ''} at {_span(better, metric)}."
-    )
+    number, s = len(worse) + len(better), "s" if len(better) > 1 else ""
+    spans = [_span(group, metric) for group in (worse, better)]
+    if spans[0] == spans[1]:  # in the decimals of a table nothing is left of numbers this small
+        spans = [f"{min(group):.3g} to {max(group):.3g}" for group in (worse, better)]
+    return f"{name}: {len(worse)} of {counted(number, 'run')} at {spans[0]}, the other{s} at {spans[1]}."
 
 
 def _span(values: Sequence[float], metric: Metric) -> str:

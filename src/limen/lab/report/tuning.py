@@ -74,14 +74,14 @@ def tuning(study: Contents) -> Tuning | None:
 def budget(settings: StudySettings, trials: Sequence[TrialRow], metric: Metric) -> str:
     """What each activation was given, and what it took."""
     of = {name: [row for row in trials if row.activation == name] for name in {row.activation: 0 for row in trials}}
-    common = max(row.trial for row in trials if row.common)
+    common = max((row.trial for row in trials if row.common), default=0)
     number = settings.trials or max(row.trial for row in trials)
     seconds = sorted((sum(row.seconds for row in rows), name) for name, rows in of.items())
     rates = [row.learning_rate for row in trials]
     (least, first), (most, last) = seconds[0], seconds[-1]
     took = f"{least:.0f} s ({first})" + (f" to {most:.0f} s ({last})" if len(of) > 1 else "")
     return (
-        f"Every activation was tuned with the same budget: {counted(number, 'trial')} of "
+        f"Every activation was given the same budget: {counted(number, 'trial')} of "
         f"{counted(settings.epochs, 'epoch')} with seed {trials[0].seed}, which no run has, at learning rates from "
         f"{min(rates):g} to {max(rates):g}, for the best validation {metric.title}; no test example had a part in it. "
         f"The first {common} are common to all, the rest follow from the activation’s own. "
@@ -95,7 +95,7 @@ def _seeds(number: int, trials: Sequence[TrialRow]) -> str:
         return "A trial is one seed, so chance had a part in what was chosen; --trial-seeds 3 tries the best again."
     again = sum(row.seed != trials[0].seed for row in trials)
     return (
-        f"The best by the mean of its seeds was made again with the next one, until the best had all {number}: "
+        f"The best by the mean of its seeds is made again with the next one, until the best has all {number}: "
         f"{counted(again, 'run')} more."
     )
 
@@ -120,6 +120,18 @@ def warnings(settings: StudySettings, trials: Sequence[TrialRow]) -> Iterator[st
             )
     if missing := [name for name in settings.activations if name not in map(activation_of, settings.own)]:
         yield f"The tuning of {listed(missing)} has not ended, so there are no runs at own rates yet."
+    of = {name: [trial for trial in every if trial.activation == name] for name in settings.activations}
+    number = settings.trials or max(map(len, of.values()))
+    open_ = [name for name in of if name not in missing and _is_open(of[name], number, settings.trial_seeds)]
+    if open_:
+        yield f"The tuning of {listed(open_)} got more trials or seeds and has not ended, so own rates may change."
+
+
+def _is_open(trials: Sequence[Tried], number: int, seeds: int) -> bool:
+    """Whether trials are still to be made, or the chosen one has not all of its seeds."""
+    return len(trials) < number or any(
+        trial.chosen and not trial.failed and len(trial.scores) < seeds for trial in trials
+    )
 
 
 def answers(study: Contents) -> list[Answer]:

@@ -45,7 +45,7 @@ def notices(study: Contents) -> list[str]:
     if grown := growth(study.asked, any_time=settings.max_seeds is not None):
         found.append(grown)
     found += looked_at(study.asked, settings, study.metric, study.runs)
-    found += apart(study.runs, study.metric)
+    found += apart(study.runs, study.metric, settings)
     if settings.test_chooses:
         found.append(
             "The test set chose the epoch. Under the paper’s protocol every run reports its best epoch as judged "

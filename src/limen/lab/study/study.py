@@ -14,7 +14,7 @@ from limen.errors import StudyError
 from limen.lab.rates import in_place_of, values_of
 from limen.lab.records import Asked, DataFacts, Origin
 from limen.lab.settings import EXTENDABLE, OF_TUNING, SelectSettings, StudySettings
-from limen.lab.study.trying import budget
+from limen.lab.study.trying import budget, common
 
 
 class Study(BaseModel):
@@ -34,6 +34,8 @@ class Study(BaseModel):
     """What it began with and what was added, in this order; empty: of a version that did not note it."""
     tried: dict[str, tuple[str, ...]] = {}
     """Of each activation that is tuned the names of its trials (:mod:`.rates`), as they were suggested."""
+    began_with: int | None = None
+    """Trials of the tuning when it began, where it got more later: which are common to all follows from that."""
 
     @model_validator(mode="before")
     @classmethod
@@ -66,6 +68,17 @@ class Study(BaseModel):
         lasting = self.settings.model_dump(mode="json", exclude=set(EXTENDABLE | OF_TUNING))
         return Origin(fingerprint=self.data.fingerprint, settings=lasting)
 
+    @property
+    def common_rates(self) -> list[dict[str, float]]:
+        """What every activation is tried with first."""
+        given = {"trials": self.settings.trials if self.began_with is None else self.began_with}
+        return common(self.settings.model_copy(update=given))
+
+    @property
+    def common_trials(self) -> int:
+        """How many of an activation's trials those are."""
+        return len(self.common_rates)
+
     def other_than(self, origin: Origin | None) -> str:
         """How it differs from the study that something was made for; empty where it does not."""
         return difference(self.origin, self.origin if origin is None else origin)
@@ -96,6 +109,19 @@ def check_same(known: Study, study: Study, path: Path) -> None:
     if differing:
         raise StudyError(
             f"{path} holds another study ({'; '.join(differing)}); choose another --out or the same settings."
+        )
+    _check_tuned_alike(known.settings, study.settings)
+
+
+def _check_tuned_alike(before: StudySettings, now: StudySettings) -> None:
+    """Raise where some of the tuned activations alone would get more trials than the others."""
+    missing = [name for name in before.activations if name not in now.activations]
+    more = before.tune and (budget(now) > budget(before) or now.trial_seeds > before.trial_seeds)
+    if more and missing:
+        raise StudyError(
+            f"more trials than before are for all activations, so that each is tuned with the same budget; add "
+            f"{', '.join(missing)} to --activations, or leave --trials and --trial-seeds as they were "
+            f"({budget(before)} and {before.trial_seeds})."
         )
 
 
@@ -135,6 +161,7 @@ def grown(known: Study, study: Study) -> Study:
         "formulas": {**known.formulas, **study.formulas},
         "asked": asked,
         "tried": known.tried,
+        "began_with": known.began_with if known.began_with is not None else _began_with(before, now),
     }
     return study.model_copy(update=grown)
 
@@ -143,3 +170,8 @@ def _most_trials(before: StudySettings, now: StudySettings) -> int | None:
     """As many as ever were asked for; None for as many as there are by default."""
     tuned = [one for one in (before, now) if one.tune]
     return None if all(one.trials is None for one in tuned) else max(map(budget, tuned))
+
+
+def _began_with(before: StudySettings, now: StudySettings) -> int | None:
+    """The trials that a tuning had before it got more."""
+    return budget(before) if before.tune and now.tune and budget(now) > budget(before) else None

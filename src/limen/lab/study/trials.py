@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from limen.lab.metric import LOSS, Metric
-from limen.lab.rates import values_of
 from limen.lab.records import RunRecord, TrialRow
 from limen.lab.study.agenda import Pair
 from limen.lab.study.store import StudyFolder
 from limen.lab.study.study import Study
-from limen.lab.study.trying import common_of, seeds_of
+from limen.lab.study.trying import seeds_of
 from limen.lab.tasks import declared
 
 Ended = Mapping[Pair, RunRecord]
@@ -42,8 +41,7 @@ def best(names: Sequence[str], ended: Ended, seeds: Sequence[int], metric: Metri
 def rows(study: Study, ended: Ended) -> tuple[TrialRow, ...]:
     """A row for each seed of a trial that has ended, by activation and then in order."""
     settings, metric = study.settings, declared.find(study.settings.task).held_to
-    tried = {activation: [*map(values_of, names)] for activation, names in study.tried.items()}
-    shared = len(common_of(tried, settings)) if settings.tune else 0
+    shared = study.common_trials if settings.tune else 0
     return tuple(
         _row(study, activation, number, run, metric, number <= shared)
         for activation, names in study.tried.items()

@@ -12,7 +12,6 @@ out for a run or two, and no seed is spent on rates that were never near.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -39,17 +38,16 @@ History = Sequence[tuple[Values, float | None]]
 
 def check_tuning(settings: StudySettings) -> None:
     """Raise for a tuning that cannot be."""
-    if not settings.tune:
-        if settings.trials is not None:
-            raise SpecError(f"--trials {settings.trials} belongs to --tune; add --tune lr, or leave it out.")
-        if settings.trial_seeds > 1:
-            raise SpecError(f"--trial-seeds {settings.trial_seeds} belongs to --tune; add --tune lr, or leave it out.")
-        return
-    if isinstance(settings, SelectSettings):
+    given = _given(settings)
+    if isinstance(settings, SelectSettings) and given:
         raise SpecError(
-            f"--tune {','.join(settings.tune)} is not for limen select, whose optimised network follows from its "
-            "search; tune by limen compare, and give --lr what it found."
+            f"{given[0]} is not for limen select, whose optimised network follows from its search; tune by limen "
+            "compare, and give --lr what it found."
         )
+    if not settings.tune:
+        if given:
+            raise SpecError(f"{given[0]} belongs to --tune; add --tune lr, or leave it out.")
+        return
     if settings.test_chooses:
         raise SpecError(
             f"--tune {','.join(settings.tune)} needs validation data, and --protocol paper holds none out, so that the "
@@ -67,6 +65,13 @@ def check_tuning(settings: StudySettings) -> None:
                 f"--tune tries rates about the shared one, and there is no room about {shared:g}; give another "
                 f"--{option.replace('_', '-')}."
             )
+
+
+def _given(settings: StudySettings) -> list[str]:
+    """The options of a tuning that were given."""
+    found = [f"--tune {','.join(settings.tune)}"] if settings.tune else []
+    found += [f"--trials {settings.trials}"] if settings.trials is not None else []
+    return [*found, *([f"--trial-seeds {settings.trial_seeds}"] if settings.trial_seeds > 1 else [])]
 
 
 def budget(settings: StudySettings) -> int:
@@ -115,23 +120,6 @@ def common(settings: StudySettings) -> list[dict[str, float]]:
     if "activation-lr" in settings.tune and settings.activation_lr is not None:
         shared["activation_lr"] = settings.activation_lr
     return [{"learning_rate": value, **shared} for value in (rate, *beside)]
-
-
-def common_of(tried: Mapping[str, Sequence[Values]], settings: StudySettings) -> list[Values]:
-    """The common trials of a tuning that has begun, maybe with a smaller budget, which had others.
-
-    >>> tuned = StudySettings(activations=("a", "b"), baseline="a", seeds=(0,), data="digits", tune=("lr",), trials=9)
-    >>> one, two, three = ({"learning_rate": rate} for rate in (0.001, 0.01, 0.1))
-    >>> common_of({"a": [one, two, three], "b": [one, two, two]}, tuned)
-    [{'learning_rate': 0.001}, {'learning_rate': 0.01}]
-    >>> len(common_of({}, tuned))
-    7
-    """
-    by = common(settings)
-    if not tried:
-        return [*by]
-    same = itertools.takewhile(lambda at: all(one == at[0] for one in at), zip(*tried.values(), strict=False))
-    return [at[0] for at in itertools.islice(same, len(by))]
 
 
 def _common_count(settings: StudySettings) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from limen.lab.declaration import Declaration
@@ -20,7 +19,7 @@ from limen.lab.study.running import Runs
 from limen.lab.study.store import StudyFolder
 from limen.lab.study.study import Study
 from limen.lab.study.trials import best, goodness, of_trial, rows, stored
-from limen.lab.study.trying import SEED, History, Values, beside_best, budget, common_of, ranges, rounded, seeds_of
+from limen.lab.study.trying import SEED, History, Values, beside_best, budget, ranges, rounded, seeds_of
 
 if TYPE_CHECKING:
     from limen.lab.study.suggesting import Journal
@@ -86,10 +85,9 @@ class _Trials:
     ) -> None:
         self.study, self._folder, self._journal = study, folder, journal
         self._criterion, self._budget, self._seeds = task.held_to, budget(settings), seeds_of(settings)
-        known = {activation: [*map(values_of, names)] for activation, names in study.tried.items()}
-        first = common_of(known, settings)
+        tried = study.tried
         self._tried = {
-            activation: [*(study.tried.get(activation) or (name_of(activation, values) for values in first))]
+            activation: [*(tried.get(activation) or (name_of(activation, values) for values in study.common_rates))]
             for activation in settings.activations
         }
         self._note()
@@ -118,11 +116,13 @@ class _Trials:
         """A trial that can be made now."""
         for activation in self._tried:
             self._suggest(activation)
-        in_turn = ((name, SEED) for names in zip_longest(*self._tried.values()) for name in names if name is not None)
-        pairs = (*in_turn, *filter(None, map(self._again, self._tried)))
-        pair = next((pair for pair in pairs if pair not in self._ended and pair not in self._given), None)
-        if pair is not None:
-            self._given.add(pair)
+        begun = self._given | self._ended.keys()
+        ready = {activation: pair for activation in self._tried if (pair := self._next(activation, begun)) is not None}
+        if not ready:
+            return None
+        names = {activation: {*self._tried[activation]} for activation in ready}
+        pair = ready[min(ready, key=lambda activation: sum(name in names[activation] for name, _ in begun))]
+        self._given.add(pair)
         return pair
 
     def ended(self, run: RunRecord) -> None:
@@ -141,15 +141,19 @@ class _Trials:
         for activation in self._tried:
             self._journal.keep(activation, self._history(activation))
 
+    def _next(self, activation: str, begun: Set[Pair]) -> Pair | None:
+        """A trial of an activation that has not begun, or the best with another seed."""
+        first = ((name, SEED) for name in self._tried[activation])
+        return next((pair for pair in (*first, self._again(activation)) if pair and pair not in begun), None)
+
     def _again(self, activation: str) -> Pair | None:
         """The best trial with its next seed; None where it has all, it failed, or one is still to be made at all."""
         if not self._are_made(self._tried[activation]):
             return None
         name = self._best(activation)
-        runs = self._of(name)
-        if self._failed(runs) or len(runs) == len(self._seeds):
+        if self._failed(self._of(name)):
             return None
-        return name, self._seeds[len(runs)]
+        return next(((name, seed) for seed in self._seeds if (name, seed) not in self._ended), None)
 
     def _are_made(self, names: Sequence[str]) -> bool:
         return all((name, SEED) in self._ended for name in names)
