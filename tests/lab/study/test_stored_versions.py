@@ -114,7 +114,7 @@ def test_stored_rows_of_version_1_are_read_and_stored_alike(name: str, here: Pat
     held["settings"] = later | held["settings"]
     nothing = {"counts": {}, "counted": "", "columns": [], "transfer": 0, "transfer_name": ""}
     held["data"] = {**nothing, **held["data"]}
-    empty = {"formulas": {}, "asked": [], "tried": {}}  # what versions 1 and 2 did not note
+    empty = {"formulas": {}, "asked": [], "tried": {}, "began_with": None}  # what versions 1 and 2 did not note
     assert json.loads(now["study.json"]) == {"version": VERSION, **empty, **held}
 
 
