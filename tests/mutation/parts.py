@@ -94,7 +94,8 @@ MODULES = {
         ),
         (
             *("lab/suites", "lab/study/test_deciding.py", "lab/study/test_tuning.py"),
-            *("lab/study/test_select.py", "lab/executing/test_processes.py", "commands/test_suite.py"),
+            *("lab/study/test_select.py", "lab/executing/test_processes.py", "lab/executing/test_capacity.py"),
+            "commands/test_suite.py",
         ),
         32,
     ),
