@@ -98,7 +98,7 @@ def test_the_sentence_says_how_many_runs_ended_where_the_worse_first() -> None:
 def test_numbers_that_a_table_would_round_away_are_written_out() -> None:
     runs = [ended("relu", seed, x, LOSS.on_test) for seed, x in enumerate([1e-5, 1.1e-5, 1e-5, 4e-5])]
     (found,) = apart(runs, LOSS, tiny())
-    assert "relu: 1 of 4 runs at 4e-05 to 4e-05, the others at 1e-05 to 1.1e-05." in found
+    assert "relu: 1 of 4 runs at 4e-05, the others at 1e-05 to 1.1e-05." in found
 
 
 def test_advice_is_what_the_study_can_be_given_and_was_not() -> None:

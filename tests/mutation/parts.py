@@ -94,6 +94,7 @@ MODULES = {
         ),
         (
             *("lab/suites", "lab/study/test_deciding.py", "lab/study/test_tuning.py"),
+            *("lab/study/test_trial_seeds.py", "lab/study/test_growing_tunings.py"),
             *("lab/study/test_select.py", "lab/executing/test_processes.py", "lab/executing/test_capacity.py"),
             "commands/test_suite.py",
         ),

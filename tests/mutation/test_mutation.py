@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,13 @@ def test_a_function_that_is_imported_already_is_changed_and_a_constant_is_not() 
     file = Path(relative.__file__)
     mutants = mutants_of(file, ROOT)
 
-    def answers(mutant: Mutant) -> dict[str, Any]:
+    def answers(mutant: Mutant, _: Path) -> dict[str, Any]:
         before = [function.__code__ for function in vars(relative).values() if hasattr(function, "__code__")]
         made = change_functions(mutant)
         after = [function.__code__ for function in vars(relative).values() if hasattr(function, "__code__")]
         return {"made": made, "changed": before != after}
 
-    found = [forked(lambda _, one=one: answers(one), within=30)[0] for one in mutants]  # type: ignore[misc]
+    found = [forked(partial(answers, one), within=30)[0] for one in mutants]
     assert found
     assert all(one is not None and one["made"] == one["changed"] for one in found)
     assert any(one is not None and one["made"] for one in found)

@@ -241,8 +241,8 @@ class StudyFields(Declarations):
         Ge(1),
         Le(100),
         Option(
-            "Seeds of the trials that --tune chooses from: the best so far is made again with the next one, until the "
-            "best has all. Default: 1."
+            "Seeds that a rate must hold up with before --tune chooses it: the best so far is tried again with "
+            "another, until the best has had all."
         ),
     ] = 1
     own: Annotated[tuple[str, ...], NOT_AN_OPTION] = ()

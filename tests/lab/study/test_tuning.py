@@ -2,129 +2,43 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-import random
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
-from helpers_lab import Command, Recorder, briefly, command, data_of, experiment_of, tiny
+from helpers_lab import Command, briefly, command, data_of, experiment_of, tiny
+from helpers_tuning import BEST, NAN, World, accuracy, ended, made, table, told_of, tuned
 from scipy import stats
 
 from limen.errors import SpecError, StudyError
 from limen.lab.executing import local
-from limen.lab.executing.execution import ONE, Execution
+from limen.lab.executing.execution import Execution
 from limen.lab.rates import activation_of, name_of, values_of
-from limen.lab.records import EpochRow, RunRecord, TrialRow
+from limen.lab.records import EpochRow, TrialRow
 from limen.lab.settings import StudySettings
 from limen.lab.study import result, rows, trials
 from limen.lab.study.command import whole_command
-from limen.lab.study.compare import compare
 from limen.lab.study.planning import plan_seeds
-from limen.lab.study.store import StudyFolder
 from limen.lab.study.suggesting import JOURNAL, Journal
 from limen.lab.study.summary import compared, summarise
 from limen.lab.study.trying import DECAYS, REACH, SEED, beside_best, check_tuning, common, ranges
 from limen.lab.tasks import registry
-from limen.lab.training import cost
 from limen.lab.training import run as training
 
 TASK = registry.find("classification")
-BEST = {"relu": 1e-3, "asau": 9e-3, "ash": 4e-3}
-"""Where each activation is best in a world that needs no training; the shared rate is relu's."""
-NAN = "the loss became nan in epoch 1, step 2."
-
-
-def accuracy(name: str, seed: int) -> float:
-    """In that world, on validation or test data."""
-    rate = values_of(name).get("learning_rate", 1e-3)
-    noise = random.Random(f"{activation_of(name)} {seed}").uniform(-0.01, 0.01)
-    return 0.9 / (1 + 0.1 * math.log10(rate / BEST[activation_of(name)]) ** 2) + noise
-
-
-def ended(name: str, seed: int, **metrics: float) -> RunRecord:
-    failed = not metrics
-    return RunRecord(
-        activation=name, seed=seed, status="failed" if failed else "finished", failure=NAN if failed else "",
-        epochs=0 if failed else 1, best_epoch=0 if failed else 1, metrics=metrics, seconds=2.0, ms_per_step=1,
-        peak_memory_mb=1, parameters=10, activation_parameters=0,
-    )  # fmt: skip
-
-
-class World:
-    """Stands for training: what was trained, and what happens instead."""
-
-    def __init__(self) -> None:
-        self.trials: list[str] = []
-        self.seeds: list[tuple[str, int]] = []
-        """Of the trials."""
-        self.lucky: dict[str, float] = {}
-        """By how much a trial's first seed does better than any other."""
-        self.runs: list[tuple[str, int]] = []
-        self.before: Callable[[str], None] = lambda name: None
-        self.fails: Callable[[str], bool] = lambda name: False
-        self.fails_later: Callable[[str], bool] = lambda name: False
-        """With any seed but the first."""
-
-    def attempt(self, experiment: Any, name: str, seed: int, listener: Any) -> RunRecord:
-        """A trial."""
-        self.before(name)
-        self.trials.append(name)
-        self.seeds.append((name, seed))
-        assert experiment.settings.learning_rate == values_of(name)["learning_rate"]
-        if self.fails(name) or (seed > SEED and self.fails_later(name)):
-            return ended(name, seed)
-        score = self.score(name, seed)
-        return ended(name, seed, val_accuracy=score, val_loss=1 - score)
-
-    def score(self, name: str, seed: int) -> float:
-        """Of a trial."""
-        return accuracy(name, seed) + (self.lucky.get(name, 0.0) if seed == SEED else 0.0)
-
-    def run(self, experiment: Any, name: str, seed: int, listener: Any, **_: Any) -> RunRecord:
-        """A run."""
-        self.runs.append((name, seed))
-        assert experiment.settings.learning_rate == values_of(name).get("learning_rate", 1e-3)
-        return ended(name, seed, test_accuracy=accuracy(name, seed), val_accuracy=0.5, val_loss=1.0)
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    found = World()
-    monkeypatch.setattr(training, "attempt", found.attempt)
-    monkeypatch.setattr(training, "run", found.run)
-    monkeypatch.setattr(cost, "measure", lambda *_: ())
-    with briefly():
-        yield found
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     return command(monkeypatch, capsys)
-
-
-def tuned(trials: int = 6, **changed: Any) -> StudySettings:
-    given = {"tune": ("lr",), "trials": trials, "activations": ("relu", "asau", "ash"), "epochs": 1, **changed}
-    return tiny(**given)
-
-
-def made(settings: StudySettings, out: Path, execution: Execution = ONE) -> result.Result:
-    return compare(settings, out, Recorder(), execution=execution)
-
-
-def table(out: Path, name: str = "trials.csv") -> list[dict[str, str]]:
-    with (out / name).open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("tune", [("lr",), ("lr", "weight-decay"), ("lr", "weight-decay", "activation-lr")])
@@ -234,12 +148,7 @@ def test_trials_are_the_same_however_many_at_a_time_and_wherever_it_was_interrup
     made(settings, tmp_path / "alone")
     whole = (tmp_path / "alone/trials.csv").read_bytes()
 
-    def interrupt(name: str) -> None:
-        if len(world.trials) == ends:
-            raise KeyboardInterrupt
-
-    world.before = interrupt
-    for part, ends in enumerate((3, 10, 12)):
+    for part, world.stops_after in enumerate((3, 10, 12)):
         world.trials.clear()
         out = tmp_path / f"part{part}"
         with pytest.raises(KeyboardInterrupt):
@@ -247,11 +156,10 @@ def test_trials_are_the_same_however_many_at_a_time_and_wherever_it_was_interrup
         journal = out / JOURNAL
         # Half a line, no line of it, nothing: what a process that is killed may leave.
         journal.write_bytes((journal.read_bytes() + b'{"op_code":4,"wor', b"neither\n", b"")[part])
-        ends = -1
+        world.stops_after = None
         made(settings, out)
         assert (out / "trials.csv").read_bytes() == whole
         assert len(world.trials) == 14
-    world.before = lambda name: None
     made(settings, tmp_path / "two", Execution(jobs=2))
     assert (tmp_path / "two/trials.csv").read_bytes() == whole
     assert table(tmp_path / "two", "summary.csv") == table(tmp_path / "alone", "summary.csv")
@@ -312,164 +220,6 @@ def test_suggestions_follow_from_an_activations_trials_alone(tmp_path: Path) -> 
     assert sum(abs(math.log10(rate) + 3) < 0.6 for rate in near) > 6  # where it was best
 
 
-def test_the_best_trial_is_made_again_until_the_best_of_the_means_has_all_seeds(world: World, tmp_path: Path) -> None:
-    lucky, best = "asau @ lr=0.000178", "asau @ lr=0.00562"
-    world.lucky[lucky] = 0.5
-    found = made(tuned(6, activations=("relu", "asau"), trial_seeds=3), tmp_path)
-    of = {name: [seed for one, seed in world.seeds if one == name] for name, _ in world.seeds}
-    # One more seed is enough to find out the lucky one; what was never the best is not made again.
-    alone = 0.9 / (1 + 0.1 * math.log10(0.000178 / BEST["asau"]) ** 2)
-    assert (alone + 0.5 + alone) / 2 > 0.9  # so that two seeds are not
-    assert of[lucky] == [SEED, SEED + 1, SEED + 2]
-    assert of[best] == [SEED, SEED + 1, SEED + 2]
-    assert {len(seeds) for name, seeds in of.items() if name.startswith("asau") and name not in (lucky, best)} == {1}
-    assert best in found.study.settings.own
-    sixth = found.study.tried["asau"][-1]
-    assert values_of(sixth)["learning_rate"] == pytest.approx(math.sqrt(0.00562 * 0.001), rel=0.01) or values_of(sixth)[
-        "learning_rate"
-    ] == pytest.approx(math.sqrt(0.00562 * 0.0316), rel=0.01)  # beside the rate that stood the test, not the lucky one
-    mine = [row for row in found.trials if row.activation == "asau"]
-    assert [(row.trial, row.seed) for row in mine] == sorted((row.trial, row.seed) for row in mine)
-    assert {row.seed for row in mine if row.chosen} == {SEED, SEED + 1, SEED + 2}
-    assert all(
-        row.score == world.score(name_of("asau", {"learning_rate": row.learning_rate}), row.seed) for row in mine
-    )
-    assert not {SEED, SEED + 1, SEED + 2} & {seed for _, seed in world.runs}
-    page = unescape((tmp_path / "report.html").read_text())
-    again = sum(seed != SEED for _, seed in world.seeds)
-    assert f"made again with the next one, until the best has all 3: {again} runs more." in page
-    mean = sum(world.score(lucky, seed) for seed in of[lucky]) / 3
-    assert f"{100 * mean:.2f} (3 seeds)" in page
-    assert told_of(found.study.settings, tmp_path)[0][:2] == (len(world.seeds), len(world.seeds))
-
-
-def test_trials_with_seeds_are_the_same_however_many_at_a_time_and_wherever_interrupted(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(local, "_forks_learn", lambda: True)  # as above
-    world.lucky["asau @ lr=0.000178"] = 0.5
-    settings = tuned(6, activations=("relu", "asau"), seeds=(0,), trial_seeds=3)
-    made(settings, tmp_path / "alone")
-    whole, number = (tmp_path / "alone/trials.csv").read_bytes(), len(world.trials)
-
-    def interrupt(name: str) -> None:
-        if len(world.trials) == ends:
-            raise KeyboardInterrupt
-
-    world.before = interrupt
-    for ends in range(2, number, 3):
-        world.trials.clear()
-        with pytest.raises(KeyboardInterrupt):
-            made(settings, tmp_path / str(ends))
-        ends = -1
-        made(settings, tmp_path / str(len(world.trials)))
-    world.before = lambda name: None
-    for out in (path for path in tmp_path.iterdir() if path.name.isdecimal()):
-        made(settings, out)
-        assert (out / "trials.csv").read_bytes() == whole
-    made(settings, tmp_path / "two", Execution(jobs=2))
-    assert (tmp_path / "two/trials.csv").read_bytes() == whole
-
-
-def test_trials_may_get_more_seeds_later_and_another_rate_with_them(world: World, tmp_path: Path) -> None:
-    lucky, best = "asau @ lr=0.000178", "asau @ lr=0.00562"
-    world.lucky[lucky] = 0.3
-    once = tuned(6, activations=("relu", "asau"))
-    assert lucky in made(once, tmp_path).study.settings.own
-    known = [*world.seeds]
-    more = made(once.model_copy(update={"trial_seeds": 3}), tmp_path)
-    assert best in more.study.settings.own
-    assert world.seeds[: len(known)] == known
-    assert {seed for _, seed in world.seeds[len(known) :]} == {SEED + 1, SEED + 2}
-    # Runs at the former rate stay, and no table has them.
-    assert len({name for name, _ in world.runs if name.startswith("asau @")}) == 2
-    assert {row["activation"] for row in table(tmp_path, "runs.csv")} == set(more.study.settings.compared)
-    assert lucky not in more.study.settings.compared
-    # Fewer are as if none were asked for: what was found stays.
-    again = made(once, tmp_path)
-    assert (again.study.settings, again.trials) == (more.study.settings, more.trials)
-    journal = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / JOURNAL)))
-    values = [trial.value for trial in optuna.load_study(study_name="asau", storage=journal).trials]
-    names = more.study.tried["asau"]
-    seeds = {name: [seed for one, seed in world.seeds if one == name] for name in names}
-    assert values == [
-        pytest.approx(sum(world.score(name, seed) for seed in seeds[name]) / len(seeds[name])) for name in names
-    ]
-
-
-def test_trials_may_become_more_and_what_was_tried_stays(world: World, tmp_path: Path) -> None:
-    settings = tuned(4, activations=("relu", "asau"))
-    few = made(settings, tmp_path)
-    assert {sum(row.common for row in few.trials if row.activation == name) for name in ("relu", "asau")} == {3}
-    before = [*world.trials]
-    more = made(settings.model_copy(update={"trials": 9, "activations": ("relu", "asau", "ash")}), tmp_path)
-    assert world.trials[: len(before)] == before
-    assert len(world.trials) == len(set(world.trials)) == 27
-    for name in ("relu", "asau"):
-        assert more.study.tried[name][:4] == few.study.tried[name]
-    # Those common to all are what the tuning began with, of the activation that was added as well.
-    rates = {name: [row.learning_rate for row in more.trials if row.activation == name and row.common] for name in BEST}
-    assert [*rates.values()] == [[0.001, 3.16e-05, 0.0316]] * 3
-    assert "The first 3 are common to all" in (tmp_path / "report.html").read_text()
-    assert values_of(more.study.settings.own[1])["learning_rate"] == pytest.approx(BEST["asau"], rel=0.3)
-    # Fewer are as if none more had been asked for.
-    again = made(settings, tmp_path)
-    assert (again.study.settings, again.trials) == (more.study.settings, more.trials)
-    assert len(world.trials) == 27
-
-
-def test_more_trials_are_for_all_activations(world: World, tmp_path: Path) -> None:
-    settings = tuned(4, activations=("relu", "asau"), trial_seeds=2)
-    made(settings, tmp_path)
-    before = (tmp_path / "study.json").read_bytes()
-    for changed in ({"trials": 6}, {"trial_seeds": 3}, {"trials": None}):
-        with pytest.raises(StudyError, match=r"add asau to --activations, or leave .* as they were \(4 and 2\)"):
-            made(settings.model_copy(update={"activations": ("relu", "ash"), **changed}), tmp_path)
-    assert (tmp_path / "study.json").read_bytes() == before
-    made(settings.model_copy(update={"activations": ("relu", "ash"), "trials": 3, "trial_seeds": 1}), tmp_path)
-
-
-def test_a_tuning_that_grew_and_has_not_ended_is_said(world: World, tmp_path: Path) -> None:
-    settings = tuned(4, activations=("relu", "asau"), seeds=(0,))
-    made(settings, tmp_path)
-    assert "has not ended" not in (tmp_path / "report.html").read_text()
-    for changed in ({"trials": 7}, {"trial_seeds": 3}):
-        ends, world.trials[:] = 1, []
-
-        def interrupt(name: str) -> None:
-            if len(world.trials) == ends:  # noqa: B023  # it is called in this round alone
-                raise KeyboardInterrupt
-
-        world.before = interrupt
-        with pytest.raises(KeyboardInterrupt):
-            made(settings.model_copy(update=changed), tmp_path)
-        result.report(tmp_path)
-        page = (tmp_path / "report.html").read_text()
-        assert "got more trials or seeds and has not ended, so own rates may change" in page
-        world.before = lambda name: None
-        made(settings.model_copy(update=changed), tmp_path)
-        assert "has not ended" not in (tmp_path / "report.html").read_text()
-
-
-def test_a_seed_of_a_trial_that_was_deleted_is_made_anew(world: World, tmp_path: Path) -> None:
-    settings = tuned(4, activations=("relu", "asau"), seeds=(0,), trial_seeds=3)
-    first = made(settings, tmp_path)
-    folder = StudyFolder(tmp_path).trials
-    chosen = [folder.run_path(name, SEED + 1) for name in first.study.settings.own]
-    for path in chosen:
-        path.unlink()
-    more = made(settings.model_copy(update={"trials": 6}), tmp_path)
-    assert all(path.exists() for path in chosen)
-    assert {len(names) for names in more.study.tried.values()} == {6}
-    assert {sum(row.chosen for row in more.trials if row.activation == name) for name in ("relu", "asau")} == {3}
-
-
-def test_activations_take_turns_though_one_has_more_to_make_again(world: World, tmp_path: Path) -> None:
-    made(tuned(6, activations=("relu", "asau"), seeds=(0,), trial_seeds=3), tmp_path)
-    ahead = [Counter(map(activation_of, world.trials[:place])) for place in range(1, 12)]
-    assert all(abs(one["relu"] - one["asau"]) <= 1 for one in ahead)
-
-
 def test_trials_in_another_order_than_they_were_suggested_in_are_shown_all_the_same(
     world: World, tmp_path: Path
 ) -> None:
@@ -479,37 +229,6 @@ def test_trials_in_another_order_than_they_were_suggested_in_are_shown_all_the_s
     stored["tried"]["gelu"] = []
     (tmp_path / "study.json").write_text(json.dumps(stored))
     result.report(tmp_path)
-
-
-@pytest.mark.parametrize(("before", "now", "number"), [(None, None, 9), (None, 6, 9), (6, None, 9), (12, None, 12)])
-def test_as_many_trials_stay_as_were_ever_asked_for(
-    before: int | None, now: int | None, number: int, world: World, tmp_path: Path
-) -> None:
-    settings = tuned(activations=("relu",), seeds=(0,), trials=before)
-    made(settings, tmp_path)
-    found = made(settings.model_copy(update={"trials": now}), tmp_path)
-    assert len(found.study.tried["relu"]) == number
-    assert f"the same budget: {number} trials" in (tmp_path / "report.html").read_text()
-
-
-def test_a_trial_of_which_a_later_seed_fails_is_worse_than_any_other(world: World, tmp_path: Path) -> None:
-    world.fails_later = lambda name: name.startswith("asau") and values_of(name)["learning_rate"] > 2e-3
-    found = made(tuned(6, activations=("relu", "asau"), trial_seeds=2), tmp_path)
-    own = next(name for name in found.study.settings.own if name.startswith("asau"))
-    assert values_of(own)["learning_rate"] <= 2e-3
-    assert [name for name, seed in world.seeds if seed > SEED and name == "asau @ lr=0.00562"]
-    page = unescape((tmp_path / "report.html").read_text())
-    assert "failed and counted as worse than any other: asau at 0.00562" in page
-    assert "failed (2 seeds)" in page
-
-
-def test_suggestions_follow_means_that_another_seed_has_changed(tmp_path: Path) -> None:
-    within = {"learning_rate": (1e-4, 1e-1), "weight_decay": DECAYS}
-    before = [({"learning_rate": 10.0**-power, "weight_decay": 0.1}, 0.9 - abs(power - 3)) for power in (1, 2, 3, 4)]
-    after = [*before[:2], (before[2][0], 0.1), (before[3][0], None)]
-    journal = Journal(tmp_path / "one", within)
-    journal.suggest("relu", before, 4)
-    assert journal.suggest("relu", after, 4) == Journal(tmp_path / "two", within).suggest("relu", after, 4)
 
 
 def test_a_failed_trial_is_worse_than_any_other_and_is_said(world: World, tmp_path: Path, run: Command) -> None:
@@ -588,12 +307,6 @@ def test_several_settings_are_tuned_and_trained_with_what_was_found(
     )
 
 
-def told_of(settings: StudySettings, out: Path) -> list[tuple[int, int, tuple[str, ...]]]:
-    heard = Recorder()
-    compare(settings, out, heard)
-    return heard.tunings
-
-
 def test_a_tuned_study_goes_on_grows_and_is_one_command(world: World, tmp_path: Path, run: Command) -> None:
     settings = tuned(activations=("relu", "asau"))
     made(settings, tmp_path)
@@ -618,19 +331,6 @@ def test_a_tuned_study_goes_on_grows_and_is_one_command(world: World, tmp_path: 
     for changed in ({"tune": ("lr", "weight-decay")}, {"tune": (), "trials": None}):
         with pytest.raises(StudyError, match="holds another study"):
             made(settings.model_copy(update=changed), tmp_path)
-
-
-def test_a_study_can_be_tuned_after_its_runs_and_is_as_if_it_had_been_at_once(world: World, tmp_path: Path) -> None:
-    settings, later = tuned(activations=("relu", "asau")), tmp_path / "later"
-    at_once = made(settings, tmp_path / "at once")
-    made(settings.model_copy(update={"tune": (), "trials": None}), later)
-    kept = {path.name: path.read_bytes() for path in (later / "runs").iterdir()}
-    found = made(settings, later)
-    assert (found.runs, found.trials, found.summary) == (at_once.runs, at_once.trials, at_once.summary)
-    assert found.study.settings == at_once.study.settings
-    assert {name: (later / "runs" / name).read_bytes() for name in kept} == kept
-    with pytest.raises(StudyError, match=r"tune \('lr',\) there, \(\) now"):
-        made(settings.model_copy(update={"tune": (), "trials": None}), later)
 
 
 def test_seeds_go_where_they_decide_and_what_is_built_upon_comes_along(world: World, tmp_path: Path) -> None:
@@ -683,6 +383,19 @@ def test_both_answers_stand_side_by_side_and_rows_are_kept(world: World, tmp_pat
         )
     assert kept.study.settings.own == found.study.settings.own
     assert summarise(TASK, kept.study.settings, kept.runs, ()) == found.summary
+
+
+def test_runs_in_two_groups_are_said_on_the_page_and_on_the_terminal(
+    world: World, tmp_path: Path, run: Command
+) -> None:
+    settings = tuned(3, activations=("relu", "asau"), seeds=(0, 1, 2, 3, 4))
+    made(settings, tmp_path / "alike")
+    assert "two groups" not in (tmp_path / "alike/report.html").read_text()
+    assert "two groups" not in run("report", tmp_path / "alike").out
+    world.breaks_down = lambda name, seed: name == "asau" and seed == 3
+    made(settings, tmp_path / "broken")
+    for text in (unescape((tmp_path / "broken/report.html").read_text()), run("report", tmp_path / "broken").out):
+        assert "Runs ended in two groups. asau: 1 of 5 runs at 10.00 %, the others at " in " ".join(text.split())
 
 
 def test_an_own_rate_at_the_end_of_the_range_is_said(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from limen.lab.metric import Metric
 from limen.lab.records import RunRecord
@@ -42,12 +42,12 @@ def _advice(settings: StudySettings) -> str:
 def _said(name: str, lower: Sequence[float], higher: Sequence[float], metric: Metric) -> str:
     worse, better = (lower, higher) if metric.higher_is_better else (higher, lower)
     number, s = len(worse) + len(better), "s" if len(better) > 1 else ""
-    spans = [_span(group, metric) for group in (worse, better)]
-    if spans[0] == spans[1]:  # in the decimals of a table nothing is left of numbers this small
-        spans = [f"{min(group):.3g} to {max(group):.3g}" for group in (worse, better)]
-    return f"{name}: {len(worse)} of {counted(number, 'run')} at {spans[0]}, the other{s} at {spans[1]}."
+    one, other = (_span(group, metric.value) for group in (worse, better))
+    if one == other:  # in the decimals of a table nothing is left of numbers this small
+        one, other = (_span(group, "{:.3g}".format) for group in (worse, better))
+    at, others_at = (f"{span} {metric.unit}".rstrip() for span in (one, other))
+    return f"{name}: {len(worse)} of {counted(number, 'run')} at {at}, the other{s} at {others_at}."
 
 
-def _span(values: Sequence[float], metric: Metric) -> str:
-    ends = dict.fromkeys(metric.value(value) for value in (min(values), max(values)))
-    return f"{' to '.join(ends)} {metric.unit}".rstrip()
+def _span(values: Sequence[float], write: Callable[[float], str]) -> str:
+    return " to ".join(dict.fromkeys(map(write, (min(values), max(values)))))

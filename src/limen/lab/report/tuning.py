@@ -75,7 +75,7 @@ def budget(settings: StudySettings, trials: Sequence[TrialRow], metric: Metric) 
     """What each activation was given, and what it took."""
     of = {name: [row for row in trials if row.activation == name] for name in {row.activation: 0 for row in trials}}
     common = max((row.trial for row in trials if row.common), default=0)
-    number = settings.trials or max(row.trial for row in trials)
+    number = _trials_of_each(settings, trials)
     seconds = sorted((sum(row.seconds for row in rows), name) for name, rows in of.items())
     rates = [row.learning_rate for row in trials]
     (least, first), (most, last) = seconds[0], seconds[-1]
@@ -87,6 +87,11 @@ def budget(settings: StudySettings, trials: Sequence[TrialRow], metric: Metric) 
         f"The first {common} are common to all, the rest follow from the activation’s own. "
         f"{_seeds(settings.trial_seeds, trials)} They took {took}."
     )
+
+
+def _trials_of_each(settings: StudySettings, trials: Sequence[TrialRow]) -> int:
+    """As many as were asked for, or of so many by default those there are."""
+    return settings.trials or max(row.trial for row in trials)
 
 
 def _seeds(number: int, trials: Sequence[TrialRow]) -> str:
@@ -121,7 +126,7 @@ def warnings(settings: StudySettings, trials: Sequence[TrialRow]) -> Iterator[st
     if missing := [name for name in settings.activations if name not in map(activation_of, settings.own)]:
         yield f"The tuning of {listed(missing)} has not ended, so there are no runs at own rates yet."
     of = {name: [trial for trial in every if trial.activation == name] for name in settings.activations}
-    number = settings.trials or max(map(len, of.values()))
+    number = _trials_of_each(settings, trials)
     open_ = [name for name in of if name not in missing and _is_open(of[name], number, settings.trial_seeds)]
     if open_:
         yield f"The tuning of {listed(open_)} got more trials or seeds and has not ended, so own rates may change."

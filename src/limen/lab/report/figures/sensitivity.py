@@ -59,9 +59,8 @@ def _paint_line(axes: Axes, look: Look, trials: Sequence[Tried], metric: Metric,
             [trial.learning_rate], [metric.shown(trial.score)], "o",
             color=look.colour, markerfacecolor=fill, markersize=size, clip_on=False, zorder=3 + trial.chosen,
         )  # fmt: skip
-    seeds = [
-        (trial.learning_rate, metric.shown(score)) for trial in known for score in trial.scores[1:] and trial.scores
-    ]
+    several = [trial for trial in known if len(trial.scores) > 1]
+    seeds = [(trial.learning_rate, metric.shown(score)) for trial in several for score in trial.scores]
     axes.plot(*_columns(seeds), ".", color=look.colour, markersize=3, clip_on=False)
     failed = [trial.learning_rate for trial in trials if trial.failed]
     axes.plot(failed, [0] * len(failed), "x", color=look.colour, transform=axes.get_xaxis_transform(), clip_on=False)
